@@ -1,0 +1,23 @@
+// Token bucket. Pure: the caller gives the monotonic time.
+#ifndef HELIO_BASE_RATELIMIT_H
+#define HELIO_BASE_RATELIMIT_H
+
+#include "clock.h"
+#include <stdbool.h>
+
+struct ratelimit {
+	uint64_t rate_per_s;    // 0: no limit
+	uint64_t burst;
+	double tokens;          // may be negative: a debt that time pays
+	struct mono last;
+};
+
+void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now);
+// Changes the rate in mid-flight; tokens saved so far stay, cut to the new burst.
+void ratelimit_set(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now);
+// True when n tokens, or a full bucket, are there now, and takes them.
+bool ratelimit_take(struct ratelimit *r, uint64_t n, struct mono now);
+// Milliseconds until take(n) can be true; 0 now.
+int64_t ratelimit_wait_ms(const struct ratelimit *r, uint64_t n, struct mono now);
+
+#endif

@@ -1,0 +1,29 @@
+// SHA-256, HMAC-SHA256, HKDF-SHA256. OpenSSL stays behind this door and sign.h.
+#ifndef HELIO_DIGEST_H
+#define HELIO_DIGEST_H
+
+#include "base/mem.h"
+
+struct digest sha256(const void *data, size_t size);
+
+struct sha256_stream;                      // for large inputs
+struct sha256_stream *sha256_new(void);    // aborts when out of memory
+void sha256_add(struct sha256_stream *s, const void *data, size_t size);
+struct digest sha256_end(struct sha256_stream *s);   // result; ready to begin again
+void sha256_free(struct sha256_stream *s);
+
+struct sha256_part {
+	const void *data;
+	size_t size;
+};
+struct digest sha256_parts(const struct sha256_part *parts, size_t count);
+
+// MAC over the parts in order. Never fails for a key of 32 bytes.
+struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *parts, size_t count);
+// Constant time.
+bool mac_equal(struct bytes a, struct bytes b);
+
+// RFC 5869. info is text without NUL. out has 32 bytes.
+struct key32 hkdf_sha256(struct bytes secret, struct bytes salt, const char *info);
+
+#endif

@@ -1,0 +1,105 @@
+// The link to one broker: Paho MQTT C (async) behind a plain interface, MQTT 5, TLS 1.3.
+//
+// Paho's threads only copy what arrives into a bounded inbox and wake the loop (uv_async). All
+// callbacks below run on the loop's thread, in link_drain(). The rules in protocol.md ("Traps")
+// are kept in here: TCP_NODELAY is set after connect; at most `outstanding_max` publishes are under
+// way; reason codes are looked at; automatic reconnect is off and the addresses are walked in order
+// with full-jitter back-off; no timeout is below 3 s.
+#ifndef HELIO_MQTT_LINK_H
+#define HELIO_MQTT_LINK_H
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include <uv.h>
+
+enum link_via { LINK_VIA_NAME, LINK_VIA_IP };
+
+struct link_address {
+	const char *host;         // name or literal
+	uint16_t port;
+	enum link_via via;
+};
+
+struct link_config {
+	const char *client_id;
+	const struct link_address *addresses;   // walked in order, first one first after each connection
+	size_t address_count;                   // 1..8; copied
+	bool tls;                               // false only for loopback tests
+	const char *ca_file, *cert_file, *key_file;   // copied
+	uint16_t keepalive_s;
+	uint16_t receive_maximum;               // 0: 65535
+	uint32_t connect_timeout_s;             // >= 3
+	uint32_t backoff_min_ms, backoff_max_ms; // full jitter between 0 and min(max, min << n)
+	uint32_t outstanding_max;               // publishes of QoS 1 under way; others wait in order
+	size_t outbox_max;                      // waiting publishes, then ERR_FULL
+	size_t inbox_messages, inbox_bytes;     // full: the message is dropped and counted (QoS heals)
+	const char *will_topic;                 // NULL: none
+	struct bytes will_payload;
+	int will_qos;
+	bool will_retained;
+	bool once;                              // do not connect again after the first failure of every address
+};
+
+struct link_message {
+	const char *topic;        // NUL-terminated copy; may hold anything: compare with the table
+	size_t topic_length;      // larger than strlen when a NUL is inside
+	struct bytes payload;     // borrowed until the callback returns
+	int qos;
+	bool retained, duplicate;
+};
+
+struct link_events {
+	// Connected: subscribe here; subscriptions do not survive a reconnect.
+	void (*up)(void *ctx, const struct link_address *via, bool session_present);
+	// Connection lost, refused or unreachable. why: one sentence, borrowed. retry_ms: until the next try,
+	// -1: none will come (config.once).
+	void (*down)(void *ctx, const char *why, int64_t retry_ms);
+	void (*message)(void *ctx, const struct link_message *m);
+	// For publishes with a non-zero token: the PUBACK came with this MQTT 5 reason code, or the
+	// connection broke before (reason -1). reason 16: no matching subscribers. QoS 0: 0 when handed over.
+	void (*published)(void *ctx, uint64_t token, int reason);
+	// One per link_subscribe call: each filter's reason code in order (>= 128: refused).
+	void (*subscribed)(void *ctx, uint64_t token, const int *reasons, size_t count);
+};
+
+struct link_stats {
+	uint64_t received_messages, received_bytes, dropped_messages;
+	uint64_t sent_messages, sent_bytes;
+	uint32_t connects;
+	uint32_t outstanding, waiting;
+};
+
+struct mqtt_link;
+
+// Call once per process before the first link_new.
+void link_library_init(void);
+
+// Starts connecting at once. events and strings of config are copied; ctx is borrowed.
+enum err link_new(uv_loop_t *loop, const struct link_config *config, const struct link_events *events,
+                  void *ctx, struct mqtt_link **out) MUST_CHECK;
+// Disconnects (waits at most 1 s for the DISCONNECT to leave), stops all callbacks, and frees when
+// the loop has closed the handles. graceful false: drops the connection, so that the will is sent.
+void link_close(struct mqtt_link *l, bool graceful);
+
+bool link_is_up(const struct mqtt_link *l);
+// "10.0.0.7:8883" of the address now used, "" when down.
+const char *link_peer(const struct mqtt_link *l);
+
+// token 0: no `published` callback. The bytes are copied. Errors: ERR_CLOSED when down, ERR_FULL.
+enum err link_publish(struct mqtt_link *l, const char *topic, struct bytes payload, int qos, bool retained,
+                      uint64_t token) MUST_CHECK;
+// As one SUBSCRIBE / UNSUBSCRIBE packet. count 1..64.
+enum err link_subscribe(struct mqtt_link *l, const char *const *filters, size_t count, int qos,
+                        uint64_t token) MUST_CHECK;
+enum err link_unsubscribe(struct mqtt_link *l, const char *const *filters, size_t count) MUST_CHECK;
+
+// Called from the loop by itself; a program that commits per turn sets a turn hook instead:
+// before(ctx) at the beginning of a drain, after(ctx) at its end, at most `batch` messages between.
+void link_set_turn(struct mqtt_link *l, size_t batch, void (*before)(void *), void (*after)(void *));
+
+void link_get_stats(const struct mqtt_link *l, struct link_stats *out);
+
+// Local address of the route to host (UDP connect + getsockname): 4 or 16 bytes. S001-c32.
+enum err route_local_address(const char *host, uint16_t port, uint8_t out[16], size_t *size) MUST_CHECK;
+
+#endif
