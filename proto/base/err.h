@@ -44,8 +44,8 @@ const char *err_word(enum err e);
 // Remembers the sentence and returns e, so that `return err_set(ERR_X, "...")` reads well.
 enum err err_set(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
 
-// As err_set with ": strerror(errno)" added; ENOSPC, EDQUOT become ERR_NO_SPACE, EROFS
-// ERR_READ_ONLY, ENOENT ERR_NOT_FOUND, everything else ERR_IO.
+// As err_set with ": strerror(errno)" added; ENOSPC, EDQUOT become ERR_NO_SPACE, EROFS ERR_READ_ONLY,
+// ENOENT ERR_NOT_FOUND, EEXIST ERR_EXISTS, EACCES ERR_DENIED, ENOMEM ERR_MEMORY, all else ERR_IO.
 enum err err_set_errno(const char *format, ...) PRINTF_LIKE(1, 2);
 
 // The last sentence of this thread; "" when there is none. Borrowed, until the next err_set.

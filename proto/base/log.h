@@ -1,5 +1,5 @@
 // Log: one record a line, on standard error:
-//   2026-11-21T05:17:55.123Z warn FETCH-STALLED client=f1 package=ab12... why="no bytes for 3 s"
+//   2026-11-21T05:17:55.123Z helio-agent warn FETCH-STALLED client=f1 package=ab12... why="no bytes for 3 s"
 // The id is stable and unique in the tree; scripts and people search for it. Values are
 // key=value; a value with a blank or a quote is quoted; control characters are escaped. No secrets,
 // and nothing per heartbeat above debug.

@@ -1,0 +1,123 @@
+// One record is made in one buffer and written with one write, so that lines of several threads
+// and processes do not mix.
+#include "base/log.h"
+
+#include "base/clock.h"
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Atomic int threshold = LOG_INFO;
+static const char *program_name = "";
+static const char *const level_words[] = { "debug", "info", "warn", "error" };
+
+void log_init(const char *program, enum log_level level)
+{
+	program_name = program;
+	atomic_store(&threshold, (int)level);
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store(&threshold, (int)level);
+}
+
+enum log_level log_get_level(void)
+{
+	return (enum log_level)atomic_load(&threshold);
+}
+
+bool log_level_parse(const char *word, enum log_level *out)
+{
+	for (int i = 0; i < 4; i++) {
+		if (strcmp(word, level_words[i]) == 0) {
+			*out = (enum log_level)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+// A value may have brought a control character past log_quote: it must not make a second line.
+static void controls_blank(char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+			s[i] = ' ';
+	}
+}
+
+void log_write(enum log_level level, const char *id, const char *format, ...)
+{
+	if ((int)level < atomic_load(&threshold))
+		return;
+	char line[2048], when[32];
+	va_list args;
+
+	wall_format(clock_now().wall, when);
+	int head = snprintf(line, sizeof(line) - 1, "%s %s %s %s ", when, program_name,
+		level_words[level], id);
+	va_start(args, format);
+	int body = vsnprintf(line + head, sizeof(line) - 1 - (size_t)head, format, args);
+	va_end(args);
+	size_t size = (size_t)head + (body > 0 ? (size_t)body : 0);
+	if (size > sizeof(line) - 2)
+		size = sizeof(line) - 2;
+	controls_blank(line, size);
+	line[size++] = '\n';
+	ssize_t written = write(STDERR_FILENO, line, size);
+	(void)written;
+}
+
+static bool is_plain(const char *s)
+{
+	if (!*s)
+		return false;
+	for (; *s; s++) {
+		if ((unsigned char)*s <= ' ' || *s == '"' || *s == '\\' || (unsigned char)*s >= 0x7f)
+			return false;
+	}
+	return true;
+}
+
+const char *log_quote(const char *s)
+{
+	static _Thread_local char slots[8][1700];
+	static _Thread_local unsigned next;
+	char *out = slots[next++ % 8];
+	size_t at = 0;
+
+	if (strnlen(s, 401) <= 400 && is_plain(s)) {
+		memcpy(out, s, strlen(s) + 1);
+		return out;
+	}
+	out[at++] = '"';
+	for (size_t i = 0; i < 400 && s[i]; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c == '"' || c == '\\') {
+			out[at++] = '\\';
+			out[at++] = (char)c;
+		} else if (c < 0x20 || c == 0x7f) {
+			at += (size_t)snprintf(out + at, 5, "\\x%02x", c);
+		} else {
+			out[at++] = (char)c;
+		}
+	}
+	out[at++] = '"';
+	out[at] = '\0';
+	return out;
+}
+
+bool log_gate_open(struct log_gate *g, int64_t now_mono_ms, int64_t period_ms)
+{
+	if (now_mono_ms < g->next_ms) {
+		g->suppressed++;
+		return false;
+	}
+	g->next_ms = now_mono_ms + period_ms;
+	g->suppressed = 0;
+	return true;
+}
