@@ -6,7 +6,7 @@
 #ifndef HELIO_CHUNKER_H
 #define HELIO_CHUNKER_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 // Length of the first chunk of data[size]: 1..CHUNK_MAX, at least CHUNK_MIN unless size is less.
 // The caller shows either CHUNK_MAX bytes or more, or all that is left of the file. size >= 1.

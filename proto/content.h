@@ -24,8 +24,8 @@
 #ifndef HELIO_CONTENT_H
 #define HELIO_CONTENT_H
 
-#include "envelope.h"
-#include "message.h"
+#include "proto/envelope.h"
+#include "proto/message.h"
 
 #define OBJECT_PACK_MIN (64 * 1024)       // small chunks are packed together up to here
 #define OBJECT_OUTPUT_MAX LIMIT_CHUNK     // plain bytes an object may yield

@@ -2,7 +2,7 @@
 #ifndef HELIO_DIGEST_H
 #define HELIO_DIGEST_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 struct digest sha256(const void *data, size_t size);
 
@@ -23,7 +23,7 @@ struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *par
 // Constant time.
 bool mac_equal(struct bytes a, struct bytes b);
 
-// RFC 5869. info is text without NUL. out has 32 bytes.
+// RFC 5869 with a salt of exactly 32 bytes and 32 bytes of output. info is text without its NUL.
 struct key32 hkdf_sha256(struct bytes secret, struct bytes salt, const char *info);
 
 #endif

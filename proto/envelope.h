@@ -4,7 +4,7 @@
 #ifndef HELIO_ENVELOPE_H
 #define HELIO_ENVELOPE_H
 
-#include "sign.h"
+#include "proto/sign.h"
 
 enum purpose {
 	PURPOSE_MANIFEST,       // application/vnd.heliograph.manifest.v1+protobuf

@@ -8,8 +8,8 @@
 #ifndef HELIO_MESSAGE_H
 #define HELIO_MESSAGE_H
 
-#include "base/mem.h"
-#include "limits.h"
+#include "proto/base/mem.h"
+#include "proto/limits.h"
 
 enum response_kind { KIND_NO_ACTION = 1, KIND_SEND_INFORMATION, KIND_RETRIEVE_INFORMATION, KIND_EXECUTE_COMMAND };
 enum ack { ACK_NOTHING = 1, ACK_RESPONSE, ACK_RESEND, ACK_BUSY };

@@ -8,8 +8,8 @@
 #ifndef HELIO_MQTT_LINK_H
 #define HELIO_MQTT_LINK_H
 
-#include "base/clock.h"
-#include "base/mem.h"
+#include "proto/base/clock.h"
+#include "proto/base/mem.h"
 #include <uv.h>
 
 enum link_via { LINK_VIA_NAME, LINK_VIA_IP };

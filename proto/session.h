@@ -8,7 +8,7 @@
 #ifndef HELIO_SESSION_H
 #define HELIO_SESSION_H
 
-#include "sign.h"
+#include "proto/sign.h"
 
 struct session_keys {
 	struct key32 mac_up, mac_down, enc;

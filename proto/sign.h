@@ -2,8 +2,8 @@
 #ifndef HELIO_SIGN_H
 #define HELIO_SIGN_H
 
-#include "base/mem.h"
-#include "digest.h"
+#include "proto/base/mem.h"
+#include "proto/digest.h"
 
 struct signature {
 	uint8_t b[64];

@@ -4,8 +4,8 @@
 #ifndef HELIO_TOPICS_H
 #define HELIO_TOPICS_H
 
-#include "base/mem.h"
-#include "limits.h"
+#include "proto/base/mem.h"
+#include "proto/limits.h"
 
 enum topic_kind {
 	TOPIC_HB, TOPIC_OFFER, TOPIC_RSP, TOPIC_REPORT, TOPIC_INBOX, TOPIC_WANT, TOPIC_GRANT,

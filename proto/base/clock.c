@@ -1,4 +1,4 @@
-#include "base/clock.h"
+#include "proto/base/clock.h"
 
 #include <stdio.h>
 #include <time.h>

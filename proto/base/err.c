@@ -1,5 +1,5 @@
 // The list of errors and the one sentence of each thread.
-#include "base/err.h"
+#include "proto/base/err.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -22,7 +22,7 @@ static const char *const words[ERR_COUNT] = {
 	[ERR_CORRUPT] = "corrupt",
 	[ERR_TIMEOUT] = "timeout",
 	[ERR_CLOSED] = "closed",
-	[ERR_STATE] = "state",
+	[ERR_NOT_NOW] = "not-now",
 	[ERR_VERSION] = "version",
 	[ERR_UNSUPPORTED] = "unsupported",
 	[ERR_MEMORY] = "memory",

@@ -31,7 +31,7 @@ enum err {
 	ERR_CORRUPT,     // stored bytes do not match their digest
 	ERR_TIMEOUT,
 	ERR_CLOSED,      // the peer or the connection is gone
-	ERR_STATE,       // not now: the state does not allow it
+	ERR_NOT_NOW,     // the state does not allow it yet (not ERR_STATE: OpenSSL has that name)
 	ERR_VERSION,     // made by a newer program, or by one too old
 	ERR_UNSUPPORTED,
 	ERR_MEMORY,

@@ -3,7 +3,7 @@
 #ifndef HELIO_BASE_FILE_H
 #define HELIO_BASE_FILE_H
 
-#include "mem.h"
+#include "proto/base/mem.h"
 #include <sys/types.h>
 
 // Creates dir and its parents, 0700. An existing folder is kept as it is.

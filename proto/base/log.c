@@ -1,8 +1,8 @@
 // One record is made in one buffer and written with one write, so that lines of several threads
 // and processes do not mix.
-#include "base/log.h"
+#include "proto/base/log.h"
 
-#include "base/clock.h"
+#include "proto/base/clock.h"
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #ifndef HELIO_BASE_LOG_H
 #define HELIO_BASE_LOG_H
 
-#include "err.h"
+#include "proto/base/err.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 

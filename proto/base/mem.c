@@ -1,5 +1,5 @@
 // Arena, buffer, borrowed bytes and hex.
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 #include <assert.h>
 #include <stdarg.h>

@@ -5,7 +5,7 @@
 #ifndef HELIO_BASE_MEM_H
 #define HELIO_BASE_MEM_H
 
-#include "err.h"
+#include "proto/base/err.h"
 
 // Borrowed bytes. data may be NULL when size is 0.
 struct bytes {

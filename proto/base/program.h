@@ -3,7 +3,7 @@
 #ifndef HELIO_BASE_PROGRAM_H
 #define HELIO_BASE_PROGRAM_H
 
-#include "settings.h"
+#include "proto/base/settings.h"
 #include <uv.h>
 
 #define HELIO_VERSION "0.1.0"

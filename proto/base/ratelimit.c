@@ -1,4 +1,4 @@
-#include "base/ratelimit.h"
+#include "proto/base/ratelimit.h"
 
 void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now)
 {

@@ -2,7 +2,7 @@
 #ifndef HELIO_BASE_RATELIMIT_H
 #define HELIO_BASE_RATELIMIT_H
 
-#include "clock.h"
+#include "proto/base/clock.h"
 #include <stdbool.h>
 
 struct ratelimit {

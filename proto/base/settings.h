@@ -4,7 +4,7 @@
 #ifndef HELIO_BASE_SETTINGS_H
 #define HELIO_BASE_SETTINGS_H
 
-#include "mem.h"
+#include "proto/base/mem.h"
 #include <stdio.h>
 
 enum setting_type {
