@@ -1,0 +1,121 @@
+// The store behind the server: a small interface, so that another engine is one more file.
+//
+// A transaction begins by itself at the first write and ends with db_commit: one commit per turn of
+// the loop. Statements are SQL with $1 $2 ... in order of first appearance, given as string
+// literals: the literal's address is the key of the statement cache.
+//
+//   TRY(db_run(db, "INSERT INTO lease (id, client) VALUES ($1, $2)", DB_I(id), DB_T(client)));
+//
+//   struct db_rows rows;
+//   TRY(db_query(db, &rows, "SELECT name, size FROM package WHERE id = $1", DB_D(&id)));
+//   while (db_next(&rows)) use(db_text(&rows, 0), db_int(&rows, 1));
+//   TRY(db_end(&rows));
+//
+// A transaction in which a statement failed cannot be committed: the whole turn fails, and the core
+// loads again from what is stored. One thread, one connection, one writer.
+#ifndef HELIO_SERVER_DB_H
+#define HELIO_SERVER_DB_H
+
+#include "base/mem.h"
+
+enum db_type {
+	DB_NULL,
+	DB_INT,
+	DB_TEXT,
+	DB_BLOB,
+	DB_REAL
+};
+
+struct db_value {
+	enum db_type type;
+	int64_t i;
+	double r;
+	struct bytes b; // text or blob, borrowed until the statement has run
+};
+
+#define DB_I(x) ((struct db_value){.type = DB_INT, .i = (int64_t)(x)})
+#define DB_R(x) ((struct db_value){.type = DB_REAL, .r = (x)})
+#define DB_N() ((struct db_value){.type = DB_NULL})
+#define DB_T(s) db_value_text(s)         // NULL counts as ""
+#define DB_B(bytes) db_value_blob(bytes) // struct bytes
+#define DB_D(digest)                                                                               \
+	db_value_blob(bytes_of((digest)->b, sizeof((digest)->b))) // digest, id16, key32
+
+struct db_value db_value_text(const char *s);
+struct db_value db_value_blob(struct bytes b);
+
+struct db;
+struct db_stmt;
+
+struct db_rows {
+	struct db *db;
+	struct db_stmt *stmt;
+	enum err failed;
+};
+
+// What an engine fills in. Every function is required.
+struct db_engine {
+	const char *name;
+	enum err (*begin)(struct db *db);
+	enum err (*commit)(struct db *db);
+	void (*rollback)(struct db *db);
+	enum err (*prepare)(struct db *db, const char *sql, struct db_stmt **out);
+	enum err (*bind)(struct db_stmt *s, int position, const struct db_value *v); // 1-based
+	enum err (*step)(struct db_stmt *s, bool *row);
+	void (*reset)(struct db_stmt *s);
+	int64_t (*column_int)(struct db_stmt *s, int column); // 0-based
+	double (*column_real)(struct db_stmt *s, int column);
+	struct bytes (*column_bytes)(struct db_stmt *s, int column);
+	enum err (*exec)(struct db *db, const char *sql); // several statements
+	enum err (*backup)(struct db *db, const char *path);
+	void (*close)(struct db *db);
+};
+
+struct db {
+	const struct db_engine *engine;
+	bool in_transaction, failed;
+	uint64_t commits, statements;
+};
+
+// Opens or creates FILE (0600, WAL, synchronous=FULL, trusted_schema=OFF, cell_size_check,
+// exclusive lock) and checks it (quick_check). ":memory:" for tests. Errors: ERR_EXISTS (another
+// process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
+enum err db_sqlite_open(const char *file, struct db **out) MUST_CHECK;
+void db_close(struct db *db);
+
+// Creates the tables or brings them to the present version, in one transaction.
+// Errors: ERR_VERSION when the store was made by a newer program.
+enum err schema_migrate(struct db *db) MUST_CHECK;
+
+#define db_run(db, sql, ...)                                                                       \
+	db_run_values(db, sql, (const struct db_value[]){__VA_ARGS__},                             \
+		sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
+#define db_query(db, rows, sql, ...)                                                               \
+	db_query_values(db, rows, sql, (const struct db_value[]){__VA_ARGS__},                     \
+		sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
+
+// A write: begins the transaction when none is open. With no parameters: db_run_values(db, sql,
+// NULL, 0).
+enum err db_run_values(
+	struct db *db, const char *sql, const struct db_value *values, size_t count) MUST_CHECK;
+// A read; one at a time per literal. Always followed by db_end, also when left early.
+enum err db_query_values(struct db *db, struct db_rows *rows, const char *sql,
+	const struct db_value *values, size_t count) MUST_CHECK;
+bool db_next(struct db_rows *rows);
+enum err db_end(struct db_rows *rows) MUST_CHECK;
+
+int64_t db_int(struct db_rows *rows, int column);
+double db_real(struct db_rows *rows, int column);
+struct bytes db_blob(struct db_rows *rows, int column); // borrowed until the next step
+const char *db_text(struct db_rows *rows, int column);  // never NULL; borrowed until the next step
+// Exactly size bytes into out; zeroes them and returns false otherwise (NULL, other size).
+bool db_fixed(struct db_rows *rows, int column, void *out, size_t size);
+
+// Nothing open: success without a word to the disk.
+enum err db_commit(struct db *db) MUST_CHECK;
+void db_rollback(struct db *db);
+bool db_is_dirty(const struct db *db);
+// A copy without the session keys, made while the server runs. ERR_EXISTS when path exists.
+enum err db_backup(struct db *db, const char *path) MUST_CHECK;
+
+#endif
