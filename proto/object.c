@@ -1,0 +1,258 @@
+// Objects: what is transported and what it yields. The decoder is where bytes from a broker become
+// content, so it does things in one order only: length and hash of what came, then decoding into
+// a buffer of exactly the promised size, then each plain chunk against the manifest. libzstd stays
+// behind this file.
+#include "content.h"
+#include "digest.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+// What an object may yield or need: checked before anything is allocated for it.
+static enum err run_size(const struct object *o, const struct chunk_ref *run, size_t *total)
+{
+	size_t sum = 0;
+
+	if (o->chunk_count == 0)
+		return err_set(ERR_RANGE, "object yields no chunk");
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		if (run[i].size == 0 || run[i].size > LIMIT_CHUNK)
+			return err_set(
+				ERR_RANGE, "chunk of %u bytes in an object", (unsigned)run[i].size);
+		sum += run[i].size;
+		if (sum > OBJECT_OUTPUT_MAX)
+			return err_set(
+				ERR_RANGE, "object yields more than %d bytes", OBJECT_OUTPUT_MAX);
+	}
+	*total = sum;
+	return ERR_OK;
+}
+
+static enum err transported_check(const struct object *o, struct bytes transported)
+{
+	if (transported.size != o->size_bytes)
+		return err_set(ERR_CORRUPT, "object %s has %zu bytes instead of %u",
+			digest_short(&o->sha256), transported.size, (unsigned)o->size_bytes);
+	struct digest is = sha256(transported.data, transported.size);
+	if (!digest_equal(&is, &o->sha256))
+		return err_set(ERR_CORRUPT, "object %s hashes to %s", digest_short(&o->sha256),
+			digest_short(&is));
+	return ERR_OK;
+}
+
+static enum err chunks_check(
+	const struct object *o, const struct chunk_ref *run, struct bytes plain)
+{
+	const uint8_t *at = plain.data;
+
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		struct digest is = sha256(at, run[i].size);
+		if (!digest_equal(&is, &run[i].sha256))
+			return err_set(ERR_FORMAT,
+				"object %s yields a chunk of hash %s instead of %s",
+				digest_short(&o->sha256), digest_short(&is),
+				digest_short(&run[i].sha256));
+		at += run[i].size;
+	}
+	return ERR_OK;
+}
+
+// ---- decoder
+
+struct object_decoder {
+	ZSTD_DCtx *zstd;
+	struct buf plain;
+};
+
+enum err object_decoder_new(struct object_decoder **out)
+{
+	struct object_decoder *d = calloc(1, sizeof *d);
+
+	if (d)
+		d->zstd = ZSTD_createDCtx();
+	if (!d || !d->zstd) {
+		free(d);
+		return err_set(ERR_MEMORY, "no memory for an object decoder");
+	}
+	buf_init(&d->plain, OBJECT_OUTPUT_MAX);
+	*out = d;
+	return ERR_OK;
+}
+
+void object_decoder_free(struct object_decoder *d)
+{
+	if (!d)
+		return;
+	ZSTD_freeDCtx(d->zstd);
+	buf_fini(&d->plain);
+	free(d);
+}
+
+// One zstd frame, that is all of `in` and says that it yields exactly `total` bytes.
+static enum err frame_check(const struct object *o, struct bytes in, size_t total)
+{
+	size_t frame = ZSTD_findFrameCompressedSize(in.data, in.size);
+	unsigned long long promised = ZSTD_getFrameContentSize(in.data, in.size);
+
+	if (ZSTD_isError(frame) || frame != in.size)
+		return err_set(
+			ERR_FORMAT, "object %s is not one zstd frame", digest_short(&o->sha256));
+	if (promised != total)
+		return err_set(ERR_FORMAT, "object %s promises another size than %zu bytes",
+			digest_short(&o->sha256), total);
+	return ERR_OK;
+}
+
+static enum err inflate(struct object_decoder *d, const struct object *o, size_t total,
+	struct bytes in, struct bytes prefix)
+{
+	TRY(frame_check(o, in, total));
+	buf_clear(&d->plain);
+	TRY(buf_reserve(&d->plain, total));
+	ZSTD_DCtx_reset(d->zstd, ZSTD_reset_session_and_parameters);
+	if (prefix.size > 0 && ZSTD_isError(ZSTD_DCtx_refPrefix(d->zstd, prefix.data, prefix.size)))
+		return err_set(ERR_MEMORY, "zstd refuses a prefix of %zu bytes", prefix.size);
+	size_t n = ZSTD_decompressDCtx(d->zstd, d->plain.data, total, in.data, in.size);
+	if (ZSTD_isError(n))
+		return err_set(ERR_FORMAT, "object %s: zstd: %s", digest_short(&o->sha256),
+			ZSTD_getErrorName(n));
+	if (n != total)
+		return err_set(ERR_FORMAT, "object %s yields %zu bytes instead of %zu",
+			digest_short(&o->sha256), n, total);
+	d->plain.size = n;
+	return ERR_OK;
+}
+
+static enum err prefix_check(const struct object *o, struct bytes prefix)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < o->base_size_count; i++)
+		sum += o->base_sizes[i];
+	if (o->coding != CODING_ZSTD_PREFIX)
+		sum = 0;
+	if (sum != prefix.size)
+		return err_set(ERR_FORMAT, "object %s was given %zu base bytes instead of %zu",
+			digest_short(&o->sha256), prefix.size, sum);
+	return ERR_OK;
+}
+
+// RAW: what came is what it yields. A single chunk bears the name of the object, which was checked.
+static enum err open_raw(const struct object *o, const struct chunk_ref *run, size_t total,
+	struct bytes transported, struct bytes *plain)
+{
+	if (transported.size != total)
+		return err_set(ERR_FORMAT, "object %s has %zu bytes for chunks of %zu",
+			digest_short(&o->sha256), transported.size, total);
+	if (o->chunk_count != 1 || !digest_equal(&o->sha256, &run[0].sha256))
+		TRY(chunks_check(o, run, transported));
+	*plain = transported;
+	return ERR_OK;
+}
+
+enum err object_open(struct object_decoder *d, const struct object *o, const struct chunk_ref *run,
+	struct bytes transported, struct bytes prefix, struct bytes *plain)
+{
+	size_t total = 0;
+
+	TRY(run_size(o, run, &total));
+	TRY(transported_check(o, transported));
+	TRY(prefix_check(o, prefix));
+	switch (o->coding) {
+	case CODING_RAW:
+		return open_raw(o, run, total, transported, plain);
+	case CODING_ZSTD:
+	case CODING_ZSTD_PREFIX:
+		TRY(inflate(d, o, total, transported, prefix));
+		TRY(chunks_check(o, run, buf_bytes(&d->plain)));
+		*plain = buf_bytes(&d->plain);
+		return ERR_OK;
+	case CODING_BSDIFF_ZSTD:
+		break;
+	}
+	return err_set(ERR_UNSUPPORTED, "object %s has coding %d, which this program does not know",
+		digest_short(&o->sha256), (int)o->coding);
+}
+
+// ---- encoder
+
+struct object_encoder {
+	struct object_profile profile;
+	ZSTD_CCtx *zstd;
+	struct buf packed;
+};
+
+enum err object_encoder_new(const struct object_profile *profile, struct object_encoder **out)
+{
+	struct object_encoder *e = calloc(1, sizeof *e);
+
+	if (e)
+		e->zstd = ZSTD_createCCtx();
+	if (!e || !e->zstd) {
+		free(e);
+		return err_set(ERR_MEMORY, "no memory for an object encoder");
+	}
+	e->profile = *profile;
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_compressionLevel, profile->zstd_level);
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_contentSizeFlag, 1);
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_checksumFlag, 0);
+	buf_init(&e->packed, ZSTD_COMPRESSBOUND(OBJECT_OUTPUT_MAX));
+	*out = e;
+	return ERR_OK;
+}
+
+void object_encoder_free(struct object_encoder *e)
+{
+	if (!e)
+		return;
+	ZSTD_freeCCtx(e->zstd);
+	buf_fini(&e->packed);
+	free(e);
+}
+
+// Compresses into e->packed; leaves it empty when that does not pay.
+static enum err deflate(struct object_encoder *e, struct bytes plain)
+{
+	buf_clear(&e->packed);
+	if (e->profile.zstd_level == 0)
+		return ERR_OK;
+	TRY(buf_reserve(&e->packed, ZSTD_compressBound(plain.size)));
+	size_t n = ZSTD_compress2(e->zstd, e->packed.data, e->packed.cap, plain.data, plain.size);
+	if (ZSTD_isError(n))
+		return err_set(ERR_MEMORY, "zstd: %s", ZSTD_getErrorName(n));
+	if (n * 100 <= plain.size * (size_t)e->profile.keep_percent)
+		e->packed.size = n;
+	return ERR_OK;
+}
+
+enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, struct bytes plain,
+	struct object *o, struct bytes *transported)
+{
+	size_t total = 0;
+
+	TRY(run_size(o, run, &total));
+	assert(total == plain.size);
+	TRY(deflate(e, plain));
+	bool packed = e->packed.size > 0;
+	*transported = packed ? buf_bytes(&e->packed) : plain;
+	o->coding = packed ? CODING_ZSTD : CODING_RAW;
+	o->size_bytes = (uint32_t)transported->size;
+	if (!packed && o->chunk_count == 1)
+		o->sha256 = run[0].sha256;
+	else
+		o->sha256 = sha256(transported->data, transported->size);
+	o->base_chunks = NULL;
+	o->base_count = 0;
+	o->base_sizes = NULL;
+	o->base_size_count = 0;
+	return ERR_OK;
+}
+
+void object_to_index(struct object *o)
+{
+	if (o->coding != CODING_RAW || o->chunk_count != 1)
+		return;
+	memset(&o->sha256, 0, sizeof o->sha256);
+	o->size_bytes = 0;
+}
