@@ -267,7 +267,11 @@ static void a_token_bucket_keeps_its_rate(void **state)
 			sent += 150;
 	}
 	assert_in_range(sent, 9900, 10350);
-	assert_true(ratelimit_wait_ms(&r, 150, mono_add_ms(t, 10000)) > 0);
+	struct mono end = mono_add_ms(t, 9999);
+	int64_t wait_ms = ratelimit_wait_ms(&r, 150, end);
+	assert_in_range(wait_ms, 1, 151);
+	assert_false(ratelimit_take(&r, 150, mono_add_ms(end, wait_ms - 2)));
+	assert_true(ratelimit_take(&r, 150, mono_add_ms(end, wait_ms)));
 	// Larger than the bucket: goes when the bucket is full, and time pays for it.
 	ratelimit_init(&r, 1000, 200, t);
 	assert_true(ratelimit_take(&r, 5000, t));

@@ -1,0 +1,204 @@
+"""Builds and runs every kind of test, and judges tests/requirements by what really ran."""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+results = {}          # test name -> "passed" | "failed" | "skipped"
+texts = {}            # test name -> what it printed, of failed ones
+
+
+def record(name, outcome, text=""):
+    results[name] = outcome
+    if outcome == "failed":
+        texts[name] = text
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(argv, **options):
+    return subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", **options)
+
+
+# ------------------------------------------------------------------ build
+
+def build(preset, targets=(), options=()):
+    """Configures and builds a preset; a build that fails is a failed test."""
+    began = time.monotonic()
+    launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"]
+    done = run(["cmake", "--preset", preset, *launcher, *options], cwd=ROOT)
+    if done.returncode == 0:
+        done = run(["cmake", "--build", "--preset", preset, *(["--target", *targets] if targets else [])], cwd=ROOT)
+    good = done.returncode == 0
+    record(f"build_{preset}_without_warnings", "passed" if good else "failed", done.stdout[-6000:])
+    say(f"  build {preset}: {'good' if good else 'FAILED'} ({time.monotonic() - began:.0f} s)")
+    return good
+
+
+# ------------------------------------------------------------------ unit tests and fuzz replay
+
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
+    "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp:halt_on_error=1",
+}
+
+
+def unit_program(path, suffix):
+    """One cmocka program: every test in it counts by its own name."""
+    env = {**os.environ, **SANITIZER_ENV, "CMOCKA_MESSAGE_OUTPUT": "tap"}
+    try:
+        done = run([path], env=env, timeout=300, cwd=path.parent)
+        text, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired as e:
+        text, code = f"no end within 300 s\n{e.stdout}", 1
+    found = re.findall(r"^(ok|not ok) \d+ - (\S+)(.*)$", text, re.M)
+    for word, name, rest in found:
+        outcome = "skipped" if "# SKIP" in rest else "passed" if word == "ok" else "failed"
+        record(f"{path.name}{suffix}.{name}", outcome, text[-4000:])
+    if not found or (code != 0 and all(word == "ok" for word, _, _ in found)):
+        record(f"{path.name}{suffix}.ends_well", "failed", text[-4000:])
+
+
+def unit_tests(preset, suffix, words):
+    programs = sorted(p for p in (BUILD / preset / "tests").glob("test_*") if p.is_file() and os.access(p, os.X_OK))
+    programs = [p for p in programs if not words or any(w in p.name for w in words)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda p: unit_program(p, suffix), programs))
+
+
+def fuzz_replay(preset, words):
+    corpus = ROOT / "tests/fuzz/corpus"
+    for program in sorted((BUILD / preset / "tests").glob("fuzz_*")):
+        if not os.access(program, os.X_OK) or program.is_dir() or (words and not any(w in program.name for w in words)):
+            continue
+        inputs = corpus / program.name
+        done = run([program, inputs], env={**os.environ, **SANITIZER_ENV}, timeout=300)
+        played = re.search(r"replayed (\d+) inputs", done.stdout)
+        good = done.returncode == 0 and played and int(played[1]) > 0
+        record(f"{program.name}.corpus_is_replayed", "passed" if good else "failed", done.stdout[-4000:])
+
+
+# ------------------------------------------------------------------ pytest
+
+def pytest_run(folders, words, long, preset):
+    report = BUILD / "pytest.xml"
+    report.unlink(missing_ok=True)
+    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *folders]
+    if words:
+        argv += ["-k", " or ".join(words)]
+    env = {**os.environ, "HELIO_BUILD": str(BUILD / preset), "HELIO_LONG": "1" if long else "",
+           "PYTHONDONTWRITEBYTECODE": "1"}
+    code = subprocess.run(argv, cwd=ROOT, env=env).returncode
+    if not report.exists():
+        record("pytest.ends_well", "failed", f"pytest ended with {code} and left no report")
+        return
+    for case in xml.etree.ElementTree.parse(report).getroot().iter("testcase"):
+        name = re.sub(r"^test_", "", case.get("name"))
+        bad = case.find("failure") if case.find("failure") is not None else case.find("error")
+        if bad is not None:
+            record(name, "failed", (bad.text or "")[-3000:])
+        else:
+            record(name, "skipped" if case.find("skipped") is not None else "passed")
+    if code not in (0, 1, 5):
+        record("pytest.ends_well", "failed", f"pytest ended with {code}")
+
+
+# ------------------------------------------------------------------ requirements
+
+def requirements():
+    rows = []
+    for number, line in enumerate((ROOT / "tests/requirements").read_text().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        fields = line.split(None, 2)
+        rows.append((number, fields[0], fields[1] if len(fields) > 1 else "", fields[2] if len(fields) > 2 else ""))
+    return rows
+
+
+def requirements_check(everything):
+    """Each id that `holds` names tests that ran and passed; ids are complete and unique."""
+    wrong = []
+    ran = {re.sub(r"\[.*$", "", name) for name, outcome in results.items() if outcome != "skipped"}
+    failed = {re.sub(r"\[.*$", "", name) for name, outcome in results.items() if outcome == "failed"}
+    seen = set()
+    for number, id_, state, tests in requirements():
+        prefix = id_.replace("-", "_").replace(".", "")
+        if id_ in seen:
+            wrong.append(f"line {number}: {id_} stands twice")
+        seen.add(id_)
+        names = [t for t in re.split(r"[,\s]+", tests) if t]
+        if state not in ("holds", "open"):
+            wrong.append(f"line {number}: {id_} is {state}, neither holds nor open")
+        if state == "holds" and not names:
+            wrong.append(f"line {number}: {id_} holds without a test")
+        for name in names:
+            if not (name.startswith(prefix + "_") or name == prefix):
+                wrong.append(f"line {number}: {name} is not named by {id_} ({prefix}_...)")
+            if everything and name not in ran:
+                wrong.append(f"line {number}: {name} does not exist or did not run")
+            if state == "holds" and name in failed:
+                wrong.append(f"line {number}: {id_} is said to hold, but {name} failed")
+    missing = (set((ROOT / "tests/requirements.ids").read_text().split()) - seen)
+    wrong += [f"{id_} has no line" for id_ in sorted(missing)]
+    record("requirements_are_honest", "failed" if wrong else "passed", "\n".join(wrong))
+
+
+# ------------------------------------------------------------------ main
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--long", action="store_true", help="also what takes long")
+    parser.add_argument("--list", action="store_true", help="print every test's outcome")
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    began = time.monotonic()
+    everything = not options.words
+
+    say("build")
+    good = build("dev")
+    sane = build("asan")
+    if everything:
+        build("clang")
+    if good:
+        say("unit tests")
+        unit_tests("dev", "", options.words)
+    if sane:
+        say("unit tests and fuzz replay under ASan and UBSan")
+        unit_tests("asan", "[asan]", options.words)
+        fuzz_replay("asan", options.words)
+    if good:
+        say("rules and flow tests")
+        pytest_run(["tests/rules", "tests/flow"], options.words, options.long, "dev")
+    if everything:
+        requirements_check(everything)
+    return finish(options, began)
+
+
+def finish(options, began):
+    for name, outcome in sorted(results.items()):
+        if outcome == "failed":
+            say(f"\nFAILED {name}\n{texts.get(name, '')}")
+        elif options.list:
+            say(f"{outcome:8} {name}")
+    count = {word: sum(1 for o in results.values() if o == word) for word in ("passed", "failed", "skipped")}
+    holds = [row for row in requirements() if row[2] == "holds"]
+    say(f"\n{len(holds)} of {len(requirements())} requirements hold; {time.monotonic() - began:.0f} s")
+    line = f"{count['passed']} passed, {count['failed']} failed"
+    say(line + (f", {count['skipped']} skipped" if count["skipped"] else ""))
+    return 1 if count["failed"] or not count["passed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
