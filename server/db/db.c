@@ -1,0 +1,159 @@
+// What every engine has in common: values, the transaction of a turn, reading rows.
+#include "db.h"
+#include "db_engine.h"
+#include <string.h>
+
+struct db_value db_value_text(const char *s)
+{
+	const char *text = s ? s : "";
+
+	return (struct db_value){.type = DB_TEXT, .b = bytes_of(text, strlen(text))};
+}
+
+struct db_value db_value_blob(struct bytes b)
+{
+	return (struct db_value){.type = DB_BLOB, .b = b};
+}
+
+static enum err stmt_start(struct db *db, const char *sql, const struct db_value *values,
+	size_t count, struct db_stmt **out)
+{
+	TRY(db->engine->prepare(db, sql, out));
+	for (size_t i = 0; i < count; i++)
+		TRY(db->engine->bind(*out, (int)i + 1, &values[i]));
+	db->statements++;
+	return ERR_OK;
+}
+
+static enum err write_run(
+	struct db *db, const char *sql, const struct db_value *values, size_t count)
+{
+	struct db_stmt *stmt = NULL;
+	bool row = true;
+
+	if (!db->in_transaction) {
+		TRY(db->engine->begin(db));
+		db->in_transaction = true;
+	}
+	TRY(stmt_start(db, sql, values, count, &stmt));
+	enum err e = ERR_OK;
+	while (e == ERR_OK && row)
+		e = db->engine->step(stmt, &row);
+	db->engine->reset(stmt);
+	return e;
+}
+
+enum err db_run_values(struct db *db, const char *sql, const struct db_value *values, size_t count)
+{
+	if (db->failed)
+		return err_set(ERR_STATE, "the transaction has failed already");
+	enum err e = write_run(db, sql, values, count);
+	if (e != ERR_OK)
+		db->failed = true;
+	return e;
+}
+
+enum err db_query_values(struct db *db, struct db_rows *rows, const char *sql,
+	const struct db_value *values, size_t count)
+{
+	*rows = (struct db_rows){.db = db};
+	enum err e = stmt_start(db, sql, values, count, &rows->stmt);
+	if (e != ERR_OK)
+		rows->stmt = NULL;
+	return e;
+}
+
+bool db_next(struct db_rows *rows)
+{
+	bool row = false;
+
+	if (!rows->stmt || rows->failed != ERR_OK)
+		return false;
+	rows->failed = rows->db->engine->step(rows->stmt, &row);
+	return rows->failed == ERR_OK && row;
+}
+
+enum err db_end(struct db_rows *rows)
+{
+	if (rows->stmt)
+		rows->db->engine->reset(rows->stmt);
+	rows->stmt = NULL;
+	return rows->failed;
+}
+
+int64_t db_int(struct db_rows *rows, int column)
+{
+	return rows->db->engine->column_int(rows->stmt, column);
+}
+
+double db_real(struct db_rows *rows, int column)
+{
+	return rows->db->engine->column_real(rows->stmt, column);
+}
+
+struct bytes db_blob(struct db_rows *rows, int column)
+{
+	return rows->db->engine->column_bytes(rows->stmt, column);
+}
+
+const char *db_text(struct db_rows *rows, int column)
+{
+	struct bytes b = rows->db->engine->column_bytes(rows->stmt, column);
+
+	return b.data ? (const char *)b.data : "";
+}
+
+bool db_fixed(struct db_rows *rows, int column, void *out, size_t size)
+{
+	struct bytes b = db_blob(rows, column);
+
+	memset(out, 0, size);
+	if (b.size != size)
+		return false;
+	memcpy(out, b.data, size);
+	return true;
+}
+
+enum err db_commit(struct db *db)
+{
+	if (db->failed) {
+		db_rollback(db);
+		return err_set(ERR_IO, "a statement of this turn failed");
+	}
+	if (!db->in_transaction)
+		return ERR_OK;
+	enum err e = db->engine->commit(db);
+	if (e != ERR_OK) {
+		db_rollback(db);
+		return e;
+	}
+	db->in_transaction = false;
+	db->commits++;
+	return ERR_OK;
+}
+
+void db_rollback(struct db *db)
+{
+	if (db->in_transaction)
+		db->engine->rollback(db);
+	db->in_transaction = false;
+	db->failed = false;
+}
+
+bool db_is_dirty(const struct db *db)
+{
+	return db->in_transaction || db->failed;
+}
+
+enum err db_backup(struct db *db, const char *path)
+{
+	return db->engine->backup(db, path);
+}
+
+void db_close(struct db *db)
+{
+	if (!db)
+		return;
+	db_rollback(db);
+	db->engine->close(db);
+}

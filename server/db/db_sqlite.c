@@ -1,0 +1,314 @@
+// SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
+// on the disk when it returns and a crash leaves the last commit. The database is locked for the
+// life of the process: a second server on the same file is refused.
+#include "base/file.h"
+#include "base/log.h"
+#include "db_engine.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct db_stmt {
+	const char *sql;
+	sqlite3_stmt *handle;
+	struct sqlite_db *owner;
+};
+
+struct sqlite_db {
+	struct db base;
+	sqlite3 *handle;
+	struct db_stmt cache[STATEMENT_CACHE];
+};
+
+static struct sqlite_db *sqlite_of(struct db *db)
+{
+	return (struct sqlite_db *)db;
+}
+
+static enum err sqlite_fail(sqlite3 *handle, int rc, const char *what)
+{
+	enum err e = ERR_IO;
+
+	switch (rc & 0xff) {
+	case SQLITE_FULL:
+		e = ERR_NO_SPACE;
+		break;
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+		e = ERR_READ_ONLY;
+		break;
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		e = ERR_CORRUPT;
+		break;
+	case SQLITE_NOMEM:
+		e = ERR_MEMORY;
+		break;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		e = ERR_EXISTS;
+		break;
+	default:
+		break;
+	}
+	int system = handle ? sqlite3_system_errno(handle) : 0;
+	if (e == ERR_IO && (system == ENOSPC || system == EDQUOT))
+		e = ERR_NO_SPACE;
+	if (e == ERR_IO && system == EROFS)
+		e = ERR_READ_ONLY;
+	return err_set(e, "database: %s: %s (%d)", what,
+		handle ? sqlite3_errmsg(handle) : sqlite3_errstr(rc), rc);
+}
+
+static enum err sqlite_exec(struct db *db, const char *sql)
+{
+	struct sqlite_db *s = sqlite_of(db);
+	int rc = sqlite3_exec(s->handle, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(s->handle, rc, "exec");
+}
+
+static enum err sqlite_begin(struct db *db)
+{
+	return sqlite_exec(db, "BEGIN IMMEDIATE");
+}
+
+static enum err sqlite_commit(struct db *db)
+{
+	return sqlite_exec(db, "COMMIT");
+}
+
+static void sqlite_rollback(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	for (size_t i = 0; i < STATEMENT_CACHE; i++)
+		if (s->cache[i].handle)
+			sqlite3_reset(s->cache[i].handle);
+	if (!sqlite3_get_autocommit(s->handle))
+		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **out)
+{
+	struct sqlite_db *s = sqlite_of(db);
+	size_t at = ((uintptr_t)sql >> 3) * 0x9E3779B97F4A7C15ull >> 56;
+
+	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {
+		struct db_stmt *c = &s->cache[at % STATEMENT_CACHE];
+		if (c->sql == sql) {
+			*out = c;
+			return ERR_OK;
+		}
+		if (c->sql)
+			continue;
+		int rc = sqlite3_prepare_v3(
+			s->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &c->handle, NULL);
+		if (rc != SQLITE_OK)
+			return sqlite_fail(s->handle, rc, sql);
+		c->sql = sql;
+		c->owner = s;
+		*out = c;
+		return ERR_OK;
+	}
+	return err_set(ERR_FULL, "more than %d different statements", STATEMENT_CACHE);
+}
+
+static enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v)
+{
+	int rc = SQLITE_ERROR;
+
+	switch (v->type) {
+	case DB_NULL:
+		rc = sqlite3_bind_null(stmt->handle, position);
+		break;
+	case DB_INT:
+		rc = sqlite3_bind_int64(stmt->handle, position, v->i);
+		break;
+	case DB_REAL:
+		rc = sqlite3_bind_double(stmt->handle, position, v->r);
+		break;
+	case DB_TEXT:
+		rc = sqlite3_bind_text(stmt->handle, position, (const char *)v->b.data,
+			(int)v->b.size, SQLITE_STATIC);
+		break;
+	case DB_BLOB:
+		rc = v->b.size ? sqlite3_bind_blob(stmt->handle, position, v->b.data,
+					 (int)v->b.size, SQLITE_STATIC)
+			       : sqlite3_bind_zeroblob(stmt->handle, position, 0);
+		break;
+	}
+	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(stmt->owner->handle, rc, stmt->sql);
+}
+
+static enum err sqlite_step(struct db_stmt *stmt, bool *row)
+{
+	int rc = sqlite3_step(stmt->handle);
+
+	*row = rc == SQLITE_ROW;
+	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
+		return ERR_OK;
+	return sqlite_fail(stmt->owner->handle, rc, stmt->sql);
+}
+
+static void sqlite_reset(struct db_stmt *stmt)
+{
+	sqlite3_reset(stmt->handle);
+	sqlite3_clear_bindings(stmt->handle);
+}
+
+static int64_t sqlite_column_int(struct db_stmt *stmt, int column)
+{
+	return sqlite3_column_int64(stmt->handle, column);
+}
+
+static double sqlite_column_real(struct db_stmt *stmt, int column)
+{
+	return sqlite3_column_double(stmt->handle, column);
+}
+
+static struct bytes sqlite_column_bytes(struct db_stmt *stmt, int column)
+{
+	const void *data = sqlite3_column_type(stmt->handle, column) == SQLITE_BLOB
+				   ? sqlite3_column_blob(stmt->handle, column)
+				   : (const void *)sqlite3_column_text(stmt->handle, column);
+
+	return bytes_of(data, (size_t)sqlite3_column_bytes(stmt->handle, column));
+}
+
+// The copy is made by VACUUM INTO and stripped of the session keys before it gets its name: a
+// stolen backup speaks for nobody, and a restored one finds every session ended.
+static enum err sqlite_backup(struct db *db, const char *path)
+{
+	struct sqlite_db *s = sqlite_of(db);
+	char part[4096];
+	sqlite3_stmt *vacuum = NULL;
+	sqlite3 *copy = NULL;
+
+	if (access(path, F_OK) == 0)
+		return err_set(ERR_EXISTS, "%s exists", path);
+	if (db->in_transaction)
+		return err_set(ERR_STATE, "a backup begins between turns");
+	if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part))
+		return err_set(ERR_RANGE, "the path of the backup is too long");
+	(void)unlink(part);
+	int rc = sqlite3_prepare_v2(s->handle, "VACUUM INTO ?1", -1, &vacuum, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_text(vacuum, 1, part, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(vacuum) == SQLITE_DONE ? SQLITE_OK : sqlite3_errcode(s->handle);
+	sqlite3_finalize(vacuum);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_open_v2(part, &copy, SQLITE_OPEN_READWRITE, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(copy, "PRAGMA secure_delete=ON; DELETE FROM session; VACUUM;",
+			NULL, NULL, NULL);
+	enum err e = rc == SQLITE_OK ? ERR_OK : sqlite_fail(copy ? copy : s->handle, rc, "backup");
+	sqlite3_close(copy);
+	if (e == ERR_OK && rename(part, path) != 0)
+		e = err_set_errno("rename %s", part);
+	if (e != ERR_OK)
+		(void)unlink(part);
+	return e;
+}
+
+static void sqlite_close(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	for (size_t i = 0; i < STATEMENT_CACHE; i++)
+		sqlite3_finalize(s->cache[i].handle);
+	sqlite3_close(s->handle);
+	free(s);
+}
+
+static const struct db_engine sqlite_engine = {
+	.name = "sqlite",
+	.begin = sqlite_begin,
+	.commit = sqlite_commit,
+	.rollback = sqlite_rollback,
+	.prepare = sqlite_prepare,
+	.bind = sqlite_bind,
+	.step = sqlite_step,
+	.reset = sqlite_reset,
+	.column_int = sqlite_column_int,
+	.column_real = sqlite_column_real,
+	.column_bytes = sqlite_column_bytes,
+	.exec = sqlite_exec,
+	.backup = sqlite_backup,
+	.close = sqlite_close,
+};
+
+static int first_text(void *out, int count, char **values, char **names)
+{
+	(void)names;
+	if (count > 0 && values[0])
+		(void)str_copy(out, 256, values[0]);
+	return 1;
+}
+
+static enum err sqlite_check(struct sqlite_db *s)
+{
+	char verdict[256] = "";
+	int rc = sqlite3_exec(s->handle, "PRAGMA quick_check(1)", first_text, verdict, NULL);
+
+	if (rc != SQLITE_OK && rc != SQLITE_ABORT)
+		return sqlite_fail(s->handle, rc, "quick_check");
+	if (strcmp(verdict, "ok") != 0)
+		return err_set(ERR_CORRUPT, "database is damaged: %s", verdict);
+	return ERR_OK;
+}
+
+static enum err sqlite_setup(struct sqlite_db *s, bool memory)
+{
+	sqlite3_extended_result_codes(s->handle, 1);
+	sqlite3_busy_timeout(s->handle, 0);
+	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	TRY(sqlite_exec(&s->base, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF;"
+				  "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"));
+	if (!memory)
+		TRY(sqlite_exec(&s->base, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+					  "PRAGMA wal_autocheckpoint=4000;"));
+	// In exclusive mode the lock is taken by the first access and kept.
+	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE; COMMIT;"));
+	return sqlite_check(s);
+}
+
+// Made by us before SQLite opens it, so that nobody else can ever read it.
+static enum err file_make_private(const char *file)
+{
+	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return err_set_errno("database %s", file);
+	close(fd);
+	return ERR_OK;
+}
+
+enum err db_sqlite_open(const char *file, struct db **out)
+{
+	bool memory = strcmp(file, ":memory:") == 0;
+
+	*out = NULL;
+	if (!memory)
+		TRY(file_make_private(file));
+	struct sqlite_db *s = calloc(1, sizeof(*s));
+	if (!s)
+		return err_set(ERR_MEMORY, "no memory for the database");
+	s->base.engine = &sqlite_engine;
+	int rc = sqlite3_open_v2(file, &s->handle,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+	enum err e = rc == SQLITE_OK ? sqlite_setup(s, memory) : sqlite_fail(s->handle, rc, file);
+	if (e == ERR_EXISTS)
+		(void)err_set(e, "database %s is used by another process", file);
+	if (e != ERR_OK) {
+		sqlite_close(&s->base);
+		return e;
+	}
+	*out = &s->base;
+	return ERR_OK;
+}
