@@ -1,3 +1,4 @@
+// The only place that reads the clocks.
 #include "proto/base/clock.h"
 
 #include <stdio.h>

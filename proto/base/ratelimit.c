@@ -1,3 +1,4 @@
+// Tokens are kept as a fraction, so that a slow rate is kept exactly.
 #include "proto/base/ratelimit.h"
 
 void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now)

@@ -85,8 +85,8 @@ def test_house_holds_no_todo_and_no_dead_code():
     wrong = []
     for path in sources("proto", "server", "client", "deploy", "tests"):
         for number, line in enumerate(path.read_text().splitlines(), 1):
-            if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", line) or re.match(r"\s*//.*;\s*$", line) and \
-                    re.search(r"[=(].*;\s*$", line) and "for " not in line and not re.search(r"[a-z] [a-z]+ [a-z]", line):
+            # An example in a header is indented; a line of code behind "// " is dead code.
+            if re.search(r"\b(TODO|FIXME|XXX|HACK)\b", line) or re.match(r"\s*// ?[a-z_]+[^ ]* ?[=(].*;\s*$", line):
                 wrong.append(f"{name_of(path)}:{number}: {line.strip()}")
     assert not wrong, "\n".join(wrong)
 
