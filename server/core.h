@@ -327,7 +327,7 @@ enum err core_channel_slots(struct core *core, const char *channel, struct arena
 bool core_package_is_wanted(struct core *core, const struct digest *package);
 
 // Cancels an open operation of a client (op_id 0: whichever is open): EXECUTE_COMMAND cancel.
-// Errors: ERR_NOT_FOUND, ERR_STATE (none open).
+// Errors: ERR_NOT_FOUND, ERR_NOT_NOW (none open).
 enum err core_operation_cancel(struct core *core, const char *client, uint64_t op_id,
 	const char *author, uint64_t *flow) MUST_CHECK;
 // Operations of a flow (client NULL) or of a client (flow 0), newest first, at most max.

@@ -46,7 +46,7 @@ static enum err write_run(
 enum err db_run_values(struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
 	if (db->failed)
-		return err_set(ERR_STATE, "the transaction has failed already");
+		return err_set(ERR_NOT_NOW, "the transaction has failed already");
 	enum err e = write_run(db, sql, values, count);
 	if (e != ERR_OK)
 		db->failed = true;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -192,7 +193,7 @@ static enum err sqlite_backup(struct db *db, const char *path)
 	if (access(path, F_OK) == 0)
 		return err_set(ERR_EXISTS, "%s exists", path);
 	if (db->in_transaction)
-		return err_set(ERR_STATE, "a backup begins between turns");
+		return err_set(ERR_NOT_NOW, "a backup begins between turns");
 	if ((size_t)snprintf(part, sizeof(part), "%s.part", path) >= sizeof(part))
 		return err_set(ERR_RANGE, "the path of the backup is too long");
 	(void)unlink(part);

@@ -1,0 +1,208 @@
+// Blocks of clients, open addressing over their numbers (linear probing, removal shifts back), ids in
+// blocks of text of their own. Ids of removed principals are not reclaimed before the next start.
+#include "client_table.h"
+#include "sip_hash.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_SLOTS 64
+#define ID_BLOCK 65536u
+
+void client_table_init(struct client_table *t, const struct id16 *hash_key)
+{
+	*t = (struct client_table){.key = *hash_key, .free_first = CLIENT_NONE};
+}
+
+void client_table_fini(struct client_table *t, void (*rare_free)(struct client_rare *rare))
+{
+	size_t cursor = 0;
+
+	for (uint32_t n = 0; rare_free && (n = client_table_next(t, &cursor)) != CLIENT_NONE;) {
+		struct client *c = client_at(t, n);
+		if (c->rare)
+			rare_free(c->rare);
+	}
+	for (uint32_t i = 0; i < t->block_count; i++)
+		free(t->blocks[i]);
+	for (uint32_t i = 0; i < t->id_block_count; i++)
+		free(t->id_blocks[i]);
+	free(t->blocks);
+	free(t->id_blocks);
+	free(t->slots);
+	*t = (struct client_table){0};
+}
+
+struct client *client_at(const struct client_table *t, uint32_t number)
+{
+	assert(number < t->high);
+	return &t->blocks[number / CLIENT_BLOCK][number % CLIENT_BLOCK];
+}
+
+const char *client_id(const struct client_table *t, const struct client *c)
+{
+	return t->id_blocks[c->id_at / ID_BLOCK] + c->id_at % ID_BLOCK;
+}
+
+static uint32_t hash_of(const struct client_table *t, const char *id)
+{
+	return (uint32_t)sip_hash(&t->key, id, strlen(id));
+}
+
+static uint32_t slot_find(const struct client_table *t, const char *id)
+{
+	uint32_t mask = t->slot_count - 1, at = hash_of(t, id) & mask;
+
+	while (t->slots[at] && strcmp(client_id(t, client_at(t, t->slots[at] - 1)), id) != 0)
+		at = (at + 1) & mask;
+	return at;
+}
+
+uint32_t client_table_find(const struct client_table *t, const char *id)
+{
+	if (t->slot_count == 0)
+		return CLIENT_NONE;
+	uint32_t found = t->slots[slot_find(t, id)];
+	return found ? found - 1 : CLIENT_NONE;
+}
+
+static enum err slots_grow(struct client_table *t)
+{
+	uint32_t count = t->slot_count ? t->slot_count * 2 : FIRST_SLOTS;
+	uint32_t *slots = calloc(count, sizeof(*slots));
+
+	if (!slots)
+		return err_set(ERR_MEMORY, "no memory for the client table");
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		if (!t->slots[i])
+			continue;
+		uint32_t at = hash_of(t, client_id(t, client_at(t, t->slots[i] - 1))) & (count - 1);
+		while (slots[at])
+			at = (at + 1) & (count - 1);
+		slots[at] = t->slots[i];
+	}
+	free(t->slots);
+	t->slots = slots;
+	t->slot_count = count;
+	return ERR_OK;
+}
+
+// One more block at the end of a list of blocks.
+static enum err block_add(void **list, uint32_t *count, uint32_t *cap, size_t size)
+{
+	if (*count == *cap) {
+		uint32_t more = *cap ? *cap * 2 : 16;
+		void **grown = realloc(*list, more * sizeof(*grown));
+		if (!grown)
+			return err_set(ERR_MEMORY, "no memory for the client table");
+		*list = grown;
+		*cap = more;
+	}
+	void *block = calloc(1, size);
+	if (!block)
+		return err_set(ERR_MEMORY, "no memory for the client table");
+	((void **)*list)[(*count)++] = block;
+	return ERR_OK;
+}
+
+static enum err id_store(struct client_table *t, const char *id, uint32_t *at)
+{
+	size_t size = strlen(id) + 1;
+
+	if (t->id_block_count == 0 || t->id_used + size > ID_BLOCK) {
+		if (t->id_block_count == UINT32_MAX / ID_BLOCK)
+			return err_set(ERR_FULL, "the table of ids is full until the next start");
+		TRY(block_add((void **)&t->id_blocks, &t->id_block_count, &t->id_block_cap, ID_BLOCK));
+		t->id_used = 0;
+	}
+	memcpy(t->id_blocks[t->id_block_count - 1] + t->id_used, id, size);
+	*at = (t->id_block_count - 1) * ID_BLOCK + (uint32_t)t->id_used;
+	t->id_used += size;
+	return ERR_OK;
+}
+
+static enum err place_take(struct client_table *t, uint32_t *number)
+{
+	if (t->free_first != CLIENT_NONE) {
+		*number = t->free_first;
+		t->free_first = client_at(t, *number)->wheel_next;
+		return ERR_OK;
+	}
+	if (t->high == CLIENT_MAX)
+		return err_set(ERR_FULL, "the server holds %u principals", CLIENT_MAX);
+	if (t->high == t->block_count * CLIENT_BLOCK)
+		TRY(block_add((void **)&t->blocks, &t->block_count, &t->block_cap,
+			sizeof(struct client) * CLIENT_BLOCK));
+	*number = t->high++;
+	return ERR_OK;
+}
+
+enum err client_table_add(struct client_table *t, const char *id, enum role role, uint32_t *number)
+{
+	uint32_t at = 0;
+
+	assert(client_table_find(t, id) == CLIENT_NONE);
+	if ((t->count + 1) * 4 > t->slot_count * 3)
+		TRY(slots_grow(t));
+	TRY(id_store(t, id, &at));
+	TRY(place_take(t, number));
+	*client_at(t, *number) = (struct client){
+		.id_at = at,
+		.role = (uint8_t)role,
+		.flags = CLIENT_USED,
+		.state = CS_IDLE,
+		.reach = REACH_NEVER,
+	};
+	t->slots[slot_find(t, id)] = *number + 1;
+	t->count++;
+	t->clients += role == ROLE_CLIENT;
+	return ERR_OK;
+}
+
+void client_table_remove(struct client_table *t, uint32_t number)
+{
+	struct client *c = client_at(t, number);
+	uint32_t mask = t->slot_count - 1, at = slot_find(t, client_id(t, c));
+
+	assert(t->slots[at] == number + 1 && !c->rare);
+	for (uint32_t next = (at + 1) & mask; t->slots[next]; next = (next + 1) & mask) {
+		uint32_t home = hash_of(t, client_id(t, client_at(t, t->slots[next] - 1))) & mask;
+		if (((next - home) & mask) >= ((next - at) & mask)) {
+			t->slots[at] = t->slots[next];
+			at = next;
+		}
+	}
+	t->slots[at] = 0;
+	t->count--;
+	t->clients -= c->role == ROLE_CLIENT;
+	*c = (struct client){.wheel_next = t->free_first};
+	t->free_first = number;
+}
+
+uint32_t client_table_next(const struct client_table *t, size_t *cursor)
+{
+	for (; *cursor < t->high; (*cursor)++)
+		if (client_at(t, (uint32_t)*cursor)->flags & CLIENT_USED)
+			return (uint32_t)(*cursor)++;
+	return CLIENT_NONE;
+}
+
+struct client_rare *client_rare_get(struct client *c)
+{
+	if (!c->rare)
+		c->rare = calloc(1, sizeof(*c->rare));
+	return c->rare;
+}
+
+struct wall client_heard(const struct client *c)
+{
+	return (struct wall){c->heard_s ? (int64_t)c->heard_s * 1000 + c->heard_ms : 0};
+}
+
+void client_set_heard(struct client *c, struct wall at)
+{
+	int64_t ms = at.ms < 0 ? 0 : at.ms;
+
+	c->heard_s = (uint32_t)(ms / 1000);
+	c->heard_ms = (uint16_t)(ms % 1000);
+}
