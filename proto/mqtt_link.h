@@ -97,6 +97,12 @@ enum err link_unsubscribe(struct mqtt_link *l, const char *const *filters, size_
 // before(ctx) at the beginning of a drain, after(ctx) at its end, at most `batch` messages between.
 void link_set_turn(struct mqtt_link *l, size_t batch, void (*before)(void *), void (*after)(void *));
 
+// Changes the back-off of later rests, as a server tells its clients.
+void link_set_backoff(struct mqtt_link *l, uint32_t min_ms, uint32_t max_ms);
+
+// Words of an MQTT 5 reason code, or of -1.
+const char *link_reason_text(int reason);
+
 void link_get_stats(const struct mqtt_link *l, struct link_stats *out);
 
 // Local address of the route to host (UDP connect + getsockname): 4 or 16 bytes. S001-c32.

@@ -1,0 +1,181 @@
+// Which address is tried next, and when.
+//
+// The addresses are walked in order, name first as the configuration gives them. A name is
+// resolved here, by libuv's pool, before Paho sees it: Paho resolves with its one lock held, and a
+// resolver that does not answer would stop every link of the process and with them the loop.
+// When every address failed, the walk rests for a time drawn evenly between 0 and
+// min(max, min << n). A connection that was good begins a new walk at the first address, also
+// after such a rest, for a broker that restarts is met by all its clients at once.
+#include "proto/mqtt_link_internal.h"
+
+#include "proto/base/file.h"
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct link_address *walk_address(const struct mqtt_link *l)
+{
+	return &l->addresses[l->address_now];
+}
+
+static void on_connect_limit(uv_timer_t *timer)
+{
+	struct mqtt_link *l = timer->data;
+	const struct link_address *a = walk_address(l);
+
+	snprintf(l->why, sizeof(l->why),
+		l->state == LINK_RESOLVING ? "%s did not resolve within %u s"
+					   : "%s did not answer within %u s",
+		a->host, l->config.connect_timeout_s);
+	walk_resolved_drop(l);
+	conn_close(l);
+	link_fail_later(l);
+}
+
+static void connect_now(struct mqtt_link *l)
+{
+	l->state = LINK_CONNECTING;
+	if (conn_open(l) == ERR_OK)
+		return;
+	snprintf(l->why, sizeof(l->why), "%s", err_text());
+	link_fail_later(l);
+}
+
+static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
+{
+	struct link_resolve *r = request->data;
+	struct mqtt_link *l = r->link;
+
+	if (l) {
+		l->resolve = NULL;
+		for (const struct addrinfo *a = list; a && l->resolved_count < LINK_RESOLVED_MAX;
+			a = a->ai_next)
+			if (a->ai_addrlen <= sizeof(l->resolved[0]))
+				memcpy(&l->resolved[l->resolved_count++], a->ai_addr,
+					a->ai_addrlen);
+		if (status == 0 && l->resolved_count > 0) {
+			connect_now(l);
+		} else {
+			snprintf(l->why, sizeof(l->why), "%s does not resolve: %s",
+				walk_address(l)->host,
+				uv_strerror(status ? status : UV_EAI_NONAME));
+			link_fail_later(l);
+		}
+	}
+	uv_freeaddrinfo(list);
+	free(r);
+}
+
+static enum err resolve_start(struct mqtt_link *l)
+{
+	const struct link_address *a = walk_address(l);
+	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+	char service[8];
+
+	snprintf(service, sizeof(service), "%u", a->port);
+	struct link_resolve *r = calloc(1, sizeof(*r));
+	if (!r)
+		return err_set(ERR_MEMORY, "no memory to resolve %s", a->host);
+	r->link = l;
+	r->request.data = r;
+	int rc = uv_getaddrinfo(l->loop, &r->request, on_resolved, a->host, service, &hints);
+	if (rc != 0) {
+		free(r);
+		return err_set(ERR_IO, "%s cannot be resolved: %s", a->host, uv_strerror(rc));
+	}
+	l->resolve = r;
+	return ERR_OK;
+}
+
+static bool resolve_literal(struct mqtt_link *l)
+{
+	const struct link_address *a = walk_address(l);
+	struct sockaddr_in *in = (struct sockaddr_in *)&l->resolved[0];
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&l->resolved[0];
+
+	if (uv_ip4_addr(a->host, a->port, in) != 0 && uv_ip6_addr(a->host, a->port, in6) != 0)
+		return false;
+	l->resolved_count = 1;
+	return true;
+}
+
+void walk_start(struct mqtt_link *l)
+{
+	l->resolved_count = 0;
+	l->peer[0] = '\0';
+	uv_timer_start(
+		&l->timer, on_connect_limit, (uint64_t)l->config.connect_timeout_s * 1000, 0);
+	if (resolve_literal(l)) {
+		connect_now(l);
+		return;
+	}
+	l->state = LINK_RESOLVING;
+	if (resolve_start(l) != ERR_OK) {
+		snprintf(l->why, sizeof(l->why), "%s", err_text());
+		link_fail_later(l);
+	}
+}
+
+void walk_resolved_drop(struct mqtt_link *l)
+{
+	if (!l->resolve)
+		return;
+	l->resolve->link = NULL;
+	uv_cancel((uv_req_t *)&l->resolve->request);
+	l->resolve = NULL;
+}
+
+static void on_rested(uv_timer_t *timer)
+{
+	walk_start(timer->data);
+}
+
+static int64_t rest_ms(const struct mqtt_link *l)
+{
+	uint64_t most = l->config.backoff_max_ms;
+	uint64_t grown = l->rounds < 32 ? (uint64_t)l->config.backoff_min_ms << l->rounds : most;
+
+	if (grown < most)
+		most = grown;
+	return (int64_t)(random_u64() % (most + 1));
+}
+
+static int64_t rest(struct mqtt_link *l)
+{
+	int64_t ms = rest_ms(l);
+
+	l->address_now = 0;
+	l->rounds++;
+	l->state = LINK_RESTING;
+	uv_timer_start(&l->timer, on_rested, (uint64_t)ms, 0);
+	return ms;
+}
+
+int64_t walk_failed(struct mqtt_link *l, bool was_up)
+{
+	if (was_up) {
+		// A connection that broke at once is no better than one that was refused.
+		if (uv_now(l->loop) - l->up_since_ms >= l->config.backoff_max_ms)
+			l->rounds = 0;
+		return rest(l);
+	}
+	if (l->address_now + 1 < l->config.address_count) {
+		l->address_now++;
+		l->state = LINK_RESTING;
+		uv_timer_start(&l->timer, on_rested, 0, 0);
+		return 0;
+	}
+	if (!l->config.once)
+		return rest(l);
+	l->state = LINK_ENDED;
+	uv_timer_stop(&l->timer);
+	return -1;
+}
+
+void walk_succeeded(struct mqtt_link *l)
+{
+	uv_timer_stop(&l->timer);
+	l->up_since_ms = uv_now(l->loop);
+}
