@@ -124,6 +124,34 @@ enum err codec_check_count(
 enum err codec_check_present(
 	const struct codec_path *path, const struct codec_row *row, bool present) MUST_CHECK;
 
+// ---- codec_shared.c: rules that several messages have
+
+struct sign_in;
+
+// sign_in stands there exactly in session 0.
+enum err codec_check_sign_in(const struct codec_path *path, uint64_t session_id,
+	const struct sign_in *sign_in) MUST_CHECK;
+enum err codec_check_part(const struct codec_path *path, uint32_t part, uint32_t parts) MUST_CHECK;
+// Absent, 4 or 16 bytes.
+enum err codec_check_ip(const struct codec_path *path, struct bytes ip) MUST_CHECK;
+// A word, or none.
+enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CHECK;
+
+#define CODEC_VERSION_MAX 64     // "2.41.3+deb12u1~rc1"
+#define CODEC_KEY_MAX 128        // of a change; a word or a path
+#define CODEC_ARG_MAX 1024       // of a command: 32 of them fit a response twice
+#define CODEC_API_VALUE_MAX 4096 // of an API argument; documents travel in `body`
+#define CODEC_ORDER_MAX 4096
+#define CODEC_PATH_MAX 512 // path_is_safe has the same number
+#define CODEC_TAG_MAX 64
+#define CODEC_PIXELS_MAX 65535 // a side of a picture: what JPEG can say
+#define CODEC_PARTS_MAX 4096
+#define CODEC_KEYS_MAX 16 // of one role in a root
+#define CODEC_LOG_LINES_MAX 100000
+// Entries of a page. A file takes 41 bytes or more, so a full page has fewer; an object may take
+// only 8, and a full page has fewer distinct chunks than this.
+#define CODEC_PAGE_ENTRIES_MAX 4096
+
 // ---- rows. s: struct tag, m: member; the field in helio.proto is called f.
 
 // An offset that compiles only when the member has the type.
@@ -249,7 +277,7 @@ enum err codec_check_present(
 
 // Defines codec_TYPE from TYPE_rows; further members of struct codec_table may follow.
 #define CODEC_TABLE(type, message, ...)                                                            \
-	const struct codec_table codec_##type = {.name = #type,                                    \
+	const struct codec_table codec_##type = {.name = #message,                                 \
 		.descriptor = &helio__v1__##message##__descriptor,                                 \
 		.size = sizeof(struct type),                                                       \
 		.rows = type##_rows,                                                               \
@@ -271,27 +299,28 @@ enum err codec_check_present(
 #define CODEC_TABLES(X)                                                                            \
 	X(reason, reason)                                                                          \
 	X(address, address)                                                                        \
-	X(sign_in, sign_in) X(session_offer, session_offer) X(operation, operation) X(status,      \
-		status) X(software_version, software_version) X(holding, holding) X(holdings,      \
-		holdings) X(change, change) X(heartbeat, heartbeat) X(send_information,            \
-		send_information) X(package_ref, package_ref) X(command_ref,                       \
-		command_ref) X(retrieve_information, retrieve_information) X(execute_command,      \
-		execute_command) X(response_body, response_body) X(response,                       \
-		response) X(display_info, display_info) X(shown, shown) X(report,                  \
-		report) X(fetch_request, fetch_request) X(fetch_release, fetch_release) X(want,    \
-		want) X(grant, grant) X(publisher_msg, publisher_msg) X(directive,                 \
-		directive) X(envelope_parts, envelope) X(envelope_signature, signature)            \
-		X(manifest, manifest) X(page_ref, page) X(show_defaults, show_defaults) X(         \
-			manifest_page, manifest_page) X(file_entry, file_entry) X(picture_info,    \
-			picture_info) X(index, index) X(index_page_ref, index_page_ref) X(object,  \
-			object) X(index_page, index_page) X(signed_command, signed_command)        \
-			X(root, root) X(enrolment, enrolment) X(host_state, host_state)            \
-				X(state_view, state_view) X(queue_element, queue_element)          \
-					X(queue_pointer, queue_pointer) X(queue_view, queue_view)  \
-						X(media_order, media_order) X(                     \
-							data_server_load, data_server_load)        \
-							X(api_request, api_request) X(arg, arg)    \
-								X(api_answer, api_answer)
+	X(sign_in, sign_in)                                                                        \
+	X(session_offer, session_offer)                                                            \
+	X(operation, operation) X(status, status) X(software_version, software_version) X(         \
+		holding, holding) X(holdings, holdings) X(change, change) X(heartbeat,             \
+		heartbeat) X(send_information, send_information) X(package_ref,                    \
+		package_ref) X(command_ref, command_ref) X(retrieve_information,                   \
+		retrieve_information) X(execute_command, execute_command) X(response_body,         \
+		response_body) X(response, response) X(display_info, display_info) X(shown,        \
+		shown) X(report, report) X(fetch_request, fetch_request) X(fetch_release,          \
+		fetch_release) X(want, want) X(grant, grant) X(publisher_msg,                      \
+		publisher_msg) X(directive, directive) X(envelope_parts,                           \
+		envelope) X(envelope_signature, signature) X(manifest, manifest) X(page_ref,       \
+		page) X(show_defaults, show_defaults) X(manifest_page, manifest_page)              \
+		X(file_entry, file_entry) X(picture_info, picture_info) X(index, index) X(         \
+			index_page_ref, index_page_ref) X(object, object) X(index_page,            \
+			index_page) X(signed_command, signed_command) X(root, root) X(enrolment,   \
+			enrolment) X(host_state, host_state) X(state_view, state_view)             \
+			X(queue_element, queue_element) X(queue_pointer, queue_pointer)            \
+				X(queue_view, queue_view) X(media_order, media_order)              \
+					X(data_server_load, data_server_load)                      \
+						X(api_request, api_request) X(arg, arg)            \
+							X(api_answer, api_answer)
 
 #define CODEC_DECLARE_TABLE(type, message) extern const struct codec_table codec_##type;
 CODEC_TABLES(CODEC_DECLARE_TABLE)

@@ -23,7 +23,7 @@ struct envelope_parts {
 // much of them), ERR_FULL.
 enum err envelope_parts_encode(const struct envelope_parts *e, struct buf *out) MUST_CHECK;
 
-// An arena of 256 KiB and 256 allocations is enough for every envelope.
+// An arena of 128 KiB and 256 allocations is enough for every envelope.
 // Errors: ERR_FORMAT, ERR_RANGE, ERR_FULL.
 enum err envelope_parts_decode(
 	struct arena *a, struct bytes envelope, struct envelope_parts *out) MUST_CHECK;

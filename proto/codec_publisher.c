@@ -1,0 +1,98 @@
+// What a publisher says, and what it is told.
+#include "proto/codec.h"
+#include "proto/message.h"
+
+#include "helio.pb-c.h"
+
+static bool id16_is_zero(const struct id16 *id)
+{
+	static const struct id16 none;
+
+	return bytes_equal(bytes_of(id->b, sizeof(id->b)), bytes_of(none.b, sizeof(none.b)));
+}
+
+static bool state_names_package(enum publisher_state s)
+{
+	return s == PUB_OFFER || s == PUB_SENDING || s == PUB_STORED || s == PUB_STOPPED ||
+	       s == PUB_WITHDRAWN;
+}
+
+static enum err publisher_msg_check(const struct codec_path *path, const void *message)
+{
+	const struct publisher_msg *m = message;
+
+	TRY(codec_check_sign_in(path, m->session_id, m->sign_in));
+	if ((m->state == PUB_SIGN_IN) != (m->sign_in != NULL))
+		return codec_refuse(path, "state", ERR_RANGE,
+			"is %s, which does not go with sign_in", publisher_state_word(m->state));
+	if (state_names_package(m->state) && digest_is_zero(&m->package))
+		return codec_refuse(path, "package", ERR_RANGE, "is missing");
+	if (m->state == PUB_OFFER && m->manifest.size == 0)
+		return codec_refuse(path, "manifest", ERR_RANGE, "is missing");
+	if (m->state == PUB_STORED && id16_is_zero(&m->mark))
+		return codec_refuse(path, "mark", ERR_RANGE, "is missing");
+	return ERR_OK;
+}
+
+static const struct codec_row publisher_msg_rows[] = {
+	ROW_SCHEMA,
+	ROW_ID(publisher_msg, publisher, CODEC_REQUIRED),
+	ROW_COUNTER(publisher_msg, session_id, 0),
+	ROW_COUNTER(publisher_msg, seq, 0),
+	ROW_FIXED(publisher_msg, boot, 0),
+	ROW_U64(publisher_msg, request_id, 0, UINT64_MAX),
+	ROW_ENUM(publisher_msg, state, publisher_state, PUB_ALIVE),
+	ROW_FIXED(publisher_msg, package, 0),
+	ROW_BYTES(publisher_msg, manifest, LIMIT_ENVELOPE, 0),
+	ROW_U64(publisher_msg, directive_id, 0, UINT64_MAX),
+	ROW_ID(publisher_msg, broker_id, 0),
+	ROW_COUNTER(publisher_msg, sent_bytes, 0),
+	ROW_COUNTER(publisher_msg, total_bytes, 0),
+	ROW_U32(publisher_msg, objects, 0, UINT32_MAX),
+	ROW_TEXT(publisher_msg, detail, LIMIT_TEXT, 0),
+	ROW_FIXED(publisher_msg, mark, 0),
+	ROW_FIXED(publisher_msg, index_sha256, 0),
+	ROW_MESSAGE(publisher_msg, sign_in, sign_in, 0),
+	ROW_COUNTER(publisher_msg, object_bytes, 0),
+	ROW_AUTH,
+};
+CODEC_TABLE(
+	publisher_msg, publisher_msg, .check = publisher_msg_check, .limit = LIMIT_PUBLISHER_MSG)
+CODEC_DOOR(publisher_msg)
+
+static enum err directive_check(const struct codec_path *path, const void *message)
+{
+	const struct directive *m = message;
+	bool transmit = m->kind == DIRECTIVE_TRANSMIT, repair = m->kind == DIRECTIVE_REPAIR;
+
+	if ((transmit || repair || m->kind == DIRECTIVE_STOP) && digest_is_zero(&m->package))
+		return codec_refuse(path, "package", ERR_RANGE, "is missing");
+	if (transmit && !m->to)
+		return codec_refuse(path, "to", ERR_RANGE, "is missing");
+	if (repair && m->object_count == 0)
+		return codec_refuse(path, "objects", ERR_RANGE, "is missing");
+	if (m->kind == DIRECTIVE_PACKAGE_ORDER && (!m->order || !m->order[0]))
+		return codec_refuse(path, "order", ERR_RANGE, "is missing");
+	return ERR_OK;
+}
+
+static const struct codec_row directive_rows[] = {
+	ROW_SCHEMA,
+	ROW_ID(directive, publisher, CODEC_REQUIRED),
+	ROW_COUNTER(directive, session_id, 1),
+	ROW_COUNTER(directive, seq, 0),
+	ROW_FIXED(directive, boot, 0),
+	ROW_U64(directive, request_id, 0, UINT64_MAX),
+	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_NOTED),
+	ROW_U64(directive, directive_id, 0, UINT64_MAX),
+	ROW_FIXED(directive, package, 0),
+	ROW_MESSAGE(directive, to, address, 0),
+	ROW_U32(directive, retry_after_ms, 0, HEARTBEAT_MAX_MS),
+	ROW_TEXT(directive, reason, LIMIT_TEXT, 0),
+	ROW_FIXEDS(directive, objects, object_count, LIMIT_MISSING, 0),
+	ROW_FIXED(directive, base, 0),
+	ROW_TEXT(directive, order, CODEC_ORDER_MAX, 0),
+	ROW_AUTH,
+};
+CODEC_TABLE(directive, directive, .check = directive_check, .limit = LIMIT_DIRECTIVE)
+CODEC_DOOR(directive)

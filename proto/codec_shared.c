@@ -1,0 +1,123 @@
+// Parts that stand in several messages.
+#include "proto/codec.h"
+#include "proto/message.h"
+
+#include "helio.pb-c.h"
+#include <arpa/inet.h>
+#include <string.h>
+
+static const struct codec_row reason_rows[] = {
+	ROW_ENUM(reason, code, reason_code, REASON_INTERVAL),
+	ROW_TEXT(reason, text, LIMIT_TEXT, 0),
+};
+CODEC_TABLE(reason, reason)
+
+// A name, a literal, or both: discovery tries them in this order.
+static enum err address_check(const struct codec_path *path, const void *message)
+{
+	const struct address *m = message;
+	bool host = m->host && m->host[0], ip = m->ip && m->ip[0];
+	struct in6_addr parsed;
+
+	if (!host && !ip)
+		return codec_refuse(path, NULL, ERR_RANGE, "has neither host nor ip");
+	if (ip && inet_pton(AF_INET, m->ip, &parsed) != 1 &&
+		inet_pton(AF_INET6, m->ip, &parsed) != 1)
+		return codec_refuse(path, "ip", ERR_RANGE, "is no address");
+	return ERR_OK;
+}
+
+static const struct codec_row address_rows[] = {
+	ROW_ID(address, broker_id, 0),
+	ROW_TEXT(address, host, 253, 0),
+	ROW_TEXT(address, ip, INET6_ADDRSTRLEN - 1, 0),
+	ROW_U32(address, port, 1, 65535),
+	ROW_BOOL(address, tls),
+	ROW_TEXT(address, topic, LIMIT_TOPIC - 1, 0),
+};
+CODEC_TABLE(address, address, .check = address_check)
+
+static const struct codec_row sign_in_rows[] = {
+	ROW_FIXED(sign_in, public_key, CODEC_REQUIRED),
+	ROW_FIXED(sign_in, nonce, CODEC_REQUIRED),
+	ROW_FIXED(sign_in, x25519_share, CODEC_REQUIRED),
+	ROW_FIXED(sign_in, store_id, CODEC_REQUIRED),
+	ROW_COUNTER(sign_in, boot_counter, 0),
+	ROW_FIXED(sign_in, lineage, 0),
+};
+CODEC_TABLE(sign_in, sign_in)
+
+static const struct codec_row software_version_rows[] = {
+	ROW_TEXT(software_version, name, LIMIT_ID, CODEC_REQUIRED),
+	ROW_TEXT(software_version, version, CODEC_VERSION_MAX, 0),
+	ROW_FIXED(software_version, package, 0),
+};
+CODEC_TABLE(software_version, software_version)
+
+static const struct codec_row holding_rows[] = {
+	ROW_FIXED(holding, package, CODEC_REQUIRED),
+	ROW_U64(holding, lease, 0, UINT64_MAX),
+	ROW_BOOL(holding, complete),
+	ROW_U32(holding, chunks_have, 0, UINT32_MAX),
+	ROW_U32(holding, chunks_total, 0, UINT32_MAX),
+};
+CODEC_TABLE(holding, holding)
+
+static const struct codec_row holdings_rows[] = {
+	ROW_BOOL(holdings, full),
+	ROW_MESSAGES(holdings, items, item_count, holding, LIMIT_HOLDINGS, 0),
+};
+CODEC_TABLE(holdings, holdings)
+
+static const struct codec_row change_rows[] = {
+	ROW_COUNTER(change, change_id, 0),
+	ROW_TEXT(change, key, CODEC_KEY_MAX, CODEC_REQUIRED),
+	ROW_TEXT(change, value, LIMIT_TEXT, 0),
+};
+CODEC_TABLE(change, change)
+
+static const struct codec_row execute_command_rows[] = {
+	ROW_ID(execute_command, verb, CODEC_REQUIRED),
+	ROW_TEXTS(execute_command, args, arg_count, LIMIT_ARGS, CODEC_ARG_MAX),
+	ROW_U32(execute_command, timeout_ms, 0, UINT32_MAX),
+	ROW_TIME(execute_command, expires_unix_ms),
+	ROW_U32(execute_command, max_output_bytes, 0, UINT32_MAX),
+};
+CODEC_TABLE(execute_command, execute_command)
+
+enum err codec_check_sign_in(
+	const struct codec_path *path, uint64_t session_id, const struct sign_in *sign_in)
+{
+	if (session_id == 0 && !sign_in)
+		return codec_refuse(path, "sign_in", ERR_RANGE, "is missing in session 0");
+	if (session_id != 0 && sign_in)
+		return codec_refuse(path, "sign_in", ERR_RANGE, "stands inside session %llu",
+			(unsigned long long)session_id);
+	return ERR_OK;
+}
+
+enum err codec_check_part(const struct codec_path *path, uint32_t part, uint32_t parts)
+{
+	if (part >= parts)
+		return codec_refuse(path, "part", ERR_RANGE, "is %u of %u", part, parts);
+	return ERR_OK;
+}
+
+enum err codec_check_ip(const struct codec_path *path, struct bytes ip)
+{
+	if (ip.size != 0 && ip.size != 4 && ip.size != 16)
+		return codec_refuse(
+			path, "ip_address", ERR_RANGE, "has %zu bytes, not 4 or 16", ip.size);
+	return ERR_OK;
+}
+
+enum err codec_check_fit(const struct codec_path *path, const char *fit)
+{
+	static const char *const words[] = {"", "fit", "fill", "stretch", "center"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(fit ? fit : "", words[i]) == 0)
+			return ERR_OK;
+	}
+	return codec_refuse(path, "fit", ERR_RANGE, "is none of fit, fill, stretch, center");
+}
