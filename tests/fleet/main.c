@@ -1,0 +1,383 @@
+// helio-fleet: many devices in one process, for load and failure tests.
+//
+//   helio-fleet enrol  --prefix P --count N --enrol-key PEM --out DIR
+//       writes N enrolments (deterministic keys) that heliod takes from its enrol_dir
+//   helio-fleet beats  --prefix P --count N --port P --root-file F --root-key K --rate R --seconds S
+//       signs N devices in, then sends R heartbeats a second in all, open loop: the latency of a beat
+//       counts from the moment it should have been sent. --echo speaks to tests/bench/echo_server
+//       instead: same sizes, topics and QoS, nothing decoded.
+//
+// Prints one line of JSON.
+#include "tests/fleet/fleet_device.h"
+
+#include "proto/base/file.h"
+#include "proto/envelope.h"
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct options {
+	const char *prefix, *enrol_key, *out, *root_file, *root_key, *host;
+	size_t count;
+	uint64_t seed;
+	uint16_t port;
+	double rate, seconds;
+	bool echo;
+	const char *ca, *cert, *key;
+	size_t first;
+};
+
+static int64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static int fail(const char *what)
+{
+	fprintf(stderr, "helio-fleet: %s: %s\n", what, err_text());
+	return 1;
+}
+
+// ---------------------------------------------------------------- enrol
+
+static enum err enrolment_write(const struct options *o, struct sign_key *enrol_key, size_t index)
+{
+	SCOPED_BUF struct buf payload, envelope;
+	struct key32 secret = fleet_secret(o->prefix, o->seed, index);
+	struct sign_key *key;
+	char id[LIMIT_ID + 1], path[4096];
+
+	buf_init(&payload, 4096);
+	buf_init(&envelope, 8192);
+	TRY(sign_key_load(&secret, &key));
+	fleet_id(o->prefix, index, id);
+	struct enrolment e = { .id = id, .role = ROLE_CLIENT, .public_key = *sign_key_public(key), .name = id };
+	sign_key_free(key);
+	TRY(enrolment_encode(&e, &payload));
+	TRY(envelope_make(PURPOSE_ENROLMENT, buf_bytes(&payload), &enrol_key, 1, &envelope));
+	snprintf(path, sizeof(path), "%s/%s.enrol", o->out, id);
+	FILE *f = fopen(path, "wb");
+	if (!f)
+		return err_set_errno("cannot write %s", path);
+	size_t n = fwrite(envelope.data, 1, envelope.size, f);
+	if (fclose(f) != 0 || n != envelope.size)
+		return err_set_errno("cannot write %s", path);
+	return ERR_OK;
+}
+
+static int enrol_run(const struct options *o)
+{
+	struct sign_key *key;
+
+	if (!o->enrol_key || !o->out)
+		return fprintf(stderr, "helio-fleet: enrol needs --enrol-key and --out\n"), 2;
+	if (dir_make(o->out) != ERR_OK || sign_key_read(o->enrol_key, &key) != ERR_OK)
+		return fail("enrol");
+	for (size_t i = 0; i < o->count; i++) {
+		if (enrolment_write(o, key, o->first + i) != ERR_OK)
+			return fail("enrol");
+	}
+	sign_key_free(key);
+	printf("{\"enrolled\":%zu}\n", o->count);
+	return 0;
+}
+
+// ---------------------------------------------------------------- beats
+
+struct figures {
+	uint64_t sent, answered;
+	uint32_t *latency_us;
+	size_t latency_max;
+};
+
+static struct figures figures;
+static bool measuring;
+
+static void latency_note(int64_t intended_us)
+{
+	int64_t us = now_us() - intended_us;
+
+	if (!measuring)
+		return;
+	if (figures.answered < figures.latency_max)
+		figures.latency_us[figures.answered] = us > UINT32_MAX ? UINT32_MAX : (uint32_t)(us < 0 ? 0 : us);
+	figures.answered++;
+}
+
+static void device_answered(struct fleet_device *d, uint64_t seq)
+{
+	latency_note(d->intended_us[seq % BEATS_REMEMBERED]);
+}
+
+// The echo peer: 8 bytes of intended time come back in a payload of the same size.
+struct echo_device {
+	struct mini_client link;
+	struct topic hb, rsp;
+	bool up;
+};
+
+static uint8_t echo_payload[512];
+static size_t echo_size = 210; // of the real heartbeat of a simulated device, measured
+
+static void echo_up(struct mini_client *c, uint8_t reason)
+{
+	struct echo_device *d = c->ctx;
+	const char *filter = d->rsp.s;
+
+	if (reason == 0 && mini_subscribe(c, &filter, 1, 1) == ERR_OK)
+		d->up = true;
+}
+
+static void echo_message(struct mini_client *c, const char *topic, struct bytes payload, bool retained)
+{
+	int64_t intended;
+
+	(void)c;
+	(void)topic;
+	(void)retained;
+	if (payload.size < sizeof(intended))
+		return;
+	memcpy(&intended, payload.data, sizeof(intended));
+	latency_note(intended);
+}
+
+static const struct mini_events echo_events = { .up = echo_up, .message = echo_message };
+
+struct fleet {
+	const struct options *o;
+	struct mini_loop loop;
+	struct mini_tls *tls;
+	struct fleet_device *devices;
+	struct echo_device *echoes;
+	struct arena scratch;
+	struct buf out;
+	struct root root;
+	struct arena root_arena;
+	struct buf root_bytes;
+};
+
+static enum err root_load(struct fleet *f)
+{
+	struct key32 key;
+	struct bytes payload;
+
+	arena_init(&f->root_arena, 1 << 20, 1000);
+	buf_init(&f->root_bytes, 1 << 16);
+	TRY(public_key_read(f->o->root_key, &key));
+	TRY(file_read(f->o->root_file, &f->root_bytes));
+	TRY(envelope_open(PURPOSE_ROOT, buf_bytes(&f->root_bytes), &key, 1, 1, &payload));
+	return root_decode(&f->root_arena, payload, &f->root);
+}
+
+static enum err device_open(struct fleet *f, size_t i)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(f->o->port) }, from = { .sin_family = AF_INET };
+
+	if (inet_pton(AF_INET, f->o->host, &to.sin_addr) != 1)
+		return err_set(ERR_FORMAT, "%s is not an IPv4 address", f->o->host);
+	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 20000));
+	if (f->o->echo) {
+		struct echo_device *d = &f->echoes[i];
+		char id[LIMIT_ID + 1];
+
+		fleet_id(f->o->prefix, f->o->first + i, id);
+		d->link = (struct mini_client){ .events = &echo_events, .ctx = d, .fd = -1, .keepalive_s = 120 };
+		memcpy(d->link.client_id, id, sizeof(id));
+		d->hb = topic_hb(id);
+		d->rsp = topic_of(TOPIC_RSP, id);
+		return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
+	}
+	struct fleet_device *d = &f->devices[i];
+	TRY(fleet_device_init(d, f->o->prefix, f->o->seed, f->o->first + i, &f->root, &f->scratch, &f->out));
+	d->answered = device_answered;
+	d->link.keepalive_s = 120;
+	return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
+}
+
+static size_t ready_count(const struct fleet *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->o->count; i++)
+		n += f->o->echo ? f->echoes[i].up : f->devices[i].signed_in;
+	return n;
+}
+
+// All connected and signed in, at most 60 s.
+static enum err fleet_gather(struct fleet *f)
+{
+	int64_t end = now_us() + 60 * 1000000ll;
+	size_t opened = 0;
+
+	while (ready_count(f) < f->o->count) {
+		if (now_us() > end)
+			return err_set(ERR_TIMEOUT, "%zu of %zu devices are signed in after 60 s", ready_count(f), f->o->count);
+		// A hundred at a time: the broker's backlog is 100.
+		for (size_t i = 0; i < 50 && opened < f->o->count; i++)
+			TRY(device_open(f, opened++));
+		mini_loop_run(&f->loop, 5);
+		for (size_t i = 0; i < opened && !f->o->echo; i++)
+			fleet_device_tick(&f->devices[i], clock_now());
+	}
+	return ERR_OK;
+}
+
+static void beat_one(struct fleet *f, size_t i, int64_t intended_us)
+{
+	if (!f->o->echo) {
+		fleet_device_beat(&f->devices[i], clock_now(), intended_us);
+	} else {
+		struct echo_device *d = &f->echoes[i];
+
+		memcpy(echo_payload, &intended_us, sizeof(intended_us));
+		if (mini_publish(&d->link, d->hb.s, bytes_of(echo_payload, echo_size), 0, false, NULL) != ERR_OK)
+			return;
+	}
+	figures.sent++;
+}
+
+static void beats_send(struct fleet *f, double seconds)
+{
+	int64_t began = now_us(), due = began;
+	size_t next = 0;
+
+	while (now_us() - began < (int64_t)(seconds * 1e6)) {
+		for (int burst = 0; burst < 256 && due <= now_us(); burst++) {
+			beat_one(f, next, due);
+			next = (next + 1) % f->o->count;
+			due = began + (int64_t)((double)(figures.sent) * 1e6 / f->o->rate);
+		}
+		mini_loop_run(&f->loop, due > now_us() + 1000 ? 1 : 0);
+	}
+}
+
+static int compare_u32(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint32_t percentile(double p)
+{
+	size_t n = figures.answered < figures.latency_max ? figures.answered : figures.latency_max;
+
+	return n ? figures.latency_us[(size_t)((double)(n - 1) * p)] : 0;
+}
+
+static void measure(struct fleet *f)
+{
+	measuring = true;
+	figures.sent = 0;
+	beats_send(f, f->o->seconds);
+	// What is still under way may come for a second; a queue that built up shows as missing answers.
+	int64_t end = now_us() + 1000000;
+	while (now_us() < end && figures.answered < figures.sent)
+		mini_loop_run(&f->loop, 10);
+	qsort(figures.latency_us, figures.answered < figures.latency_max ? figures.answered : figures.latency_max,
+		sizeof(uint32_t), compare_u32);
+	printf("{\"clients\":%zu,\"rate\":%.0f,\"seconds\":%.1f,\"sent\":%llu,\"answered\":%llu,\"p50_us\":%u,\"p99_us\":%u,"
+	       "\"max_us\":%u}\n",
+		f->o->count, f->o->rate, f->o->seconds, (unsigned long long)figures.sent,
+		(unsigned long long)figures.answered, percentile(0.5), percentile(0.99), percentile(1.0));
+}
+
+static int beats_run(const struct options *o)
+{
+	struct fleet f = { .o = o };
+
+	figures.latency_max = (size_t)(o->rate * o->seconds * 1.2) + 1000;
+	figures.latency_us = calloc(figures.latency_max, sizeof(uint32_t));
+	f.devices = o->echo ? NULL : calloc(o->count, sizeof(*f.devices));
+	f.echoes = o->echo ? calloc(o->count, sizeof(*f.echoes)) : NULL;
+	arena_init(&f.scratch, 1 << 20, 10000);
+	buf_init(&f.out, LIMIT_REPORT * 2);
+	if (!figures.latency_us || (!f.devices && !f.echoes))
+		return fprintf(stderr, "helio-fleet: no memory\n"), 1;
+	if (mini_loop_init(&f.loop) != ERR_OK || (!o->echo && root_load(&f) != ERR_OK))
+		return fail("start");
+	if (o->ca && mini_tls_new(o->ca, o->cert, o->key, &f.tls) != ERR_OK)
+		return fail("TLS");
+	if (fleet_gather(&f) != ERR_OK)
+		return fail("sign-in");
+	measure(&f);
+	for (size_t i = 0; i < o->count; i++) {
+		if (o->echo)
+			mini_client_fini(&f.echoes[i].link);
+		else
+			fleet_device_fini(&f.devices[i]);
+	}
+	free(f.devices);
+	free(f.echoes);
+	free(figures.latency_us);
+	arena_fini(&f.scratch);
+	arena_fini(&f.root_arena);
+	buf_fini(&f.out);
+	buf_fini(&f.root_bytes);
+	mini_tls_free(f.tls);
+	mini_loop_fini(&f.loop);
+	return 0;
+}
+
+// ---------------------------------------------------------------- command line
+
+enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
+	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE };
+
+static const struct option long_options[] = {
+	{ "prefix", 1, NULL, OPT_PREFIX }, { "count", 1, NULL, OPT_COUNT }, { "seed", 1, NULL, OPT_SEED },
+	{ "enrol-key", 1, NULL, OPT_ENROL_KEY }, { "out", 1, NULL, OPT_OUT }, { "host", 1, NULL, OPT_HOST },
+	{ "port", 1, NULL, OPT_PORT }, { "root-file", 1, NULL, OPT_ROOT_FILE }, { "root-key", 1, NULL, OPT_ROOT_KEY },
+	{ "rate", 1, NULL, OPT_RATE }, { "seconds", 1, NULL, OPT_SECONDS }, { "echo", 0, NULL, OPT_ECHO },
+	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
+	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE }, { NULL, 0, NULL, 0 }
+};
+
+static bool option_take(struct options *o, int option, const char *value)
+{
+	switch (option) {
+	case OPT_PREFIX: o->prefix = value; return true;
+	case OPT_COUNT: o->count = strtoul(value, NULL, 10); return true;
+	case OPT_SEED: o->seed = strtoull(value, NULL, 10); return true;
+	case OPT_ENROL_KEY: o->enrol_key = value; return true;
+	case OPT_OUT: o->out = value; return true;
+	case OPT_HOST: o->host = value; return true;
+	case OPT_PORT: o->port = (uint16_t)strtoul(value, NULL, 10); return true;
+	case OPT_ROOT_FILE: o->root_file = value; return true;
+	case OPT_ROOT_KEY: o->root_key = value; return true;
+	case OPT_RATE: o->rate = strtod(value, NULL); return true;
+	case OPT_SECONDS: o->seconds = strtod(value, NULL); return true;
+	case OPT_ECHO: o->echo = true; return true;
+	case OPT_CA: o->ca = value; return true;
+	case OPT_CERT: o->cert = value; return true;
+	case OPT_KEY: o->key = value; return true;
+	case OPT_FIRST: o->first = strtoul(value, NULL, 10); return true;
+	case OPT_SIZE: echo_size = strtoul(value, NULL, 10); return echo_size >= 8 && echo_size <= sizeof(echo_payload);
+	default: return false;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .prefix = "dev", .count = 10, .host = "127.0.0.1", .port = 1883, .rate = 100, .seconds = 5 };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (!option_take(&o, option, optarg))
+			return 2;
+	}
+	log_init("helio-fleet", LOG_WARN);
+	const char *what = optind < argc ? argv[optind] : "";
+	if (strcmp(what, "enrol") == 0)
+		return enrol_run(&o);
+	if (strcmp(what, "beats") == 0 && o.count > 0 && o.rate > 0)
+		return beats_run(&o);
+	fprintf(stderr, "usage: helio-fleet enrol|beats [OPTIONS]; see tests/fleet/main.c\n");
+	return 2;
+}
