@@ -1,7 +1,8 @@
-// Blocks of clients, open addressing over their numbers (linear probing, removal shifts back), ids in
-// blocks of text of their own. Ids of removed principals are not reclaimed before the next start.
-#include "client_table.h"
-#include "sip_hash.h"
+// Blocks of clients, open addressing over their numbers (linear probing, removal shifts back), ids
+// in blocks of text of their own. Ids of removed principals are not reclaimed before the next
+// start.
+#include "server/client_table.h"
+#include "server/sip_hash.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,7 +113,8 @@ static enum err id_store(struct client_table *t, const char *id, uint32_t *at)
 	if (t->id_block_count == 0 || t->id_used + size > ID_BLOCK) {
 		if (t->id_block_count == UINT32_MAX / ID_BLOCK)
 			return err_set(ERR_FULL, "the table of ids is full until the next start");
-		TRY(block_add((void **)&t->id_blocks, &t->id_block_count, &t->id_block_cap, ID_BLOCK));
+		TRY(block_add(
+			(void **)&t->id_blocks, &t->id_block_count, &t->id_block_cap, ID_BLOCK));
 		t->id_used = 0;
 	}
 	memcpy(t->id_blocks[t->id_block_count - 1] + t->id_used, id, size);
@@ -175,7 +177,15 @@ void client_table_remove(struct client_table *t, uint32_t number)
 	t->slots[at] = 0;
 	t->count--;
 	t->clients -= c->role == ROLE_CLIENT;
-	*c = (struct client){.wheel_next = t->free_first};
+	bool timed = c->flags & CLIENT_TIMED;
+	*c = (struct client){.flags = timed ? CLIENT_TIMED : 0};
+	if (!timed)
+		client_table_release(t, number);
+}
+
+void client_table_release(struct client_table *t, uint32_t number)
+{
+	*client_at(t, number) = (struct client){.wheel_next = t->free_first};
 	t->free_first = number;
 }
 

@@ -1,39 +1,40 @@
 // Everyone who signs in: clients, publishers and operators' seats, by id.
 //
-// A fleet of a million is held in memory, so `struct client` is what a heartbeat needs and no more; what
-// few clients have (an open operation, a private queue, an offer) stands in `struct client_rare`, and
-// what many have in common is a number of the intern table. Clients live in blocks that never move:
-// a pointer holds until the client is removed. A client's number is its place and is used again.
+// A fleet of a million is held in memory, so `struct client` is what a heartbeat needs and no more;
+// what few clients have (an open operation, a private queue, an offer) stands in `struct
+// client_rare`, and what many have in common is a number of the intern table. Clients live in
+// blocks that never move: a pointer holds until the client is removed. A client's number is its
+// place and is used again.
 #ifndef HELIO_SERVER_CLIENT_TABLE_H
 #define HELIO_SERVER_CLIENT_TABLE_H
 
-#include "base/clock.h"
-#include "message.h"
+#include "proto/base/clock.h"
+#include "proto/message.h"
 
 #define CLIENT_NONE UINT32_MAX
 #define CLIENT_MAX (1u << 24)
 #define CLIENT_BLOCK 1024 // clients in a block
 
 enum client_flag {
-	CLIENT_USED = 1,            // the place holds a principal
+	CLIENT_USED = 1, // the place holds a principal
 	CLIENT_REVOKED = 2,
 	CLIENT_DIRTY = 4,           // the row waits for the turn's flush
 	CLIENT_VIEW_DUE = 8,        // the StateView waits for its turn
 	CLIENT_HOLDINGS_KNOWN = 16, // since it was detached, everything it holds was told
 	CLIENT_TIMED = 32,          // stands in the reach wheel
 	CLIENT_STALE_ROW = 64,      // last_heard or status is newer than the row; saved in batches
-	CLIENT_FRESH = 128,         // no response of this session and boot yet: the next beat proves itself
+	CLIENT_FRESH = 128, // no response of this session and boot yet: the next beat proves itself
 };
 
 // What the server keeps of an operation that is open, or waits to be opened again.
 struct open_operation {
 	uint64_t op_id, first_op_id;
-	uint64_t before_id;         // P: D before this one
+	uint64_t before_id; // P: D before this one
 	uint64_t flow_id, event_seq;
-	uint64_t cancels;           // op_id of the operation that this cancel passes, 0: none
+	uint64_t cancels;              // op_id of the operation that this cancel passes, 0: none
 	struct open_operation *passed; // that operation, still open
 	struct wall opened;
-	uint32_t deadline_tick;     // attended
+	uint32_t deadline_tick; // attended
 	uint32_t attempt;
 	uint16_t resends, ack_resends, patience;
 	uint8_t kind, status, percent, state;
@@ -41,7 +42,7 @@ struct open_operation {
 	char queue[LIMIT_ID + 2];
 	char detail[LIMIT_TEXT + 1];
 	size_t body_size;
-	uint8_t body[];             // the encoded ResponseBody, sent again verbatim
+	uint8_t body[]; // the encoded ResponseBody, sent again verbatim
 };
 
 struct offer;
@@ -52,12 +53,12 @@ struct client_rare {
 	struct offer *offers;
 	struct report_parts *parts;
 	struct event_queue *private;
-	uint64_t change_id, report_id; // highest held
-	uint64_t report_seq, want_seq, peer_seq;      // upward, per topic
+	uint64_t change_id, report_id;                 // highest held
+	uint64_t report_seq, want_seq, peer_seq;       // upward, per topic
 	uint64_t grant_seq, directive_seq, answer_seq; // downward, per topic
 	uint32_t interval_set_ms;
 	uint32_t status_interval_ms;
-	uint16_t in_a_row;            // answers from the private queue
+	uint16_t in_a_row; // answers from the private queue
 	uint16_t resyncs, resync_wait;
 	bool cancel_asked, interval_alerted, alerted;
 	char cancel_author[LIMIT_ID + 1];
@@ -77,12 +78,12 @@ struct client {
 	uint32_t heard_tick;           // attended
 	uint32_t heard_s;              // wall, and its milliseconds below
 	uint32_t told_interval_ms;
-	uint32_t why;                  // last entry of the why log, 0: none
+	uint32_t why; // last entry of the why log, 0: none
 	uint32_t wheel_next;
-	uint32_t view_tick;            // when the last StateView went out
+	uint32_t view_tick;                      // when the last StateView went out
 	uint32_t ip, profile, showing, holdings; // interned
-	uint32_t id_at;                // place of the id
-	uint16_t channel;              // number of the queue
+	uint32_t id_at;                          // place of the id
+	uint16_t channel;                        // number of the queue
 	uint16_t heard_ms;
 	uint16_t mismatches;
 	uint8_t state, reach, role, flags;
@@ -94,14 +95,14 @@ struct client_table {
 	struct id16 key;
 	struct client **blocks;
 	uint32_t block_count, block_cap;
-	uint32_t count, high;          // principals now; places ever used
-	uint32_t free_first;           // chain through wheel_next
-	uint32_t *slots;               // number + 1 by hash; 0 empty
+	uint32_t count, high; // principals now; places ever used
+	uint32_t free_first;  // chain through wheel_next
+	uint32_t *slots;      // number + 1 by hash; 0 empty
 	uint32_t slot_count;
 	char **id_blocks;
 	uint32_t id_block_count, id_block_cap;
-	size_t id_used;                // bytes in the last id block
-	uint32_t clients;              // of role CLIENT
+	size_t id_used;   // bytes in the last id block
+	uint32_t clients; // of role CLIENT
 };
 
 void client_table_init(struct client_table *t, const struct id16 *hash_key);
@@ -109,12 +110,15 @@ void client_table_init(struct client_table *t, const struct id16 *hash_key);
 void client_table_fini(struct client_table *t, void (*rare_free)(struct client_rare *rare));
 // CLIENT_NONE when unknown.
 uint32_t client_table_find(const struct client_table *t, const char *id);
-struct client *client_at(const struct client_table *t, uint32_t number);   // asserted
+struct client *client_at(const struct client_table *t, uint32_t number); // asserted
 const char *client_id(const struct client_table *t, const struct client *c);
 // id is valid and unknown. Errors: ERR_FULL, ERR_MEMORY.
-enum err client_table_add(struct client_table *t, const char *id, enum role role, uint32_t *number) MUST_CHECK;
-// The caller has let go of everything rare and interned.
+enum err client_table_add(
+	struct client_table *t, const char *id, enum role role, uint32_t *number) MUST_CHECK;
+// The caller has let go of everything rare and interned. A place that stands in the reach wheel is
+// used again only after the wheel has let go of it (client_table_release).
 void client_table_remove(struct client_table *t, uint32_t number);
+void client_table_release(struct client_table *t, uint32_t number);
 // The number behind *cursor that is in use; CLIENT_NONE at the end. *cursor begins at 0.
 uint32_t client_table_next(const struct client_table *t, size_t *cursor);
 // Makes the rare part when there is none. NULL when out of memory.

@@ -23,9 +23,9 @@
 #ifndef HELIO_SERVER_CORE_H
 #define HELIO_SERVER_CORE_H
 
-#include "base/clock.h"
-#include "message.h"
-#include "sign.h"
+#include "proto/base/clock.h"
+#include "proto/message.h"
+#include "proto/sign.h"
 
 struct core;
 struct db;

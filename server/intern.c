@@ -1,7 +1,7 @@
 // Open addressing with linear probing over numbers; removal shifts the followers back, so there are
 // no tombstones.
-#include "intern.h"
-#include "sip_hash.h"
+#include "server/intern.h"
+#include "server/sip_hash.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #ifndef HELIO_SERVER_INTERN_H
 #define HELIO_SERVER_INTERN_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 #define INTERN_VALUE_MAX 8192       // one value
 #define INTERN_COUNT_MAX (1u << 22) // values

@@ -1,5 +1,5 @@
 // One growing block; it keeps its size from turn to turn.
-#include "outbox.h"
+#include "server/outbox.h"
 #include <stdlib.h>
 #include <string.h>
 

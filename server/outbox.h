@@ -3,7 +3,7 @@
 #ifndef HELIO_SERVER_OUTBOX_H
 #define HELIO_SERVER_OUTBOX_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 #define OUTBOX_BYTES (256u * 1024 * 1024) // of one turn; a full outbox refuses the message
 #define OUTBOX_MESSAGES (1u << 20)

@@ -1,6 +1,6 @@
 // What every engine has in common: values, the transaction of a turn, reading rows.
-#include "db.h"
-#include "db_engine.h"
+#include "server/db/db.h"
+#include "server/db/db_engine.h"
 #include <string.h>
 
 struct db_value db_value_text(const char *s)

@@ -16,7 +16,7 @@
 #ifndef HELIO_SERVER_DB_H
 #define HELIO_SERVER_DB_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 enum db_type {
 	DB_NULL,

@@ -2,7 +2,7 @@
 #ifndef HELIO_SERVER_DB_ENGINE_H
 #define HELIO_SERVER_DB_ENGINE_H
 
-#include "db.h"
+#include "server/db/db.h"
 
 // Prepared statements of one connection, found by the address of their SQL literal.
 #define STATEMENT_CACHE 256

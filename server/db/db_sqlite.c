@@ -1,9 +1,9 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
 // on the disk when it returns and a crash leaves the last commit. The database is locked for the
 // life of the process: a second server on the same file is refused.
-#include "base/file.h"
-#include "base/log.h"
-#include "db_engine.h"
+#include "proto/base/file.h"
+#include "proto/base/log.h"
+#include "server/db/db_engine.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>

@@ -8,9 +8,9 @@
 //   answer      answers of kinds 2 to 4, for `why`
 //   queue       channels and private queues; event: their elements; slot, value: what a channel
 //   wants now report      the last report of each kind; usage: the ledger of what was shown
-#include "schema.h"
-#include "db.h"
-#include "schema_content.h"
+#include "server/db/schema.h"
+#include "server/db/db.h"
+#include "server/db/schema_content.h"
 
 static const char version_1[] =
 	"CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL DEFAULT 0, data BLOB) "

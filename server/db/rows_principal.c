@@ -1,0 +1,76 @@
+// Who may sign in, and the session each is in.
+#include "rows.h"
+
+enum err rows_principal_put(struct db *db, const struct principal_row *row)
+{
+	return db_run(db,
+		"INSERT INTO principal (id, role, public_key, box_key, name, revoked, enrolled_ms)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET role = "
+		"excluded.role,"
+		" public_key = excluded.public_key, box_key = excluded.box_key, name = "
+		"excluded.name,"
+		" revoked = excluded.revoked",
+		DB_T(row->id), DB_I(row->role), DB_D(&row->public_key), DB_D(&row->box_key),
+		DB_T(row->name), DB_I(row->revoked), DB_I(row->enrolled_ms));
+}
+
+enum err rows_principal_find(
+	struct db *db, const char *id, struct arena *a, struct principal_row *out)
+{
+	struct db_rows rows;
+	bool found = false;
+
+	*out = (struct principal_row){0};
+	TRY(db_query(db, &rows,
+		"SELECT role, public_key, box_key, name, revoked, enrolled_ms FROM principal WHERE "
+		"id = $1",
+		DB_T(id)));
+	if (db_next(&rows)) {
+		found = true;
+		out->role = (enum role)db_int(&rows, 0);
+		(void)db_fixed(&rows, 1, out->public_key.b, sizeof(out->public_key.b));
+		(void)db_fixed(&rows, 2, out->box_key.b, sizeof(out->box_key.b));
+		out->name = arena_strdup(a, db_text(&rows, 3));
+		out->revoked = db_int(&rows, 4) != 0;
+		out->enrolled_ms = db_int(&rows, 5);
+		out->id = arena_strdup(a, id);
+	}
+	TRY(db_end(&rows));
+	if (!found)
+		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
+	return out->name && out->id ? ERR_OK : err_set(ERR_MEMORY, "no memory for a principal");
+}
+
+enum err rows_principal_revoke(struct db *db, const char *id)
+{
+	TRY(db_run(db, "UPDATE principal SET revoked = 1 WHERE id = $1", DB_T(id)));
+	return rows_session_delete(db, id);
+}
+
+enum err rows_principal_delete(struct db *db, const char *id)
+{
+	TRY(rows_session_delete(db, id));
+	TRY(db_run(db, "DELETE FROM principal WHERE id = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM client WHERE id = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM operation WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM answer WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM skipped WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM report WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM usage WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM event WHERE queue = '@' || $1", DB_T(id)));
+	return db_run(db, "DELETE FROM queue WHERE name = '@' || $1", DB_T(id));
+}
+
+enum err rows_session_put(struct db *db, const struct session_row *row)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO session (id, session_id, mac_up, mac_down, enc, expires_ms)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		DB_T(row->id), DB_I(row->session_id), DB_D(&row->keys.mac_up),
+		DB_D(&row->keys.mac_down), DB_D(&row->keys.enc), DB_I(row->expires_ms));
+}
+
+enum err rows_session_delete(struct db *db, const char *id)
+{
+	return db_run(db, "DELETE FROM session WHERE id = $1", DB_T(id));
+}

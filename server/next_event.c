@@ -1,0 +1,89 @@
+// See next_event.h.
+#include "server/next_event.h"
+
+static struct next_event nothing(enum reason_code code, const char *why)
+{
+	return (struct next_event){NEXT_NOTHING, code, why};
+}
+
+static struct next_event correction(const struct next_input *in)
+{
+	const struct accordance *a = in->accordance;
+
+	switch (a->outcome) {
+	case ACCORD_RESEND:
+		return (struct next_event){NEXT_RESEND, a->code, a->why};
+	case ACCORD_CANCEL:
+		return (struct next_event){NEXT_CANCEL, a->code, a->why};
+	case ACCORD_RESYNC:
+	case ACCORD_RESTORED:
+		if (in->resync_waits)
+			return nothing(REASON_RESYNC,
+				"the client disagrees again; the next resync waits for its turn");
+		return (struct next_event){NEXT_RESYNC, a->code, a->why};
+	case ACCORD:
+		break;
+	}
+	return nothing(REASON_CAUGHT_UP, "");
+}
+
+static struct next_event from_channel(const struct next_input *in)
+{
+	switch (in->channel_shows) {
+	case QUEUE_DETACHED:
+		if (in->held)
+			return nothing(REASON_HOLD, "the channel is paused");
+		if (!in->holdings_known)
+			return (struct next_event){NEXT_ASK_HOLDINGS, REASON_SNAPSHOT,
+				"the client is new or was away: what does it hold"};
+		return (struct next_event){
+			NEXT_SNAPSHOT, REASON_SNAPSHOT, "everything the client lacks, at once"};
+	case QUEUE_ELEMENT:
+		if (in->held && in->channel_type != ELEMENT_CONTROL)
+			return nothing(REASON_HOLD, "the channel is paused");
+		return (struct next_event){NEXT_CHANNEL, REASON_EVENT, ""};
+	case QUEUE_NONE:
+	case QUEUE_TAIL:
+		break;
+	}
+	return nothing(REASON_CAUGHT_UP,
+		in->asked_again ? "nothing waits; the answer asked for again held nothing"
+				: "nothing waits for this client");
+}
+
+static struct next_event from_queues(const struct next_input *in)
+{
+	bool private_waits = in->private_shows == QUEUE_ELEMENT;
+
+	if (private_waits && in->private_in_a_row < in->private_limit)
+		return (struct next_event){NEXT_PRIVATE, REASON_EVENT, ""};
+	struct next_event channel = from_channel(in);
+	if (channel.act == NEXT_NOTHING && private_waits)
+		return (struct next_event){NEXT_PRIVATE, REASON_EVENT, ""};
+	return channel;
+}
+
+struct next_event next_event_decide(const struct next_input *in)
+{
+	if (in->state == CS_CLONE_SUSPECT)
+		return nothing(REASON_CLONE_SUSPECT,
+			"two devices seem to use this identity: an operator decides");
+	if (in->degraded)
+		return nothing(REASON_DEGRADED, "the server cannot store what it would begin");
+	if (in->accordance->outcome != ACCORD)
+		return correction(in);
+	if (in->cancel_asked && in->open)
+		return (struct next_event){
+			NEXT_CANCEL_OPEN, REASON_EVENT, "an operator cancels the open operation"};
+	if (in->busy)
+		return nothing(REASON_BUSY, "the client asked to be left alone");
+	if (in->open)
+		return nothing(REASON_OPERATION_OPEN,
+			in->accordance->waits
+				? "the client says done; its report has not arrived yet"
+				: "the client is at work");
+	if (in->retry)
+		return (struct next_event){
+			NEXT_RETRY, REASON_RETRY, "the operation failed and is tried again"};
+	return from_queues(in);
+}

@@ -1,0 +1,57 @@
+// Which of the four responses is next, and why. Pure: what the rooms know comes in, one decision
+// comes out; it always has a reason, NO_ACTION too.
+//
+// Order: what may not be begun at all (suspect, degraded); the correction; busy; the open
+// operation; a retry; the operator's cancel before those; then the queues, the private one first
+// but only so often in a row; a detached client tells its holdings and gets one snapshot.
+#ifndef HELIO_SERVER_NEXT_EVENT_H
+#define HELIO_SERVER_NEXT_EVENT_H
+
+#include "server/accordance.h"
+
+enum queue_shows {
+	QUEUE_NONE,
+	QUEUE_DETACHED,
+	QUEUE_ELEMENT,
+	QUEUE_TAIL
+};
+
+struct next_input {
+	enum client_state state;
+	const struct accordance *accordance;
+	bool degraded;
+	bool busy;         // ack BUSY
+	bool asked_again;  // ack RESEND with nothing to resend: a new answer
+	bool open;         // an operation is open after this beat
+	bool resync_waits; // a resync is due, but its back-off has not passed
+	bool cancel_asked; // an operator cancels the open operation
+	bool retry;        // a failed operation waits for its next attempt
+	bool held;         // the channel is paused
+	bool holdings_known;
+	enum queue_shows private_shows, channel_shows;
+	enum element_type channel_type; // of the element the channel's pointer shows
+	uint32_t private_in_a_row, private_limit;
+};
+
+enum next_act {
+	NEXT_NOTHING = 1, // NO_ACTION
+	NEXT_RESEND,
+	NEXT_CANCEL,
+	NEXT_CANCEL_OPEN,
+	NEXT_RESYNC,
+	NEXT_RETRY,
+	NEXT_PRIVATE, // the element of the private queue
+	NEXT_CHANNEL,
+	NEXT_ASK_HOLDINGS, // SEND_INFORMATION(holdings) to a detached client
+	NEXT_SNAPSHOT,     // RETRIEVE what it lacks; nothing lacking: straight to the tail
+};
+
+struct next_event {
+	enum next_act act;
+	enum reason_code code;
+	const char *why; // a literal; "" where the element's own text says it
+};
+
+struct next_event next_event_decide(const struct next_input *in);
+
+#endif
