@@ -1,0 +1,262 @@
+// The core's entry: events are handed to the part that decides, time is handed to all of them.
+#include "client/agent_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SAVE_AGAIN_MS 2000
+#define LOG_PERIOD_MS 10000
+#define IDLE_MS 60000
+
+int64_t agent_backoff_ms(struct agent_core *c, uint32_t tries, int64_t first_ms, int64_t max_ms)
+{
+	uint64_t random;
+	int64_t delay = first_ms;
+	for (uint32_t i = 0; i < tries && delay < max_ms; i++)
+		delay *= 2;
+	if (delay > max_ms)
+		delay = max_ms;
+	c->port->random(c->ctx, &random, sizeof random);
+	return delay / 2 + (int64_t)(random % (uint64_t)(delay / 2 + 1));
+}
+
+enum err agent_state_save(struct agent_core *c)
+{
+	SCOPED_BUF struct buf text;
+	buf_init(&text, AGENT_STATE_MAX);
+	c->state.generation++;
+	enum err e = agent_state_encode(&c->state, &text);
+	if (e == ERR_OK)
+		e = c->port->save(c->ctx, buf_bytes(&text));
+	c->unsaved = e != ERR_OK;
+	return e;
+}
+
+void state_save_soon(struct agent_core *c, struct now now)
+{
+	if (agent_state_save(c) == ERR_OK)
+		return;
+	c->save_next = mono_add_ms(now.mono, SAVE_AGAIN_MS);
+	if (log_gate_open(&c->save_gate, now.mono.ms, LOG_PERIOD_MS))
+		log_error("STATE-UNSAVED", "client=%s why=%s", c->config->client_id,
+			log_quote(err_text()));
+}
+
+static void boot_store(struct agent_core *c, struct now now)
+{
+	if (mono_since_ms(c->save_next, now.mono) > 0)
+		return;
+	state_save_soon(c, now);
+	c->ready = c->ready || !c->unsaved;
+}
+
+enum err agent_init(struct agent_core *c, const struct agent_config *config,
+	const struct agent_port *port, void *ctx, struct agent_state *state)
+{
+	if (!id_is_valid(config->client_id))
+		return err_set(ERR_RANGE, "the client id is not made of [A-Za-z0-9._-]{1,64}");
+	*c = (struct agent_core){.config = config, .port = port, .ctx = ctx, .state = *state};
+	buf_init(&c->session.ask, LIMIT_HEARTBEAT);
+	c->state.boot_counter++;
+	c->last_response_id = c->state.last_response_id;
+	c->grid.interval_ms = beat_interval_clamp(
+		c->state.interval_ms != 0 ? c->state.interval_ms : config->interval_ms);
+	c->request_counter = c->state.boot_counter << 32;
+	operation_recover(c);
+	return ERR_OK;
+}
+
+void agent_fini(struct agent_core *c)
+{
+	retrieve_fini(c);
+	session_fini(&c->session);
+	agent_state_fini(&c->state);
+}
+
+void agent_link_up(struct agent_core *c, struct now now)
+{
+	arena_reset(c->config->scratch);
+	struct topic offer = topic_of(TOPIC_OFFER, c->config->client_id);
+	struct topic rsp = topic_of(TOPIC_RSP, c->config->client_id);
+	struct topic grant = topic_of(TOPIC_GRANT, c->config->client_id);
+	const char *topics[] = {offer.s, rsp.s, grant.s};
+	c->link_up = true;
+	c->host = (struct host_watch){0};
+	c->port->subscribe(c->ctx, topics, 3, 1);
+	if (!c->ready)
+		boot_store(c, now);
+	if (!c->session.current)
+		c->session.ask_next = now.mono;
+	session_watch(c, now);
+}
+
+void agent_link_down(struct agent_core *c, struct now now)
+{
+	(void)now;
+	c->link_up = false;
+	c->host = (struct host_watch){0};
+	c->session.asking = false;
+}
+
+// ---- a response
+
+static void control_obey(struct agent_core *c, struct now now, const struct response *r)
+{
+	struct client_session *s = &c->session;
+	s->answered_seq = r->in_reply_to_seq;
+	s->boot = r->boot;
+	if (c->rate_bytes_per_s != r->rate_bytes_per_s || c->hold != r->hold) {
+		c->rate_bytes_per_s = r->rate_bytes_per_s;
+		c->hold = r->hold;
+		c->port->fetch_pace(c->ctx, c->rate_bytes_per_s, c->hold);
+	}
+	if (r->heartbeat_interval_ms != 0) {
+		uint32_t interval = beat_interval_clamp(r->heartbeat_interval_ms);
+		c->state.interval_ms = interval;
+		beat_grid_set(&c->grid, now.mono, interval);
+	}
+	c->epoch = r->epoch;
+	if (r->server_unix_ms > 0) {
+		c->server_offset_ms = r->server_unix_ms - now.mono.ms;
+		c->server_time_known = true;
+		if (r->server_unix_ms > c->state.time_floor_ms)
+			c->state.time_floor_ms = r->server_unix_ms;
+	}
+	if (r->body->reason->code == REASON_STALE_BOOT)
+		return; // the beat counted for nothing
+	if (c->full_seq != 0 && r->in_reply_to_seq >= c->full_seq) {
+		c->full_wanted = false;
+		c->full_seq = 0;
+	}
+	agent_state_drop_changes(&c->state, r->acked_change_id);
+	send_info_acked(c, now, r->acked_report_id);
+}
+
+static void response_refused(struct agent_core *c, struct now now, enum err e)
+{
+	if (e == ERR_EXISTS)
+		return; // the broker gave the same bytes twice
+	c->counters.refused++;
+	if (log_gate_open(&c->refused_gate, now.mono.ms, 1000))
+		log_warn("RSP-REFUSED", "client=%s word=%s why=%s refused=%llu", c->config->client_id,
+			err_word(e), log_quote(err_text()), (unsigned long long)c->counters.refused);
+}
+
+static void response_take(struct agent_core *c, struct now now, struct bytes payload)
+{
+	struct response r;
+	bool resend;
+	enum err e = session_response(c, now, payload, &r, &resend);
+	if (e != ERR_OK) {
+		response_refused(c, now, e);
+		return;
+	}
+	c->counters.responses++;
+	c->damaged = false;
+	c->any_response = true;
+	if (r.in_reply_to_seq > c->session.answered_seq)
+		control_obey(c, now, &r);
+	if (r.body->state == CS_CLONE_SUSPECT && log_gate_open(&c->refused_gate, now.mono.ms, LOG_PERIOD_MS))
+		log_error("CLONE-SUSPECT", "client=%s the server holds this store for a copy",
+			c->config->client_id);
+	if (resend)
+		c->counters.resends++;
+	else if (r.body->kind != KIND_NO_ACTION)
+		operation_obey(c, now, &r);
+	else if (r.body->response_id > c->last_response_id)
+		c->last_response_id = r.body->response_id;
+}
+
+// ---- routing
+
+static bool topic_is(const char *topic, size_t length, const struct topic *own)
+{
+	return strlen(own->s) == length && memcmp(topic, own->s, length) == 0;
+}
+
+void agent_message(struct agent_core *c, struct now now, const char *topic, size_t topic_length,
+	struct bytes payload, bool retained)
+{
+	const char *id = c->config->client_id;
+	struct topic rsp = topic_of(TOPIC_RSP, id);
+	struct topic offer = topic_of(TOPIC_OFFER, id);
+	struct topic grant = topic_of(TOPIC_GRANT, id);
+	struct topic_parts parts;
+	arena_reset(c->config->scratch);
+	if (topic_parse(topic, topic_length, &parts) == ERR_OK && parts.kind == TOPIC_HOST) {
+		if (payload.size <= LIMIT_OFFER)
+			session_host(c, now, payload);
+		return;
+	}
+	if (retained) {
+		response_refused(c, now, err_set(ERR_STALE, "reason=retained: an answer is never retained"));
+		return;
+	}
+	if (topic_is(topic, topic_length, &rsp)) {
+		response_take(c, now, payload);
+	} else if (topic_is(topic, topic_length, &offer)) {
+		session_offer(c, now, payload);
+	} else if (topic_is(topic, topic_length, &grant)) {
+		struct grant g;
+		if (session_grant(c, payload, &g) == ERR_OK)
+			retrieve_grant(c, now, &g);
+		else
+			log_warn("GRANT-REFUSED", "client=%s why=%s", id, log_quote(err_text()));
+	} else {
+		log_debug("TOPIC-STRANGE", "client=%s", id);
+	}
+}
+
+// ---- time
+
+void agent_tick(struct agent_core *c, struct now now)
+{
+	arena_reset(c->config->scratch);
+	if (!c->ready || c->unsaved)
+		boot_store(c, now);
+	if (beat_grid_take(&c->grid, now.mono))
+		heartbeat_send(c, now);
+	session_watch(c, now);
+	retrieve_tick(c, now);
+	send_info_tick(c, now);
+}
+
+static void earliest(struct mono *best, struct mono candidate)
+{
+	if (mono_since_ms(*best, candidate) > 0)
+		*best = candidate;
+}
+
+struct mono agent_deadline(const struct agent_core *c, struct mono now)
+{
+	struct mono best = mono_add_ms(now, IDLE_MS);
+	struct mono at;
+	if (!c->ready || c->unsaved)
+		earliest(&best, c->save_next);
+	if (c->grid.running)
+		earliest(&best, c->grid.next);
+	if (!c->session.current && c->link_up && c->ready)
+		earliest(&best, c->session.ask_next);
+	if (retrieve_deadline(c, &at))
+		earliest(&best, at);
+	if (c->report.open)
+		earliest(&best, c->report.next);
+	return best;
+}
+
+int64_t agent_time_ms(const struct agent_core *c, struct now now)
+{
+	int64_t t = c->server_time_known ? c->server_offset_ms + now.mono.ms : now.wall.ms;
+	return t > c->state.time_floor_ms ? t : c->state.time_floor_ms;
+}
+
+bool agent_was_answered(const struct agent_core *c)
+{
+	return c->session.current && c->any_response;
+}
+
+enum err agent_change(struct agent_core *c, const char *key, const char *value)
+{
+	TRY(agent_state_add_change(&c->state, key, value));
+	return agent_state_save(c);
+}

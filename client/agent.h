@@ -1,0 +1,268 @@
+// The agent's core: everything the agent decides in its conversation with the server, without a
+// socket, a file, a process or a clock. Events come in as calls, with the time; actions go out
+// through the port. One loop may run one core (main) or thousands (tests/fleet, a simulator under
+// a virtual clock).
+//
+//   session.c     sign-in, offers, which responses are taken
+//   heartbeat.c   the beat and what stands in it
+//   operations.c  the one operation in the slot: stored before it begins, never executed twice
+//   retrieve.c    want -> grant -> (the doer fetches) -> release
+//   send_info.c   reports, repeated until the server acknowledged them
+//
+// Invariants:
+//  - What a heartbeat acknowledges is on disk: port.save returned before last_response_id shows it.
+//  - An operation id begins at most once in the life of a store, EXECUTE also across power cuts.
+//  - At most one operation is open; at most one fetch is under way.
+//  - All calls of one core come from one thread; the port never calls back into the core from
+//    inside a port function, unless its comment says so.
+#ifndef HELIO_CLIENT_AGENT_H
+#define HELIO_CLIENT_AGENT_H
+
+#include "client/agent_state.h"
+#include "client/beat_grid.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/session.h"
+#include "proto/envelope.h"
+#include "proto/sign.h"
+#include "proto/topics.h"
+
+#define AGENT_REPORT_PARTS 8
+#define AGENT_RELEASES 8
+
+// What the doer sees of the device at this moment. Strings live in the arena it was given.
+struct agent_view {
+	uint8_t ip[16];
+	size_t ip_size; // 4 or 16
+	uint64_t free_bytes;
+	struct digest showing_package;
+	const char *showing_image, *showing_name, *showing_version;
+	uint32_t screen_width_px, screen_height_px;
+	bool display_alive, clock_is_ntp;
+	struct software_version *software;
+	size_t software_count;
+	const char *trouble; // "" or one word about the store: no-space, read-only, io
+};
+
+// One package that is to be fetched under one grant. Borrowed during the call.
+struct fetch_order {
+	const struct package_ref *package;
+	const struct grant *grant;
+	uint64_t rate_bytes_per_s; // the lower of the grant's and the response's; 0: none
+	bool hold;
+	uint64_t floor; // lowest security counter, for SOFTWARE
+};
+
+// How a doer answers a command. detail: one short text.
+struct command_result {
+	enum op_status status; // final
+	int rc;
+	const char *detail;
+};
+
+// What the core needs done. All are required. ctx is the caller's.
+struct agent_port {
+	// On disk, durable, before it returns. Errors are shown as trouble and tried again.
+	enum err (*save)(void *ctx, struct bytes state);
+	// On the control link. Errors: ERR_CLOSED, ERR_FULL: the core repeats what matters.
+	enum err (*publish)(void *ctx, const char *topic, struct bytes payload, int qos);
+	void (*subscribe)(void *ctx, const char *const *topics, size_t count, int qos);
+	void (*unsubscribe)(void *ctx, const char *topic);
+	void (*view)(void *ctx, struct arena *a, struct agent_view *out);
+	// Everything held or begun: at most LIMIT_HOLDINGS, in the arena.
+	void (*holdings)(void *ctx, struct arena *a, struct holdings *out);
+	// Also for a package that is not held: complete false.
+	void (*holding)(void *ctx, const struct digest *package, struct holding *out);
+	// Shows or switches to a package that is held complete.
+	enum err (*activate)(void *ctx, const struct package_ref *package);
+	// Begins, or goes on under another grant. Ends with agent_fetch_*.
+	void (*fetch)(void *ctx, const struct fetch_order *order);
+	void (*fetch_pace)(void *ctx, uint64_t rate_bytes_per_s, bool hold);
+	void (*fetch_stop)(void *ctx);
+	// Runs one verb of the closed list; ends with agent_command_done, also from inside the call.
+	void (*command)(void *ctx, uint64_t op_id, const struct execute_command *command);
+	void (*command_stop)(void *ctx, uint64_t op_id);
+	// Fetches a command by reference; ends with agent_command_fetched.
+	void (*command_fetch)(void *ctx, uint64_t op_id, const struct command_ref *ref);
+	// Values that other clients changed (RETRIEVE changes).
+	enum err (*changes)(void *ctx, const struct change *changes, size_t count);
+	// Rows after since_unix_ms, oldest first, at most max, in the arena.
+	void (*usage)(void *ctx, struct arena *a, int64_t since_unix_ms, size_t max, struct shown **rows,
+		size_t *count);
+	// A sealed report for a data broker. May be called again with the same bytes' successor.
+	void (*send_elsewhere)(void *ctx, const struct address *to, const char *topic, struct bytes payload);
+	void (*random)(void *ctx, void *out, size_t size);
+	// A session became current. For tests that check MACs with other tools; may do nothing.
+	void (*session_began)(void *ctx, uint64_t session_id, const struct session_keys *keys);
+};
+
+// Borrowed for the life of the core; may be shared by many cores of one thread.
+struct agent_config {
+	const char *client_id, *version, *hw_class;
+	const struct sign_key *key;
+	const struct root *root;
+	uint32_t interval_ms;         // until the server says otherwise
+	uint32_t response_max_age_ms;
+	const char *const *report_hosts; // HOST or HOST:PORT that a report may be sent to
+	size_t report_host_count;
+	struct arena *scratch;        // of one event
+	struct buf *out;              // of one message, at least LIMIT_REPORT
+};
+
+// ---- inside (other rooms of the agent read, only the agent's own files write)
+
+struct beat_record {
+	uint64_t seq;
+	struct mono sent;
+	uint64_t answered_by; // response id + 1, 0: not yet
+};
+
+struct client_session {
+	bool asking; // a sign-in is under way
+	struct key32 ask_secret;
+	struct buf ask; // the whole payload
+	struct mono ask_sent, ask_next;
+	uint32_t ask_tries;
+
+	bool current;
+	uint64_t id;
+	struct session_keys keys;
+	struct id16 boot;
+	uint64_t boot_seq; // the beat whose answer told the boot
+	struct mono since;
+	int64_t life_ms;
+	uint64_t hb_seq, report_seq, inbox_seq, want_seq; // last used
+	uint64_t grant_seq;                               // highest seen
+	uint64_t answered_seq;                            // highest beat that was answered
+	struct beat_record beats[ANSWER_WINDOW_BEATS];
+};
+
+enum host_trust { HOST_UNKNOWN, HOST_FRESH, HOST_STALE };
+
+struct host_watch {
+	bool subscribed, seen, risen;
+	uint64_t counter;
+	struct id16 boot;
+	uint32_t period_ms;
+	struct mono heard;
+};
+
+enum retrieve_phase { RETRIEVE_NONE, RETRIEVE_ASK, RETRIEVE_LATER, RETRIEVE_FETCH, RETRIEVE_COMMAND };
+
+struct retrieve_item {
+	struct digest package;
+	char publisher[LIMIT_ID + 1];
+	char name[AGENT_NAME_MAX + 1], version[AGENT_NAME_MAX + 1];
+	enum package_kind kind;
+	uint64_t size_bytes;
+	bool activate, complete;
+	uint64_t lease;
+	uint32_t chunks_have, chunks_total;
+};
+
+struct retrieve_job {
+	enum retrieve_phase phase;
+	struct retrieve_item *items; // owned
+	size_t item_count, at;
+	uint64_t request_id;
+	uint32_t tries;    // of the present request
+	uint32_t failures; // brokers and missing objects in a row, without progress
+	struct mono next;
+	struct digest *missing; // owned, for the next request
+	size_t missing_count;
+	char failed_broker[LIMIT_ID + 1];
+	char broker[LIMIT_ID + 1]; // granted now
+};
+
+struct release_job {
+	struct digest package;
+	uint64_t lease, request_id; // 0: free
+	enum op_status outcome;
+	uint32_t tries;
+	struct mono next;
+};
+
+struct report_job {
+	bool open;
+	uint32_t tries;
+	struct mono next;
+};
+
+struct agent_counters {
+	uint64_t beats, responses, refused, damaged, sign_ins, offers, resends, operations;
+};
+
+struct agent_core {
+	const struct agent_config *config;
+	const struct agent_port *port;
+	void *ctx;
+	struct agent_state state;
+	struct client_session session;
+	struct host_watch host;
+	struct beat_grid grid;
+	struct retrieve_job retrieve;
+	struct release_job releases[AGENT_RELEASES];
+	struct report_job report;
+	bool link_up;
+	bool ready;              // the boot counter of this start is on disk
+	bool damaged;            // since the last good response something broken came
+	bool any_response;       // in this session
+	uint64_t last_response_id;
+	bool full_wanted;        // the next beats carry everything held
+	uint64_t full_seq;       // first beat that carried it, 0 none
+	uint64_t rate_bytes_per_s;
+	bool hold;
+	uint64_t epoch;
+	bool command_running;
+	uint64_t stopped_op; // the open operation that the one in the slot put an end to
+	bool unsaved;            // the state in memory is newer than the disk's
+	struct mono save_next;
+	uint64_t request_counter;
+	int64_t server_offset_ms; // server time minus monotonic time
+	bool server_time_known;
+	struct agent_counters counters;
+	struct log_gate refused_gate, save_gate;
+};
+
+// Takes over `state` (which counts as moved) and raises the boot counter. Nothing is sent yet.
+enum err agent_init(struct agent_core *c, const struct agent_config *config,
+	const struct agent_port *port, void *ctx, struct agent_state *state) MUST_CHECK;
+void agent_fini(struct agent_core *c);
+
+// ---- events
+
+void agent_link_up(struct agent_core *c, struct now now);
+void agent_link_down(struct agent_core *c, struct now now);
+// Topic of `topic_length` bytes; the payload is borrowed.
+void agent_message(struct agent_core *c, struct now now, const char *topic, size_t topic_length,
+	struct bytes payload, bool retained);
+// Does what is due. Call at agent_deadline(), or earlier, or later.
+void agent_tick(struct agent_core *c, struct now now);
+struct mono agent_deadline(const struct agent_core *c, struct mono now);
+
+void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total);
+// Verified, installed, and switched to when the order said so.
+void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package);
+// word: manifest, signature, hash, size, path, no-space, hw-class, floor, kind, io ...
+void agent_fetch_failed(struct agent_core *c, struct now now, const char *word, const char *text);
+// The granted broker does not have these, or is of no use (why).
+void agent_fetch_missing(struct agent_core *c, struct now now, const struct digest *objects, size_t count);
+void agent_fetch_broker_failed(struct agent_core *c, struct now now, const char *why);
+
+void agent_command_done(struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r);
+// The envelope whose SHA-256 the reference named, or err with err_text().
+void agent_command_fetched(struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);
+
+// A visual change made here; it goes up with the beats until the server holds it.
+enum err agent_change(struct agent_core *c, const char *key, const char *value) MUST_CHECK;
+// The state's fields that doers own (showing, floors, display_command) were changed: store them.
+enum err agent_state_save(struct agent_core *c) MUST_CHECK;
+
+// The server's time if it was ever told, else the wall clock; never below the floor.
+int64_t agent_time_ms(const struct agent_core *c, struct now now);
+// An answered heartbeat of this start (--once).
+bool agent_was_answered(const struct agent_core *c);
+enum host_trust agent_host_trust(const struct agent_core *c, struct mono now);
+uint64_t agent_unanswered(const struct agent_core *c);
+
+#endif

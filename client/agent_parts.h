@@ -1,0 +1,54 @@
+// What the files of the agent's core call in each other. No other room includes this.
+#ifndef HELIO_CLIENT_AGENT_PARTS_H
+#define HELIO_CLIENT_AGENT_PARTS_H
+
+#include "client/agent.h"
+#include "proto/base/log.h"
+
+// Delay before try n (0-based): first << n, at most max, spread over its upper half.
+int64_t agent_backoff_ms(struct agent_core *c, uint32_t tries, int64_t first_ms, int64_t max_ms);
+
+// session.c
+void session_sign_in(struct agent_core *c, struct now now);
+void session_offer(struct agent_core *c, struct now now, struct bytes payload);
+// ERR_OK: `out` was taken and lives in config->scratch. resend: it repeats the last response.
+enum err session_response(struct agent_core *c, struct now now, struct bytes payload,
+	struct response *out, bool *resend) MUST_CHECK;
+enum err session_grant(struct agent_core *c, struct bytes payload, struct grant *out) MUST_CHECK;
+void session_host(struct agent_core *c, struct now now, struct bytes payload);
+void session_watch(struct agent_core *c, struct now now);
+void session_fini(struct client_session *s);
+// Seals config->out for `topic` and hands it over. Errors: as port.publish.
+enum err session_publish(struct agent_core *c, const char *topic, int qos) MUST_CHECK;
+
+// heartbeat.c
+void heartbeat_send(struct agent_core *c, struct now now);
+
+// operations.c
+void operation_obey(struct agent_core *c, struct now now, const struct response *r);
+void operation_recover(struct agent_core *c);
+// Goes on with the open operation after a start or a new session.
+void operation_resume(struct agent_core *c, struct now now);
+void operation_end(struct agent_core *c, struct now now, enum op_status status, const char *format, ...)
+	PRINTF_LIKE(4, 5);
+bool operation_is_open(const struct agent_core *c);
+void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e);
+// Stored now, or as soon as the disk takes it.
+void state_save_soon(struct agent_core *c, struct now now);
+
+// retrieve.c
+void retrieve_begin(struct agent_core *c, struct now now, const struct retrieve_information *r);
+void retrieve_step(struct agent_core *c, struct now now);
+void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g);
+void retrieve_stop(struct agent_core *c, struct now now, enum op_status outcome);
+void retrieve_tick(struct agent_core *c, struct now now);
+bool retrieve_deadline(const struct agent_core *c, struct mono *out);
+void retrieve_session_changed(struct agent_core *c, struct now now);
+void retrieve_fini(struct agent_core *c);
+
+// send_info.c
+void send_info_begin(struct agent_core *c, struct now now, const struct send_information *s);
+void send_info_tick(struct agent_core *c, struct now now);
+void send_info_acked(struct agent_core *c, struct now now, uint64_t report_id);
+
+#endif

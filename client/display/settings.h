@@ -1,0 +1,21 @@
+// The settings of helio-display.
+#ifndef HELIO_DISPLAY_SETTINGS_H
+#define HELIO_DISPLAY_SETTINGS_H
+
+#include "proto/base/settings.h"
+
+struct display_settings {
+	char log_level[8];
+	char folder[512];
+	char client_id[65];
+	bool windowed;
+	uint32_t width, height, fps, screen;
+	char renderer[16];
+	char screenshot[512];
+	uint32_t ledger_mib;
+};
+
+extern const struct setting display_rows[];
+extern const size_t display_row_count;
+
+#endif

@@ -1,0 +1,319 @@
+// The plan of one page's objects; see fetch_plan.h.
+#include "client/fetch_plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define WATCH_MIN_MS 1000
+#define WATCH_MAX_MS 60000
+#define FIRST_BYTES_PER_MS 512.0
+#define OPEN_FIRST 2
+#define BURST_MIN (64 * 1024)
+#define BURST_MAX LIMIT_CHUNK // not above one object: then any second holds at most rate + one object
+#define SMOOTH 0.2
+
+// An eighth of a second, but what 20 ms carry at least: the timer's grain must not slow a fast link.
+static uint64_t burst_of(uint64_t rate_per_s)
+{
+	uint64_t burst = rate_per_s / 8;
+	if (burst > BURST_MAX)
+		burst = BURST_MAX;
+	if (burst < rate_per_s / 50)
+		burst = rate_per_s / 50;
+	return burst < BURST_MIN ? BURST_MIN : burst;
+}
+
+void fetch_pace_init(struct fetch_pace *p, uint32_t window, uint64_t window_bytes,
+	uint64_t rate_bytes_per_s, struct mono now)
+{
+	*p = (struct fetch_pace){.window_bytes = window_bytes, .progress = now, .rate_from = now};
+	p->window = window < 2 ? 2 : window > FETCH_WINDOW_MAX ? FETCH_WINDOW_MAX : window;
+	p->open = OPEN_FIRST;
+	ratelimit_init(&p->bucket, rate_bytes_per_s, burst_of(rate_bytes_per_s), now);
+}
+
+void fetch_pace_set(struct fetch_pace *p, uint64_t rate_bytes_per_s, bool hold, struct mono now)
+{
+	p->hold = hold;
+	ratelimit_set(&p->bucket, rate_bytes_per_s, burst_of(rate_bytes_per_s), now);
+}
+
+void fetch_pace_round_trip(struct fetch_pace *p, int64_t ms)
+{
+	double sample = ms < 0 ? 0 : (double)ms;
+	p->round_trip_ms =
+		p->round_trip_ms == 0 ? sample : p->round_trip_ms * (1 - SMOOTH) + sample * SMOOTH;
+}
+
+int64_t fetch_pace_patience_ms(const struct fetch_pace *p, uint64_t live_bytes)
+{
+	double rate = p->bytes_per_ms > 0 ? p->bytes_per_ms : FIRST_BYTES_PER_MS;
+	double patience = 4 * p->round_trip_ms;
+	double transfer = 2 * (double)live_bytes / rate;
+	if (patience < transfer)
+		patience = transfer;
+	if (patience < WATCH_MIN_MS)
+		patience = WATCH_MIN_MS;
+	for (uint32_t i = 0; i < p->alarms && patience < WATCH_MAX_MS; i++)
+		patience *= 2;
+	return patience > WATCH_MAX_MS ? WATCH_MAX_MS : (int64_t)patience;
+}
+
+// ---- setting up
+
+static int item_compare(const void *a, const void *b)
+{
+	const struct fetch_item *x = a, *y = b;
+	return digest_compare(&x->topic, &y->topic);
+}
+
+// splitmix64: an order of the client's own is all that is asked of it.
+static uint64_t mix(uint64_t *seed)
+{
+	uint64_t z = (*seed += 0x9e3779b97f4a7c15U);
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+	return z ^ (z >> 31);
+}
+
+void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch_item *items,
+	uint32_t *order, size_t count, uint64_t seed, struct mono now)
+{
+	*p = (struct fetch_plan){.items = items, .order = order, .count = count, .pace = pace};
+	pace->progress = now;
+	if (count != 0)
+		qsort(items, count, sizeof *items, item_compare);
+	for (size_t i = 0; i < count; i++) {
+		items[i].state = ITEM_WAITING;
+		items[i].tries = 0;
+		items[i].subscribed = false;
+		order[i] = (uint32_t)i;
+	}
+	for (size_t i = count; i > 1; i--) {
+		size_t k = (size_t)(mix(&seed) % i);
+		uint32_t swap = order[i - 1];
+		order[i - 1] = order[k];
+		order[k] = swap;
+	}
+}
+
+int64_t fetch_plan_find(const struct fetch_plan *p, const struct digest *topic)
+{
+	size_t low = 0, high = p->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int c = digest_compare(&p->items[middle].topic, topic);
+		if (c == 0)
+			return (int64_t)middle;
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return -1;
+}
+
+// ---- what happened
+
+static void rate_learn(struct fetch_pace *p, uint32_t bytes, struct mono now)
+{
+	p->since_bytes += bytes;
+	int64_t ms = mono_since_ms(now, p->rate_from);
+	if (ms < 50)
+		return;
+	double sample = (double)p->since_bytes / (double)ms;
+	p->bytes_per_ms = p->bytes_per_ms == 0 ? sample
+					       : p->bytes_per_ms * (1 - SMOOTH) + sample * SMOOTH;
+	p->since_bytes = 0;
+	p->rate_from = now;
+}
+
+bool fetch_plan_arrived(struct fetch_plan *p, uint32_t item, struct mono now)
+{
+	struct fetch_item *it = &p->items[item];
+	if (it->state != ITEM_LIVE)
+		return false;
+	rate_learn(p->pace, it->size_bytes, now);
+	p->pace->progress = now;
+	p->pace->alarms = 0;
+	it->state = ITEM_ARRIVED;
+	p->live--;
+	p->live_bytes -= it->size_bytes;
+	p->arrived++;
+	if (p->gone_count < FETCH_BATCH)
+		p->gone[p->gone_count++] = item;
+	return true;
+}
+
+static void item_leaves(struct fetch_plan *p, struct fetch_item *it)
+{
+	p->arrived--;
+	p->out_bytes -= it->size_bytes;
+}
+
+void fetch_plan_stored(struct fetch_plan *p, uint32_t item)
+{
+	struct fetch_item *it = &p->items[item];
+	if (it->state != ITEM_ARRIVED)
+		return;
+	item_leaves(p, it);
+	it->state = ITEM_STORED;
+	p->stored++;
+}
+
+void fetch_plan_bad(struct fetch_plan *p, uint32_t item)
+{
+	struct fetch_item *it = &p->items[item];
+	if (it->state != ITEM_ARRIVED)
+		return;
+	item_leaves(p, it);
+	if (++it->tries >= FETCH_TRIES) {
+		it->state = ITEM_MISSING;
+		p->missing++;
+		return;
+	}
+	it->state = ITEM_WAITING;
+	if (p->next > 0)
+		p->order[--p->next] = item; // next to be asked; the place before `next` is used up
+}
+
+void fetch_plan_disconnected(struct fetch_plan *p)
+{
+	size_t keep = p->next;
+	// What was live waits again, in the places just before those that were never asked for.
+	for (size_t i = p->count; i-- > 0;) {
+		struct fetch_item *it = &p->items[i];
+		it->subscribed = false;
+		if (it->state != ITEM_LIVE)
+			continue;
+		it->state = ITEM_WAITING;
+		p->live--;
+		p->live_bytes -= it->size_bytes;
+		p->out_bytes -= it->size_bytes;
+		if (keep > 0)
+			p->order[--keep] = (uint32_t)i;
+	}
+	p->next = keep;
+	p->gone_count = 0;
+	p->pace->open = OPEN_FIRST;
+	p->pace->alarms = 0;
+}
+
+// ---- what to do
+
+static void item_subscribe(struct fetch_plan *p, uint32_t item, struct fetch_step *out)
+{
+	struct fetch_item *it = &p->items[item];
+	if (it->subscribed)
+		out->unsubscribe[out->unsubscribe_count++] = item;
+	out->subscribe[out->subscribe_count++] = item;
+	it->subscribed = true;
+	it->state = ITEM_LIVE;
+	p->live++;
+	p->live_bytes += it->size_bytes;
+	p->out_bytes += it->size_bytes;
+}
+
+static void flush_gone(struct fetch_plan *p, struct fetch_step *out)
+{
+	for (size_t i = 0; i < p->gone_count; i++) {
+		struct fetch_item *it = &p->items[p->gone[i]];
+		if (!it->subscribed || it->state == ITEM_LIVE)
+			continue;
+		it->subscribed = false;
+		out->unsubscribe[out->unsubscribe_count++] = p->gone[i];
+	}
+	p->gone_count = 0;
+}
+
+// One silent object is asked for again, or given up.
+static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *out)
+{
+	struct fetch_pace *pace = p->pace;
+	if (p->live == 0 || p->arrived != 0)
+		return;
+	int64_t patience = fetch_pace_patience_ms(pace, p->live_bytes);
+	int64_t silent = mono_since_ms(now, pace->progress);
+	if (silent < patience) {
+		out->wait_ms = patience - silent;
+		return;
+	}
+	uint32_t oldest = 0;
+	while (oldest < p->count && p->items[oldest].state != ITEM_LIVE)
+		oldest++;
+	for (uint32_t i = oldest; i < p->count; i++) {
+		if (p->items[i].state == ITEM_LIVE && p->items[i].tries < p->items[oldest].tries)
+			oldest = i;
+	}
+	struct fetch_item *it = &p->items[oldest];
+	pace->progress = now;
+	pace->alarms++;
+	out->unsubscribe[out->unsubscribe_count++] = oldest;
+	if (++it->tries >= FETCH_TRIES) {
+		it->state = ITEM_MISSING;
+		it->subscribed = false;
+		p->missing++;
+		p->live--;
+		p->live_bytes -= it->size_bytes;
+		p->out_bytes -= it->size_bytes;
+	} else {
+		out->subscribe[out->subscribe_count++] = oldest;
+	}
+	out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
+}
+
+static bool has_room(const struct fetch_plan *p, uint32_t size_bytes)
+{
+	size_t out = p->live + p->arrived;
+	if (out >= p->pace->open)
+		return false;
+	return out == 0 || p->out_bytes + size_bytes <= p->pace->window_bytes;
+}
+
+static void refill(struct fetch_plan *p, struct mono now, struct fetch_step *out)
+{
+	struct fetch_pace *pace = p->pace;
+	while (p->next < p->count && out->subscribe_count < FETCH_BATCH) {
+		uint32_t item = p->order[p->next];
+		uint32_t size = p->items[item].size_bytes;
+		if (!has_room(p, size))
+			break;
+		if (!ratelimit_take(&pace->bucket, size, now)) {
+			out->wait_ms = ratelimit_wait_ms(&pace->bucket, size, now);
+			break;
+		}
+		if (p->live == 0)
+			pace->progress = now;
+		p->next++;
+		item_subscribe(p, item, out);
+	}
+}
+
+// Enough of the window is free: at least a quarter of it in objects or in bytes, or all of it.
+static bool batch_is_due(const struct fetch_plan *p)
+{
+	const struct fetch_pace *pace = p->pace;
+	size_t out = p->live + p->arrived;
+	if (out == 0 || pace->bucket.rate_per_s != 0)
+		return true;
+	return out * 4 <= (size_t)pace->open * 3 && p->out_bytes * 4 <= pace->window_bytes * 3;
+}
+
+void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *out)
+{
+	struct fetch_pace *pace = p->pace;
+	*out = (struct fetch_step){.wait_ms = -1};
+	bool more = p->next < p->count;
+	if (more && !pace->hold && batch_is_due(p)) {
+		if (p->stored != 0 && pace->open < pace->window)
+			pace->open = pace->open * 2 < pace->window ? pace->open * 2 : pace->window;
+		refill(p, now, out);
+	}
+	if (out->subscribe_count != 0 || !more || p->gone_count * 2 >= FETCH_BATCH)
+		flush_gone(p, out);
+	if (out->subscribe_count == 0 && out->wait_ms < 0)
+		watchdog(p, now, out);
+	else if (out->wait_ms < 0)
+		out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
+	out->finished = p->next == p->count && p->live == 0 && p->arrived == 0;
+}

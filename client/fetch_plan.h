@@ -1,0 +1,93 @@
+// Which objects to subscribe to now, which to let go, when to ask again. Pure: the plan of one page.
+//
+// Rules (protocol.md "Fetch", measured on Mosquitto 2.0.11):
+//  - explicit topics only, in an order of the client's own (seeded), in a window of objects and of
+//    bytes: what is subscribed and not yet stored is what the agent holds in memory at most
+//  - refilled in batches of at least a quarter of the window; what arrived is unsubscribed in the
+//    same breath; a live filter is never subscribed again
+//  - rate: a token bucket that delays refills
+//  - watchdog: nothing for max(1 s, 4 x round trip, twice what the bytes on the way should take)
+//    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries it is missing here
+// The window opens slowly: 2 objects at first, twice as many with each batch that arrives.
+#ifndef HELIO_CLIENT_FETCH_PLAN_H
+#define HELIO_CLIENT_FETCH_PLAN_H
+
+#include "proto/base/clock.h"
+#include "proto/base/mem.h"
+#include "proto/base/ratelimit.h"
+#include "proto/limits.h"
+
+#define FETCH_BATCH FETCH_WINDOW_MAX
+#define FETCH_TRIES 3
+
+enum item_state { ITEM_WAITING, ITEM_LIVE, ITEM_ARRIVED, ITEM_STORED, ITEM_MISSING };
+
+struct fetch_item {
+	struct digest topic; // the object's digest
+	uint32_t size_bytes;
+	uint32_t tag;        // the caller's
+	uint8_t state;       // enum item_state
+	uint8_t tries;
+	bool subscribed;     // a filter of ours stands at the broker
+};
+
+// Lives as long as the connection: what was learned about it, and the bucket.
+struct fetch_pace {
+	uint32_t window;        // objects, 2..FETCH_WINDOW_MAX
+	uint64_t window_bytes;
+	uint32_t open;          // how far the window is open
+	struct ratelimit bucket;
+	bool hold;
+	double round_trip_ms;   // smoothed
+	double bytes_per_ms;    // smoothed, 0: not known yet
+	struct mono progress;   // last arrival or subscription of an empty window
+	uint64_t since_bytes;   // arrived since `rate_from`
+	struct mono rate_from;
+	uint32_t alarms;        // watchdog fires in a row
+};
+
+struct fetch_plan {
+	struct fetch_item *items; // the caller's array, by ascending topic
+	size_t count;
+	uint32_t *order;          // the caller's array of count
+	size_t next;              // in order
+	size_t live, arrived, stored, missing;
+	uint64_t out_bytes;       // live and arrived: what the window counts
+	uint64_t live_bytes;
+	uint32_t gone[FETCH_BATCH];  // arrived and not yet unsubscribed
+	size_t gone_count;
+	struct fetch_pace *pace;
+};
+
+struct fetch_step {
+	uint32_t unsubscribe[2 * FETCH_BATCH];
+	size_t unsubscribe_count;
+	uint32_t subscribe[FETCH_BATCH];
+	size_t subscribe_count;
+	int64_t wait_ms; // until fetch_plan_step has something to do again, -1: an arrival must come first
+	bool finished;   // nothing waits and nothing is on its way
+};
+
+void fetch_pace_init(struct fetch_pace *p, uint32_t window, uint64_t window_bytes,
+	uint64_t rate_bytes_per_s, struct mono now);
+void fetch_pace_set(struct fetch_pace *p, uint64_t rate_bytes_per_s, bool hold, struct mono now);
+void fetch_pace_round_trip(struct fetch_pace *p, int64_t ms);
+// How long silence lasts before an object is asked for again.
+int64_t fetch_pace_patience_ms(const struct fetch_pace *p, uint64_t live_bytes);
+
+// items: topic, size_bytes and tag are set; sorted here. order: room for count.
+void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch_item *items,
+	uint32_t *order, size_t count, uint64_t seed, struct mono now);
+// Item of a topic, -1: not of this plan.
+int64_t fetch_plan_find(const struct fetch_plan *p, const struct digest *topic);
+// The bytes came. False: they are not awaited (a copy, or late).
+bool fetch_plan_arrived(struct fetch_plan *p, uint32_t item, struct mono now);
+// They are stored.
+void fetch_plan_stored(struct fetch_plan *p, uint32_t item);
+// They were wrong: asked for again, at most FETCH_TRIES times.
+void fetch_plan_bad(struct fetch_plan *p, uint32_t item);
+// The connection ended: no filter stands any more.
+void fetch_plan_disconnected(struct fetch_plan *p);
+void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *out);
+
+#endif

@@ -1,0 +1,75 @@
+// The packages of a device on disk.
+//
+//   packages/<id>/{manifest,pages/NNN,files/...}   complete, immutable; the folder appears by rename
+//   staging/<id>/...                               the same layout, being filled
+//   slots/<kind>/<name>/{current,previous,next}    links to ../../../packages/<id>
+//
+// The folder is the truth: what a start finds is recovered by looking at it, and looking twice
+// changes nothing more. `manifest` holds the bytes of the signed envelope, so that a package can
+// be judged again by whoever holds the root. Not thread-safe but for the pure path builders; the
+// list of what is held lives in memory and is the loop's.
+#ifndef HELIO_CLIENT_PACKAGE_STORE_H
+#define HELIO_CLIENT_PACKAGE_STORE_H
+
+#include "client/agent_state.h"
+#include "proto/content.h"
+#include "proto/message.h"
+
+#define STORE_PATH 1024
+#define STORE_STAGING_KEPT 2 // interrupted attempts of other packages that may stay
+
+struct held_package {
+	struct digest id;
+	enum package_kind kind;
+	char name[AGENT_NAME_MAX + 1], version[AGENT_NAME_MAX + 1];
+	uint32_t chunk_count;
+	uint64_t security_counter;
+};
+
+struct package_store {
+	char root_dir[256];
+	const struct root *root; // keys; borrowed
+	struct held_package held[LIMIT_HOLDINGS];
+	size_t held_count;
+};
+
+enum slot_link { SLOT_CURRENT, SLOT_PREVIOUS, SLOT_NEXT };
+
+// Makes the folders where they lack, recovers, and lists what is held.
+// Errors: ERR_IO, ERR_READ_ONLY, ERR_NO_SPACE, ERR_RANGE (the folder's name is too long).
+enum err store_open(struct package_store *s, const char *state_dir, const struct root *root) MUST_CHECK;
+// Lists packages/ again.
+enum err store_scan(struct package_store *s) MUST_CHECK;
+const struct held_package *store_find(const struct package_store *s, const struct digest *id);
+
+// Paths: out has STORE_PATH. They fit by construction (state_dir is limited).
+void store_package_path(const struct package_store *s, const struct digest *id, const char *rest, char *out);
+void store_staging_path(const struct package_store *s, const struct digest *id, const char *rest, char *out);
+const char *store_kind_folder(enum package_kind kind);
+
+// Verifies a manifest envelope against the root by the keys of its kind and the package id.
+// out lives in a; *payload borrows from envelope.
+// Errors: ERR_AUTH (signature), ERR_CORRUPT (another package), ERR_FORMAT, ERR_RANGE.
+enum err manifest_open(const struct root *root, struct bytes envelope, const struct digest *id,
+	struct arena *a, struct manifest *out) MUST_CHECK;
+// The same from packages/<id>/manifest.
+enum err store_manifest(const struct package_store *s, const struct digest *id, struct arena *a,
+	struct manifest *out) MUST_CHECK;
+
+// The package a slot's link names. Errors: ERR_NOT_FOUND.
+enum err store_slot(const struct package_store *s, enum package_kind kind, const char *name,
+	enum slot_link which, struct digest *out) MUST_CHECK;
+// Software that is switched to now: versions in a. At most LIMIT_SOFTWARE.
+void store_software(const struct package_store *s, struct arena *a, struct software_version **out, size_t *count);
+
+// current -> id, previous -> what was current. Nothing changes when it is current already.
+enum err store_activate(struct package_store *s, enum package_kind kind, const char *name,
+	const struct digest *id) MUST_CHECK;
+// next -> id: held for later.
+enum err store_keep(struct package_store *s, enum package_kind kind, const char *name,
+	const struct digest *id) MUST_CHECK;
+
+// Removes packages that no slot names, and staging but `keep` (may be NULL) and the newest others.
+enum err store_collect(struct package_store *s, const struct digest *keep, size_t staging_kept) MUST_CHECK;
+
+#endif
