@@ -1,0 +1,68 @@
+"""Fixtures of the flow tests."""
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from lib.fleet import Fleet, LONG  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    setattr(item, f"report_{call.when}", outcome.get_result())
+
+
+@pytest.fixture
+def folder(request):
+    """A private folder; kept when the test failed and HELIO_KEEP is set."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="helio-"))
+    yield path
+    failed = getattr(request.node, "report_call", None) and request.node.report_call.failed
+    import os
+    if failed and os.environ.get("HELIO_KEEP"):
+        print(f"kept {path}")
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def fleet_of(folder, request):
+    """fleet_of(**options) makes a fleet that is ended with the test."""
+    made = []
+
+    def make(**options):
+        fleet = Fleet(folder / f"fleet{len(made)}" if made else folder, **options)
+        made.append(fleet)
+        return fleet
+    yield make
+    report = getattr(request.node, "report_call", None)
+    if report is not None and report.failed:
+        for fleet in made:
+            print(fleet.tails())
+    for fleet in made:
+        fleet.down()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One running fleet for the tests of a module that disturb nothing."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="helio-"))
+    fleet = Fleet(path).up()
+    yield fleet
+    fleet.down()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "long" in item.keywords and not LONG:
+            item.add_marker(pytest.mark.skip(reason="runs with --long"))
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long; runs with tests/run --long")

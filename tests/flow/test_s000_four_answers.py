@@ -1,0 +1,322 @@
+"""US 7,779,090 claim 1: heartbeats, one of four responses, state set, state checked."""
+import collections
+import os
+import stat
+import subprocess
+import time
+
+import pytest
+
+from lib import wire
+from lib.fleet import PROGRAMS
+from lib.procs import Proc
+from lib.wait import stays, wait_for
+
+pb = wire.pb
+HB = "helio/v1/hb/#"
+
+
+@pytest.fixture
+def pictures(folder):
+    out = folder / "pictures"
+    subprocess.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "4", "--width", "640", "--height", "360"],
+                   check=True, stdout=subprocess.DEVNULL)
+    return sorted(out.iterdir())
+
+
+def responses(watch, client):
+    return [m.decode(pb.Response) for m in watch.of(f"helio/v1/rsp/{client}")]
+
+
+def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
+    fleet = fleet_of(interval_ms=500).up()
+    watch = fleet.watch(HB, "helio/v1/view/state/+")
+    begin = time.time()
+    wait_for(lambda: time.time() - begin > 10, 12)
+    watch.close()
+    beats = collections.defaultdict(list)
+    for m in watch.of("helio/v1/hb/"):
+        hb = m.decode(pb.Heartbeat)
+        if hb.session_id:
+            beats[hb.client_id].append(hb)
+    assert set(beats) == {"f1", "f2", "f3", "f4"}
+    for client, found in beats.items():
+        assert 18 <= len(found) <= 22, f"{client}: {len(found)} in 10 s at 500 ms"
+        assert all(hb.HasField("status") and hb.status.state for hb in found)
+    for client in beats:
+        late = fleet.mosquitto_sub(f"helio/v1/view/state/{client}", "-C", "1", "-N", "-F", "%r")
+        assert late.strip() == b"1", "the view is not retained"
+        views = [m.decode(pb.StateView) for m in watch.of(f"helio/v1/view/state/{client}")]
+        assert views and views[-1].last_heard_unix_ms >= views[0].last_heard_unix_ms > 0
+    # Negative: a heartbeat without status obtains nothing and refreshes nothing.
+    fleet.procs["f1"].stop()
+    f1 = fleet.principal("f1").sign_in()
+    f1.beat()
+    before = fleet.client("f1")["last_heard_unix_ms"]
+    f1.mark_seen()
+    f1.send(f1.heartbeat(status=None))
+    fleet.procs["heliod"].wait_text("no-status")
+    f1.quiet()
+    assert fleet.client("f1")["last_heard_unix_ms"] == before
+
+
+def test_S000_2_the_candidates_are_exactly_four(fleet_of, pictures):
+    fleet = fleet_of(interval_ms=200).up()
+    watch = fleet.watch(HB, "helio/v1/rsp/#")
+    fleet.ctl("channel", "create", "art")
+    fleet.ctl("client", "channel", "f3", "art")
+    package = fleet.image_package("art", "1", pictures)
+    fleet.ctl("channel", "publish", "art", package)
+    begin = len(watch.of("helio/v1/hb/"))
+    for round_ in range(6):
+        fleet.ctl("ask", "f2", "display")
+        fleet.ctl("exec", "f4", "ping")
+    wait_for(lambda: len(watch.of("helio/v1/hb/")) - begin >= 600, 60, "600 heartbeats")
+    watch.close()
+    answered = collections.Counter()
+    kinds = collections.Counter()
+    for m in watch.of("helio/v1/rsp/"):
+        r = m.decode(pb.Response)
+        kinds[r.body.kind] += 1
+        answered[(r.client_id, r.session_id, r.in_reply_to_seq)] += 1
+    assert set(kinds) == {pb.NO_ACTION, pb.SEND_INFORMATION, pb.RETRIEVE_INFORMATION, pb.EXECUTE_COMMAND}, kinds
+    assert set(answered.values()) == {1}, "a heartbeat has more than one answer"
+    beats = {(hb.client_id, hb.session_id, hb.seq) for hb in
+             (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")) if hb.session_id}
+    # The capture begins and ends in the middle of an exchange: one beat per client at each end.
+    assert abs(len(beats) - len(answered)) <= 8
+    assert len(beats - set(answered)) <= 4 and len(set(answered) - beats) <= 4
+    # Negative: a response of kind 5 is refused by the client, whoever sends it.
+    fleet.procs["heliod"].pause()
+    rogue = wire.Client(fleet.port["control"], fleet.bundle("server.1"), client_id="server.1")
+    fake = pb.Response(schema=1, client_id="f1", in_reply_to_seq=1)
+    fake.body.SetInParent()
+    fake.body.response_id = 1
+    raw = bytearray(wire.sealed(fake, "helio/v1/rsp/f1", mac_key=os.urandom(32)))
+    rogue.publish("helio/v1/rsp/f1", bytes(raw))
+    fleet.procs["f1"].wait_text("refused")
+    rogue.close()
+    fleet.procs["heliod"].go_on()
+
+
+def test_S000_3_first_client_no_action(fleet_of):
+    fleet = fleet_of(clients=("f1",)).up()
+    watch = fleet.watch(HB, "helio/v1/rsp/f1")
+    wait_for(lambda: len(watch.of("helio/v1/rsp/f1")) >= 3, 10)
+    beats = {m.decode(pb.Heartbeat).seq for m in watch.of("helio/v1/hb/")}
+    for m in watch.of("helio/v1/rsp/f1")[1:]:
+        r = m.decode(pb.Response)
+        assert r.body.kind == pb.NO_ACTION and r.in_reply_to_seq in beats
+        assert r.body.reason.code == pb.REASON_CAUGHT_UP and r.body.reason.text
+        assert len(m.payload) >= 2 and not m.retain
+    view = fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", "-N")
+    assert "state: CS_IDLE" in fleet.protoc("StateView", view)
+    # Negative: no response is not the same as NO_ACTION: the client asks for it again.
+    fleet.procs["heliod"].pause()
+    seen = len(watch.of("helio/v1/hb/"))
+    try:
+        wait_for(lambda: any(m.decode(pb.Heartbeat).ack == pb.ACK_RESEND for m in watch.of("helio/v1/hb/")[seen:]), 10,
+                 "ack RESEND")
+    finally:
+        fleet.procs["heliod"].go_on()
+
+
+def test_S000_4_second_client_send_information(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2")).up()
+    watch = fleet.watch("helio/v1/hb/#", "helio/v1/rsp/#", "helio/v1/report/#", "helio/v1/view/state/f2")
+    fleet.ctl("ask", "f2", "display")
+    wait_for(lambda: any(r.body.kind == pb.SEND_INFORMATION for r in responses(watch, "f2")), 10)
+    op = next(r for r in responses(watch, "f2") if r.body.kind == pb.SEND_INFORMATION).body.op_id
+    report = wait_for(lambda: [m.decode(pb.Report) for m in watch.of("helio/v1/report/")], 10)[0]
+    assert (report.op_id, report.client_id, report.what) == (op, "f2", pb.INFO_DISPLAY) and report.HasField("display")
+    wait_for(lambda: fleet.client("f2")["state"] == "idle", 10)
+    views = [m.decode(pb.StateView) for m in watch.of("helio/v1/view/state/f2")]
+    order = [v.state for v in views]
+    assert any(v.state == pb.CS_AWAIT_INFO and v.op_id == op for v in views)
+    assert order[-1] == pb.CS_IDLE
+    done = [m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")]
+    assert any(h.client_id == "f2" and h.op.op_id == op and h.op.status == pb.OP_DONE for h in done)
+    assert not any(r.body.kind == pb.SEND_INFORMATION for r in responses(watch, "f1"))
+    assert not [m for m in watch.of("helio/v1/report/") if m.topic.endswith("/f1")]
+
+
+def test_S000_4_done_without_a_report_is_not_believed(fleet_of):
+    fleet = fleet_of(clients=("f2",)).up(agents=[])
+    f2 = fleet.principal("f2").sign_in()
+    r = settle(f2)
+    fleet.ctl("ask", "f2", "display")
+    r = until(f2, pb.SEND_INFORMATION)
+    f2.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+    for _ in range(2):
+        f2.beat()
+        assert fleet.client("f2")["state"] == "await-info"
+
+
+def settle(p, beats=6):
+    """Answers the snapshot of a new client until it is caught up."""
+    for _ in range(beats):
+        r = p.beat()
+        if r.body.kind == pb.NO_ACTION and r.body.reason.code == pb.REASON_CAUGHT_UP:
+            return r
+        answer(p, r)
+    raise AssertionError(f"not caught up: {r}")
+
+
+def answer(p, r):
+    """Does what a good client does, as short as possible."""
+    if r.body.kind == pb.SEND_INFORMATION:
+        p.report_id = getattr(p, "report_id", 0) + 1
+        report = pb.Report(schema=1, client_id=p.id, session_id=p.session_id, seq=p.report_id, boot=p.boot,
+                           report_id=p.report_id, op_id=r.body.op_id, what=r.body.send.what, part=0, parts=1)
+        if r.body.send.what == pb.INFO_HOLDINGS:
+            report.holdings.full = True
+        topic = f"helio/v1/report/{wire.shard(p.id)}/{p.id}"
+        p.link.publish(topic, wire.sealed(report, topic, mac_key=p.mac_up))
+        p.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+    elif r.body.kind in (pb.EXECUTE_COMMAND, pb.RETRIEVE_INFORMATION):
+        p.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+
+
+def until(p, kind, beats=20):
+    for _ in range(beats):
+        r = p.beat()
+        if r.body.kind == kind:
+            return r
+        time.sleep(0.02)
+    raise AssertionError(f"no {pb.ResponseKind.Name(kind)} in {beats} beats; last {r}")
+
+
+def test_S000_5_third_client_retrieve_information(fleet_of, pictures):
+    fleet = fleet_of(clients=("f1", "f3")).up()
+    watch = fleet.watch(HB, "helio/v1/rsp/#")
+    fleet.ctl("channel", "create", "art")
+    fleet.ctl("client", "channel", "f3", "art")
+    package = fleet.image_package("art", "1", pictures)
+    fleet.ctl("channel", "publish", "art", package)
+    fleet.wait_client("f3", lambda c: c["showing"]["package"] == package or c["packages"] >= 1, 30)
+    got = next(r for r in responses(watch, "f3") if r.body.kind == pb.RETRIEVE_INFORMATION and r.body.retrieve.packages)
+    assert got.body.retrieve.packages[0].package.hex() == package
+    assert not any(r.body.kind == pb.RETRIEVE_INFORMATION and r.body.retrieve.packages for r in responses(watch, "f1"))
+    installed = fleet.folder / "f3" / "packages" / package / "files"
+    listed = {}
+    for page in sorted((fleet.folder / "f3" / "packages" / package / "pages").iterdir()):
+        found = pb.ManifestPage()
+        found.ParseFromString(page.read_bytes())
+        listed.update({f.path: f.sha256.hex() for f in found.files})
+    assert len(listed) == len(pictures)
+    sums = subprocess.run(["sha256sum", *sorted(listed)], cwd=installed, check=True, stdout=subprocess.PIPE, text=True)
+    assert {line.split("  ")[1]: line.split("  ")[0] for line in sums.stdout.splitlines()} == listed
+    done = [h for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))
+            if h.client_id == "f3" and h.op.op_id == got.body.op_id and h.op.status == pb.OP_DONE]
+    assert done and any(i.complete and i.package.hex() == package for i in done[0].holdings.items)
+
+
+def test_S000_5_done_without_the_package_is_not_believed(fleet_of, pictures):
+    fleet = fleet_of(clients=("f3",)).up(agents=[])
+    f3 = fleet.principal("f3").sign_in()
+    settle(f3)
+    package = fleet.image_package("art", "1", pictures)
+    fleet.ctl("channel", "publish", "default", package)
+    r = until(f3, pb.RETRIEVE_INFORMATION)
+    f3.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+    again = [f3.beat() for _ in range(4)]
+    assert any(a.body.kind == pb.RETRIEVE_INFORMATION and a.body.response_id == r.body.response_id and
+               a.body.SerializeToString() == r.body.SerializeToString() for a in again), again
+    assert fleet.client("f3")["state"] == "await-retrieve"
+
+
+def test_S000_6_fourth_client_execute_a_command(fleet_of):
+    fleet = fleet_of(clients=("f4",)).up()
+    watch = fleet.watch(HB, "helio/v1/rsp/f4")
+    fleet.ctl("exec", "f4", "ping")
+    wait_for(lambda: any(r.body.kind == pb.EXECUTE_COMMAND for r in responses(watch, "f4")), 10)
+    r = next(r for r in responses(watch, "f4") if r.body.kind == pb.EXECUTE_COMMAND)
+    assert r.body.state == pb.CS_AWAIT_COMMAND and r.body.execute.verb == "ping"
+    wait_for(lambda: any(h.op.op_id == r.body.op_id and h.op.status == pb.OP_DONE
+                         for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))), 10)
+    # Negative: a verb that is not on the list is refused, and nothing is started.
+    children = set(os.listdir(f"/proc/{fleet.procs['f4'].pid}/task"))
+    fleet.ctl("exec", "f4", "rm", "-rf", "$(touch /tmp/x);", check=False)
+    refused = wait_for(lambda: [h for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))
+                                if h.op.status == pb.OP_REFUSED], 10)
+    assert refused[0].op.op_id != r.body.op_id
+    tasks = f"/proc/{fleet.procs['f4'].pid}/task/{fleet.procs['f4'].pid}/children"
+    assert open(tasks).read().strip() == ""
+    assert children
+
+
+def test_S000_7_state_is_set_before_the_response_is_sent(fleet_of):
+    fleet = fleet_of(clients=("f3",)).up(agents=[])
+    f3 = fleet.principal("f3").sign_in()
+    settle(f3)
+    watch = fleet.watch("helio/v1/view/state/f3", "helio/v1/rsp/f3")
+    watch.messages.clear()
+    fleet.ctl("exec", "f3", "ping")
+    r = until(f3, pb.EXECUTE_COMMAND)
+    wait_for(lambda: any(m.topic.endswith("rsp/f3") and m.decode(pb.Response).body.response_id == r.body.response_id
+                         for m in watch.messages), 5)
+    order = []
+    for m in watch.messages:
+        if "view" in m.topic:
+            order.append(("view", m.decode(pb.StateView).response_id))
+        else:
+            order.append(("rsp", m.decode(pb.Response).body.response_id))
+    assert order.index(("view", r.body.response_id)) < order.index(("rsp", r.body.response_id)), order
+    # The server dies: what it told is what it remembers.
+    fleet.procs["heliod"].kill()
+    row = subprocess.run(["sqlite3", "-readonly", str(next((fleet.folder / "heliod").glob("*.db"))), ".dump client"],
+                         stdout=subprocess.PIPE, text=True).stdout
+    assert "f3" in row
+    fleet.heliod()
+    wait_for(lambda: fleet.client("f3")["state"] == "await-command", 10)
+    again = f3.beat(timeout=15)
+    f3.beat()
+    assert fleet.client("f3")["op"]["op_id"] in (str(r.body.op_id), r.body.op_id)
+    assert again.body.kind in (pb.NO_ACTION, pb.EXECUTE_COMMAND)
+
+
+def test_S000_7_what_cannot_be_recorded_is_not_sent(fleet_of):
+    if os.getuid() != 0:
+        pytest.skip("needs root for a small file system")
+    fleet = fleet_of(clients=("f3",))
+    home = fleet.folder / "heliod"
+    home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "none", home], check=True)
+    try:
+        fleet.up(agents=[])
+        f3 = fleet.principal("f3").sign_in()
+        settle(f3)
+        fleet.ctl("exec", "f3", "ping")
+        wait_for(lambda: fleet.client("f3")["private_elements"] >= 1 or True, 5)
+        subprocess.run(["mount", "-o", "remount,ro", home], check=True)
+        f3.mark_seen()
+        f3.send(f3.heartbeat())
+        fleet.procs["heliod"].wait_text("state-write", 10)
+        f3.quiet(0.5)
+        subprocess.run(["mount", "-o", "remount,rw", home], check=True)
+        stays(fleet.procs["heliod"].alive, 0.5)
+        r = wait_for(lambda: try_beat(f3), 30, "an answer after the disk came back")
+        assert until(f3, pb.EXECUTE_COMMAND, 40) if r.body.kind != pb.EXECUTE_COMMAND else r
+    finally:
+        fleet.procs["heliod"].stop()
+        subprocess.run(["umount", home], check=True)
+
+
+def try_beat(p):
+    try:
+        return p.beat(timeout=1)
+    except AssertionError:
+        return None
+
+
+def test_S000_9_all_acts_are_the_servers(fleet_of):
+    fleet = fleet_of(clients=("f1",)).up()
+    watch = fleet.watch(HB, "helio/v1/rsp/#")
+    wait_for(lambda: watch.of("helio/v1/rsp/f1"), 10)
+    fleet.procs["heliod"].stop()
+    beats, answers = len(watch.of("helio/v1/hb/")), len(watch.of("helio/v1/rsp/"))
+    wait_for(lambda: len(watch.of("helio/v1/hb/")) >= beats + 4, 20, "heartbeats go on")
+    assert len(watch.of("helio/v1/rsp/")) == answers
+    # Responses are never retained: a late subscriber gets none.
+    late = fleet.mosquitto_sub("helio/v1/rsp/f1", "-C", "1", timeout=2, check=False)
+    assert late == b""
