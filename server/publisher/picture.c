@@ -1,0 +1,163 @@
+// What the three formats have in common: words, limits, pixels, orientation.
+#include "server/publisher/picture.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *picture_word(enum picture_word w)
+{
+	static const char *const words[PICTURE_WORD_COUNT] = {
+		"good", "not-a-picture", "truncated", "damaged", "too-large", "bomb", "timeout"};
+
+	return (unsigned)w < PICTURE_WORD_COUNT ? words[w] : "?";
+}
+
+enum picture_word picture_refuse(struct picture *p, enum picture_word w, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(p->text, sizeof p->text, format, args);
+	va_end(args);
+	return w;
+}
+
+enum picture_word picture_size_check(struct picture *p, uint64_t width, uint64_t height)
+{
+	if (width == 0 || height == 0)
+		return picture_refuse(p, PICTURE_DAMAGED, "the picture has no area");
+	if (width > PICTURE_SIDE_MAX || height > PICTURE_SIDE_MAX ||
+		width * height > PICTURE_PIXELS_MAX)
+		return picture_refuse(p, PICTURE_TOO_LARGE,
+			"the picture has %llu x %llu pixels; at most %u a side and %u in all",
+			(unsigned long long)width, (unsigned long long)height, PICTURE_SIDE_MAX,
+			PICTURE_PIXELS_MAX);
+	p->width = (uint32_t)width;
+	p->height = (uint32_t)height;
+	return PICTURE_GOOD;
+}
+
+// ---- pixels
+
+bool raster_new(struct raster *r, uint32_t width, uint32_t height, uint32_t channels)
+{
+	*r = (struct raster){.width = width, .height = height, .channels = channels};
+	r->pixels = malloc((size_t)width * height * channels);
+	return r->pixels != NULL;
+}
+
+void raster_free(struct raster *r)
+{
+	free(r->pixels);
+	r->pixels = NULL;
+}
+
+// Where the pixel for (x, y) of the upright picture stands, as offset + x * step + y * stride in
+// pixels of the stored one: every orientation is such a walk.
+struct walk {
+	ptrdiff_t start, step, stride;
+};
+
+static struct walk walk_of(unsigned orientation, ptrdiff_t w, ptrdiff_t h)
+{
+	switch (orientation) {
+	case 2:
+		return (struct walk){w - 1, -1, w};
+	case 3:
+		return (struct walk){w * h - 1, -1, -w};
+	case 4:
+		return (struct walk){w * (h - 1), 1, -w};
+	case 5:
+		return (struct walk){0, w, 1};
+	case 6:
+		return (struct walk){w * (h - 1), -w, 1};
+	case 7:
+		return (struct walk){w * h - 1, -w, -1};
+	case 8:
+		return (struct walk){w - 1, w, -1};
+	default:
+		return (struct walk){0, 1, w};
+	}
+}
+
+bool raster_orient(struct raster *r, unsigned orientation)
+{
+	struct raster up;
+	bool turned = orientation >= 5;
+	struct walk k = walk_of(orientation, (ptrdiff_t)r->width, (ptrdiff_t)r->height);
+	ptrdiff_t n = (ptrdiff_t)r->channels;
+
+	if (orientation < 2 || orientation > 8)
+		return true;
+	if (!raster_new(
+		    &up, turned ? r->height : r->width, turned ? r->width : r->height, r->channels))
+		return false;
+	uint8_t *to = up.pixels;
+	for (ptrdiff_t y = 0; y < (ptrdiff_t)up.height; y++)
+		for (ptrdiff_t x = 0; x < (ptrdiff_t)up.width; x++, to += n)
+			memcpy(to, r->pixels + (k.start + y * k.stride + x * k.step) * n,
+				(size_t)n);
+	raster_free(r);
+	*r = up;
+	return true;
+}
+
+// ---- EXIF
+
+static unsigned get16(const uint8_t *b, bool big)
+{
+	return big ? (unsigned)b[0] << 8 | b[1] : (unsigned)b[1] << 8 | b[0];
+}
+
+static uint32_t get32(const uint8_t *b, bool big)
+{
+	return big ? (uint32_t)get16(b, big) << 16 | get16(b + 2, big)
+		   : (uint32_t)get16(b + 2, big) << 16 | get16(b, big);
+}
+
+unsigned exif_orientation(struct bytes tiff)
+{
+	const uint8_t *b = tiff.data;
+
+	if (tiff.size < 14 || (memcmp(b, "II*\0", 4) != 0 && memcmp(b, "MM\0*", 4) != 0))
+		return 1;
+	bool big = b[0] == 'M';
+	size_t at = get32(b + 4, big);
+	if (at > tiff.size - 2)
+		return 1;
+	unsigned count = get16(b + at, big);
+	for (at += 2; count > 0 && count <= 512 && tiff.size - at >= 12; count--, at += 12) {
+		if (get16(b + at, big) != 0x0112 || get16(b + at + 2, big) != 3)
+			continue;
+		unsigned value = get16(b + at + 8, big);
+		return value >= 1 && value <= 8 ? value : 1;
+	}
+	return 1;
+}
+
+// ---- all formats
+
+static enum picture_word read_back(struct picture *p)
+{
+	return p->out_format == PICTURE_JPEG ? jpeg_read_back(p) : png_read_back(p);
+}
+
+enum picture_word picture_convert(struct picture *p)
+{
+	enum picture_word w = PICTURE_NOT_A_PICTURE;
+	const uint8_t *b = p->in.data;
+	size_t n = p->in.size;
+
+	if (n >= 3 && memcmp(b, "\xff\xd8\xff", 3) == 0)
+		w = jpeg_convert(p);
+	else if (n >= 8 && memcmp(b, "\x89PNG\r\n\x1a\n", 8) == 0)
+		w = png_convert(p);
+	else if (n >= 12 && memcmp(b, "RIFF", 4) == 0 && memcmp(b + 8, "WEBP", 4) == 0)
+		w = webp_convert(p);
+	else
+		return picture_refuse(p, w,
+			n == 0 ? "the file is empty"
+			       : "the file is not a JPEG, PNG or WebP picture");
+	return w == PICTURE_GOOD ? read_back(p) : w;
+}
