@@ -48,7 +48,7 @@ static void limit(__rlimit_resource_t what, rlim_t value)
 
 // Calls of malloc, memory files, the clock, and the end.
 static const unsigned calls_allowed[] = {SYS_read, SYS_write, SYS_pwrite64, SYS_lseek, SYS_close,
-	SYS_fstat, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex,
+	SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_futex,
 	SYS_clock_gettime, SYS_getrandom, SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_exit,
 	SYS_exit_group, SYS_ftruncate};
 #define CALLS (sizeof calls_allowed / sizeof calls_allowed[0])
@@ -112,14 +112,14 @@ NORETURN static void child_run(void)
 	struct picture p = {0};
 	struct stat s;
 
-	cage_enter();
-	buf_init(&p.out, PICTURE_OUTPUT_MAX);
 	if (fstat(0, &s) != 0 || s.st_size < 0 || (uint64_t)s.st_size > PICTURE_INPUT_MAX)
 		_exit(INGEST_EXIT_CAGE);
 	size_t size = (size_t)s.st_size;
 	const void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, 0, 0) : NULL;
 	if (data == MAP_FAILED)
 		_exit(INGEST_EXIT_CAGE);
+	cage_enter();
+	buf_init(&p.out, PICTURE_OUTPUT_MAX);
 	p.in = bytes_of(data, size);
 	answer_write(&p, picture_convert(&p));
 	_exit(0);

@@ -80,8 +80,8 @@ static bool holds(const struct buf *b, const char *words)
 // ---- makers of pictures
 
 struct jpeg_make {
-	bool progressive, cmyk;
-	unsigned orientation; // 0: no EXIF
+	bool progressive, spectral, cmyk; // spectral: progressive without refinement
+	unsigned orientation;             // 0: no EXIF
 	bool exif_big_endian;
 	const char *comment;
 };
@@ -103,6 +103,8 @@ static void exif_write(struct jpeg_compress_struct *c, const struct jpeg_make *m
 
 static struct buf jpeg_of(const struct raster *r, const struct jpeg_make *m)
 {
+	static const jpeg_scan_info spectral[] = {{3, {0, 1, 2}, 0, 0, 0, 0}, {1, {0}, 1, 63, 0, 0},
+		{1, {1}, 1, 63, 0, 0}, {1, {2}, 1, 63, 0, 0}};
 	struct jpeg_compress_struct c;
 	struct jpeg_error_mgr errors;
 	unsigned char *out = NULL;
@@ -121,6 +123,10 @@ static struct buf jpeg_of(const struct raster *r, const struct jpeg_make *m)
 	jpeg_set_quality(&c, 95, TRUE);
 	if (m->progressive)
 		jpeg_simple_progression(&c);
+	if (m->spectral) {
+		c.scan_info = spectral;
+		c.num_scans = 4;
+	}
 	jpeg_start_compress(&c, TRUE);
 	if (m->orientation)
 		exif_write(&c, m);
@@ -629,21 +635,19 @@ static void a_png_of_a_million_chunks_is_refused(void **state)
 static void a_jpeg_of_ten_thousand_scans_is_refused(void **state)
 {
 	(void)state;
-	struct buf in = test_jpeg(&(struct jpeg_make){.progressive = true}), bomb;
+	struct buf in = test_jpeg(&(struct jpeg_make){.spectral = true}), bomb;
 	size_t last = 0;
 
 	for (size_t k = 0; k + 1 < in.size; k++)
 		if (in.data[k] == 0xff && in.data[k + 1] == 0xda)
 			last = k;
 	assert_true(last > 0);
-	// a DC refinement scan may come any number of times in the eyes of a decoder
 	buf_init(&bomb, PICTURE_OUTPUT_MAX);
 	assert_int_equal(buf_append(&bomb, in.data, in.size - 2), ERR_OK);
 	for (int k = 0; k < 10000; k++)
 		assert_int_equal(buf_append(&bomb, in.data + last, in.size - 2 - last), ERR_OK);
 	assert_int_equal(buf_append(&bomb, "\xff\xd9", 2), ERR_OK);
-	struct ingested i = ingest(bomb.data, bomb.size);
-	assert_true(i.word == PICTURE_BOMB || i.word == PICTURE_DAMAGED);
+	refused(bomb.data, bomb.size, PICTURE_BOMB);
 	buf_fini(&bomb);
 	buf_fini(&in);
 }
