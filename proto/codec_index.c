@@ -59,8 +59,8 @@ static const struct codec_row index_page_rows[] = {
 	ROW_SCHEMA,
 	ROW_MESSAGES(index_page, objects, object_count, object, CODEC_PAGE_ENTRIES_MAX, 0),
 };
-// The shortest object, a RAW chunk, is 8 bytes on the wire and 240 in memory; a full page holds
-// 5,000 hashes of base chunks, each an allocation.
-CODEC_TABLE(index_page, index_page, .limit = LIMIT_INDEX_PAGE, .factor = 32, .allocations = 16384,
+// The shortest object, a RAW chunk, is 8 bytes on the wire and 80 in memory; every delta object has
+// two lists.
+CODEC_TABLE(index_page, index_page, .limit = LIMIT_INDEX_PAGE, .factor = 12, .allocations = 16384,
 	.unknown_allowed = true)
 CODEC_DOOR(index_page)

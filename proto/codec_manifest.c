@@ -89,7 +89,7 @@ static const struct codec_row manifest_page_rows[] = {
 	ROW_MESSAGES(manifest_page, files, file_count, file_entry, CODEC_PAGE_ENTRIES_MAX,
 		CODEC_REQUIRED),
 };
-// A page of 1,150 tagged pictures takes about nine allocations a picture.
-CODEC_TABLE(manifest_page, manifest_page, .limit = LIMIT_PAGE, .allocations = 16384,
+// A page of small tagged pictures takes up to three allocations a picture.
+CODEC_TABLE(manifest_page, manifest_page, .limit = LIMIT_PAGE, .allocations = 8192,
 	.unknown_allowed = true)
 CODEC_DOOR(manifest_page)
