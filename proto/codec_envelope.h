@@ -3,8 +3,8 @@
 #ifndef HELIO_CODEC_ENVELOPE_H
 #define HELIO_CODEC_ENVELOPE_H
 
-#include "limits.h"
-#include "sign.h"
+#include "proto/limits.h"
+#include "proto/sign.h"
 
 struct envelope_signature {
 	struct digest key_id; // a hint, never the proof
