@@ -1,6 +1,8 @@
 """Fixtures of the flow tests."""
+import os
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -8,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-from lib.fleet import Fleet, LONG  # noqa: E402
+from lib.fleet import Fleet, LONG, PROGRAMS  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -23,7 +25,6 @@ def folder(request):
     path = pathlib.Path(tempfile.mkdtemp(prefix="helio-"))
     yield path
     failed = getattr(request.node, "report_call", None) and request.node.report_call.failed
-    import os
     if failed and os.environ.get("HELIO_KEEP"):
         print(f"kept {path}")
     else:
@@ -56,6 +57,14 @@ def shared(tmp_path_factory):
     yield fleet
     fleet.down()
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def pictures(folder):
+    out = folder / "pictures"
+    subprocess.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "4", "--width", "640", "--height", "360"],
+                   check=True, stdout=subprocess.DEVNULL)
+    return sorted(out.iterdir())
 
 
 def pytest_collection_modifyitems(items):

@@ -1,31 +1,17 @@
 """US 7,779,090 claim 1: heartbeats, one of four responses, state set, state checked."""
 import collections
 import os
-import stat
 import subprocess
 import time
 
 import pytest
 
 from lib import wire
-from lib.fleet import PROGRAMS
-from lib.procs import Proc
+from lib.steps import responses, settle, try_beat, until
 from lib.wait import stays, wait_for
 
 pb = wire.pb
 HB = "helio/v1/hb/#"
-
-
-@pytest.fixture
-def pictures(folder):
-    out = folder / "pictures"
-    subprocess.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "4", "--width", "640", "--height", "360"],
-                   check=True, stdout=subprocess.DEVNULL)
-    return sorted(out.iterdir())
-
-
-def responses(watch, client):
-    return [m.decode(pb.Response) for m in watch.of(f"helio/v1/rsp/{client}")]
 
 
 def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
@@ -152,40 +138,6 @@ def test_S000_4_done_without_a_report_is_not_believed(fleet_of):
         assert fleet.client("f2")["state"] == "await-info"
 
 
-def settle(p, beats=6):
-    """Answers the snapshot of a new client until it is caught up."""
-    for _ in range(beats):
-        r = p.beat()
-        if r.body.kind == pb.NO_ACTION and r.body.reason.code == pb.REASON_CAUGHT_UP:
-            return r
-        answer(p, r)
-    raise AssertionError(f"not caught up: {r}")
-
-
-def answer(p, r):
-    """Does what a good client does, as short as possible."""
-    if r.body.kind == pb.SEND_INFORMATION:
-        p.report_id = getattr(p, "report_id", 0) + 1
-        report = pb.Report(schema=1, client_id=p.id, session_id=p.session_id, seq=p.report_id, boot=p.boot,
-                           report_id=p.report_id, op_id=r.body.op_id, what=r.body.send.what, part=0, parts=1)
-        if r.body.send.what == pb.INFO_HOLDINGS:
-            report.holdings.full = True
-        topic = f"helio/v1/report/{wire.shard(p.id)}/{p.id}"
-        p.link.publish(topic, wire.sealed(report, topic, mac_key=p.mac_up))
-        p.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
-    elif r.body.kind in (pb.EXECUTE_COMMAND, pb.RETRIEVE_INFORMATION):
-        p.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
-
-
-def until(p, kind, beats=20):
-    for _ in range(beats):
-        r = p.beat()
-        if r.body.kind == kind:
-            return r
-        time.sleep(0.02)
-    raise AssertionError(f"no {pb.ResponseKind.Name(kind)} in {beats} beats; last {r}")
-
-
 def test_S000_5_third_client_retrieve_information(fleet_of, pictures):
     fleet = fleet_of(clients=("f1", "f3")).up()
     watch = fleet.watch(HB, "helio/v1/rsp/#")
@@ -300,13 +252,6 @@ def test_S000_7_what_cannot_be_recorded_is_not_sent(fleet_of):
     finally:
         fleet.procs["heliod"].stop()
         subprocess.run(["umount", home], check=True)
-
-
-def try_beat(p):
-    try:
-        return p.beat(timeout=1)
-    except AssertionError:
-        return None
 
 
 def test_S000_9_all_acts_are_the_servers(fleet_of):
