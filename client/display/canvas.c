@@ -10,7 +10,7 @@ struct box {
 
 static struct box box_make(struct frame f, float x0, float y0, float x1, float y1)
 {
-	struct box b = { 0, 0, f.w, f.h };
+	struct box b = {0, 0, f.w, f.h};
 
 	if (x0 > 0)
 		b.x0 = x0 < (float)f.w ? (uint32_t)x0 : f.w;
@@ -123,7 +123,8 @@ void canvas_disc(struct frame f, float cx, float cy, float r, uint32_t rgb, floa
 	}
 }
 
-void canvas_ring(struct frame f, float cx, float cy, float r, float width, uint32_t rgb, float alpha)
+void canvas_ring(
+	struct frame f, float cx, float cy, float r, float width, uint32_t rgb, float alpha)
 {
 	float out = r + width / 2 + 1;
 	struct box b = box_make(f, cx - out, cy - out, cx + out + 1, cy + out + 1);
@@ -163,7 +164,7 @@ static float segment_distance(const struct font_segment *s, float x, float y, fl
 void canvas_line(struct frame f, const float from[2], const float to[2], float width, uint32_t rgb,
 	float alpha0, float alpha1)
 {
-	struct font_segment s = { from[0], from[1], to[0], to[1] };
+	struct font_segment s = {from[0], from[1], to[0], to[1]};
 	float air = width / 2 + 1;
 	struct box b = box_make(f, fminf(s.x0, s.x1) - air, fminf(s.y0, s.y1) - air,
 		fmaxf(s.x0, s.x1) + air + 1, fmaxf(s.y0, s.y1) + air + 1);
@@ -205,8 +206,8 @@ static void glyph_place(struct font_glyph *g, float scale, float x, float y)
 	for (size_t i = 0; i < g->count; i++) {
 		struct font_segment *s = &g->segments[i];
 
-		*s = (struct font_segment){ x + s->x0 * scale, y + (s->y0 - FONT_CAP) * scale,
-			x + s->x1 * scale, y + (s->y1 - FONT_CAP) * scale };
+		*s = (struct font_segment){x + s->x0 * scale, y + (s->y0 - FONT_CAP) * scale,
+			x + s->x1 * scale, y + (s->y1 - FONT_CAP) * scale};
 	}
 }
 
@@ -222,7 +223,8 @@ static float glyph_draw(struct frame f, const struct canvas_text *t, float x, fl
 
 	for (uint32_t py = b.y0; py < b.y1; py++) {
 		for (uint32_t px = b.x0; px < b.x1; px++) {
-			float cover = glyph_cover(&g, (float)px + 0.5F, (float)py + 0.5F, t->weight / 2);
+			float cover =
+				glyph_cover(&g, (float)px + 0.5F, (float)py + 0.5F, t->weight / 2);
 
 			if (cover > 0)
 				blend(f, px, py, t->rgb, cover * t->alpha);

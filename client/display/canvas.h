@@ -15,7 +15,7 @@ struct canvas_text {
 	float weight;  // width of the strokes, pixels
 	float spacing; // between letters beyond their own, pixels
 	uint32_t rgb;
-	float alpha;   // 0 to 1
+	float alpha; // 0 to 1
 };
 
 // Fills the frame from top to bottom; stops rise, at least two.
@@ -25,7 +25,8 @@ void canvas_glow(struct frame f, float cx, float cy, float r, uint32_t rgb, floa
 // A line with round ends whose alpha runs from alpha0 to alpha1.
 void canvas_line(struct frame f, const float from[2], const float to[2], float width, uint32_t rgb,
 	float alpha0, float alpha1);
-void canvas_ring(struct frame f, float cx, float cy, float r, float width, uint32_t rgb, float alpha);
+void canvas_ring(
+	struct frame f, float cx, float cy, float r, float width, uint32_t rgb, float alpha);
 void canvas_disc(struct frame f, float cx, float cy, float r, uint32_t rgb, float alpha);
 // Everything below the line of heights (one y a column) in one colour.
 void canvas_ground(struct frame f, const float *y, uint32_t rgb);

@@ -1,5 +1,5 @@
-// Keeper and children. Jobs and answers are packets of a socket pair between processes of one program,
-// so plain structs serve.
+// Keeper and children. Jobs and answers are packets of a socket pair between processes of one
+// program, so plain structs serve.
 #include "client/display/decoder.h"
 
 #include "client/display/display_limits.h"
@@ -19,7 +19,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum job_kind { JOB_DECODE, JOB_WRITE_PNG };
+enum job_kind {
+	JOB_DECODE,
+	JOB_WRITE_PNG
+};
 
 struct job {
 	uint64_t ticket;
@@ -32,7 +35,7 @@ struct job {
 
 enum err frame_memory_new(uint32_t w, uint32_t h, struct frame_memory *out)
 {
-	*out = (struct frame_memory){ .fd = -1 };
+	*out = (struct frame_memory){.fd = -1};
 	if (w == 0 || h == 0 || w > SCREEN_SIDE_MAX || h > SCREEN_SIDE_MAX)
 		return err_set(ERR_RANGE, "a screen of %u x %u is not possible", w, h);
 	size_t size = (size_t)w * h * 4;
@@ -48,7 +51,7 @@ enum err frame_memory_new(uint32_t w, uint32_t h, struct frame_memory *out)
 		close(fd);
 		return err_set(ERR_MEMORY, "no memory for a frame of %u x %u", w, h);
 	}
-	*out = (struct frame_memory){ .fd = fd, .frame = { .px = px, .w = w, .h = h } };
+	*out = (struct frame_memory){.fd = fd, .frame = {.px = px, .w = w, .h = h}};
 	return ERR_OK;
 }
 
@@ -58,7 +61,7 @@ void frame_memory_free(struct frame_memory *f)
 		return;
 	munmap(f->frame.px, (size_t)f->frame.w * f->frame.h * 4);
 	close(f->fd);
-	*f = (struct frame_memory){ .fd = -1 };
+	*f = (struct frame_memory){.fd = -1};
 }
 
 // ---- the child
@@ -92,7 +95,7 @@ static size_t address_space_bytes(void)
 
 static void limit_set(__rlimit_resource_t what, rlim_t value)
 {
-	struct rlimit l = { value, value };
+	struct rlimit l = {value, value};
 
 	setrlimit(what, &l);
 }
@@ -116,7 +119,7 @@ static void child_limit(void)
 static void job_run(const struct job *job, int file, struct frame frame, struct decoder_answer *a)
 {
 	a->err = job->kind == JOB_DECODE ? picture_decode(file, &job->wish, frame, &a->facts)
-	                                 : picture_write_png(file, frame);
+					 : picture_write_png(file, frame);
 	if (a->err != ERR_OK)
 		snprintf(a->text, sizeof(a->text), "%.199s", err_text());
 }
@@ -126,7 +129,7 @@ static void job_run(const struct job *job, int file, struct frame frame, struct 
 static NORETURN void child_main(const struct job *job, int file, int frame_fd, int out)
 {
 	size_t size = (size_t)job->w * job->h * 4;
-	struct decoder_answer a = { .ticket = job->ticket };
+	struct decoder_answer a = {.ticket = job->ticket};
 	void *px = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, frame_fd, 0);
 
 	if (px == MAP_FAILED) {
@@ -134,7 +137,7 @@ static NORETURN void child_main(const struct job *job, int file, int frame_fd, i
 		snprintf(a.text, sizeof(a.text), "%.199s", err_text());
 	} else {
 		child_limit();
-		job_run(job, file, (struct frame){ px, job->w, job->h }, &a);
+		job_run(job, file, (struct frame){px, job->w, job->h}, &a);
 	}
 	ssize_t n = write(out, &a, sizeof(a));
 	_exit(n == sizeof(a) ? 0 : 1);
@@ -146,20 +149,24 @@ static void gone_describe(int status, bool timed_out, struct decoder_answer *a)
 {
 	a->err = ERR_CORRUPT;
 	if (timed_out) {
-		snprintf(a->text, sizeof(a->text), "decoding took longer than %d s", DECODE_WALL_MS / 1000);
+		snprintf(a->text, sizeof(a->text), "decoding took longer than %d s",
+			DECODE_WALL_MS / 1000);
 	} else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
-		snprintf(a->text, sizeof(a->text), "decoding took more than %d s of CPU", DECODE_CPU_S);
+		snprintf(a->text, sizeof(a->text), "decoding took more than %d s of CPU",
+			DECODE_CPU_S);
 	} else if (WIFSIGNALED(status)) {
-		snprintf(a->text, sizeof(a->text), "the decoder was ended by signal %d", WTERMSIG(status));
+		snprintf(a->text, sizeof(a->text), "the decoder was ended by signal %d",
+			WTERMSIG(status));
 	} else {
-		snprintf(a->text, sizeof(a->text), "the decoder ended with %d", WEXITSTATUS(status));
+		snprintf(
+			a->text, sizeof(a->text), "the decoder ended with %d", WEXITSTATUS(status));
 	}
 }
 
 // Waits for the child's answer, or for its end, or for the display's (then nobody needs it).
 static void child_await(pid_t child, int in, int display, struct decoder_answer *a)
 {
-	struct pollfd p[2] = { { .fd = in, .events = POLLIN }, { .fd = display, .events = 0 } };
+	struct pollfd p[2] = {{.fd = in, .events = POLLIN}, {.fd = display, .events = 0}};
 	struct mono end = mono_add_ms(clock_now().mono, DECODE_WALL_MS);
 	int64_t left = DECODE_WALL_MS;
 	int n, status = 0;
@@ -179,7 +186,7 @@ static void child_await(pid_t child, int in, int display, struct decoder_answer 
 
 static void job_keep(const struct job *job, int file, int frame_fd, int display)
 {
-	struct decoder_answer a = { .ticket = job->ticket, .err = ERR_IO };
+	struct decoder_answer a = {.ticket = job->ticket, .err = ERR_IO};
 	struct mono begun = clock_now().mono;
 	int pipe_fd[2];
 
@@ -215,10 +222,12 @@ union fd_control {
 // One job and its two descriptors. False: the display is gone.
 static bool job_receive(int display, struct job *job, int fds[2])
 {
-	struct iovec iov = { job, sizeof(*job) };
+	struct iovec iov = {job, sizeof(*job)};
 	union fd_control control;
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-		.msg_controllen = sizeof(control) };
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
 	ssize_t n;
 
 	do {
@@ -259,7 +268,7 @@ enum err decoder_open(struct decoder *d)
 	int pair[2];
 	pid_t self = getpid();
 
-	*d = (struct decoder){ .fd = -1 };
+	*d = (struct decoder){.fd = -1};
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_set_errno("cannot make the decoder's sockets");
 	d->keeper = fork();
@@ -288,12 +297,14 @@ void decoder_close(struct decoder *d)
 
 static enum err job_send(struct decoder *d, struct job *job, int file, const struct frame_memory *f)
 {
-	struct iovec iov = { job, sizeof(*job) };
-	union fd_control control = { .room = { 0 } };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-		.msg_controllen = sizeof(control) };
+	struct iovec iov = {job, sizeof(*job)};
+	union fd_control control = {.room = {0}};
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-	int fds[2] = { file, f->fd };
+	int fds[2] = {file, f->fd};
 
 	if (d->fd < 0)
 		return err_set(ERR_CLOSED, "the decoder is gone");
@@ -313,15 +324,15 @@ static enum err job_send(struct decoder *d, struct job *job, int file, const str
 enum err decoder_decode(struct decoder *d, uint64_t ticket, int picture_fd,
 	const struct frame_memory *frame, const struct picture_wish *wish)
 {
-	struct job job = { .ticket = ticket, .kind = JOB_DECODE, .wish = *wish };
+	struct job job = {.ticket = ticket, .kind = JOB_DECODE, .wish = *wish};
 
 	return job_send(d, &job, picture_fd, frame);
 }
 
-enum err decoder_write_png(struct decoder *d, uint64_t ticket, int out_fd,
-	const struct frame_memory *frame)
+enum err decoder_write_png(
+	struct decoder *d, uint64_t ticket, int out_fd, const struct frame_memory *frame)
 {
-	struct job job = { .ticket = ticket, .kind = JOB_WRITE_PNG };
+	struct job job = {.ticket = ticket, .kind = JOB_WRITE_PNG};
 
 	return job_send(d, &job, out_fd, frame);
 }

@@ -1,10 +1,10 @@
 // The decoder: a small process beside the display that turns files into frames and frames into PNG
 // files, one job after the other, each in a child of its own that has a limit for memory, for CPU
-// and for time, no new rights, and no descriptor but the two it works on. A picture that eats memory,
-// spins or crashes the decoder costs one child; the show goes on.
+// and for time, no new rights, and no descriptor but the two it works on. A picture that eats
+// memory, spins or crashes the decoder costs one child; the show goes on.
 //
-//   display --[job, file, frame]--> keeper --fork--> child: decodes into the frame, says how it went
-//   display <-------[answer]------- keeper <--------- exit
+//   display --[job, file, frame]--> keeper --fork--> child: decodes into the frame, says how it
+//   went display <-------[answer]------- keeper <--------- exit
 //
 // A frame is a memfd made by the display, with its size sealed, so that nobody can shrink it under
 // the display's feet. The answer comes after the child is gone: nobody writes the frame any more.
@@ -38,8 +38,8 @@ enum err decoder_open(struct decoder *d) MUST_CHECK;
 // Ends the keeper and what it runs.
 void decoder_close(struct decoder *d);
 
-// Begins a job; the answer comes by decoder_take. The descriptors stay the caller's and may be closed
-// at once. Errors: ERR_CLOSED when the keeper is gone, ERR_FULL when too many jobs wait.
+// Begins a job; the answer comes by decoder_take. The descriptors stay the caller's and may be
+// closed at once. Errors: ERR_CLOSED when the keeper is gone, ERR_FULL when too many jobs wait.
 enum err decoder_decode(struct decoder *d, uint64_t ticket, int picture_fd,
 	const struct frame_memory *frame, const struct picture_wish *wish) MUST_CHECK;
 enum err decoder_write_png(struct decoder *d, uint64_t ticket, int out_fd,

@@ -22,6 +22,7 @@
 #define DECODE_MEMORY_BYTES (96 * 1024 * 1024)
 #define DECODE_CPU_S 30
 #define DECODE_WALL_MS 60000
+#define DECODER_RESTART_MS 1000 // its keeper is forked anew at most this often
 
 // A picture that could not be read is tried again after this time; when no picture at all could
 // be read, sooner, so that a passing lack of memory does not cost an hour of screen.

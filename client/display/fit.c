@@ -55,10 +55,10 @@ static struct fit_plan center_make(uint32_t pw, uint32_t ph, uint32_t bw, uint32
 	};
 }
 
-struct fit_plan fit_make(enum fit fit, uint32_t picture_w, uint32_t picture_h, uint32_t box_w,
-	uint32_t box_h)
+struct fit_plan fit_make(
+	enum fit fit, uint32_t picture_w, uint32_t picture_h, uint32_t box_w, uint32_t box_h)
 {
-	struct fit_plan p = { .crop_w = picture_w, .crop_h = picture_h, .w = box_w, .h = box_h };
+	struct fit_plan p = {.crop_w = picture_w, .crop_h = picture_h, .w = box_w, .h = box_h};
 
 	switch (fit) {
 	case FIT_CONTAIN:
@@ -82,11 +82,11 @@ static const struct {
 	const char *word;
 	enum fit fit;
 } words[] = {
-	{ "fit", FIT_CONTAIN },
-	{ "contain", FIT_CONTAIN },
-	{ "fill", FIT_FILL },
-	{ "stretch", FIT_STRETCH },
-	{ "center", FIT_CENTER },
+	{"fit", FIT_CONTAIN},
+	{"contain", FIT_CONTAIN},
+	{"fill", FIT_FILL},
+	{"stretch", FIT_STRETCH},
+	{"center", FIT_CENTER},
 };
 
 bool fit_parse(const char *word, enum fit *out)

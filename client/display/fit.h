@@ -18,8 +18,8 @@ struct fit_plan {
 };
 
 // Sizes are at least 1. w and h are at least 1 and lie inside the box.
-struct fit_plan fit_make(enum fit fit, uint32_t picture_w, uint32_t picture_h, uint32_t box_w,
-	uint32_t box_h);
+struct fit_plan fit_make(
+	enum fit fit, uint32_t picture_w, uint32_t picture_h, uint32_t box_w, uint32_t box_h);
 
 // "fit" and "contain" are the same. Returns false for any other word.
 bool fit_parse(const char *word, enum fit *out);

@@ -1,13 +1,14 @@
 // A small built-in typeface of strokes: no font file can be missing. Letters are lines, curves and
-// arcs on a grid (capitals 20 high, baseline at 20, descenders to 26), so they are sharp at any size.
+// arcs on a grid (capitals 20 high, baseline at 20, descenders to 26), so they are sharp at any
+// size.
 #ifndef HELIO_DISPLAY_FONT_H
 #define HELIO_DISPLAY_FONT_H
 
 #include <stddef.h>
 
 #define FONT_CAP 20.0F
-#define FONT_TOP (-2.0F)    // of the tallest glyph
-#define FONT_BOTTOM 26.0F   // of the deepest
+#define FONT_TOP (-2.0F)  // of the tallest glyph
+#define FONT_BOTTOM 26.0F // of the deepest
 #define FONT_SEGMENTS_MAX 96
 
 struct font_segment {

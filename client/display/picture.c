@@ -2,9 +2,9 @@
 #include "client/display/picture.h"
 
 #include "client/display/display_limits.h"
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <string.h>
 
 enum err picture_size_check(uint64_t w, uint64_t h)
 {
@@ -12,7 +12,8 @@ enum err picture_size_check(uint64_t w, uint64_t h)
 		return err_set(ERR_FORMAT, "the picture has no pixels");
 	if (w > PICTURE_SIDE_MAX || h > PICTURE_SIDE_MAX || w * h > PICTURE_PIXELS_MAX)
 		return err_set(ERR_RANGE,
-			"the picture has %llu x %llu pixels; at most %d a side and %d million in all",
+			"the picture has %llu x %llu pixels; at most %d a side and %d million in "
+			"all",
 			(unsigned long long)w, (unsigned long long)h, PICTURE_SIDE_MAX,
 			PICTURE_PIXELS_MAX / 1000000);
 	return ERR_OK;
@@ -40,13 +41,13 @@ static enum err file_check(int fd)
 	return ERR_OK;
 }
 
-enum err picture_decode(int fd, const struct picture_wish *wish, struct frame frame,
-	struct picture_facts *facts)
+enum err picture_decode(
+	int fd, const struct picture_wish *wish, struct frame frame, struct picture_facts *facts)
 {
-	static const uint8_t png[8] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n' };
-	uint8_t head[8] = { 0 };
+	static const uint8_t png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+	uint8_t head[8] = {0};
 
-	*facts = (struct picture_facts){ 0 };
+	*facts = (struct picture_facts){0};
 	TRY(file_check(fd));
 	ssize_t n = pread(fd, head, sizeof(head), 0);
 	if (n < 0)
@@ -55,5 +56,6 @@ enum err picture_decode(int fd, const struct picture_wish *wish, struct frame fr
 		return picture_decode_jpeg(fd, wish, frame, facts);
 	if (n == 8 && memcmp(head, png, 8) == 0)
 		return picture_decode_png(fd, wish, frame, facts);
-	return err_set(ERR_FORMAT, n == 0 ? "the picture's file is empty" : "the file is neither JPEG nor PNG");
+	return err_set(ERR_FORMAT,
+		n == 0 ? "the picture's file is empty" : "the file is neither JPEG nor PNG");
 }

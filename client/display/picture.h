@@ -2,9 +2,10 @@
 // memory. What is in the file decides nothing but the pixels: sizes are checked before anything is
 // allocated, a JPEG that is too large is decoded at 1/2, 1/4 or 1/8, a PNG is taken row by row.
 //
-// A picture that is cut or damaged is refused: half a picture on a screen is worse than the next one.
-// Pictures are shipped upright, so an orientation tag is not looked at; there is no colour management.
-// libjpeg and libpng stay behind this door. Runs in the decoder's child; also usable directly.
+// A picture that is cut or damaged is refused: half a picture on a screen is worse than the next
+// one. Pictures are shipped upright, so an orientation tag is not looked at; there is no colour
+// management. libjpeg and libpng stay behind this door. Runs in the decoder's child; also usable
+// directly.
 #ifndef HELIO_DISPLAY_PICTURE_H
 #define HELIO_DISPLAY_PICTURE_H
 
@@ -21,8 +22,8 @@ struct picture_facts {
 };
 
 // Fills the whole frame. fd is read from its beginning and stays open. After an error the frame
-// holds anything. Errors: ERR_FORMAT (no picture), ERR_CORRUPT (cut or damaged), ERR_RANGE (too many
-// pixels), ERR_FULL (needs too much memory), ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY.
+// holds anything. Errors: ERR_FORMAT (no picture), ERR_CORRUPT (cut or damaged), ERR_RANGE (too
+// many pixels), ERR_FULL (needs too much memory), ERR_UNSUPPORTED, ERR_IO, ERR_MEMORY.
 enum err picture_decode(int fd, const struct picture_wish *wish, struct frame frame,
 	struct picture_facts *facts) MUST_CHECK;
 

@@ -1,6 +1,6 @@
 // JPEG by libjpeg-turbo. Scaled by the decoder itself, so that a huge picture costs the memory of a
-// small one. libjpeg jumps out of errors: everything that must be freed stands in one struct, and one
-// function holds the landing place.
+// small one. libjpeg jumps out of errors: everything that must be freed stands in one struct, and
+// one function holds the landing place.
 #include "client/display/picture.h"
 
 #include "client/display/display_limits.h"
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <jpeglib.h>
 #include <jerror.h>
+#include <jpeglib.h>
 
 struct jpeg {
 	struct jpeg_error_mgr errors; // first: libjpeg hands us a pointer to it
@@ -34,11 +34,13 @@ static NORETURN void on_error(j_common_ptr c)
 
 	if (j->err == ERR_OK) {
 		bool memory = c->err->msg_code == JERR_OUT_OF_MEMORY ||
-		              c->err->msg_code == JERR_NO_BACKING_STORE;
+			      c->err->msg_code == JERR_NO_BACKING_STORE;
 
 		c->err->format_message(c, text);
-		j->err = err_set(memory ? ERR_FULL : ERR_CORRUPT, memory
-			? "the JPEG needs more memory than it may have (%s)" : "the JPEG is damaged: %s", text);
+		j->err = err_set(memory ? ERR_FULL : ERR_CORRUPT,
+			memory ? "the JPEG needs more memory than it may have (%s)"
+			       : "the JPEG is damaged: %s",
+			text);
 	}
 	longjmp(j->landing, 1);
 }
@@ -92,7 +94,8 @@ static enum err header_take(struct jpeg *j, struct picture_facts *facts)
 	facts->h = j->in.image_height;
 	TRY(picture_size_check(facts->w, facts->h));
 	if (j->in.num_components != 1 && j->in.num_components != 3 && j->in.num_components != 4)
-		return err_set(ERR_UNSUPPORTED, "the JPEG has %d colour components", j->in.num_components);
+		return err_set(
+			ERR_UNSUPPORTED, "the JPEG has %d colour components", j->in.num_components);
 	struct fit_plan plan = fit_make(j->wish->fit, facts->w, facts->h, j->frame.w, j->frame.h);
 
 	j->in.scale_num = 1;
@@ -135,7 +138,7 @@ static void cmyk_convert(const struct jpeg *j)
 static void rows_take(struct jpeg *j)
 {
 	while (j->in.output_scanline < j->in.output_height) {
-		JSAMPROW rows[1] = { j->row };
+		JSAMPROW rows[1] = {j->row};
 
 		jpeg_read_scanlines(&j->in, rows, 1);
 		if (j->rgbx)
@@ -180,8 +183,8 @@ static FILE *file_open(int fd)
 	return f;
 }
 
-enum err picture_decode_jpeg(int fd, const struct picture_wish *wish, struct frame frame,
-	struct picture_facts *facts)
+enum err picture_decode_jpeg(
+	int fd, const struct picture_wish *wish, struct frame frame, struct picture_facts *facts)
 {
 	struct jpeg *j = calloc(1, sizeof(*j));
 

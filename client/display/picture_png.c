@@ -70,8 +70,8 @@ static enum err rows_prepare(struct png *p)
 	if (png_get_rowbytes(p->in, p->info) != row)
 		return err_set(ERR_UNSUPPORTED, "the PNG has rows of an unknown kind");
 	if (size > p->wish->memory_bytes / 2)
-		return err_set(ERR_FULL, "the PNG is interlaced and needs %zu MiB; at most %zu", size >> 20,
-			p->wish->memory_bytes / 2 >> 20);
+		return err_set(ERR_FULL, "the PNG is interlaced and needs %zu MiB; at most %zu",
+			size >> 20, p->wish->memory_bytes / 2 >> 20);
 	p->pixels = calloc(1, size);
 	if (!p->pixels)
 		return err_set(ERR_MEMORY, "no memory for a PNG");
@@ -81,8 +81,8 @@ static enum err rows_prepare(struct png *p)
 // Lays one row over the background.
 static void row_flatten(const struct png *p, uint8_t *px)
 {
-	uint32_t back[3] = { p->wish->background_rgb >> 16 & 255, p->wish->background_rgb >> 8 & 255,
-		p->wish->background_rgb & 255 };
+	uint32_t back[3] = {p->wish->background_rgb >> 16 & 255, p->wish->background_rgb >> 8 & 255,
+		p->wish->background_rgb & 255};
 
 	for (uint32_t x = 0; x < p->w; x++, px += 4) {
 		uint32_t a = px[3];
@@ -143,8 +143,8 @@ static FILE *file_open(int fd, const char *mode)
 	return f;
 }
 
-enum err picture_decode_png(int fd, const struct picture_wish *wish, struct frame frame,
-	struct picture_facts *facts)
+enum err picture_decode_png(
+	int fd, const struct picture_wish *wish, struct frame frame, struct picture_facts *facts)
 {
 	struct png *p = calloc(1, sizeof(*p));
 
@@ -210,8 +210,8 @@ static enum err png_write_run(struct png_out *o)
 	if (setjmp(png_jmpbuf(o->out)))
 		return o->err;
 	png_init_io(o->out, o->file);
-	png_set_IHDR(o->out, o->info, o->frame.w, o->frame.h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-		PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+	png_set_IHDR(o->out, o->info, o->frame.w, o->frame.h, 8, PNG_COLOR_TYPE_RGB,
+		PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
 	png_set_compression_level(o->out, 4);
 	png_write_info(o->out, o->info);
 	rows_write(o);
@@ -221,7 +221,7 @@ static enum err png_write_run(struct png_out *o)
 
 enum err picture_write_png(int fd, struct frame frame)
 {
-	struct png_out o = { .frame = frame, .file = file_open(fd, "wb") };
+	struct png_out o = {.frame = frame, .file = file_open(fd, "wb")};
 
 	if (!o.file)
 		return err_set_errno("cannot open the file of the PNG");

@@ -53,13 +53,14 @@ static enum err percent_decode(char *s, size_t line)
 	return ERR_OK;
 }
 
-static enum err number_read(const struct reader *r, const char *text, uint64_t max, const char *what,
-	uint64_t *out)
+static enum err number_read(
+	const struct reader *r, const char *text, uint64_t max, const char *what, uint64_t *out)
 {
 	uint64_t value = 0;
 
 	if (!*text || strlen(text) > 20)
-		return err_set(ERR_FORMAT, "line %zu of the playlist: %s is not a number", r->line, what);
+		return err_set(
+			ERR_FORMAT, "line %zu of the playlist: %s is not a number", r->line, what);
 	for (; *text; text++) {
 		if (*text < '0' || *text > '9')
 			return err_set(ERR_FORMAT, "line %zu of the playlist: %s is not a number",
@@ -87,7 +88,8 @@ static enum err fit_read(const struct reader *r, const char *word, enum fit def,
 	*out = def;
 	if (!*word || strcmp(word, "-") == 0 || fit_parse(word, out))
 		return ERR_OK;
-	return err_set(ERR_RANGE, "line %zu of the playlist: the fit \"%.40s\" is not known", r->line, word);
+	return err_set(ERR_RANGE, "line %zu of the playlist: the fit \"%.40s\" is not known",
+		r->line, word);
 }
 
 // ---- one function a record
@@ -98,8 +100,8 @@ static enum err package_take(struct reader *r, const struct fields *f)
 	r->list->name = f->f[1];
 	r->list->version = f->f[2];
 	if (hex_decode(f->f[0], r->list->package.b, 32) != ERR_OK)
-		return err_set(ERR_FORMAT, "line %zu of the playlist: the package is not 64 hex digits",
-			r->line);
+		return err_set(ERR_FORMAT,
+			"line %zu of the playlist: the package is not 64 hex digits", r->line);
 	return ERR_OK;
 }
 
@@ -108,7 +110,8 @@ static enum err dir_take(struct reader *r, const struct fields *f)
 	r->has_dir = true;
 	r->list->dir = f->f[0];
 	if (f->f[0][0] != '/')
-		return err_set(ERR_RANGE, "line %zu of the playlist: the dir is not absolute", r->line);
+		return err_set(
+			ERR_RANGE, "line %zu of the playlist: the dir is not absolute", r->line);
 	return ERR_OK;
 }
 
@@ -122,7 +125,8 @@ static enum err defaults_take(struct reader *r, const struct fields *f)
 	TRY(number_read(r, f->f[1], UINT32_MAX, "the transition", &transition));
 	TRY(fit_read(r, f->f[2], FIT_CONTAIN, &r->list->fit));
 	if (hex_decode(f->f[3], rgb, 3) != ERR_OK)
-		return err_set(ERR_FORMAT, "line %zu of the playlist: the background is not rrggbb", r->line);
+		return err_set(ERR_FORMAT, "line %zu of the playlist: the background is not rrggbb",
+			r->line);
 	r->list->duration_ms = clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
 	r->list->transition_ms = clamp(transition, 0, TRANSITION_MAX_MS);
 	r->list->background_rgb = (uint32_t)rgb[0] << 16 | (uint32_t)rgb[1] << 8 | rgb[2];
@@ -145,7 +149,8 @@ static enum err command_take(struct reader *r, const struct fields *f)
 
 	TRY(number_read(r, f->f[0], INT64_MAX, "the command's number", &n));
 	if (n <= c->n)
-		return err_set(ERR_RANGE, "line %zu of the playlist: command numbers must rise", r->line);
+		return err_set(
+			ERR_RANGE, "line %zu of the playlist: command numbers must rise", r->line);
 	c->n = n;
 	c->verb = verb_of(f->f[1]);
 	c->arg = f->count > 2 ? f->f[2] : "";
@@ -157,10 +162,12 @@ static enum err image_take(struct reader *r, const struct fields *f)
 	uint64_t duration;
 
 	if (!r->has_defaults)
-		return err_set(ERR_FORMAT, "line %zu of the playlist: an image before the defaults", r->line);
+		return err_set(ERR_FORMAT, "line %zu of the playlist: an image before the defaults",
+			r->line);
 	if (!path_is_safe(f->f[0]))
-		return err_set(ERR_RANGE, "line %zu of the playlist: the path \"%.80s\" is not safe",
-			r->line, f->f[0]);
+		return err_set(ERR_RANGE,
+			"line %zu of the playlist: the path \"%.80s\" is not safe", r->line,
+			f->f[0]);
 	struct playlist_image *i = &r->list->images[r->list->count];
 
 	TRY(number_read(r, f->f[1], UINT32_MAX, "the duration", &duration));
@@ -168,7 +175,7 @@ static enum err image_take(struct reader *r, const struct fields *f)
 	i->path = f->f[0];
 	i->title = f->count > 3 ? f->f[3] : "";
 	i->duration_ms = duration == 0 ? r->list->duration_ms
-	                               : clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
+				       : clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
 	r->list->count++;
 	return ERR_OK;
 }
@@ -178,11 +185,11 @@ static const struct record {
 	size_t min, max; // fields after the word
 	enum err (*take)(struct reader *r, const struct fields *f);
 } records[] = {
-	{ "package", 3, PLAYLIST_FIELDS_MAX, package_take },
-	{ "dir", 1, PLAYLIST_FIELDS_MAX, dir_take },
-	{ "defaults", 4, PLAYLIST_FIELDS_MAX, defaults_take },
-	{ "command", 2, PLAYLIST_FIELDS_MAX, command_take },
-	{ "image", 3, PLAYLIST_FIELDS_MAX, image_take },
+	{"package", 3, PLAYLIST_FIELDS_MAX, package_take},
+	{"dir", 1, PLAYLIST_FIELDS_MAX, dir_take},
+	{"defaults", 4, PLAYLIST_FIELDS_MAX, defaults_take},
+	{"command", 2, PLAYLIST_FIELDS_MAX, command_take},
+	{"image", 3, PLAYLIST_FIELDS_MAX, image_take},
 };
 
 static const struct record *record_find(const char *word)
@@ -217,15 +224,16 @@ static enum err line_take(struct reader *r, struct bytes line)
 	struct fields f;
 
 	if (line.size > PLAYLIST_LINE_MAX)
-		return err_set(ERR_FULL, "line %zu of the playlist is longer than %d bytes", r->line,
-			PLAYLIST_LINE_MAX);
+		return err_set(ERR_FULL, "line %zu of the playlist is longer than %d bytes",
+			r->line, PLAYLIST_LINE_MAX);
 	char *text = arena_alloc(&r->list->arena, line.size + 1);
 	if (!text)
 		return err_set(ERR_FULL, "the playlist is too large");
 	memcpy(text, line.data, line.size);
 	for (size_t i = 0; i < line.size; i++) {
 		if ((unsigned char)text[i] < 0x20 && text[i] != '\t')
-			return err_set(ERR_FORMAT, "line %zu of the playlist has a control character", r->line);
+			return err_set(ERR_FORMAT,
+				"line %zu of the playlist has a control character", r->line);
 	}
 	char *rest = strchr(text, '\t');
 	if (rest)
@@ -280,7 +288,7 @@ static struct bytes line_next(struct bytes *text)
 {
 	const uint8_t *end = memchr(text->data, '\n', text->size);
 	size_t size = (size_t)(end - text->data);
-	struct bytes line = { text->data, size };
+	struct bytes line = {text->data, size};
 
 	text->data += size + 1;
 	text->size -= size + 1;
@@ -294,7 +302,8 @@ static enum err first_line_check(struct bytes line)
 	if (line.size < sizeof(word) || memcmp(line.data, word, sizeof(word) - 1) != 0)
 		return err_set(ERR_FORMAT, "this is not a playlist");
 	if (line.size != sizeof(word) || line.data[sizeof(word) - 1] != '1')
-		return err_set(ERR_VERSION, "the playlist is of a version that this display does not know");
+		return err_set(ERR_VERSION,
+			"the playlist is of a version that this display does not know");
 	return ERR_OK;
 }
 
@@ -316,7 +325,7 @@ static enum err lines_take(struct reader *r, struct bytes text)
 
 static enum err list_fill(struct playlist *list, struct bytes text)
 {
-	struct reader r = { .list = list };
+	struct reader r = {.list = list};
 
 	TRY(end_check(&text, &list->sum));
 	r.image_max = lines_count(text);
@@ -368,7 +377,8 @@ void playlist_free(struct playlist *p)
 
 static bool image_same(const struct playlist_image *a, const struct playlist_image *b)
 {
-	return strcmp(a->path, b->path) == 0 && a->duration_ms == b->duration_ms && a->fit == b->fit;
+	return strcmp(a->path, b->path) == 0 && a->duration_ms == b->duration_ms &&
+	       a->fit == b->fit;
 }
 
 bool playlist_same_show(const struct playlist *a, const struct playlist *b)

@@ -21,7 +21,13 @@
 
 #include "client/display/fit.h"
 
-enum playlist_verb { VERB_NONE, VERB_SHOW, VERB_PAUSE, VERB_RESUME, VERB_UNKNOWN };
+enum playlist_verb {
+	VERB_NONE,
+	VERB_SHOW,
+	VERB_PAUSE,
+	VERB_RESUME,
+	VERB_UNKNOWN
+};
 
 struct playlist_command {
 	uint64_t n; // 0: there is none

@@ -21,12 +21,12 @@ struct resample {
 	uint32_t picture_w, picture_h, block; // block: side of the averaged squares
 	uint32_t w, h;                        // size after averaging
 	struct axis x, y;
-	bool copy;                            // nothing to be scaled: rows go straight through
-	uint32_t *sums;                       // block rows being added up: w * 3
-	uint32_t summed;                      // rows in sums
-	vec4 *row;                            // one averaged row
-	vec4 *ring;                           // y.taps + 1 rows of plan.w
-	uint32_t given, rows_in, rows_out;    // picture rows, averaged rows, output rows
+	bool copy;                         // nothing to be scaled: rows go straight through
+	uint32_t *sums;                    // block rows being added up: w * 3
+	uint32_t summed;                   // rows in sums
+	vec4 *row;                         // one averaged row
+	vec4 *ring;                        // y.taps + 1 rows of plan.w
+	uint32_t given, rows_in, rows_out; // picture rows, averaged rows, output rows
 };
 
 // ---- weights
@@ -176,7 +176,7 @@ static void row_copy(struct resample *r, const uint8_t *rgbx)
 static void row_from_pixels(struct resample *r, const uint8_t *p)
 {
 	for (uint32_t x = 0; x < r->w; x++, p += 4)
-		r->row[x] = (vec4){ p[0], p[1], p[2], 0 };
+		r->row[x] = (vec4){p[0], p[1], p[2], 0};
 }
 
 static void sums_add(struct resample *r, const uint8_t *p)
@@ -203,7 +203,7 @@ static void row_from_sums(struct resample *r)
 	for (uint32_t x = 0; x < r->w; x++, sum += 3) {
 		float n = (float)((x + 1 < r->w ? r->block : tail) * r->summed);
 
-		r->row[x] = (vec4){ (float)sum[0] / n, (float)sum[1] / n, (float)sum[2] / n, 0 };
+		r->row[x] = (vec4){(float)sum[0] / n, (float)sum[1] / n, (float)sum[2] / n, 0};
 	}
 	memset(r->sums, 0, (size_t)r->w * 3 * sizeof(*r->sums));
 	r->summed = 0;
@@ -224,7 +224,7 @@ static void columns_scale(struct resample *r)
 	for (uint32_t o = 0; o < r->x.out; o++) {
 		const vec4 *in = r->row + r->x.first[o];
 		const float *w = r->x.weight + (size_t)o * r->x.taps;
-		vec4 sum = { 0 };
+		vec4 sum = {0};
 
 		for (uint32_t t = 0; t < r->x.taps; t++)
 			sum += in[t] * w[t];
@@ -247,7 +247,7 @@ static void row_emit(struct resample *r)
 	uint32_t *out = frame_row(r, y);
 
 	for (uint32_t x = 0; x < r->plan.w; x++) {
-		vec4 sum = { 0 };
+		vec4 sum = {0};
 
 		for (uint32_t t = 0; t < taps; t++) {
 			uint32_t slot = ((uint32_t)r->y.first[y] + t) % (taps + 1);

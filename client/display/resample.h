@@ -1,6 +1,6 @@
-// Streaming resampler: takes the rows of a picture from top to bottom, one at a time, and writes the
-// part of it that a fit_plan names into a frame, at the size that the plan names. Memory is a few
-// rows, whatever the picture's size.
+// Streaming resampler: takes the rows of a picture from top to bottom, one at a time, and writes
+// the part of it that a fit_plan names into a frame, at the size that the plan names. Memory is a
+// few rows, whatever the picture's size.
 //
 // A picture that is several times too large is first averaged in blocks of whole pixels, then a
 // Catmull-Rom kernel (widened when it shrinks) makes the rest: sharp, without stair-steps or moire.

@@ -83,7 +83,8 @@ static bool renderer_is_emulated(void)
 		return false;
 	memcpy(&get, &address, sizeof(get));
 	const char *name = (const char *)get(gl_renderer);
-	return name && (strstr(name, "llvmpipe") || strstr(name, "softpipe") || strstr(name, "SWR"));
+	return name &&
+	       (strstr(name, "llvmpipe") || strstr(name, "softpipe") || strstr(name, "SWR"));
 }
 
 static enum err renderer_open(struct screen *s, bool software)
@@ -91,8 +92,8 @@ static enum err renderer_open(struct screen *s, bool software)
 	SDL_RendererInfo info;
 
 	if (!software) {
-		s->renderer = SDL_CreateRenderer(s->window, -1,
-			SDL_RENDERER_ACCELERATED | SDL_RENDERER_PRESENTVSYNC);
+		s->renderer = SDL_CreateRenderer(
+			s->window, -1, SDL_RENDERER_ACCELERATED | SDL_RENDERER_PRESENTVSYNC);
 		if (s->renderer && renderer_is_emulated()) {
 			SDL_DestroyRenderer(s->renderer);
 			s->renderer = NULL;
@@ -109,8 +110,8 @@ static enum err renderer_open(struct screen *s, bool software)
 	return ERR_OK;
 }
 
-// SDL has no descriptor for its events; X11 does. Wayland must answer its compositor, so it is looked
-// at often; the others have nothing to say.
+// SDL has no descriptor for its events; X11 does. Wayland must answer its compositor, so it is
+// looked at often; the others have nothing to say.
 static void events_find(struct screen *s)
 {
 	SDL_SysWMinfo info;
@@ -231,7 +232,7 @@ static void window_event(uint8_t event, struct screen_news *news)
 
 struct screen_news screen_poll(struct screen *s)
 {
-	struct screen_news news = { 0 };
+	struct screen_news news = {0};
 	uint32_t w = s->w, h = s->h;
 	SDL_Event e;
 
@@ -280,7 +281,7 @@ static void texture_drop(struct texture *t)
 {
 	if (t->sdl)
 		SDL_DestroyTexture(t->sdl);
-	*t = (struct texture){ 0 };
+	*t = (struct texture){0};
 }
 
 void screen_keep(struct screen *s, const uint64_t *tickets, size_t count)
@@ -309,7 +310,8 @@ static enum err texture_make(struct screen *s, struct texture *t, struct frame f
 	t->sdl = SDL_CreateTexture(s->renderer, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STATIC,
 		(int)frame.w, (int)frame.h);
 	if (!t->sdl)
-		return err_set(ERR_MEMORY, "no texture of %u x %u: %s", frame.w, frame.h, SDL_GetError());
+		return err_set(
+			ERR_MEMORY, "no texture of %u x %u: %s", frame.w, frame.h, SDL_GetError());
 	t->w = frame.w;
 	t->h = frame.h;
 	return ERR_OK;
@@ -337,7 +339,8 @@ enum err screen_put(struct screen *s, uint64_t ticket, struct frame frame)
 
 // ---- drawing
 
-// A frame made for another size (the window was just resized) is fitted in until its successor comes.
+// A frame made for another size (the window was just resized) is fitted in until its successor
+// comes.
 static void texture_paint(struct screen *s, struct texture *t, uint8_t alpha)
 {
 	bool blend = alpha < 255;
@@ -349,7 +352,7 @@ static void texture_paint(struct screen *s, struct texture *t, uint8_t alpha)
 		return;
 	}
 	struct fit_plan p = fit_make(FIT_CONTAIN, t->w, t->h, s->w, s->h);
-	SDL_Rect to = { (int)p.x, (int)p.y, (int)p.w, (int)p.h };
+	SDL_Rect to = {(int)p.x, (int)p.y, (int)p.w, (int)p.h};
 
 	SDL_RenderCopy(s->renderer, t->sdl, NULL, &to);
 }
@@ -373,14 +376,14 @@ enum err screen_draw(struct screen *s, const struct screen_view *view, struct fr
 
 	view_paint(s, view);
 	if (into && (into->w != s->w || into->h != s->h))
-		e = err_set(ERR_STATE, "the screen's size has changed");
+		e = err_set(ERR_NOT_NOW, "the screen's size has changed");
 	else if (into && SDL_RenderReadPixels(s->renderer, NULL, SDL_PIXELFORMAT_RGB888, into->px,
 				 (int)into->w * 4) < 0)
 		e = err_set(ERR_IO, "cannot read the screen: %s", SDL_GetError());
 	SDL_RenderPresent(s->renderer);
 	if (!s->shown) {
-		// Shown only now, with a first frame in it: no black flash. Some servers clear a window
-		// when it appears, so it is painted once more.
+		// Shown only now, with a first frame in it: no black flash. Some servers clear a
+		// window when it appears, so it is painted once more.
 		s->shown = true;
 		SDL_ShowWindow(s->window);
 		size_read(s);

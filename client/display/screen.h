@@ -1,10 +1,10 @@
-// The screen: a window or a whole screen, a few frames kept as textures by their tickets, one function
-// that draws. The only place that knows SDL.
+// The screen: a window or a whole screen, a few frames kept as textures by their tickets, one
+// function that draws. The only place that knows SDL.
 //
-// Every draw paints the whole frame before it is presented, from textures that are complete, so that
-// no frame is ever black or half. One thread. Works with the drivers x11, wayland, kmsdrm, offscreen
-// and dummy; where no graphics hardware answers, or only an emulation of it, SDL's software renderer
-// draws: it needs less memory and less CPU than emulated hardware.
+// Every draw paints the whole frame before it is presented, from textures that are complete, so
+// that no frame is ever black or half. One thread. Works with the drivers x11, wayland, kmsdrm,
+// offscreen and dummy; where no graphics hardware answers, or only an emulation of it, SDL's
+// software renderer draws: it needs less memory and less CPU than emulated hardware.
 #ifndef HELIO_DISPLAY_SCREEN_H
 #define HELIO_DISPLAY_SCREEN_H
 
@@ -46,14 +46,16 @@ int64_t screen_poll_ms(const struct screen *s);
 // Takes all news that wait.
 struct screen_news screen_poll(struct screen *s);
 
-// Keeps a copy of the frame under the ticket, replacing what was there. Errors: ERR_FULL, ERR_MEMORY.
+// Keeps a copy of the frame under the ticket, replacing what was there. Errors: ERR_FULL,
+// ERR_MEMORY.
 enum err screen_put(struct screen *s, uint64_t ticket, struct frame frame) MUST_CHECK;
 bool screen_has(const struct screen *s, uint64_t ticket);
 // Drops all but these.
 void screen_keep(struct screen *s, const uint64_t *tickets, size_t count);
 
-// Draws and presents. into may be NULL; else it takes the drawn pixels, and its size must be that of
-// the screen. Errors: ERR_IO.
-enum err screen_draw(struct screen *s, const struct screen_view *view, struct frame *into) MUST_CHECK;
+// Draws and presents. into may be NULL; else it takes the drawn pixels, and its size must be that
+// of the screen. Errors: ERR_IO.
+enum err screen_draw(
+	struct screen *s, const struct screen_view *view, struct frame *into) MUST_CHECK;
 
 #endif

@@ -7,7 +7,7 @@
 
 void show_init(struct show *s)
 {
-	*s = (struct show){ .cursor = SIZE_MAX };
+	*s = (struct show){.cursor = SIZE_MAX};
 }
 
 void show_fini(struct show *s)
@@ -43,7 +43,7 @@ static bool is_bad(const struct show *s, size_t index, struct mono now)
 
 static void next_drop(struct show *s)
 {
-	s->next = (struct show_picture){ 0 };
+	s->next = (struct show_picture){0};
 	s->next_state = NEXT_NONE;
 	s->jump = false;
 }
@@ -108,7 +108,8 @@ static void retry_when_due(struct show *s, struct mono now)
 
 // ---- boundaries
 
-static struct show_ended ended_make(const struct show *s, const struct show_picture *p, struct mono now)
+static struct show_ended ended_make(
+	const struct show *s, const struct show_picture *p, struct mono now)
 {
 	return (struct show_ended){
 		.is = p->ticket != 0,
@@ -145,7 +146,7 @@ static void advance(struct show *s, struct mono now)
 static bool boundary_is_due(const struct show *s, struct mono now)
 {
 	bool ready = s->next_state == NEXT_READY || s->next_state == NEXT_SAME ||
-	             s->next_state == NEXT_CARD;
+		     s->next_state == NEXT_CARD;
 
 	if (!ready || s->fade_ms > 0)
 		return false;
@@ -244,7 +245,8 @@ enum err show_playlist(struct show *s, const struct playlist *list, struct mono 
 		int64_t *fresh = calloc(list->count + 1, sizeof(*fresh));
 
 		if (!fresh)
-			return err_set(ERR_MEMORY, "no memory for a playlist of %zu images", list->count);
+			return err_set(
+				ERR_MEMORY, "no memory for a playlist of %zu images", list->count);
 		free(s->bad_until_ms);
 		s->bad_until_ms = fresh;
 		s->bad_count = 0;
@@ -314,8 +316,9 @@ static void wake_set(const struct show *s, struct show_plan *p, struct mono now)
 		p->wake = s->retry_at;
 	}
 	bool ready = s->next_state == NEXT_READY || s->next_state == NEXT_SAME ||
-	             s->next_state == NEXT_CARD;
-	if (s->front.ticket != 0 && !s->paused && ready && (!p->has_wake || s->due.ms < p->wake.ms)) {
+		     s->next_state == NEXT_CARD;
+	if (s->front.ticket != 0 && !s->paused && ready &&
+		(!p->has_wake || s->due.ms < p->wake.ms)) {
 		p->has_wake = true;
 		p->wake = s->due;
 	}
@@ -335,7 +338,7 @@ static void next_prepare(struct show *s, struct show_plan *p, struct mono now)
 
 struct show_plan show_step(struct show *s, struct mono now)
 {
-	struct show_plan p = { 0 };
+	struct show_plan p = {0};
 
 	if (s->fade_ms > 0 && mono_since_ms(now, s->fade_start) >= s->fade_ms)
 		s->fade_ms = 0;

@@ -10,7 +10,8 @@
 //   - a picture that cannot be read is passed over, and tried again after RETRY_BAD_MS;
 //   - a new playlist takes effect at the next picture boundary: a new package begins with its first
 //     picture, the same package goes on where it was;
-//   - pause holds the picture and its remaining time; `show` jumps as soon as its picture is decoded.
+//   - pause holds the picture and its remaining time; `show` jumps as soon as its picture is
+//   decoded.
 //
 // A seat holds its own copy of what must be known of its picture, so a playlist may be freed as
 // soon as another was given.
@@ -32,12 +33,28 @@ struct show_picture {
 	size_t index; // in the playlist of its time
 };
 
-enum show_state { SHOW_WAITING, SHOW_SHOWING, SHOW_PAUSED };
+enum show_state {
+	SHOW_WAITING,
+	SHOW_SHOWING,
+	SHOW_PAUSED
+};
 
 // Why nothing is shown.
-enum show_wait { WAIT_NO_PLAYLIST, WAIT_EMPTY, WAIT_LOADING, WAIT_UNREADABLE };
+enum show_wait {
+	WAIT_NO_PLAYLIST,
+	WAIT_EMPTY,
+	WAIT_LOADING,
+	WAIT_UNREADABLE
+};
 
-enum next_state { NEXT_NONE, NEXT_WANTED, NEXT_LOADING, NEXT_READY, NEXT_SAME, NEXT_CARD };
+enum next_state {
+	NEXT_NONE,
+	NEXT_WANTED,
+	NEXT_LOADING,
+	NEXT_READY,
+	NEXT_SAME,
+	NEXT_CARD
+};
 
 struct show {
 	const struct playlist *list;
@@ -48,7 +65,7 @@ struct show {
 	uint32_t fade_ms; // 0: no fade runs
 	struct mono since, due;
 	uint64_t last_ticket;
-	size_t cursor;   // index last taken from list; SIZE_MAX: begin at 0
+	size_t cursor; // index last taken from list; SIZE_MAX: begin at 0
 	uint64_t command_n;
 	bool paused, jump; // jump: next is due at once
 	struct mono paused_at;
@@ -67,19 +84,26 @@ struct show_ended {
 
 struct show_plan {
 	enum show_state state;
-	enum show_wait why;       // when state is SHOW_WAITING
-	uint64_t below, front;    // tickets: draw below, then front over it with alpha; below counts while fading
+	enum show_wait why;    // when state is SHOW_WAITING
+	uint64_t below, front; // tickets: draw below, then front over it with alpha; below counts
+			       // while fading
 	bool fading;
-	uint8_t alpha;            // of the front; 255 when it does not fade
-	uint64_t keep;            // a third ticket that is still needed (the one decoded ahead), 0 for none
-	bool load;                // begin to decode `wanted` now; said once for each ticket
+	uint8_t alpha; // of the front; 255 when it does not fade
+	uint64_t keep; // a third ticket that is still needed (the one decoded ahead), 0 for none
+	bool load;     // begin to decode `wanted` now; said once for each ticket
 	struct show_picture wanted;
 	struct show_ended ended;
 	bool has_wake;
-	struct mono wake;         // look again then, at the latest; while fading: as often as frames are made
+	struct mono
+		wake; // look again then, at the latest; while fading: as often as frames are made
 };
 
-enum show_command_result { COMMAND_NONE, COMMAND_DONE, COMMAND_NOT_FOUND, COMMAND_UNKNOWN };
+enum show_command_result {
+	COMMAND_NONE,
+	COMMAND_DONE,
+	COMMAND_NOT_FOUND,
+	COMMAND_UNKNOWN
+};
 
 void show_init(struct show *s);
 void show_fini(struct show *s);
@@ -89,10 +113,12 @@ void show_fini(struct show *s);
 enum err show_playlist(struct show *s, const struct playlist *list, struct mono now,
 	enum show_command_result *command) MUST_CHECK;
 
-// The picture of a ticket is decoded, or cannot be. Returns false when nobody waits for it any more.
+// The picture of a ticket is decoded, or cannot be. Returns false when nobody waits for it any
+// more.
 bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now);
 
-// Moves the show to `now`: crosses a boundary that is due, names what to draw and when to come again.
+// Moves the show to `now`: crosses a boundary that is due, names what to draw and when to come
+// again.
 struct show_plan show_step(struct show *s, struct mono now);
 
 // Ends what runs, for the ledger, at shutdown.

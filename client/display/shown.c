@@ -67,8 +67,8 @@ static void last_row_find(const char *text, size_t size, size_t *end, uint64_t *
 	}
 }
 
-static enum err part_look(const struct shown_log *s, const char *name, size_t *end, size_t *size,
-	uint64_t *seq)
+static enum err part_look(
+	const struct shown_log *s, const char *name, size_t *end, size_t *size, uint64_t *seq)
 {
 	SCOPED_BUF struct buf b;
 	char path[600];
@@ -159,7 +159,7 @@ enum err shown_open(struct shown_log *s, const char *dir, size_t part_max)
 	size_t end, size, old_end, old_size;
 	uint64_t old_seq;
 
-	*s = (struct shown_log){ .fd = -1, .part_max = part_max };
+	*s = (struct shown_log){.fd = -1, .part_max = part_max};
 	if (!str_copy(s->dir, sizeof(s->dir), dir))
 		return err_set(ERR_RANGE, "the folder's name is too long");
 	boot_read(s->boot);
@@ -189,14 +189,14 @@ void shown_close(struct shown_log *s)
 
 // ---- writing
 
-static int row_make(const struct shown_log *s, uint64_t seq, const struct shown_row *row,
-	char out[ROW_MAX])
+static int row_make(
+	const struct shown_log *s, uint64_t seq, const struct shown_row *row, char out[ROW_MAX])
 {
 	char hex[65];
 
 	hex_encode(row->package.b, 32, hex);
-	return snprintf(out, ROW_MAX, "%" PRIu64 "\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%u\n", seq,
-		s->boot, hex, row->path, row->from.ms, row->duration_ms, row->clock);
+	return snprintf(out, ROW_MAX, "%" PRIu64 "\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%u\n",
+		seq, s->boot, hex, row->path, row->from.ms, row->duration_ms, row->clock);
 }
 
 static enum err part_turn(struct shown_log *s)
@@ -260,7 +260,8 @@ enum err shown_note(struct shown_log *s, const struct shown_row *row)
 		return err_set(ERR_RANGE, "a row of the ledger is too long");
 	TRY(name_of(s, "shown.open", path));
 	TRY(name_of(s, "shown.open.tmp", temporary));
-	SCOPED_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	SCOPED_FD int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return err_set_errno("cannot create %s", temporary);
 	TRY(fd_write_all(fd, text, (size_t)n));
@@ -273,7 +274,8 @@ enum err shown_sync(struct shown_log *s, struct mono now, bool force)
 {
 	if (s->unsynced == 0 || s->fd < 0)
 		return ERR_OK;
-	if (!force && s->unsynced < SHOWN_SYNC_ROWS && mono_since_ms(now, s->synced) < SHOWN_SYNC_MS)
+	if (!force && s->unsynced < SHOWN_SYNC_ROWS &&
+		mono_since_ms(now, s->synced) < SHOWN_SYNC_MS)
 		return ERR_OK;
 	s->synced = now;
 	s->unsynced = 0;

@@ -6,11 +6,11 @@
 // ledger_seq rises by one for ever, over restarts and parts, so a gap is a loss and nothing else.
 // boot_id: 32 hex digits of the kernel's boot. clock: 3 synchronised, 1 not known to be.
 //
-// A row is written when the picture's time is over. What runs is noted in `shown.open`, which a crash
-// leaves behind; at the next start it becomes a row. A torn last line is cut off. When the file is
-// full it becomes `shown.log.1` (replacing that), and a new one begins: read .1 first, then this.
-// Written at once, synced every SHOWN_SYNC_ROWS rows or SHOWN_SYNC_MS, in a quiet moment: kill -9
-// loses nothing, a power cut at most the last half minute.
+// A row is written when the picture's time is over. What runs is noted in `shown.open`, which a
+// crash leaves behind; at the next start it becomes a row. A torn last line is cut off. When the
+// file is full it becomes `shown.log.1` (replacing that), and a new one begins: read .1 first, then
+// this. Written at once, synced every SHOWN_SYNC_ROWS rows or SHOWN_SYNC_MS, in a quiet moment:
+// kill -9 loses nothing, a power cut at most the last half minute.
 #ifndef HELIO_DISPLAY_SHOWN_H
 #define HELIO_DISPLAY_SHOWN_H
 
@@ -29,7 +29,7 @@ struct shown_log {
 	char dir[512];
 	char boot[33];
 	int fd;
-	uint64_t seq;      // of the last row written
+	uint64_t seq; // of the last row written
 	size_t size, part_max;
 	unsigned unsynced;
 	struct mono synced;

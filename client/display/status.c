@@ -53,8 +53,8 @@ static enum err text_make(const struct status *s, struct wall now, struct buf *b
 	TRY(buf_printf(b, "state\t%s\n", show_state_word(s->state)));
 	if (s->state != SHOW_WAITING)
 		TRY(buf_printf(b, "package\t%s\nimage\t%s\n", hex, s->image));
-	TRY(buf_printf(b, "screen\t%u\t%u\npid\t%d\nunix_ms\t%" PRId64 "\n", s->screen_w, s->screen_h,
-		(int)getpid(), now.ms));
+	TRY(buf_printf(b, "screen\t%u\t%u\npid\t%d\nunix_ms\t%" PRId64 "\n", s->screen_w,
+		s->screen_h, (int)getpid(), now.ms));
 	return faults_append(s, b);
 }
 
@@ -66,7 +66,8 @@ enum err status_write(const struct status *s, struct wall now)
 	buf_init(&b, 64 * 1024);
 	TRY(text_make(s, now, &b));
 	snprintf(temporary, sizeof(temporary), "%s.tmp", s->path);
-	SCOPED_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	SCOPED_FD int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return err_set_errno("cannot create %s", temporary);
 	TRY(fd_write_all(fd, b.data, b.size));

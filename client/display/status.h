@@ -1,5 +1,5 @@
-// The status file: what is shown now, for the agent. Replaced by rename, not synced: it says what is,
-// not what was. Lines of fields separated by tabs:
+// The status file: what is shown now, for the agent. Replaced by rename, not synced: it says what
+// is, not what was. Lines of fields separated by tabs:
 //
 //   state    showing|waiting|paused
 //   package  <64 hex>            only while something is shown

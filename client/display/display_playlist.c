@@ -1,0 +1,167 @@
+// Watching, reading, refusing and keeping the playlist.
+#include "client/display/display_parts.h"
+#include "proto/base/file.h"
+#include "proto/base/log.h"
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum err path_of(const struct display *d, const char *name, char out[600])
+{
+	return path_join(out, 600, d->settings->folder, name);
+}
+
+enum err playlist_watch(struct display *d)
+{
+	d->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	if (d->inotify < 0)
+		return err_set_errno("cannot watch the folder");
+	d->watch = inotify_add_watch(
+		d->inotify, d->settings->folder, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+	if (d->watch < 0)
+		return err_set_errno("cannot watch %s", d->settings->folder);
+	return ERR_OK;
+}
+
+// Our own files move in the folder too; only the playlist counts.
+static void events_take(struct display *d)
+{
+	_Alignas(struct inotify_event) char room[4096];
+	ssize_t n;
+
+	while ((n = read(d->inotify, room, sizeof(room))) > 0) {
+		for (ssize_t at = 0; at < n;) {
+			const struct inotify_event *e = (const void *)(room + at);
+
+			if ((e->len > 0 && strcmp(e->name, "playlist") == 0) ||
+				(e->mask & (IN_Q_OVERFLOW | IN_IGNORED)))
+				d->list_news = true;
+			if (e->mask & IN_IGNORED)
+				d->watch = -1;
+			at += (ssize_t)(sizeof(*e) + e->len);
+		}
+	}
+}
+
+// The folder was replaced, or the notice was lost: look by hand now and then.
+static void look_by_hand(struct display *d, struct now now)
+{
+	struct stat st = {0};
+	char path[600];
+
+	if (mono_since_ms(now.mono, d->looked) < STATUS_PERIOD_MS)
+		return;
+	d->looked = now.mono;
+	if (d->watch < 0)
+		d->watch = inotify_add_watch(
+			d->inotify, d->settings->folder, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+	if (path_of(d, "playlist", path) != ERR_OK || stat(path, &st) < 0)
+		return;
+	int64_t stamp[3] = {(int64_t)st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+
+	if (memcmp(stamp, d->list_stamp, sizeof(stamp)) != 0)
+		d->list_news = true;
+	memcpy(d->list_stamp, stamp, sizeof(stamp));
+}
+
+static void command_log(const struct playlist *list, enum show_command_result result)
+{
+	const struct playlist_command *c = &list->command;
+
+	if (result == COMMAND_NONE)
+		return;
+	if (result == COMMAND_DONE)
+		log_info("COMMAND", "n=%" PRIu64 " arg=%s", c->n, log_quote(c->arg));
+	else
+		log_warn("COMMAND-REFUSED", "n=%" PRIu64 " arg=%s why=%s", c->n, log_quote(c->arg),
+			result == COMMAND_NOT_FOUND ? "\"no such picture\"" : "\"unknown word\"");
+}
+
+static enum err list_take(struct display *d, struct playlist *list, struct now now)
+{
+	enum show_command_result result;
+	bool is_new = !d->list || !digest_equal(&d->list->sum, &list->sum);
+
+	if (!is_new) {
+		playlist_free(list);
+		return ERR_OK;
+	}
+	TRY(show_playlist(&d->show, list, now.mono, &result));
+	playlist_free(d->list);
+	d->list = list;
+	log_info("PLAYLIST", "package=%s name=%s version=%s images=%zu",
+		digest_short(&list->package), log_quote(list->name), log_quote(list->version),
+		list->count);
+	command_log(list, result);
+	if (result == COMMAND_NOT_FOUND || result == COMMAND_UNKNOWN)
+		fault_add(d, now, "COMMAND-FAULT", "command",
+			result == COMMAND_NOT_FOUND ? "no such picture" : "unknown word");
+	return ERR_OK;
+}
+
+static enum err list_read(struct display *d, const char *name, struct now now)
+{
+	char path[600];
+	struct playlist *list;
+
+	TRY(path_of(d, name, path));
+	TRY(file_read(path, &d->list_text));
+	TRY(playlist_parse(buf_bytes(&d->list_text), &list));
+	enum err e = list_take(d, list, now);
+	if (e != ERR_OK)
+		playlist_free(list);
+	return e;
+}
+
+// A playlist that is gone changes nothing; one that is bad is refused by name.
+static void list_look(struct display *d, struct now now)
+{
+	enum err e = list_read(d, "playlist", now);
+
+	if (e == ERR_OK)
+		return;
+	buf_fini(&d->list_text);
+	if (e == ERR_NOT_FOUND)
+		log_info("PLAYLIST-ABSENT", "kept=%s", d->list ? "old" : "none");
+	else
+		fault_add(d, now, "PLAYLIST-REFUSED", "playlist", err_text());
+}
+
+void playlist_look(struct display *d, struct now now)
+{
+	events_take(d);
+	look_by_hand(d, now);
+	if (!d->list_news)
+		return;
+	d->list_news = false;
+	list_look(d, now);
+}
+
+void playlist_begin(struct display *d, struct now now)
+{
+	buf_init(&d->list_text, PLAYLIST_BYTES_MAX);
+	list_look(d, now);
+	if (d->list)
+		return;
+	if (list_read(d, "playlist.kept", now) == ERR_OK)
+		log_warn("PLAYLIST-KEPT",
+			"why=\"the playlist is absent or bad; the last good one is shown\"");
+	buf_fini(&d->list_text);
+}
+
+void playlist_keep(struct display *d)
+{
+	char path[600];
+
+	if (d->list_text.size == 0)
+		return;
+	enum err e = path_of(d, "playlist.kept", path);
+	if (e == ERR_OK)
+		e = file_write_atomic(path, d->list_text.data, d->list_text.size, 0644);
+	if (e != ERR_OK)
+		log_warn("PLAYLIST-NOT-KEPT", "why=%s", log_quote(err_text()));
+	buf_fini(&d->list_text);
+}
