@@ -1,8 +1,30 @@
-// Tables of packages, placements and leases, as part of version 1 of the schema (schema.c runs it).
-// Belongs to the rooms rows_package, rows_placement, rows_lease.
+// Tables of packages, placements and leases, and of the operator API, as part of version 1 of the
+// schema (schema.c runs it). Belongs to rows_package, rows_placement, rows_lease, rows_api.
 #ifndef HELIO_SERVER_DB_SCHEMA_CONTENT_H
 #define HELIO_SERVER_DB_SCHEMA_CONTENT_H
 
-#define SCHEMA_CONTENT_1 ""
+#define SCHEMA_CONTENT_1                                                                           \
+	"CREATE TABLE package (id BLOB PRIMARY KEY, publisher TEXT NOT NULL, kind INTEGER NOT "    \
+	"NULL, name TEXT NOT NULL, version TEXT NOT NULL, size_bytes INTEGER NOT NULL, "           \
+	"object_bytes INTEGER NOT NULL, envelope BLOB NOT NULL, offered_ms INTEGER NOT NULL) "     \
+	"WITHOUT ROWID;"                                                                           \
+	"CREATE INDEX package_name ON package (name);"                                             \
+	"CREATE TABLE placement (package BLOB PRIMARY KEY, state INTEGER NOT NULL, broker TEXT "   \
+	"NOT NULL, directive INTEGER NOT NULL, directive_id INTEGER NOT NULL, answered INTEGER "   \
+	"NOT NULL, since_ms INTEGER NOT NULL, verified_ms INTEGER NOT NULL, mark BLOB NOT NULL, "  \
+	"index_sha256 BLOB NOT NULL, viewed INTEGER NOT NULL, detail TEXT NOT NULL) WITHOUT "      \
+	"ROWID;"                                                                                   \
+	"CREATE TABLE data_target (broker TEXT PRIMARY KEY, last_ms INTEGER NOT NULL) WITHOUT "    \
+	"ROWID;"                                                                                   \
+	"CREATE TABLE lease (id INTEGER PRIMARY KEY, client TEXT NOT NULL, package BLOB NOT "      \
+	"NULL, broker TEXT NOT NULL, request_id INTEGER NOT NULL, granted_ms INTEGER NOT NULL, "   \
+	"ttl_ms INTEGER NOT NULL, rate INTEGER NOT NULL);"                                         \
+	"CREATE TABLE api_answer (seat TEXT NOT NULL, request_id INTEGER NOT NULL, verb TEXT NOT " \
+	"NULL, error_word TEXT NOT NULL, error TEXT NOT NULL, json BLOB NOT NULL, at_ms INTEGER "  \
+	"NOT NULL, PRIMARY KEY (seat, request_id)) WITHOUT ROWID;"                                 \
+	"CREATE TABLE flow (flow INTEGER PRIMARY KEY, queue TEXT NOT NULL, seq INTEGER NOT NULL, " \
+	"package BLOB NOT NULL, verb TEXT NOT NULL, seat TEXT NOT NULL, at_ms INTEGER NOT NULL);"  \
+	"CREATE TABLE enrol_seen (sha256 BLOB PRIMARY KEY, id TEXT NOT NULL, at_ms INTEGER NOT "   \
+	"NULL) WITHOUT ROWID;"
 
 #endif

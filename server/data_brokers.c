@@ -1,0 +1,201 @@
+#include "server/data_brokers.h"
+
+#include "proto/base/log.h"
+#include "proto/topics.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SYS "$SYS/broker/"
+
+const char *const data_broker_sys_topics[DATA_BROKER_SYS_COUNT] = {
+	SYS "uptime",
+	SYS "load/bytes/sent/1min",
+	SYS "clients/connected",
+	SYS "version",
+};
+
+static enum err number_parse(const char *word, uint64_t min, uint64_t max, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(word, &end, 10);
+	if (errno || *end || word[0] < '0' || word[0] > '9')
+		return err_set(ERR_FORMAT, "'%s' is not a number", word);
+	if (*out < min || *out > max)
+		return err_set(ERR_RANGE, "%s is outside %llu to %llu", word,
+			(unsigned long long)min, (unsigned long long)max);
+	return ERR_OK;
+}
+
+static enum err host_copy(char *out, size_t size, const char *word, const char *what)
+{
+	if (strcmp(word, "-") == 0)
+		word = "";
+	if (!str_copy(out, size, word))
+		return err_set(
+			ERR_RANGE, "the %s of a data broker is longer than %zu", what, size - 1);
+	return ERR_OK;
+}
+
+enum err data_broker_parse(const char *line, bool tls, struct data_broker *out)
+{
+	char id[128], host[512], ip[128], port[16], capacity[32], rest[2];
+	uint64_t number;
+
+	memset(out, 0, sizeof(*out));
+	if (sscanf(line, "%127s %511s %127s %15s %31s %1s", id, host, ip, port, capacity, rest) !=
+		5)
+		return err_set(ERR_FORMAT,
+			"a data broker is 'id name ip port capacity_bytes_per_s', not '%s'", line);
+	if (!id_is_valid(id))
+		return err_set(ERR_FORMAT, "'%s' is not a broker id", id);
+	memcpy(out->id, id, strlen(id) + 1);
+	TRY(host_copy(out->host, sizeof(out->host), host, "name"));
+	TRY(host_copy(out->ip, sizeof(out->ip), ip, "ip"));
+	if (!out->host[0] && !out->ip[0])
+		return err_set(ERR_FORMAT, "data broker %s has neither a name nor an ip", id);
+	TRY(number_parse(port, 1, 65535, &number));
+	out->port = (uint16_t)number;
+	TRY(number_parse(capacity, 1, UINT64_C(1) << 50, &out->capacity_bytes_per_s));
+	out->tls = tls;
+	str_copy(out->why, sizeof(out->why), "not connected yet");
+	return ERR_OK;
+}
+
+enum err data_brokers_init(
+	struct data_brokers *b, char *const *lines, size_t count, bool tls, uint32_t sys_interval_s)
+{
+	enum err e = ERR_OK;
+
+	*b = (struct data_brokers){.sys_interval_s = sys_interval_s};
+	if (count > DATA_BROKERS_MAX)
+		return err_set(ERR_RANGE, "more than %d data brokers", DATA_BROKERS_MAX);
+	b->items = calloc(count ? count : 1, sizeof(*b->items));
+	if (!b->items)
+		return err_set(ERR_MEMORY, "no memory for %zu data brokers", count);
+	for (size_t i = 0; i < count && e == ERR_OK; i++) {
+		struct data_broker one;
+
+		e = data_broker_parse(lines[i], tls, &one);
+		if (e == ERR_OK && data_brokers_find(b, one.id))
+			e = err_set(ERR_EXISTS, "data broker %s is named twice", one.id);
+		if (e == ERR_OK)
+			b->items[b->count++] = one;
+	}
+	if (e != ERR_OK)
+		data_brokers_fini(b);
+	return e;
+}
+
+void data_brokers_fini(struct data_brokers *b)
+{
+	free(b->items);
+	*b = (struct data_brokers){0};
+}
+
+struct data_broker *data_brokers_find(struct data_brokers *b, const char *id)
+{
+	for (size_t i = 0; i < b->count; i++)
+		if (strcmp(b->items[i].id, id) == 0)
+			return &b->items[i];
+	return NULL;
+}
+
+void data_broker_link(struct data_broker *b, bool up, const char *why, struct now now)
+{
+	b->up = up;
+	b->up_since = now.mono;
+	b->uptime_seen = false; // an old life sign proves nothing of a new connection
+	if (!b->refused && !str_copy(b->why, sizeof(b->why), why))
+		str_copy(b->why, sizeof(b->why), "connection lost");
+}
+
+static bool sys_is(const char *topic, const char *which)
+{
+	return strcmp(topic, which) == 0;
+}
+
+// "123 seconds", "4711.20", "18"
+static bool sys_number(struct bytes payload, double *out)
+{
+	char text[64], *end;
+
+	if (payload.size == 0 || payload.size >= sizeof(text))
+		return false;
+	memcpy(text, payload.data, payload.size);
+	text[payload.size] = 0;
+	*out = strtod(text, &end);
+	return end != text && *out >= 0 && *out < 1e15;
+}
+
+static bool sys_uptime(struct data_broker *b, double value, struct now now)
+{
+	uint64_t uptime_s = (uint64_t)value;
+	bool restarted = b->uptime_s > uptime_s;
+
+	b->uptime_s = uptime_s;
+	b->uptime_seen = true;
+	b->uptime_at = now.mono;
+	return restarted;
+}
+
+static void sys_version(struct data_broker *b, struct bytes payload)
+{
+	size_t n = payload.size < sizeof(b->version) - 1 ? payload.size : sizeof(b->version) - 1;
+
+	for (size_t i = 0; i < n; i++)
+		b->version[i] = payload.data[i] >= ' ' && payload.data[i] < 127
+					? (char)payload.data[i]
+					: '?';
+	b->version[n] = 0;
+}
+
+bool data_broker_sys(struct data_broker *b, const char *topic, struct bytes payload, struct now now)
+{
+	double value;
+
+	if (sys_is(topic, SYS "version")) {
+		sys_version(b, payload);
+		return false;
+	}
+	if (!sys_number(payload, &value))
+		return false;
+	if (sys_is(topic, SYS "uptime"))
+		return sys_uptime(b, value, now);
+	if (sys_is(topic, SYS "load/bytes/sent/1min"))
+		b->sent_bytes_per_s = value / 60.0;
+	else if (sys_is(topic, SYS "clients/connected"))
+		b->clients = (uint64_t)value;
+	return false;
+}
+
+bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, struct mono now)
+{
+	return b->uptime_seen &&
+	       mono_since_ms(now, b->uptime_at) <= (int64_t)sys_interval_s * 3 * 1000;
+}
+
+bool data_broker_is_candidate(const struct data_broker *b, uint32_t sys_interval_s, struct mono now)
+{
+	return b->up && !b->refused && data_broker_is_fresh(b, sys_interval_s, now);
+}
+
+double data_broker_busy(const struct data_broker *b)
+{
+	double capacity = (double)(b->capacity_bytes_per_s ? b->capacity_bytes_per_s : 1);
+
+	return (b->sent_bytes_per_s + (double)b->fresh_bytes_per_s) / capacity;
+}
+
+struct address data_broker_address(const struct data_broker *b, const char *topic)
+{
+	return (struct address){.broker_id = b->id,
+		.host = b->host,
+		.ip = b->ip,
+		.port = b->port,
+		.tls = b->tls,
+		.topic = topic};
+}

@@ -1,0 +1,81 @@
+// The data brokers of the fleet, as the presence server sees them (S002-2, S002-4).
+//
+// Two sources, and nothing else: our own connection says whether a broker is reachable; its $SYS
+// topics, read over that connection, say how busy it is and that it still lives. A broker is fresh
+// when its uptime was seen within 3 x sys_interval. Mosquitto does not republish an unchanged load
+// and lets it expire, so an absent load means its last value; only the uptime proves life.
+//
+// Pure: bytes and times come in, values go out. The connections belong to server.c.
+#ifndef HELIO_SERVER_DATA_BROKERS_H
+#define HELIO_SERVER_DATA_BROKERS_H
+
+#include "proto/base/clock.h"
+#include "proto/base/mem.h"
+#include "proto/limits.h"
+#include "proto/message.h"
+
+#define DATA_BROKERS_MAX 64
+#define DATA_BROKER_HOST 256
+
+struct data_broker {
+	char id[LIMIT_ID + 1], host[DATA_BROKER_HOST], ip[64];
+	uint16_t port;
+	bool tls;
+	uint64_t capacity_bytes_per_s; // at least 1
+
+	bool up;              // our own connection stands
+	struct mono up_since; // or down since
+	bool refused;         // the probe found what would lose data
+	char why[LIMIT_TEXT + 1];
+
+	bool uptime_seen;
+	struct mono uptime_at;
+	uint64_t uptime_s;
+	double sent_bytes_per_s; // moving average of one minute
+	uint64_t clients;
+	char version[LIMIT_ID + 1];
+
+	// Kept by the presence server.
+	uint32_t leases, placements;
+	uint64_t granted_bytes_per_s; // of all leases
+	uint64_t fresh_bytes_per_s;   // of leases too young to be in the measured load
+	struct wall last_target;      // 0: never
+};
+
+struct data_brokers {
+	struct data_broker *items; // [count], owned
+	size_t count;
+	uint32_t sys_interval_s;
+};
+
+// One line of settings: "id name ip port capacity_bytes_per_s"; "-" for a name or an ip that does
+// not exist. Errors: ERR_FORMAT, ERR_RANGE.
+enum err data_broker_parse(const char *line, bool tls, struct data_broker *out) MUST_CHECK;
+
+// Parses all lines; ids are unique. Freed with data_brokers_fini. Errors: ERR_FORMAT, ERR_RANGE,
+// ERR_EXISTS.
+enum err data_brokers_init(struct data_brokers *b, char *const *lines, size_t count, bool tls,
+	uint32_t sys_interval_s) MUST_CHECK;
+void data_brokers_fini(struct data_brokers *b);
+struct data_broker *data_brokers_find(struct data_brokers *b, const char *id); // NULL: none
+
+void data_broker_link(struct data_broker *b, bool up, const char *why, struct now now);
+// A message of $SYS; topics of no interest are ignored, nonsense changes nothing. Returns true when
+// the uptime shows that the broker was started again since it was last seen.
+bool data_broker_sys(
+	struct data_broker *b, const char *topic, struct bytes payload, struct now now);
+// The topics worth a subscription.
+#define DATA_BROKER_SYS_COUNT 4
+extern const char *const data_broker_sys_topics[DATA_BROKER_SYS_COUNT];
+
+bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, struct mono now);
+// Reachable, fresh and not refused.
+bool data_broker_is_candidate(
+	const struct data_broker *b, uint32_t sys_interval_s, struct mono now);
+// Measured bytes out and rate granted but not yet measured, per capacity.
+double data_broker_busy(const struct data_broker *b);
+
+// Where content of it is fetched from or sent to. Borrows from b.
+struct address data_broker_address(const struct data_broker *b, const char *topic);
+
+#endif

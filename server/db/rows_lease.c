@@ -1,0 +1,46 @@
+// Leases that are out. Age is not stored: it is counted in time that somebody attended.
+#include "server/db/rows_content.h"
+
+enum err rows_lease_put(struct db *db, const struct lease_row *r)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO lease (id, client, package, broker, request_id, "
+		"granted_ms, ttl_ms, rate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		DB_I(r->id), DB_T(r->client), DB_D(&r->package), DB_T(r->broker),
+		DB_I(r->request_id), DB_I(r->granted_ms), DB_I(r->ttl_ms), DB_I(r->rate));
+}
+
+enum err rows_lease_delete(struct db *db, uint64_t id)
+{
+	return db_run(db, "DELETE FROM lease WHERE id = $1", DB_I(id));
+}
+
+enum err rows_lease_each(
+	struct db *db, enum err (*each)(void *ctx, const struct lease_row *row), void *ctx)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(db, &rows,
+		"SELECT id, client, package, broker, request_id, granted_ms, ttl_ms, rate FROM "
+		"lease ORDER BY granted_ms, id",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows)) {
+		struct lease_row r = {
+			.id = (uint64_t)db_int(&rows, 0),
+			.client = db_text(&rows, 1),
+			.broker = db_text(&rows, 3),
+			.request_id = (uint64_t)db_int(&rows, 4),
+			.granted_ms = db_int(&rows, 5),
+			.ttl_ms = (uint32_t)db_int(&rows, 6),
+			.rate = (uint64_t)db_int(&rows, 7),
+		};
+		db_fixed(&rows, 2, r.package.b, sizeof(r.package.b));
+		e = each(ctx, &r);
+	}
+	if (e != ERR_OK) {
+		(void)db_end(&rows);
+		return e;
+	}
+	return db_end(&rows);
+}

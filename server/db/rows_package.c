@@ -1,0 +1,59 @@
+// Packages as they were offered. The envelope is what was verified; everything else is read from
+// it.
+#include "server/db/rows_content.h"
+
+enum err rows_package_put(struct db *db, const struct package_row *r)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO package (id, publisher, kind, name, version, size_bytes, "
+		"object_bytes, envelope, offered_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		DB_D(&r->id), DB_T(r->publisher), DB_I(r->kind), DB_T(r->name), DB_T(r->version),
+		DB_I(r->size_bytes), DB_I(r->object_bytes), DB_B(r->envelope), DB_I(r->offered_ms));
+}
+
+enum err rows_package_each(
+	struct db *db, enum err (*each)(void *ctx, const struct package_row *row), void *ctx)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(db, &rows,
+		"SELECT id, publisher, kind, name, version, size_bytes, object_bytes, offered_ms "
+		"FROM package",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows)) {
+		struct package_row r = {
+			.publisher = db_text(&rows, 1),
+			.kind = (enum package_kind)db_int(&rows, 2),
+			.name = db_text(&rows, 3),
+			.version = db_text(&rows, 4),
+			.size_bytes = (uint64_t)db_int(&rows, 5),
+			.object_bytes = (uint64_t)db_int(&rows, 6),
+			.offered_ms = db_int(&rows, 7),
+		};
+		db_fixed(&rows, 0, r.id.b, sizeof(r.id.b));
+		e = each(ctx, &r);
+	}
+	if (e != ERR_OK) {
+		(void)db_end(&rows);
+		return e;
+	}
+	return db_end(&rows);
+}
+
+enum err rows_package_envelope(
+	struct db *db, const struct digest *id, struct arena *a, struct bytes *out)
+{
+	struct db_rows rows;
+	bool found;
+
+	*out = (struct bytes){0};
+	TRY(db_query(db, &rows, "SELECT envelope FROM package WHERE id = $1", DB_D(id)));
+	found = db_next(&rows);
+	if (found)
+		*out = arena_copy(a, db_blob(&rows, 0));
+	TRY(db_end(&rows));
+	if (!found)
+		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(id));
+	return out->data ? ERR_OK : err_set(ERR_FULL, "no room for a manifest");
+}
