@@ -38,9 +38,5 @@ enum err rows_lease_each(
 		db_fixed(&rows, 2, r.package.b, sizeof(r.package.b));
 		e = each(ctx, &r);
 	}
-	if (e != ERR_OK) {
-		(void)db_end(&rows);
-		return e;
-	}
-	return db_end(&rows);
+	return rows_close(&rows, e);
 }

@@ -34,11 +34,7 @@ enum err rows_package_each(
 		db_fixed(&rows, 0, r.id.b, sizeof(r.id.b));
 		e = each(ctx, &r);
 	}
-	if (e != ERR_OK) {
-		(void)db_end(&rows);
-		return e;
-	}
-	return db_end(&rows);
+	return rows_close(&rows, e);
 }
 
 enum err rows_package_envelope(

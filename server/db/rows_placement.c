@@ -47,11 +47,7 @@ enum err rows_placement_each(
 
 		e = each(ctx, &r);
 	}
-	if (e != ERR_OK) {
-		(void)db_end(&rows);
-		return e;
-	}
-	return db_end(&rows);
+	return rows_close(&rows, e);
 }
 
 enum err rows_target_put(struct db *db, const char *broker, int64_t last_ms)
@@ -69,9 +65,5 @@ enum err rows_target_each(
 	TRY(db_query_values(db, &rows, "SELECT broker, last_ms FROM data_target", NULL, 0));
 	while (e == ERR_OK && db_next(&rows))
 		e = each(ctx, db_text(&rows, 0), db_int(&rows, 1));
-	if (e != ERR_OK) {
-		(void)db_end(&rows);
-		return e;
-	}
-	return db_end(&rows);
+	return rows_close(&rows, e);
 }
