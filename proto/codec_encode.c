@@ -4,11 +4,17 @@
 #include <assert.h>
 #include <string.h>
 
+// A tag below 2048 and the longest varint.
+#define HEAD_MAX 12
+// Up to here a message is packed into the room that it needs at most; above it is measured first.
+#define UNMEASURED_MAX 4096
+
 // protobuf-c's structs while they are packed: on the stack, the rest of a large message in an
 // arena.
 struct encoder {
 	struct arena more;
 	size_t used;
+	size_t bound; // the packed message is not longer
 	_Alignas(16) uint8_t near[4096];
 };
 
@@ -38,6 +44,14 @@ static enum err out_of_memory(const struct codec_path *path, const struct codec_
 static enum err fill_message(struct encoder *e, const struct codec_path *path,
 	const struct codec_table *t, const void *from, ProtobufCMessage *to);
 
+static inline enum err number_check(
+	const struct codec_path *path, const struct codec_row *row, uint64_t value)
+{
+	if (__builtin_expect(value >= row->min && value <= row->max, 1))
+		return ERR_OK;
+	return codec_check_number(path, row, value);
+}
+
 static enum err fill_number(
 	const struct codec_path *path, const struct codec_row *row, const uint8_t *from, void *slot)
 {
@@ -56,7 +70,7 @@ static enum err fill_number(
 		memcpy(&value, from + row->at, sizeof(value));
 		memcpy(slot, &value, sizeof(value));
 	}
-	return codec_check_number(path, row, value);
+	return number_check(path, row, value);
 }
 
 static enum err fill_double(
@@ -70,27 +84,29 @@ static enum err fill_double(
 }
 
 // protobuf-c's structs are not const; packing writes nothing to what they point at.
-static enum err fill_text(
-	const struct codec_path *path, const struct codec_row *row, const char *text, char **slot)
+static enum err fill_text(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, const char *text, char **slot)
 {
 	struct bytes value = text ? bytes_of(text, strlen(text)) : bytes_of("", 0);
 
+	e->bound += value.size;
 	memcpy(slot, &value.data, sizeof(*slot));
 	return codec_check_text(path, row, value);
 }
 
-static enum err fill_bytes(const struct codec_path *path, const struct codec_row *row,
-	struct bytes value, ProtobufCBinaryData *slot)
+static enum err fill_bytes(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, struct bytes value, ProtobufCBinaryData *slot)
 {
+	e->bound += value.size;
 	slot->len = value.size;
 	memcpy(&slot->data, &value.data, sizeof(slot->data));
 	return codec_check_bytes(path, row, value);
 }
 
-static enum err fill_fixed(const struct codec_path *path, const struct codec_row *row,
-	const uint8_t *value, ProtobufCBinaryData *slot)
+static enum err fill_fixed(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, const uint8_t *value, ProtobufCBinaryData *slot)
 {
-	TRY(fill_bytes(path, row, bytes_of(value, row->size), slot));
+	TRY(fill_bytes(e, path, row, bytes_of(value, row->size), slot));
 	bool zero = value[0] == 0 && memcmp(value, value + 1, row->size - 1) == 0;
 	if (zero)
 		slot->len = 0;
@@ -143,7 +159,7 @@ static enum err fill_texts(struct encoder *e, const struct codec_path *path,
 	if (!texts)
 		return out_of_memory(path, row);
 	for (size_t i = 0; i < count; i++)
-		TRY(fill_text(path, row, list[i], &texts[i]));
+		TRY(fill_text(e, path, row, list[i], &texts[i]));
 	*slot = texts;
 	return ERR_OK;
 }
@@ -156,7 +172,8 @@ static enum err fill_fixeds(struct encoder *e, const struct codec_path *path,
 	if (!values)
 		return out_of_memory(path, row);
 	for (size_t i = 0; i < count; i++)
-		TRY(fill_bytes(path, row, bytes_of(list + i * row->size, row->size), &values[i]));
+		TRY(fill_bytes(
+			e, path, row, bytes_of(list + i * row->size, row->size), &values[i]));
 	*slot = values;
 	return ERR_OK;
 }
@@ -172,6 +189,7 @@ static enum err fill_list(struct encoder *e, const struct codec_path *path,
 	memcpy(&count, from + row->count_at, sizeof(count));
 	TRY(codec_check_count(path, row, count));
 	assert(list || count == 0);
+	e->bound += count * HEAD_MAX;
 	if (count > 0 && row->kind == CODEC_MESSAGES)
 		TRY(fill_messages(e, path, row, list, count, &filled));
 	else if (count > 0 && row->kind == CODEC_TEXTS)
@@ -210,11 +228,11 @@ static enum err fill_row(struct encoder *e, const struct codec_path *path,
 		return fill_double(path, row, from, slot);
 	case CODEC_ID:
 	case CODEC_TEXT:
-		return fill_text(path, row, *(const char *const *)value, slot);
+		return fill_text(e, path, row, *(const char *const *)value, slot);
 	case CODEC_FIXED:
-		return fill_fixed(path, row, value, slot);
+		return fill_fixed(e, path, row, value, slot);
 	case CODEC_BYTES:
-		return fill_bytes(path, row, *(const struct bytes *)value, slot);
+		return fill_bytes(e, path, row, *(const struct bytes *)value, slot);
 	case CODEC_MESSAGE:
 		if (row->flags & CODEC_SPLICED)
 			break;
@@ -231,6 +249,7 @@ static enum err fill_row(struct encoder *e, const struct codec_path *path,
 static enum err fill_message(struct encoder *e, const struct codec_path *path,
 	const struct codec_table *t, const void *from, ProtobufCMessage *to)
 {
+	e->bound += t->row_count * HEAD_MAX;
 	for (size_t i = 0; i < t->row_count; i++)
 		TRY(fill_row(e, path, &t->rows[i], &t->descriptor->fields[i], from, to));
 	return t->check ? t->check(path, from) : ERR_OK;
@@ -265,39 +284,53 @@ static enum err splice(const struct codec_path *path, const struct codec_row *ro
 	return buf_append(out, value->data, value->size);
 }
 
+static enum err too_long(const struct codec_path *path, size_t size, size_t limit)
+{
+	return codec_refuse(path, NULL, ERR_RANGE, "has %zu bytes, at most %zu", size, limit);
+}
+
+static enum err pack(const struct codec_path *path, const struct encoder *e,
+	const ProtobufCMessage *pb, size_t limit, struct buf *out)
+{
+	size_t size = e->bound;
+
+	if (size > UNMEASURED_MAX || size > limit || size > out->max)
+		size = protobuf_c_message_get_packed_size(pb);
+	if (size > limit)
+		return too_long(path, size, limit);
+	TRY(buf_reserve(out, size));
+	out->size = protobuf_c_message_pack(pb, out->data);
+	assert(out->size <= size);
+	return ERR_OK;
+}
+
 static enum err encode(
 	const struct codec_table *t, struct encoder *e, const void *message, struct buf *out)
 {
 	struct codec_path path = {NULL, t->name, CODEC_NO_INDEX};
-	const ProtobufCMessageDescriptor *descriptor = t->descriptor;
-	ProtobufCMessage *pb = encoder_alloc(e, 1, descriptor->sizeof_message);
+	ProtobufCMessage *pb = encoder_alloc(e, 1, t->descriptor->sizeof_message);
 	bool sealed = t->rows[t->row_count - 1].kind == CODEC_AUTH;
 	size_t limit = t->limit - (sealed ? CODEC_AUTH_BYTES : 0);
 
 	assert(pb && t->limit > CODEC_AUTH_BYTES);
-	protobuf_c_message_init(descriptor, pb);
+	protobuf_c_message_init(t->descriptor, pb);
 	TRY(fill_message(e, &path, t, message, pb));
-	size_t size = protobuf_c_message_get_packed_size(pb);
-	if (size > limit)
-		return codec_refuse(
-			&path, NULL, ERR_RANGE, "has %zu bytes, at most %zu", size, limit);
-	TRY(buf_reserve(out, size));
-	out->size += protobuf_c_message_pack(pb, out->data + out->size);
+	TRY(pack(&path, e, pb, limit, out));
 	for (size_t i = 0; i < t->row_count; i++) {
-		if (t->rows[i].flags & CODEC_SPLICED)
-			TRY(splice(&path, &t->rows[i], descriptor->fields[i].id, message, out));
+		const struct codec_row *row = &t->rows[i];
+
+		if (row->flags & CODEC_SPLICED)
+			TRY(splice(&path, row, t->descriptor->fields[i].id, message, out));
 	}
-	if (out->size > limit)
-		return codec_refuse(
-			&path, NULL, ERR_RANGE, "has %zu bytes, at most %zu", out->size, limit);
-	return ERR_OK;
+	return out->size > limit ? too_long(&path, out->size, limit) : ERR_OK;
 }
 
+// Clears out first; it holds a whole message or nothing.
 enum err codec_encode(const struct codec_table *t, const void *message, struct buf *out)
 {
 	struct encoder e;
 
-	e.used = 0;
+	e.used = e.bound = 0;
 	arena_init(&e.more, 16 * 1024 * 1024, SIZE_MAX);
 	buf_clear(out);
 	enum err result = encode(t, &e, message, out);
