@@ -3,8 +3,8 @@
 // bits up to CHUNK_NORMAL, 16 bits after it, which gives 190 KiB on average. The hash is begun 64
 // bytes before the least length, so that a cut depends on the content alone and never on where
 // the chunk began.
-#include "chunker.h"
-#include "limits.h"
+#include "proto/chunker.h"
+#include "proto/limits.h"
 #include <assert.h>
 
 #define CHUNK_NORMAL (144 * 1024)

@@ -4,10 +4,10 @@
 //
 // No rule trusts a signature: a signed package that breaks one is refused like any other, because
 // the path, the size and the order decide what is written to the disk of a device.
-#include "content.h"
-#include "base/file.h"
-#include "digest.h"
-#include "topics.h"
+#include "proto/content.h"
+#include "proto/base/file.h"
+#include "proto/digest.h"
+#include "proto/topics.h"
 #include <string.h>
 
 struct digest package_id(struct bytes manifest_payload)

@@ -6,8 +6,8 @@
 // page.
 //
 // Sizes are estimated from above, field by field, so that a page never needs to be encoded twice.
-#include "content.h"
-#include "digest.h"
+#include "proto/content.h"
+#include "proto/digest.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,8 +2,8 @@
 // content, so it does things in one order only: length and hash of what came, then decoding into
 // a buffer of exactly the promised size, then each plain chunk against the manifest. libzstd stays
 // behind this file.
-#include "content.h"
-#include "digest.h"
+#include "proto/content.h"
+#include "proto/digest.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,0 +1,134 @@
+#include "known.h"
+#include <stdlib.h>
+#include <string.h>
+
+void known_init(struct known *k)
+{
+	*k = (struct known){0};
+}
+
+void known_fini(struct known *k)
+{
+	free(k->objects);
+	free(k->chunks);
+	free(k->slots);
+	free(k->owner);
+	known_init(k);
+}
+
+static bool grow(void *array_pointer, size_t *cap, size_t need, size_t item)
+{
+	void *old = NULL, *bigger = NULL;
+	size_t n = *cap ? *cap : 256;
+
+	if (need <= *cap)
+		return true;
+	while (n < need)
+		n *= 2;
+	memcpy(&old, array_pointer, sizeof old);
+	bigger = realloc(old, n * item);
+	if (!bigger)
+		return false;
+	memcpy(array_pointer, &bigger, sizeof bigger);
+	*cap = n;
+	return true;
+}
+
+static size_t slot_of(const struct known *k, const struct digest *d)
+{
+	uint64_t h = 0;
+
+	memcpy(&h, d->b, sizeof h);
+	return (size_t)h & (k->slot_count - 1);
+}
+
+static void slot_put(struct known *k, size_t chunk)
+{
+	size_t at = slot_of(k, &k->chunks[chunk]);
+
+	while (k->slots[at] != 0)
+		at = (at + 1) & (k->slot_count - 1);
+	k->slots[at] = (uint32_t)chunk + 1;
+}
+
+// At most half full, or empty again twice as large.
+static bool slots_room(struct known *k, size_t chunks)
+{
+	size_t n = k->slot_count ? k->slot_count : 1024;
+
+	while (n < chunks * 2)
+		n *= 2;
+	if (n == k->slot_count)
+		return true;
+	uint32_t *slots = calloc(n, sizeof *slots);
+	if (!slots)
+		return false;
+	free(k->slots);
+	k->slots = slots;
+	k->slot_count = n;
+	for (size_t i = 0; i < k->chunk_count; i++)
+		slot_put(k, i);
+	return true;
+}
+
+enum err known_add(struct known *k, const struct object *o, const struct digest *chunks)
+{
+	size_t total = k->chunk_count + o->chunk_count;
+
+	if (total >= UINT32_MAX / 2 ||
+		!grow(&k->objects, &k->object_cap, k->object_count + 1, sizeof *k->objects) ||
+		!grow(&k->chunks, &k->chunk_cap, total, sizeof *k->chunks) ||
+		!grow(&k->owner, &k->owner_cap, total, sizeof *k->owner) || !slots_room(k, total))
+		return err_set(ERR_MEMORY, "no memory for the index of chunks");
+	k->objects[k->object_count] = (struct known_object){.sha256 = o->sha256,
+		.size_bytes = o->size_bytes,
+		.coding = o->coding,
+		.chunk_first = (uint32_t)k->chunk_count,
+		.chunk_count = o->chunk_count};
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		k->chunks[k->chunk_count] = chunks[i];
+		k->owner[k->chunk_count] = (uint32_t)k->object_count;
+		slot_put(k, k->chunk_count++);
+	}
+	k->object_count++;
+	return ERR_OK;
+}
+
+bool known_has(const struct known *k, const struct digest *chunk)
+{
+	if (k->slot_count == 0)
+		return false;
+	for (size_t at = slot_of(k, chunk); k->slots[at] != 0; at = (at + 1) & (k->slot_count - 1))
+		if (digest_equal(&k->chunks[k->slots[at] - 1], chunk))
+			return true;
+	return false;
+}
+
+static bool run_equals(const struct known *k, const struct known_object *o,
+	const struct chunk_ref *run, size_t count)
+{
+	if (o->chunk_count > count)
+		return false;
+	for (uint32_t i = 0; i < o->chunk_count; i++)
+		if (!digest_equal(&k->chunks[o->chunk_first + i], &run[i].sha256))
+			return false;
+	return true;
+}
+
+const struct known_object *known_run(
+	const struct known *k, const struct chunk_ref *run, size_t count)
+{
+	const struct known_object *best = NULL;
+
+	if (k->slot_count == 0 || count == 0)
+		return NULL;
+	for (size_t at = slot_of(k, &run[0].sha256); k->slots[at] != 0;
+		at = (at + 1) & (k->slot_count - 1)) {
+		size_t chunk = k->slots[at] - 1;
+		const struct known_object *o = &k->objects[k->owner[chunk]];
+		if (o->chunk_first == chunk && run_equals(k, o, run, count) &&
+			(!best || o->chunk_count > best->chunk_count))
+			best = o;
+	}
+	return best;
+}

@@ -1,0 +1,36 @@
+// What chunks the object store already yields: an index in memory from a chunk to an object that
+// begins with it. The packager asks it for every chunk, so it is a table of 40 bytes a chunk and
+// not a query. Filled from the rows at start; changed only while no build runs.
+#ifndef HELIO_PUBLISHER_KNOWN_H
+#define HELIO_PUBLISHER_KNOWN_H
+
+#include "proto/content.h"
+
+struct known_object {
+	struct digest sha256;
+	uint32_t size_bytes;
+	enum coding coding;
+	uint32_t chunk_first, chunk_count; // in known.chunks
+};
+
+struct known {
+	struct known_object *objects;
+	size_t object_count, object_cap;
+	struct digest *chunks; // of all objects, run after run
+	size_t chunk_count, chunk_cap;
+	uint32_t *slots; // index of a chunk in `chunks`, + 1
+	uint32_t *owner; // object of each chunk
+	size_t slot_count, owner_cap;
+};
+
+void known_init(struct known *k);
+void known_fini(struct known *k);
+enum err known_add(struct known *k, const struct object *o, const struct digest *chunks) MUST_CHECK;
+
+// Some object yields this chunk.
+bool known_has(const struct known *k, const struct digest *chunk);
+// The longest object whose whole run is run[0..], at most count chunks. NULL when there is none.
+const struct known_object *known_run(
+	const struct known *k, const struct chunk_ref *run, size_t count);
+
+#endif

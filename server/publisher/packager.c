@@ -1,0 +1,337 @@
+// First pass: files to chunks, large chunks to objects, small ones to the spool, all to the
+// manifest.
+#include "packager.h"
+#include "packager_inside.h"
+#include "proto/base/file.h"
+#include "proto/chunker.h"
+#include "proto/digest.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define WINDOW (4 * CHUNK_MAX)
+
+// ---- objects
+
+const struct known_object *pack_object_find(
+	const struct pack_work *w, const struct chunk_ref *run, size_t count)
+{
+	const struct known_object *a = known_run(w->job->known, run, count);
+	const struct known_object *b = known_run(&w->out->fresh, run, count);
+
+	if (!a || (b && b->chunk_count > a->chunk_count))
+		return b;
+	return a;
+}
+
+enum err pack_object_use(struct pack_work *w, const struct known_object *o, struct object *out)
+{
+	*out = (struct object){.sha256 = o->sha256,
+		.size_bytes = o->size_bytes,
+		.coding = o->coding,
+		.chunk_count = o->chunk_count};
+	if (known_has(&w->out->objects, &o->sha256))
+		return ERR_OK;
+	struct object entry = *out;
+	entry.chunk_count = 1; // in this set an object stands for itself
+	TRY(known_add(&w->out->objects, &entry, &o->sha256));
+	w->out->object_bytes += o->size_bytes;
+	return ERR_OK;
+}
+
+static enum err object_write(struct pack_work *w, const struct object *o,
+	const struct chunk_ref *run, struct bytes transported)
+{
+	SCOPED_FREE struct digest *chunks = calloc(o->chunk_count, sizeof *chunks);
+
+	if (!chunks)
+		return err_set(ERR_MEMORY, "no memory for an object");
+	for (uint32_t i = 0; i < o->chunk_count; i++)
+		chunks[i] = run[i].sha256;
+	TRY(known_add(&w->out->fresh, o, chunks)); // first, so that an undo finds it
+	TRY(blob_put(w->job->objects, &o->sha256, transported));
+	w->out->new_bytes += o->size_bytes;
+	return ERR_OK;
+}
+
+enum err pack_object(struct pack_work *w, struct object_encoder *encoder,
+	const struct chunk_ref *run, uint32_t count, struct bytes plain, struct object *out)
+{
+	const struct known_object *known = pack_object_find(w, run, count);
+	struct bytes transported = {0};
+	struct object made = {.chunk_count = count};
+
+	if (!known || known->chunk_count != count) {
+		TRY(object_encode(encoder, run, plain, &made, &transported));
+		TRY(object_write(w, &made, run, transported));
+		known = &w->out->fresh.objects[w->out->fresh.object_count - 1];
+	}
+	return pack_object_use(w, known, out);
+}
+
+// ---- chunks
+
+static enum err spool_put(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
+{
+	struct object one = {.size_bytes = c->size, .chunk_count = 1};
+
+	if (known_has(&w->spool, &c->sha256))
+		return ERR_OK;
+	if (w->spool.object_count == w->spool_cap) {
+		size_t cap = w->spool_cap ? w->spool_cap * 2 : 256;
+		uint64_t *offsets = realloc(w->spool_offsets, cap * sizeof *offsets);
+		if (!offsets)
+			return err_set(ERR_MEMORY, "no memory for small chunks");
+		w->spool_offsets = offsets;
+		w->spool_cap = cap;
+	}
+	TRY(fd_write_all(w->spool_fd, data, c->size));
+	w->spool_offsets[w->spool.object_count] = w->spool_size;
+	w->spool_size += c->size;
+	return known_add(&w->spool, &one, &c->sha256);
+}
+
+static enum err chunk_take(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
+{
+	struct object o;
+
+	if (c->size < OBJECT_PACK_MIN)
+		return spool_put(w, c, data);
+	return pack_object(w, w->content, c, 1, bytes_of(data, c->size), &o);
+}
+
+// ---- files
+
+struct reader {
+	int fd;
+	uint8_t *window;
+	size_t begin, end;
+	bool eof;
+};
+
+static enum err reader_fill(struct reader *r)
+{
+	if (r->eof || r->end - r->begin >= CHUNK_MAX)
+		return ERR_OK;
+	memmove(r->window, r->window + r->begin, r->end - r->begin);
+	r->end -= r->begin;
+	r->begin = 0;
+	while (!r->eof && r->end < WINDOW) {
+		ssize_t n = read(r->fd, r->window + r->end, WINDOW - r->end);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_set_errno("cannot read a file of the package");
+		r->eof = n == 0;
+		r->end += (size_t)n;
+	}
+	return ERR_OK;
+}
+
+// Chunks of the file at hand.
+struct file_cut {
+	struct digest *hashes;
+	uint32_t *sizes;
+	size_t count, cap;
+	uint64_t size;
+	struct sha256_stream *whole;
+};
+
+static enum err cut_add(struct file_cut *f, const struct chunk_ref *c)
+{
+	if (f->count == f->cap) {
+		size_t cap = f->cap ? f->cap * 2 : 16;
+		struct digest *hashes = realloc(f->hashes, cap * sizeof *hashes);
+		if (hashes)
+			f->hashes = hashes;
+		uint32_t *sizes = realloc(f->sizes, cap * sizeof *sizes);
+		if (sizes)
+			f->sizes = sizes;
+		if (!hashes || !sizes)
+			return err_set(ERR_MEMORY, "no memory for the chunks of a file");
+		f->cap = cap;
+	}
+	f->hashes[f->count] = c->sha256;
+	f->sizes[f->count++] = c->size;
+	f->size += c->size;
+	return ERR_OK;
+}
+
+static bool is_cancelled(const struct pack_work *w)
+{
+	return w->job->cancel && *w->job->cancel;
+}
+
+static enum err file_cut_all(struct pack_work *w, struct reader *r, struct file_cut *f)
+{
+	f->count = 0;
+	f->size = 0;
+	for (;;) {
+		TRY(reader_fill(r));
+		if (r->begin == r->end)
+			return ERR_OK;
+		if (is_cancelled(w))
+			return err_set(ERR_NOT_NOW, "the build was cancelled");
+		const uint8_t *data = r->window + r->begin;
+		size_t n = chunk_cut(data, r->end - r->begin);
+		struct chunk_ref c = {.sha256 = sha256(data, n), .size = (uint32_t)n};
+		bool only = f->count == 0 && r->eof && n == r->end - r->begin;
+		if (!only) // the hash of a file of one chunk is that chunk's
+			sha256_add(f->whole, data, n);
+		TRY(cut_add(f, &c));
+		TRY(chunk_take(w, &c, data));
+		r->begin += n;
+		if (w->job->done_bytes)
+			*w->job->done_bytes += n;
+	}
+}
+
+static enum err file_open(const struct pack_work *w, const struct pack_file *p, int *fd)
+{
+	if (!p->tree)
+		return blob_open(w->job->images, &p->image, fd);
+	if (!w->job->single_file)
+		return tree_open(w->job->root_fd, p->tree, fd);
+	*fd = fcntl(w->job->root_fd, F_DUPFD_CLOEXEC, 0);
+	if (*fd < 0 || lseek(*fd, 0, SEEK_SET) < 0)
+		return err_set_errno("cannot read %s", p->path);
+	return ERR_OK;
+}
+
+static enum err file_check(const struct pack_file *p, const struct file_entry *e)
+{
+	if (e->size_bytes != p->size)
+		return err_set(ERR_NOT_NOW, "%s changed while the package was made", p->path);
+	if (!p->tree && !digest_equal(&e->sha256, &p->image))
+		return err_set(
+			ERR_CORRUPT, "the stored picture %s is damaged", digest_short(&p->image));
+	return ERR_OK;
+}
+
+static enum err file_pack(
+	struct pack_work *w, const struct pack_file *p, struct reader *r, struct file_cut *f)
+{
+	SCOPED_FD int fd = -1;
+
+	TRY(file_open(w, p, &fd));
+	*r = (struct reader){.fd = fd, .window = r->window};
+	TRY(file_cut_all(w, r, f));
+	struct digest whole = sha256_end(f->whole);
+	struct file_entry e = {.path = p->path,
+		.size_bytes = f->size,
+		.sha256 = f->count == 1 ? f->hashes[0] : whole,
+		.executable = p->tree && p->tree->executable,
+		.chunk_sha256 = bytes_of(f->hashes, f->count * sizeof *f->hashes),
+		.chunk_size = f->sizes,
+		.chunk_count = f->count,
+		.picture = p->picture};
+	TRY(file_check(p, &e));
+	return manifest_builder_add(w->builder, &e);
+}
+
+static enum err files_pack(struct pack_work *w)
+{
+	struct reader r = {.window = malloc(WINDOW)};
+	struct file_cut f = {.whole = sha256_new()};
+	enum err e = r.window ? ERR_OK : err_set(ERR_MEMORY, "no memory to read files");
+
+	for (size_t i = 0; i < w->job->file_count && e == ERR_OK; i++)
+		e = file_pack(w, &w->job->files[i], &r, &f);
+	free(r.window);
+	free(f.hashes);
+	free(f.sizes);
+	sha256_free(f.whole);
+	return e;
+}
+
+// ---- all
+
+static enum err work_begin(struct pack_work *w)
+{
+	const struct object_profile for_pages = {.zstd_level = 9, .keep_percent = 97};
+
+	w->spool_fd = open(w->job->objects->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (w->spool_fd < 0)
+		w->spool_fd = memfd_create("helio-spool", MFD_CLOEXEC);
+	if (w->spool_fd < 0)
+		return err_set_errno("no place for small chunks");
+	TRY(manifest_builder_new(&w->job->info, &w->builder));
+	TRY(object_encoder_new(&w->job->profile, &w->content));
+	return object_encoder_new(&for_pages, &w->pages);
+}
+
+static void work_end(struct pack_work *w)
+{
+	if (w->spool_fd >= 0)
+		close(w->spool_fd);
+	manifest_builder_free(w->builder);
+	object_encoder_free(w->content);
+	object_encoder_free(w->pages);
+	known_fini(&w->spool);
+	free(w->spool_offsets);
+}
+
+static enum err root_take(struct package_built *out)
+{
+	SCOPED_ARENA struct arena a;
+	struct manifest m;
+
+	arena_init(&a, 256 * 1024, 4096);
+	TRY(manifest_decode(&a, buf_bytes(&out->manifest), &m));
+	TRY(manifest_check(&m));
+	out->id = package_id(buf_bytes(&out->manifest));
+	out->size_bytes = m.size_bytes;
+	out->file_count = m.file_count;
+	out->chunk_count = m.chunk_count;
+	return ERR_OK;
+}
+
+static enum err build(struct pack_work *w)
+{
+	const struct built_page *pages = NULL;
+	size_t page_count = 0;
+
+	TRY(work_begin(w));
+	TRY(files_pack(w));
+	TRY(manifest_builder_finish(w->builder, &w->out->manifest, &pages, &page_count));
+	TRY(root_take(w->out));
+	TRY(pack_index(w, pages, page_count));
+	return blob_sync(w->job->objects);
+}
+
+enum err package_build(const struct pack_job *job, struct package_built *out)
+{
+	struct pack_work w = {.job = job, .out = out, .spool_fd = -1};
+
+	*out = (struct package_built){0};
+	buf_init(&out->manifest, LIMIT_MANIFEST_ROOT);
+	buf_init(&out->index, LIMIT_INDEX);
+	known_init(&out->objects);
+	known_init(&out->fresh);
+	known_init(&w.spool);
+	enum err e = build(&w);
+	work_end(&w);
+	if (e != ERR_OK) {
+		package_built_undo(job, out);
+		package_built_fini(out);
+	}
+	return e;
+}
+
+void package_built_fini(struct package_built *b)
+{
+	buf_fini(&b->manifest);
+	buf_fini(&b->index);
+	known_fini(&b->objects);
+	known_fini(&b->fresh);
+}
+
+void package_built_undo(const struct pack_job *job, const struct package_built *b)
+{
+	for (size_t i = 0; i < b->fresh.object_count; i++)
+		if (blob_remove(job->objects, &b->fresh.objects[i].sha256) != ERR_OK)
+			continue; // the sweep at the next start finds it
+}

@@ -1,0 +1,181 @@
+// Second pass: for each page of the manifest, which object yields which run of its chunks.
+#include "packager_inside.h"
+#include "proto/base/file.h"
+#include "proto/digest.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_ARENA (4 * 1024 * 1024)
+
+// A page on its way to an index page.
+struct page_pack {
+	struct pack_work *work;
+	struct page_plan plan;
+	struct object *objects;
+	size_t object_count;
+	struct buf plain; // of the group at hand
+};
+
+static bool is_small(const struct chunk_ref *c)
+{
+	return c->size < OBJECT_PACK_MIN;
+}
+
+// How many chunks from `at` on make one group: small, all old or all new, until it is large enough,
+// or until an object is found that can be used again.
+static uint32_t group_length(const struct page_pack *p, size_t at)
+{
+	const struct known *store = p->work->job->known;
+	const struct chunk_ref *c = p->plan.chunks;
+	bool old = known_has(store, &c[at].sha256);
+	size_t size = 0, end = at;
+
+	while (end < p->plan.chunk_count && is_small(&c[end]) && size < OBJECT_PACK_MIN) {
+		if (end > at &&
+			(known_has(store, &c[end].sha256) != old ||
+				pack_object_find(p->work, &c[end], p->plan.chunk_count - end)))
+			break;
+		size += c[end++].size;
+	}
+	return (uint32_t)(end - at);
+}
+
+static enum err group_read(struct page_pack *p, size_t at, uint32_t count)
+{
+	struct pack_work *w = p->work;
+
+	buf_clear(&p->plain);
+	for (size_t i = at; i < at + count; i++) {
+		const struct chunk_ref *c = &p->plan.chunks[i];
+		const struct known_object *o = known_run(&w->spool, c, 1);
+		if (!o)
+			return err_set(
+				ERR_CORRUPT, "chunk %s was not kept", digest_short(&c->sha256));
+		TRY(buf_reserve(&p->plain, c->size));
+		TRY(fd_pread_all(w->spool_fd, p->plain.data + p->plain.size, c->size,
+			(off_t)w->spool_offsets[o - w->spool.objects]));
+		p->plain.size += c->size;
+	}
+	return ERR_OK;
+}
+
+static enum err run_pack(struct page_pack *p, size_t at, struct object *o)
+{
+	struct pack_work *w = p->work;
+	const struct known_object *found =
+		pack_object_find(w, &p->plan.chunks[at], p->plan.chunk_count - at);
+
+	if (found)
+		return pack_object_use(w, found, o);
+	uint32_t count = group_length(p, at);
+	if (count == 0)
+		return err_set(ERR_CORRUPT, "no object yields chunk %s",
+			digest_short(&p->plan.chunks[at].sha256));
+	TRY(group_read(p, at, count));
+	return pack_object(w, w->content, &p->plan.chunks[at], count, buf_bytes(&p->plain), o);
+}
+
+static enum err runs_pack(struct page_pack *p)
+{
+	for (size_t at = 0; at < p->plan.chunk_count;) {
+		struct object *o = &p->objects[p->object_count++];
+		TRY(run_pack(p, at, o));
+		o->first_chunk = (uint32_t)at;
+		at += o->chunk_count;
+		object_to_index(o);
+	}
+	return ERR_OK;
+}
+
+// ---- index pages
+
+struct index_make {
+	struct pack_work *work;
+	struct page_carry carry;
+	struct index index;
+	struct object *page_objects, *index_objects;
+	struct index_page_ref *refs;
+};
+
+static enum err single_pack(
+	struct pack_work *w, struct bytes plain, struct chunk_ref ref, struct object *o)
+{
+	TRY(pack_object(w, w->pages, &ref, 1, plain, o));
+	object_to_index(o);
+	return ERR_OK;
+}
+
+static enum err page_index_write(struct index_make *x, struct page_pack *p, size_t number)
+{
+	struct index_page page = {.objects = p->objects, .object_count = p->object_count};
+	SCOPED_BUF struct buf bytes;
+
+	buf_init(&bytes, LIMIT_INDEX_PAGE);
+	TRY(index_page_encode(&page, &bytes));
+	struct index_page_ref *ref = &x->refs[number];
+	ref->sha256 = sha256(bytes.data, bytes.size);
+	ref->size_bytes = (uint32_t)bytes.size;
+	ref->object = &x->index_objects[number];
+	return single_pack(x->work, buf_bytes(&bytes), index_page_chunk_ref(ref), ref->object);
+}
+
+static enum err page_pack(struct index_make *x, const struct built_page *built, size_t number)
+{
+	SCOPED_ARENA struct arena a;
+	struct manifest_page page;
+	struct page_pack p = {.work = x->work};
+
+	arena_init(&a, PAGE_ARENA, 1 << 20);
+	TRY(single_pack(
+		x->work, built->bytes, page_chunk_ref(&built->ref), &x->page_objects[number]));
+	x->page_objects[number].first_chunk = (uint32_t)number;
+	TRY(manifest_page_decode(&a, built->bytes, &page));
+	TRY(page_plan_make(&a, &page, &built->ref, &x->carry, &p.plan));
+	p.objects = arena_array(&a, p.plan.chunk_count + 1, sizeof *p.objects);
+	if (!p.objects)
+		return err_set(ERR_MEMORY, "no memory for an index page");
+	buf_init(&p.plain, OBJECT_OUTPUT_MAX);
+	enum err e = runs_pack(&p);
+	if (e == ERR_OK)
+		e = page_index_write(x, &p, number);
+	buf_fini(&p.plain);
+	return e;
+}
+
+static enum err index_write(struct index_make *x, size_t page_count)
+{
+	struct package_built *out = x->work->out;
+
+	x->index.package = out->id;
+	x->index.object_count = (uint32_t)out->objects.object_count;
+	x->index.object_bytes = out->object_bytes;
+	x->index.page_objects = x->page_objects;
+	x->index.page_object_count = page_count;
+	x->index.pages = x->refs;
+	x->index.page_count = page_count;
+	return index_encode(&x->index, &out->index);
+}
+
+static enum err index_make_all(
+	struct index_make *x, const struct built_page *pages, size_t page_count)
+{
+	if (!x->page_objects || !x->index_objects || !x->refs)
+		return err_set(ERR_MEMORY, "no memory for an index");
+	for (size_t i = 0; i < page_count; i++)
+		TRY(page_pack(x, &pages[i], i));
+	return index_write(x, page_count);
+}
+
+enum err pack_index(struct pack_work *w, const struct built_page *pages, size_t page_count)
+{
+	struct index_make x = {.work = w};
+
+	x.page_objects = calloc(page_count, sizeof *x.page_objects);
+	x.index_objects = calloc(page_count, sizeof *x.index_objects);
+	x.refs = calloc(page_count, sizeof *x.refs);
+	enum err e = index_make_all(&x, pages, page_count);
+	free(x.page_objects);
+	free(x.index_objects);
+	free(x.refs);
+	return e;
+}

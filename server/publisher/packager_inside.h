@@ -1,0 +1,35 @@
+// What the two passes of the packager share; nobody else includes this.
+#ifndef HELIO_PUBLISHER_PACKAGER_INSIDE_H
+#define HELIO_PUBLISHER_PACKAGER_INSIDE_H
+
+#include "packager.h"
+
+struct pack_work {
+	const struct pack_job *job;
+	struct package_built *out;
+	struct manifest_builder *builder;
+	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
+	// plain bytes of small chunks, each once
+	int spool_fd;
+	uint64_t spool_size;
+	struct known spool;      // object i of it is one chunk
+	uint64_t *spool_offsets; // of object i
+	size_t spool_cap;
+};
+
+// The object that yields exactly this run: one of the store, one made before in this job, or a new
+// one, written now. It is counted for the package. plain: the run's bytes.
+enum err pack_object(struct pack_work *w, struct object_encoder *encoder,
+	const struct chunk_ref *run, uint32_t count, struct bytes plain,
+	struct object *out) MUST_CHECK;
+// The same without a new one: NULL when there is none yet.
+const struct known_object *pack_object_find(
+	const struct pack_work *w, const struct chunk_ref *run, size_t count);
+enum err pack_object_use(
+	struct pack_work *w, const struct known_object *o, struct object *out) MUST_CHECK;
+
+// Second pass. Errors as package_build.
+enum err pack_index(
+	struct pack_work *w, const struct built_page *pages, size_t page_count) MUST_CHECK;
+
+#endif

@@ -1,0 +1,34 @@
+// A folder of software as a list of files: regular files with safe names, sorted, nothing else.
+// Everything is opened below the folder's descriptor, level by level, and no link is followed
+// (attacks C3, C4, C5): what is a link, a device, a socket, or has another name than devices
+// accept, is refused by name. Folders without files are not kept; owners, times and modes neither,
+// but for the executable bit.
+#ifndef HELIO_PUBLISHER_SOFTWARE_TREE_H
+#define HELIO_PUBLISHER_SOFTWARE_TREE_H
+
+#include "proto/base/mem.h"
+
+struct tree_file {
+	char *path; // owned
+	uint64_t size;
+	int64_t modified_ns; // to see a change while it is read
+	bool executable;
+};
+
+struct tree {
+	struct tree_file *files; // ascending by path
+	size_t count, cap;
+	uint64_t bytes;
+};
+
+// Walks the folder root_fd. Errors: ERR_FORMAT (names what may not be there), ERR_FULL, ERR_IO.
+enum err tree_walk(int root_fd, uint64_t bytes_max, struct tree *out) MUST_CHECK;
+// One regular file under a given name. Errors: as tree_walk.
+enum err tree_single(
+	int file_fd, const char *name, uint64_t bytes_max, struct tree *out) MUST_CHECK;
+void tree_fini(struct tree *t);
+
+// Opens path below root_fd without following links, and checks that it is the file that was listed.
+enum err tree_open(int root_fd, const struct tree_file *f, int *fd) MUST_CHECK;
+
+#endif
