@@ -1,0 +1,590 @@
+"""A whole small Heliograph fleet on this machine, over TLS, with real pictures.
+
+  deploy/quickstart           builds, starts everything, shows the main job, and leaves it running
+  deploy/quickstart --once    the same, then stops everything; exit code 0 only if all of it was verified
+  deploy/quickstart --stop    stops what an earlier call left running
+
+Everything lies in one folder (--home DIR, by default ~/heliograph-quickstart), listens on loopback
+ports that are free now, and is named at the end with its process ids.
+"""
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build/quickstart"
+PROGRAMS = {
+    "helioctl": BUILD / "server/ctl/helioctl", "heliod": BUILD / "server/heliod",
+    "helio-publisher": BUILD / "server/publisher/helio-publisher", "helio-agent": BUILD / "client/helio-agent",
+    "helio-display": BUILD / "client/display/helio-display", "helio-pictures": BUILD / "deploy/pictures/helio-pictures",
+}
+AGENTS = {"f1": "idle", "f2": "asked for information", "f3": "shows pictures", "f4": "executes a command"}
+TTY = sys.stdout.isatty()
+COLOURS = TTY and not os.environ.get("NO_COLOR")
+
+
+# ------------------------------------------------------------------ what is seen
+
+def paint(code, text):
+    return f"\033[{code}m{text}\033[0m" if COLOURS else text
+
+
+class Step:
+    """One line: a spinner while it runs on a terminal, then a tick and what came out."""
+    frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+    def __init__(self, text):
+        self.text, self.began, self.frame, self.note = text, time.monotonic(), 0, ""
+
+    def __enter__(self):
+        self.draw()
+        return self
+
+    def draw(self, note=None):
+        if note is not None:
+            self.note = note
+        if TTY:
+            self.frame += 1
+            line = f" {self.frames[self.frame % len(self.frames)]} {self.text}  {self.note}"
+            print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
+
+    def __exit__(self, kind, error, trace):
+        seconds = time.monotonic() - self.began
+        mark = paint("32", "✓") if kind is None else paint("31", "✗")
+        if TTY:
+            print("\r\033[K", end="")
+        note = self.note if kind is None else str(error).splitlines()[0] if str(error) else kind.__name__
+        print(f" {mark} {self.text:<44} {paint('2', f'{seconds:5.1f} s')}  {note}", flush=True)
+
+
+def head(text):
+    print("\n" + paint("1;33", f"── {text} " + "─" * max(3, 74 - len(text))), flush=True)
+
+
+def table(rows, titles):
+    cells = [titles] + [[str(c) for c in row] for row in rows]
+    wide = [max(len(row[i]) for row in cells) for i in range(len(titles))]
+    for number, row in enumerate(cells):
+        line = "   " + "  ".join(c.ljust(w) for c, w in zip(row, wide)).rstrip()
+        print(paint("2", line) if number == 0 else line)
+
+
+def bytes_text(n):
+    for unit in ("B", "kB", "MB", "GB"):
+        if n < 1000 or unit == "GB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.2f} {unit}"
+        n /= 1000
+
+
+class Problem(Exception):
+    pass
+
+
+# ------------------------------------------------------------------ processes
+
+class House:
+    """Folders, ports and processes of one quickstart."""
+
+    def __init__(self, home):
+        self.home = home
+        self.logs = home / "logs"
+        self.pids = home / "pids"
+        self.children = {}
+
+    def start(self, name, argv, env=None):
+        log = open(self.logs / f"{name}.log", "ab")
+        p = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                             env={**os.environ, **(env or {})}, start_new_session=True)
+        self.children[name] = p
+        with open(self.pids, "a") as f:
+            f.write(f"{p.pid} {start_time(p.pid)} {name}\n")
+        return p
+
+    def log(self, name):
+        path = self.logs / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def check(self, name):
+        p = self.children[name]
+        if p.poll() is not None:
+            raise Problem(f"{name} ended with {p.returncode}; its log ends:\n{self.log(name)[-1500:]}")
+
+
+def start_time(pid):
+    """A process id alone may belong to somebody else by the time we want to end it."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except OSError:
+        return ""
+
+
+def stop(home):
+    """Ends what an earlier call started: only processes that are still the same ones."""
+    pids = home / "pids"
+    if not pids.exists():
+        return 0
+    rows = [line.split() for line in pids.read_text().splitlines()]
+    mine = [(int(pid), name) for pid, began, name in rows if start_time(int(pid)) == began]
+    # Devices first, brokers last, so that every program can say its goodbye.
+    for group in (lambda n: not n.startswith(("broker", "xvfb")), lambda n: True):
+        batch = [(pid, name) for pid, name in mine if group(name)]
+        for pid, _ in batch:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        end = time.monotonic() + 7
+        while batch and time.monotonic() < end:
+            batch = [(pid, n) for pid, n in batch if alive(pid)]
+            time.sleep(0.05)
+        for pid, name in batch:
+            print(f"   {name} ({pid}) did not end in time: killed")
+            os.kill(pid, signal.SIGKILL)
+        mine = [(pid, n) for pid, n in mine if alive(pid)]
+    pids.unlink()
+    return len(rows)
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    if state == "Z":
+        try:
+            os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+        return False
+    return True
+
+
+def free_ports(count):
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for s in held:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in held]
+    finally:
+        for s in held:
+            s.close()
+
+
+def wait_for(fact, seconds, what, step=None, every=0.1):
+    end = time.monotonic() + seconds
+    while True:
+        found = fact()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise Problem(f"not within {seconds} s: {what}")
+        if step:
+            step.draw()
+        time.sleep(every)
+
+
+# ------------------------------------------------------------------ the quickstart
+
+class Quickstart:
+    def __init__(self, options):
+        self.o = options
+        self.home = pathlib.Path(options.home).expanduser().resolve()
+        self.house = House(self.home)
+        self.ca = self.home / "ca"
+        self.facts = []          # (what, verified by)
+
+    def run(self, argv, **more):
+        done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+        if done.returncode != 0:
+            raise Problem(f"{' '.join(map(str, argv))[:200]}: {(done.stderr or done.stdout).strip()[-800:]}")
+        return done.stdout
+
+    def ctl(self, *args):
+        return json.loads(self.run([PROGRAMS["helioctl"], "--config", self.home / "helioctl.ini", "--json", *args]) or "{}")
+
+    def plain_ctl(self, *args):
+        return self.run([PROGRAMS["helioctl"], *args])
+
+    # ---- ground
+
+    def build(self):
+        with Step("building all programs") as step:
+            self.run(["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                      "-DHELIO_TESTS=OFF"])
+            p = subprocess.Popen(["cmake", "--build", BUILD], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            last = ""
+            for line in p.stdout:
+                last += line
+                found = re.match(r"\[(\d+/\d+)\]", line)
+                if found:
+                    step.draw(found[1])
+            if p.wait() != 0:
+                raise Problem("the build failed:\n" + last[-3000:])
+            step.note = self.plain_ctl("--version").strip()
+
+    def ground(self):
+        stop(self.home)
+        if self.home.exists() and not (self.home / ".heliograph-quickstart").exists() and any(self.home.iterdir()):
+            raise Problem(f"{self.home} exists and is not from an earlier quickstart; name another with --home")
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.house.logs.mkdir(parents=True, mode=0o700)
+        (self.home / ".heliograph-quickstart").touch()
+        self.port = dict(zip(("control", "data-a", "data-b"), free_ports(3)))
+
+    def certificates(self):
+        with Step("authority, keys and certificates") as step:
+            self.plain_ctl("ca", "init", self.ca, "--fleet", "quickstart")
+            self.enrol("server", "server.1")
+            for broker in self.port:
+                self.enrol("broker", broker, "--dns", "localhost", "--ip", "127.0.0.1", "--ip", "::1")
+            for seat in ("alice.1", "alice.2", "debug.1", "debug.2"):
+                self.enrol("operator", seat)
+            self.enrol("publisher", "gallery")
+            for agent in AGENTS:
+                self.enrol("client", agent)
+            step.note = f"TLS 1.3, client certificates, {len(list((self.ca / 'out').iterdir()))} identities"
+
+    def enrol(self, role, id_, *more):
+        self.plain_ctl("enrol", role, id_, "--ca", self.ca, *more)
+
+    def settings(self, name, sections):
+        lines = []
+        for section, pairs in sections.items():
+            lines.append(f"[{section}]")
+            for key, value in pairs.items():
+                for one in value if isinstance(value, list) else [value]:
+                    lines.append(f"{key} = {one}")
+            lines.append("")
+        path = self.home / f"{name}.ini"
+        path.write_text("\n".join(lines))
+        path.chmod(0o600)
+        return path
+
+    def common(self, id_, key="identity.key"):
+        b = self.ca / "out" / id_
+        return {"log": {"level": "info"},
+                "identity": {"id": id_, "key": b / key, "root_file": b / "root.bin", "root_key": b / "root.pub"},
+                "tls": {"enabled": "true", "ca": b / "ca.crt", "cert": b / "tls.crt", "key": b / "tls.key"},
+                "control": {"name": "localhost", "ip": "127.0.0.1", "port": self.port["control"]}}
+
+    def brokers(self):
+        with Step("one control and two data brokers") as step:
+            user = "root" if os.getuid() == 0 else self.run(["id", "-un"]).strip()
+            for name, port in self.port.items():
+                home = self.home / f"broker-{name}"
+                home.mkdir(mode=0o700)
+                for f in ("ca.crt", "tls.crt", "tls.key"):
+                    shutil.copy2(self.ca / "out" / name / f, home / f)
+                self.plain_ctl("broker-conf", "control" if name == "control" else "data", "--out", home,
+                               f"broker_id={name}", f"port={port}", "binds=127.0.0.1", f"run_user={user}",
+                               f"conf_dir={home}", "servers=server.1", "publishers=gallery", "operators=alice.1 alice.2",
+                               "watchers=debug.1 debug.2", "sys_interval_s=1")
+                self.house.start(f"broker-{name}", ["mosquitto", "-c", home / "mosquitto.conf"])
+            for name, port in self.port.items():
+                wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, f"broker {name} listens", step)
+                self.house.check(f"broker-{name}")
+            step.note = "Mosquitto, ports " + " ".join(map(str, self.port.values()))
+
+    def servers(self):
+        with Step("heliod and helio-publisher") as step:
+            s = self.common("server.1", "online.key")
+            s["server"] = {"state_dir": self.home / "heliod", "enrol_dir": self.ca / "enrolments", "interval_ms": 500}
+            s["data"] = {"broker": [f"{n} localhost 127.0.0.1 {self.port[n]} 100000000" for n in ("data-a", "data-b")]}
+            self.house.start("heliod", [PROGRAMS["heliod"], "--config", self.settings("heliod", s)])
+            p = self.common("gallery")
+            p["publisher"] = {"state_dir": self.home / "publisher", "socket": self.home / "publisher.sock"}
+            self.house.start("helio-publisher", [PROGRAMS["helio-publisher"], "--config", self.settings("helio-publisher", p)])
+            b = self.ca / "out" / "alice.1"
+            self.settings("helioctl", {
+                "identity": {"seats": self.ca / "out" / "alice", "root_file": b / "root.bin", "root_key": b / "root.pub"},
+                "tls": {"enabled": "true", "ca": b / "ca.crt"},
+                "control": {"name": "localhost", "ip": "127.0.0.1", "port": self.port["control"]},
+                "publisher": {"socket": self.home / "publisher.sock"}, "ca": {"dir": self.ca}})
+
+            def both():
+                self.house.check("heliod")
+                self.house.check("helio-publisher")
+                return (self.home / "publisher.sock").exists()
+            wait_for(both, 15, "the publisher's socket", step)
+            brokers = wait_for(self.both_reachable, 15, "heliod reaches its data brokers", step)
+            step.note = f"{len(brokers)} data brokers reachable"
+
+    def both_reachable(self):
+        try:
+            rows = self.ctl("brokers")["brokers"]
+        except Problem:
+            return None
+        return rows if len(rows) == 2 and all(r["reachable"] for r in rows) else None
+
+    def agents(self):
+        with Step("four agents sign in") as step:
+            for id_ in AGENTS:
+                s = self.common(id_)
+                s["agent"] = {"state_dir": self.home / id_, "interval_ms": 500}
+                self.house.start(id_, [PROGRAMS["helio-agent"], "--config", self.settings(id_, s)])
+            wait_for(lambda: all(self.client(i).get("reach") == "online" for i in AGENTS), 20, "all are online", step)
+            step.note = ", ".join(AGENTS)
+
+    def client(self, id_):
+        try:
+            return self.ctl("client", "show", id_)
+        except Problem:
+            return {}
+
+    def screen(self):
+        """The real screen where there is one, else an X server of our own."""
+        env = {}
+        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            number = next(n for n in range(90, 190) if not pathlib.Path(f"/tmp/.X11-unix/X{n}").exists())
+            self.house.start("xvfb", ["Xvfb", f":{number}", "-screen", "0", "1280x720x24", "-nolisten", "tcp"])
+            wait_for(lambda: pathlib.Path(f"/tmp/.X11-unix/X{number}").exists(), 10, "Xvfb is up")
+            env["DISPLAY"] = f":{number}"
+        s = {"log": {"level": "info"},
+             "display": {"folder": self.home / "f3/display", "client_id": "f3", "windowed": "true", "width": 1280, "height": 720}}
+        self.house.start("display", [PROGRAMS["helio-display"], "--config", self.settings("display", s)], env)
+        return "Xvfb " + env["DISPLAY"] if env else "a window on your screen"
+
+    # ---- the main job
+
+    def watch_wire(self):
+        """mosquitto_sub is the witness: everything that goes to the devices is kept for the end."""
+        b = self.ca / "out" / "debug.1"
+        self.house.start("wire", ["mosquitto_sub", "-V", "5", "-h", "localhost", "-p", self.port["control"], "--cafile",
+                                  b / "ca.crt", "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", "debug.1", "-q", "1",
+                                  "-t", "helio/v1/rsp/+", "-F", "%t %x"])
+
+    def kinds(self):
+        """What each device was told, as protoc sees it."""
+        found = {}
+        for line in self.house.log("wire").splitlines():
+            topic, _, payload = line.partition(" ")
+            if not topic.startswith("helio/v1/rsp/") or len(payload) % 2:
+                continue
+            try:
+                text = subprocess.run(["protoc", "--decode=helio.v1.Response", f"--proto_path={ROOT}/proto", "helio.proto"],
+                                      input=bytes.fromhex(payload), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+            except ValueError:
+                continue
+            kind = re.search(rb"kind: (\w+)", text)
+            verb = re.search(rb'verb: "(\w+)"|what: INFO_(\w+)|packages \{', text)
+            if kind:
+                found.setdefault(topic.split("/")[-1], set()).add((kind[1].decode(), verb[0].decode() if verb else ""))
+        return found
+
+    def draw(self):
+        with Step("drawing pictures") as step:
+            out = self.home / "pictures"
+            self.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "44"])
+            self.pictures = sorted(out.iterdir())
+            step.note = f"{len(self.pictures)} pictures, {bytes_text(sum(p.stat().st_size for p in self.pictures))}, CC0"
+
+    def ingest(self):
+        with Step("ingest: checked, upright, stored by content") as step:
+            done = self.ctl("image", "add", *self.pictures, "--tag", "gallery", "--license", "CC0-1.0")
+            self.images = [i["image"] for i in done["images"]]
+            step.note = f"{len(self.images)} pictures"
+
+    def package(self, version, images):
+        built = self.ctl("package", "build", "--name", "gallery", "--version", version, "--duration", "4000",
+                         "--transition", "800", *[w for i in images for w in ("--image", i)])
+        self.ctl("package", "publish", built["package"])
+        return built
+
+    def received(self, id_, package):
+        """What the agent's sockets took in for this package: its own log line says so."""
+        lines = [line for line in self.house.log(id_).splitlines() if "FETCH-DONE" in line and package in line]
+        found = re.search(r"received_bytes=(\d+)", lines[-1]) if lines else None
+        return int(found[1]) if found else 0
+
+    def four_answers(self):
+        head("four devices, four kinds of response")
+        with Step("f1: nothing to do"):
+            wait_for(lambda: ("NO_ACTION", "") in self.kinds().get("f1", ()), 20, "NO_ACTION to f1")
+        with Step("f2: asked for its display information") as step:
+            self.ctl("ask", "f2", "display")
+            wait_for(lambda: self.client("f2").get("state") == "idle" and not self.client("f2").get("private_elements"), 20,
+                     "f2 has answered", step)
+            r = self.ctl("reports", "f2", "display")["display"]
+            step.note = f"{bytes_text(r['free_bytes'])} free on its disk"
+        with Step("f4: executes a command") as step:
+            self.ctl("exec", "f4", "ping")
+            wait_for(lambda: any(o["kind"] == "execute-command" and o["outcome"] == "done"
+                                 for o in self.ctl("operations", "f4")["operations"]), 20, "f4 has run it", step)
+            step.note = "ping: done"
+        with Step("f3: retrieves 40 pictures") as step:
+            self.ctl("channel", "create", "lobby")
+            self.ctl("client", "channel", "f3", "lobby")
+            self.v1 = self.package("1", self.images[:40])
+            self.ctl("channel", "publish", "lobby", self.v1["package"])
+            self.wait_package("f3", self.v1["package"], step)
+            step.note = f"{bytes_text(self.received('f3', self.v1['package']))} received, every file verified"
+        self.verify_files("f3", self.v1["package"])
+
+    def wait_package(self, id_, package, step):
+        def there():
+            c = self.client(id_)
+            op = c.get("op") or {}
+            step.draw(f"{op.get('status', '')} {op.get('percent', '')}%" if op else "")
+            return (self.home / id_ / "packages" / package).exists() and c.get("state") == "idle"
+        wait_for(there, 90, f"{id_} has installed it", step)
+
+    def verify_files(self, id_, package):
+        """sha256sum of what is installed, against what was put into the image store."""
+        files = sorted((self.home / id_ / "packages" / package / "files").iterdir())
+        sums = self.run(["sha256sum", *files])
+        installed = {line.split()[0] for line in sums.splitlines()}
+        stored = {i["image"] for i in self.ctl("image", "list")["images"]}
+        if not installed or not installed <= stored:
+            raise Problem("an installed file is not what was ingested")
+        self.facts.append((f"{len(files)} installed files equal the ingested ones", "sha256sum"))
+
+    def show(self):
+        with Step("f3: on the screen") as step:
+            where = self.screen_name
+            picture = self.home / "screenshot.png"
+            wait_for(lambda: self.client("f3").get("showing", {}).get("package") == self.v1["package"], 30,
+                     "the first picture is shown", step)
+            time.sleep(1.2)     # past the first fade, so that the screenshot shows one picture
+            os.kill(self.house.children["display"].pid, signal.SIGUSR1)
+            shot = self.home / "f3/display/screenshot.png"
+            wait_for(lambda: shot.exists() and shot.stat().st_size > 1000, 10, "a screenshot", step)
+            shutil.copy2(shot, picture)
+            step.note = f"{where}; {picture}"
+        ledger = (self.home / "f3/display/shown.log")
+        wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") >= 1, 20, "a showing in the ledger")
+        self.facts.append(("the installed pictures are shown", "screenshot.png, shown.log"))
+
+    def second_version(self):
+        head("version 2: most pictures the same")
+        new = self.images[40:44]
+        with Step("4 of 40 pictures are new") as step:
+            self.v2 = self.package("2", new + self.images[4:40])
+            self.ctl("channel", "publish", "lobby", self.v2["package"])
+            self.wait_package("f3", self.v2["package"], step)
+            got, whole = self.received("f3", self.v2["package"]), self.v2["size_bytes"]
+            fresh = sum((self.home / "publisher/images" / i[:2] / i).stat().st_size for i in new)
+            step.note = f"{bytes_text(got)} received of {bytes_text(whole)}: {100 * got / whole:.1f} %"
+        self.verify_files("f3", self.v2["package"])
+        if got > 1.02 * fresh + 8000:
+            raise Problem(f"{got} bytes for {fresh} bytes of new pictures")
+        self.facts.append((f"version 2 cost {got} bytes; its new pictures have {fresh}", "the agent's socket"))
+        self.sent = (got, whole, fresh)
+
+    def software(self):
+        head("software on the same path")
+        tree = self.home / "software"
+        (tree / "bin").mkdir(parents=True)
+        (tree / "bin/hello").write_text("#!/bin/sh\necho hello from version 1.4\n")
+        (tree / "bin/hello").chmod(0o755)
+        shutil.copy2(PROGRAMS["helio-agent"], tree / "bin/helper")
+        with Step("f4: a software package of two programs") as step:
+            built = self.ctl("package", "build", "--name", "hello", "--version", "1.4", "--software", tree)
+            self.ctl("package", "publish", built["package"])
+            self.ctl("channel", "create", "kiosk")
+            self.ctl("client", "channel", "f4", "kiosk")
+            self.ctl("channel", "publish", "kiosk", built["package"])
+            self.wait_package("f4", built["package"], step)
+            program = self.home / "f4/slots/software/hello/current/files/bin/hello"
+            wait_for(program.exists, 10, "the new version is current", step)
+            said = self.run([program]).strip()
+            step.note = f'its program says "{said}"'
+            if said != "hello from version 1.4":
+                raise Problem("the installed program is not the shipped one")
+        same = hashlib.sha256((tree / "bin/helper").read_bytes()).digest() == \
+            hashlib.sha256((program.parent / "helper").read_bytes()).digest()
+        if not same:
+            raise Problem("the installed program differs")
+        self.facts.append(("the software package runs from its slot", "its own output"))
+
+    def verdict(self):
+        kinds = {id_: sorted({k for k, _ in found}) for id_, found in self.kinds().items()}
+        wanted = {"f1": "NO_ACTION", "f2": "SEND_INFORMATION", "f3": "RETRIEVE_INFORMATION", "f4": "EXECUTE_COMMAND"}
+        for id_, kind in wanted.items():
+            if kind not in kinds.get(id_, ()):
+                raise Problem(f"{id_} was never answered with {kind}")
+        self.facts.append(("four devices were answered with the four kinds", "mosquitto_sub, protoc"))
+        head("what happened")
+        table([(i, AGENTS[i], wanted[i].lower().replace("_", "-"), self.client(i).get("state"), self.client(i).get("version") or "-")
+               for i in AGENTS], ["device", "part", "response on the wire", "state", "version"])
+        print()
+        table(self.facts, ["verified", "by"])
+
+    def directions(self):
+        b = self.ca / "out" / "debug.2"
+        cli = f"{PROGRAMS['helioctl'].relative_to(ROOT)} --config {self.home}/helioctl.ini"
+        head("where everything lies")
+        table([("state, settings, keys, logs", self.home), ("screenshot", self.home / "screenshot.png"),
+               ("what the server knows", f"{self.home}/heliod"), ("what a device holds", f"{self.home}/f3/packages"),
+               ("brokers", "  ".join(f"{n} 127.0.0.1:{p}" for n, p in self.port.items()))], ["what", "where"])
+        if self.o.once:
+            return
+        head("look at the wire, ask why, stop")
+        print(f"""   mosquitto_sub -V 5 -h localhost -p {self.port['control']} --cafile {b}/ca.crt --cert {b}/tls.crt \\
+     --key {b}/tls.key -i debug.2 -t 'helio/v1/#' -F '%t %x' | {PROGRAMS['helioctl'].relative_to(ROOT)} decode
+   {cli} status
+   {cli} why f3
+   {cli} watch
+   deploy/quickstart --stop{'' if self.o.home == DEFAULT_HOME else ' --home ' + str(self.home)}
+
+   running now: {'  '.join(f'{n} {p.pid}' for n, p in self.house.children.items() if p.poll() is None)}""")
+
+    def all(self):
+        print(paint("1", "Heliograph") + " distributes pictures and software to devices through Mosquitto.\n")
+        self.build()
+        self.ground()
+        self.certificates()
+        self.brokers()
+        self.servers()
+        self.watch_wire()
+        self.agents()
+        self.screen_name = self.screen()
+        self.draw()
+        self.ingest()
+        self.four_answers()
+        self.show()
+        self.second_version()
+        self.software()
+        self.verdict()
+        self.directions()
+
+
+DEFAULT_HOME = "~/heliograph-quickstart"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--once", action="store_true", help="stop everything at the end")
+    parser.add_argument("--stop", action="store_true", help="stop what an earlier call left running")
+    parser.add_argument("--home", default=DEFAULT_HOME, help="where everything lies")
+    options = parser.parse_args()
+    home = pathlib.Path(options.home).expanduser().resolve()
+    if options.stop:
+        print(f"{stop(home)} processes stopped" if (home / "pids").exists() else "nothing was running")
+        return 0
+    quick = Quickstart(options)
+    code = 1
+    try:
+        quick.all()
+        code = 0
+    except Problem as problem:
+        print(paint("31", f"\n   {problem}"), file=sys.stderr)
+        print(f"   the logs lie in {quick.house.logs}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\n   interrupted")
+    if options.once or code:
+        stop(home)
+        print("\n" + ("everything was verified, everything is stopped" if code == 0 else "stopped"))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
