@@ -38,7 +38,7 @@ struct open_operation {
 	uint32_t attempt;
 	uint16_t resends, ack_resends, patience;
 	uint8_t kind, status, percent, state;
-	bool reported, progressed, held, resync;
+	bool reported, resync;
 	char queue[LIMIT_ID + 2];
 	char detail[LIMIT_TEXT + 1];
 	size_t body_size;
@@ -53,6 +53,7 @@ struct client_rare {
 	struct offer *offers;
 	struct report_parts *parts;
 	struct event_queue *private;
+	uint32_t private_pointer;
 	uint64_t change_id, report_id;                 // highest held
 	uint64_t report_seq, want_seq, peer_seq;       // upward, per topic
 	uint64_t grant_seq, directive_seq, answer_seq; // downward, per topic
@@ -60,9 +61,9 @@ struct client_rare {
 	uint32_t status_interval_ms;
 	uint16_t in_a_row; // answers from the private queue
 	uint16_t resyncs, resync_wait;
-	bool cancel_asked, interval_alerted, alerted;
-	char cancel_author[LIMIT_ID + 1];
-	uint64_t cancel_flow;
+	uint32_t rest_tick, rest_tail;  // no snapshot before this attended time while the tail stays
+	uint32_t exhausted;            // times in a row
+	bool interval_alerted, alerted;
 	uint32_t offer_tokens, offer_refill_tick;
 };
 

@@ -279,8 +279,11 @@ enum err queue_consolidate(struct event_queue *q, const struct queue_merge *m, s
 		if (!ends)
 			continue;
 		if (count >= 2) {
-			*gone += count - 1;
-			TRY(run_merge(q, m, run, count));
+			enum err made = run_merge(q, m, run, count);
+			if (made == ERR_OK)
+				*gone += count - 1;
+			else if (made != ERR_FULL)
+				return made;
 		}
 		count = 0;
 	}

@@ -33,6 +33,9 @@ static struct next_event from_channel(const struct next_input *in)
 	case QUEUE_DETACHED:
 		if (in->held)
 			return nothing(REASON_HOLD, "the channel is paused");
+		if (in->resting)
+			return nothing(REASON_ATTEMPTS_EXHAUSTED,
+				"every attempt failed; the next one waits for its time, or for something new");
 		if (!in->holdings_known)
 			return (struct next_event){NEXT_ASK_HOLDINGS, REASON_SNAPSHOT,
 				"the client is new or was away: what does it hold"};

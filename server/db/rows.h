@@ -4,10 +4,10 @@
 #ifndef HELIO_SERVER_DB_ROWS_H
 #define HELIO_SERVER_DB_ROWS_H
 
-#include "base/clock.h"
-#include "db.h"
-#include "message.h"
-#include "session.h"
+#include "proto/base/clock.h"
+#include "server/db/db.h"
+#include "proto/message.h"
+#include "proto/session.h"
 
 // ---- meta: numbers and keys of the store itself
 
@@ -99,7 +99,8 @@ struct operation_row {
 	uint32_t attempt, percent;
 	struct bytes body;
 	enum op_status status, outcome; // 0: none
-	bool is_final, reported, held;
+	bool is_final, reported;
+	uint64_t cancel_flow; // an operator asked to cancel it; 0: no
 	enum operation_place place;
 	int64_t opened_ms, ended_ms;
 };
@@ -111,6 +112,7 @@ enum err rows_operation_end(
 	struct db *db, const struct operation_row *row) MUST_CHECK; // outcome, place, is_final ...
 enum err rows_operation_place(
 	struct db *db, const char *client, uint64_t op_id, enum operation_place place) MUST_CHECK;
+enum err rows_operation_cancel(struct db *db, const char *client, uint64_t op_id, uint64_t flow) MUST_CHECK;
 // Everything that is not ended.
 enum err rows_operation_each_open(struct db *db,
 	enum err (*fn)(void *ctx, const struct operation_row *row), void *ctx) MUST_CHECK;
@@ -170,6 +172,8 @@ struct value_row {
 };
 
 enum err rows_queue_put(struct db *db, const struct queue_row *row) MUST_CHECK;
+// The highest number ever given in the queue; 0: none.
+enum err rows_event_highest(struct db *db, const char *queue, uint32_t *seq) MUST_CHECK;
 enum err rows_queue_delete(struct db *db, const char *name) MUST_CHECK;
 enum err rows_queue_each(struct db *db, enum err (*fn)(void *ctx, const struct queue_row *row),
 	void *ctx) MUST_CHECK;

@@ -1,5 +1,5 @@
 // Answers of kinds 2 to 4, as `why` tells them. NO_ACTION is remembered in memory only.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_answer_add(struct db *db, const struct answer_row *r)
 {
@@ -44,10 +44,8 @@ enum err rows_answer_list(struct db *db, const char *client, size_t max, struct 
 			.flow_id = (uint64_t)db_int(&rows, 10),
 			.attempt = (uint32_t)db_int(&rows, 11),
 		};
-		if (!r->text || !r->queue) {
-			(void)db_end(&rows);
-			return err_set(ERR_FULL, "no room for %zu answers", max);
-		}
+		if (!r->text || !r->queue)
+			rows.failed = err_set(ERR_FULL, "no room for %zu answers", max);
 	}
 	return db_end(&rows);
 }

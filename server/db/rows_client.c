@@ -1,5 +1,5 @@
 // One row per client: what its next heartbeat is judged by.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_client_put(struct db *db, const struct client_row *r)
 {

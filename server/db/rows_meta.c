@@ -1,5 +1,5 @@
 // Numbers and secrets of the store itself.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_meta_number(struct db *db, const char *key, int64_t *out)
 {

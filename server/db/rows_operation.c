@@ -1,11 +1,11 @@
 // Operations: open ones with the body that is sent again verbatim, ended ones with their one
 // outcome.
-#include "rows.h"
+#include "server/db/rows.h"
 
 #define COLUMNS                                                                                    \
 	"client, op_id, first_op_id, before_id, kind, attempt, flow, queue, event_seq, body, "     \
 	"status, percent, detail,"                                                                 \
-	" outcome, is_final, place, reported, held, opened_ms, ended_ms"
+	" outcome, is_final, place, reported, cancel_flow, opened_ms, ended_ms"
 
 enum err rows_operation_put(struct db *db, const struct operation_row *r)
 {
@@ -17,7 +17,7 @@ enum err rows_operation_put(struct db *db, const struct operation_row *r)
 		DB_I(r->kind), DB_I(r->attempt), DB_I(r->flow_id), DB_T(r->queue),
 		DB_I(r->event_seq), DB_B(r->body), DB_I(r->status), DB_I(r->percent),
 		DB_T(r->detail), DB_I(r->outcome), DB_I(r->is_final), DB_I(r->place),
-		DB_I(r->reported), DB_I(r->held), DB_I(r->opened_ms), DB_I(r->ended_ms));
+		DB_I(r->reported), DB_I(r->cancel_flow), DB_I(r->opened_ms), DB_I(r->ended_ms));
 }
 
 enum err rows_operation_progress(struct db *db, const char *client, uint64_t op_id,
@@ -48,6 +48,12 @@ enum err rows_operation_place(
 		DB_I(place), DB_T(client), DB_I(op_id));
 }
 
+enum err rows_operation_cancel(struct db *db, const char *client, uint64_t op_id, uint64_t flow)
+{
+	return db_run(db, "UPDATE operation SET cancel_flow = $1 WHERE client = $2 AND op_id = $3", DB_I(flow),
+		DB_T(client), DB_I(op_id));
+}
+
 static void row_read(struct db_rows *rows, struct operation_row *r)
 {
 	*r = (struct operation_row){
@@ -68,7 +74,7 @@ static void row_read(struct db_rows *rows, struct operation_row *r)
 		.is_final = db_int(rows, 14) != 0,
 		.place = (enum operation_place)db_int(rows, 15),
 		.reported = db_int(rows, 16) != 0,
-		.held = db_int(rows, 17) != 0,
+		.cancel_flow = (uint64_t)db_int(rows, 17),
 		.opened_ms = db_int(rows, 18),
 		.ended_ms = db_int(rows, 19),
 	};

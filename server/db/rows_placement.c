@@ -6,10 +6,10 @@ enum err rows_placement_put(struct db *db, const struct placement_row *r)
 	return db_run(db,
 		"INSERT OR REPLACE INTO placement (package, state, broker, directive, "
 		"directive_id, answered, since_ms, verified_ms, mark, index_sha256, viewed, "
-		"detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		"barred, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 		DB_D(&r->package), DB_I(r->state), DB_T(r->broker), DB_I(r->directive),
 		DB_I(r->directive_id), DB_I(r->answered), DB_I(r->since_ms), DB_I(r->verified_ms),
-		DB_D(&r->mark), DB_D(&r->index_sha256), DB_I(r->viewed), DB_T(r->detail));
+		DB_D(&r->mark), DB_D(&r->index_sha256), DB_I(r->viewed), DB_I(r->barred), DB_T(r->detail));
 }
 
 static struct placement_row placement_read(struct db_rows *rows)
@@ -23,7 +23,8 @@ static struct placement_row placement_read(struct db_rows *rows)
 		.since_ms = db_int(rows, 6),
 		.verified_ms = db_int(rows, 7),
 		.viewed = db_int(rows, 10) != 0,
-		.detail = db_text(rows, 11),
+		.barred = db_int(rows, 11) != 0,
+		.detail = db_text(rows, 12),
 	};
 
 	db_fixed(rows, 0, r.package.b, sizeof(r.package.b));
@@ -40,7 +41,7 @@ enum err rows_placement_each(
 
 	TRY(db_query_values(db, &rows,
 		"SELECT package, state, broker, directive, directive_id, answered, since_ms, "
-		"verified_ms, mark, index_sha256, viewed, detail FROM placement",
+		"verified_ms, mark, index_sha256, viewed, barred, detail FROM placement",
 		NULL, 0));
 	while (e == ERR_OK && db_next(&rows)) {
 		struct placement_row r = placement_read(&rows);

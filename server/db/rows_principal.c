@@ -1,5 +1,5 @@
 // Who may sign in, and the session each is in.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_principal_put(struct db *db, const struct principal_row *row)
 {

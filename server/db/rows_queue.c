@@ -1,5 +1,5 @@
 // Queues, their elements, and what a channel wants now.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_queue_put(struct db *db, const struct queue_row *r)
 {
@@ -47,6 +47,17 @@ enum err rows_event_put(struct db *db, const struct event_row *r)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1)",
 		DB_T(r->queue), DB_I(r->seq), DB_I(r->first_seq), DB_I(r->type), DB_B(r->body),
 		DB_T(r->text), DB_T(r->author), DB_I(r->flow_id), DB_I(r->at_ms));
+}
+
+enum err rows_event_highest(struct db *db, const char *queue, uint32_t *seq)
+{
+	struct db_rows rows;
+
+	*seq = 0;
+	TRY(db_query(db, &rows, "SELECT coalesce(max(seq), 0) FROM event WHERE queue = $1", DB_T(queue)));
+	if (db_next(&rows))
+		*seq = (uint32_t)db_int(&rows, 0);
+	return db_end(&rows);
 }
 
 enum err rows_event_retire(struct db *db, const char *queue, uint32_t from_seq, uint32_t to_seq)

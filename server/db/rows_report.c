@@ -1,5 +1,5 @@
 // The last report of each kind, and the ledger of what was shown.
-#include "rows.h"
+#include "server/db/rows.h"
 
 enum err rows_report_put(struct db *db, const char *client, enum info_kind what, uint64_t report_id,
 	int64_t at_ms, struct bytes body)

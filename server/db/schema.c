@@ -42,7 +42,7 @@ static const char version_1[] =
 	"NULL,"
 	" percent INTEGER NOT NULL, detail TEXT NOT NULL, outcome INTEGER NOT NULL, is_final "
 	"INTEGER NOT NULL,"
-	" place INTEGER NOT NULL, reported INTEGER NOT NULL, held INTEGER NOT NULL, opened_ms "
+	" place INTEGER NOT NULL, reported INTEGER NOT NULL, cancel_flow INTEGER NOT NULL, opened_ms "
 	"INTEGER NOT NULL,"
 	" ended_ms INTEGER NOT NULL, PRIMARY KEY (client, op_id)) WITHOUT ROWID;"
 	"CREATE INDEX operation_place ON operation (place) WHERE place <> 0;"

@@ -1,0 +1,785 @@
+// Channels and private queues: the managed event queue joined with the store and with the clients.
+//
+// A channel also remembers what it wants now: per package name the newest package (slot), per key the
+// newest value. That is what a detached client is given at once, instead of the history it missed.
+#include "core_inside.h"
+#include "event_body.h"
+#include "sip_hash.h"
+#include <stdlib.h>
+#include <string.h>
+
+// ---- the table of channels
+
+static uint32_t slot_of(const struct core *core, const char *name)
+{
+	uint32_t mask = core->channel_slot_count - 1;
+	uint32_t at = (uint32_t)sip_hash(&core->hash_key, name, strlen(name)) & mask;
+
+	while (core->channel_slots[at] &&
+		strcmp(core->channels[core->channel_slots[at] - 1]->queue.name, name) != 0)
+		at = (at + 1) & mask;
+	return at;
+}
+
+struct channel *channel_find(const struct core *core, const char *name)
+{
+	if (core->channel_slot_count == 0)
+		return NULL;
+	uint16_t found = core->channel_slots[slot_of(core, name)];
+	return found ? core->channels[found - 1] : NULL;
+}
+
+struct channel *channel_of(const struct core *core, const struct client *c)
+{
+	return core->channels[c->channel];
+}
+
+static enum err table_grow(struct core *core)
+{
+	uint32_t count = core->channel_slot_count ? core->channel_slot_count * 2 : 16;
+	uint16_t *slots = calloc(count, sizeof(*slots));
+	struct channel **channels = realloc(core->channels, count * sizeof(struct channel *));
+
+	if (channels)
+		core->channels = channels;
+	if (!slots || !channels) {
+		free(slots);
+		return err_set(ERR_MEMORY, "no memory for channels");
+	}
+	free(core->channel_slots);
+	core->channel_slots = slots;
+	core->channel_slot_count = core->channel_cap = count;
+	for (uint32_t i = 0; i < core->channel_count; i++)
+		slots[slot_of(core, channels[i]->queue.name)] = (uint16_t)(i + 1);
+	return ERR_OK;
+}
+
+static enum err channel_add(struct core *core, const char *name, uint64_t epoch, uint32_t tail_seq,
+	struct channel **out)
+{
+	if (!id_is_valid(name))
+		return err_set(ERR_RANGE, "%s is not a channel's name", log_quote(name));
+	if (core->channel_count == CHANNELS_MAX - 1)
+		return err_set(ERR_FULL, "the server holds %u channels", core->channel_count);
+	if (core->channel_count * 2 >= core->channel_slot_count)
+		TRY(table_grow(core));
+	struct channel *ch = calloc(1, sizeof(*ch));
+	if (!ch)
+		return err_set(ERR_MEMORY, "no memory for a channel");
+	queue_init(&ch->queue, name, epoch, tail_seq);
+	ch->number = (uint16_t)core->channel_count;
+	core->channels[core->channel_count++] = ch;
+	core->channel_slots[slot_of(core, name)] = (uint16_t)(ch->number + 1);
+	*out = ch;
+	return ERR_OK;
+}
+
+static enum err queue_write(struct core *core, const struct event_queue *q)
+{
+	return rows_queue_put(core->db,
+		&(struct queue_row){
+			.name = q->name,
+			.epoch = q->epoch,
+			.tail_seq = q->tail_seq,
+			.paused = q->paused,
+			.closed = q->closed,
+			.rate_bytes_per_s = q->rate_bytes_per_s,
+		});
+}
+
+enum err channel_make(struct core *core, const char *name, struct channel **out)
+{
+	*out = channel_find(core, name);
+	if (*out)
+		return ERR_OK;
+	TRY(channel_add(core, name, core->incarnation, 1, out));
+	log_info("CHANNEL-MADE", "channel=%s epoch=%u", name, core->incarnation);
+	channel_touch(core, *out);
+	return queue_write(core, &(*out)->queue);
+}
+
+enum err channel_load(struct core *core, const struct queue_row *row)
+{
+	struct channel *ch = NULL;
+
+	TRY(channel_add(core, row->name, row->epoch, row->tail_seq ? row->tail_seq : 1, &ch));
+	ch->queue.paused = row->paused;
+	ch->queue.closed = row->closed;
+	ch->queue.rate_bytes_per_s = row->rate_bytes_per_s;
+	ch->view_due = true;
+	return ERR_OK;
+}
+
+void channels_fini(struct core *core)
+{
+	for (uint32_t i = 0; i < core->channel_count; i++) {
+		queue_fini(&core->channels[i]->queue);
+		free(core->channels[i]);
+	}
+	free(core->channels);
+	free(core->channel_slots);
+	core->channels = NULL;
+	core->channel_slots = NULL;
+	core->channel_count = core->channel_cap = core->channel_slot_count = 0;
+}
+
+void channel_touch(struct core *core, struct channel *ch)
+{
+	(void)core;
+	ch->view_due = true;
+}
+
+// ---- private queues
+
+void private_queue_free(struct client_rare *rare)
+{
+	if (!rare->private)
+		return;
+	queue_fini(rare->private);
+	free(rare->private);
+	rare->private = NULL;
+}
+
+enum err private_queue_get(struct core *core, uint32_t number, struct event_queue **out)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct client_rare *rare = client_rare_get(c);
+	char name[LIMIT_ID + 2];
+	uint32_t highest = 0;
+
+	if (!rare)
+		return err_set(ERR_MEMORY, "no memory for a private queue");
+	*out = rare->private;
+	if (*out)
+		return ERR_OK;
+	(void)snprintf(name, sizeof(name), "@%s", client_id(&core->clients, c));
+	TRY(rows_event_highest(core->db, name, &highest));
+	struct event_queue *q = malloc(sizeof(*q));
+	if (!q)
+		return err_set(ERR_MEMORY, "no memory for a private queue");
+	queue_init(q, name, core->incarnation, highest + 1);
+	rare->private_pointer = q->tail_seq;
+	queue_stand(q, rare->private_pointer);
+	*out = rare->private = q;
+	return ERR_OK;
+}
+
+enum err queue_of_name(struct core *core, const char *name, struct event_queue **queue, uint32_t *client)
+{
+	struct channel *ch = NULL;
+
+	*client = CLIENT_NONE;
+	if (name[0] != '@') {
+		TRY(channel_make(core, name, &ch));
+		*queue = &ch->queue;
+		return ERR_OK;
+	}
+	uint32_t number = client_table_find(&core->clients, name + 1);
+	if (number == CLIENT_NONE || client_at(&core->clients, number)->role != ROLE_CLIENT)
+		return err_set(ERR_NOT_FOUND, "no client %s", name + 1);
+	TRY(private_queue_get(core, number, queue));
+	*client = number;
+	return ERR_OK;
+}
+
+// ---- appending
+
+static enum err event_write(struct core *core, const struct event_queue *q, const struct element *e)
+{
+	return rows_event_put(core->db,
+		&(struct event_row){
+			.queue = q->name,
+			.text = e->text,
+			.author = e->author,
+			.seq = e->seq,
+			.first_seq = e->first_seq,
+			.type = e->type,
+			.body = e->body,
+			.flow_id = e->flow_id,
+			.at_ms = e->at.ms,
+		});
+}
+
+static enum err slot_write(struct core *core, const struct event_queue *q, const struct element *e,
+	const struct package_ref *p)
+{
+	struct slot_row slot;
+
+	TRY(rows_slot_find(core->db, q->name, p->kind, p->name, &slot));
+	if (!digest_equal(&slot.package, &p->package))
+		slot.previous = slot.package;
+	slot.package = p->package;
+	slot.version = p->version;
+	slot.activate = p->activate;
+	slot.seq = e->seq;
+	slot.flow_id = e->flow_id;
+	return rows_slot_put(core->db, &slot);
+}
+
+// What a newcomer must be given from now on.
+static enum err wanted_write(struct core *core, const struct event_queue *q, const struct element *e,
+	const struct response_body *body)
+{
+	const struct retrieve_information *r = body->retrieve;
+
+	if (!r || q->name[0] == '@')
+		return ERR_OK;
+	for (size_t i = 0; i < r->package_count; i++)
+		TRY(slot_write(core, q, e, &r->packages[i]));
+	for (size_t i = 0; i < r->change_count; i++)
+		TRY(rows_value_put(core->db,
+			&(struct value_row){
+				.queue = q->name,
+				.key = r->changes[i].key,
+				.value = r->changes[i].value,
+				.change_id = r->changes[i].change_id,
+				.seq = e->seq,
+			}));
+	return ERR_OK;
+}
+
+static enum err queue_trim_rows(struct core *core, struct event_queue *q)
+{
+	uint32_t up_to = 0;
+
+	if (queue_trim(q, &up_to) == 0)
+		return ERR_OK;
+	return rows_event_retire(core->db, q->name, 0, up_to);
+}
+
+struct merge_context {
+	struct core *core;
+	struct event_queue *queue;
+};
+
+static enum err run_merge(void *ctx, struct element *const *run, size_t count, struct element_data *out)
+{
+	struct merge_context *m = ctx;
+
+	return event_body_merge(&m->core->arena, &m->core->body, run, count, out);
+}
+
+static enum err run_merged(void *ctx, struct element *const *run, size_t count, const struct element *into)
+{
+	struct merge_context *m = ctx;
+	char chose[256];
+	size_t at = 0;
+
+	for (size_t i = 0; i < count && at < sizeof(chose) - 12; i++)
+		at += (size_t)snprintf(chose + at, sizeof(chose) - at, "%s%u", i ? "," : "", run[i]->seq);
+	log_info("CONSOLIDATE", "consolidate queue=%s chose=%s into=%u", m->queue->name, chose, into->seq);
+	TRY(rows_event_retire(m->core->db, m->queue->name, into->first_seq, into->seq));
+	return event_write(m->core, m->queue, into);
+}
+
+static enum err consolidate(struct core *core, struct event_queue *q, size_t *gone)
+{
+	struct merge_context ctx = {core, q};
+
+	return queue_consolidate(q, &(struct queue_merge){&ctx, run_merge, run_merged}, gone);
+}
+
+// At high water runs of DISPLAY events become one each; what is still too long loses its slowest readers.
+static enum err queue_shorten(struct core *core, struct event_queue *q)
+{
+	size_t gone = 0;
+
+	if (q->count >= core->config.queue_high_water &&
+		q->tail_seq - q->looked_seq > core->config.queue_high_water / 8)
+		TRY(consolidate(core, q, &gone));
+	while (q->count > core->config.queue_max) {
+		log_warn("QUEUE-DETACHED", "queue=%s seq=%u pointers=%u why=\"the queue is full\"", q->name,
+			q->head->seq, q->head->standing);
+		TRY(rows_event_retire(core->db, q->name, 0, q->head->seq));
+		queue_drop_head(q);
+	}
+	return queue_trim_rows(core, q);
+}
+
+static enum err element_append(struct core *core, struct event_queue *q, const struct event *ev,
+	const struct response_body *body, struct element **out)
+{
+	struct element_data data = {
+		.type = ev->type,
+		.text = ev->text && ev->text[0] ? ev->text : event_body_text(&core->arena, ev->type, body),
+		.author = ev->author,
+		.flow_id = ev->flow_id ? ev->flow_id : core_flow_new(core),
+		.at = core->now.wall,
+	};
+
+	TRY(event_body_encode(body, &core->body));
+	data.body = buf_bytes(&core->body);
+	TRY(queue_append(q, &data, out));
+	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", q->name, (*out)->seq,
+		element_type_word(ev->type), (unsigned long long)(*out)->flow_id, log_quote((*out)->author),
+		log_quote((*out)->text));
+	TRY(event_write(core, q, *out));
+	return wanted_write(core, q, *out, body);
+}
+
+static enum err event_append(struct core *core, const char *queue, const struct event *ev,
+	const struct response_body *body, uint64_t *seq, uint64_t *flow)
+{
+	struct event_queue *q = NULL;
+	struct element *e = NULL;
+	uint32_t client = CLIENT_NONE;
+
+	TRY(queue_of_name(core, queue, &q, &client));
+	if (client != CLIENT_NONE && q->count >= PRIVATE_QUEUE_MAX)
+		return err_set(ERR_FULL, "%u events wait in the private queue of %s", q->count, queue + 1);
+	TRY(element_append(core, q, ev, body, &e));
+	if (seq)
+		*seq = e->seq;
+	if (flow)
+		*flow = e->flow_id;
+	if (client != CLIENT_NONE)
+		return ERR_OK;
+	TRY(queue_write(core, q));
+	channel_touch(core, channel_find(core, queue));
+	return queue_shorten(core, q);
+}
+
+enum err core_append_event(struct core *core, const char *queue, const struct event *e, uint64_t *seq, uint64_t *flow)
+{
+	struct response_body *body = NULL;
+
+	if (e->type == ELEMENT_CONTROL)
+		return err_set(ERR_RANGE, "control events are made by the server alone");
+	TRY(event_body_make(core, e, &body));
+	return event_append(core, queue, e, body, seq, flow);
+}
+
+// A visual change that a client indicates becomes a display event of its channel (S004-4).
+enum err channel_append_changes(struct core *core, uint32_t number, const struct change *changes, size_t count)
+{
+	const struct client *c = client_at(&core->clients, number);
+	struct event e = {
+		.type = ELEMENT_DISPLAY,
+		.changes = changes,
+		.change_count = count,
+		.author = client_id(&core->clients, c),
+	};
+
+	return core_append_event(core, channel_of(core, c)->queue.name, &e, NULL, NULL);
+}
+
+// ---- control events: the server's own state about this queue
+
+static enum err control_apply(struct event_queue *q, enum channel_control what, uint64_t value, const char **word)
+{
+	switch (what) {
+	case CONTROL_PAUSE:
+		q->paused = true;
+		*word = "pause";
+		return ERR_OK;
+	case CONTROL_RESUME:
+		q->paused = false;
+		*word = "resume";
+		return ERR_OK;
+	case CONTROL_RATE:
+		q->rate_bytes_per_s = value;
+		*word = "rate";
+		return ERR_OK;
+	case CONTROL_CLOSE:
+		q->closed = true;
+		*word = "close";
+		return ERR_OK;
+	case CONTROL_EPOCH:
+		*word = "epoch";
+		return ERR_OK;
+	}
+	return err_set(ERR_RANGE, "no such control of a channel");
+}
+
+// A private queue held after a restore goes on when an operator says so.
+static enum err private_resume(struct core *core, const char *queue)
+{
+	uint32_t number = client_table_find(&core->clients, queue + 1);
+	struct client_rare *rare = number == CLIENT_NONE ? NULL : client_at(&core->clients, number)->rare;
+
+	if (!rare || !rare->private)
+		return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
+	rare->private->paused = false;
+	return rows_queue_delete(core->db, queue);
+}
+
+enum err core_channel_control(struct core *core, const char *channel, enum channel_control what, uint64_t value,
+	const char *author, uint64_t *flow)
+{
+	const char *word = "";
+
+	if (channel[0] == '@' && what == CONTROL_RESUME)
+		return private_resume(core, channel);
+	struct channel *ch = channel_find(core, channel);
+	if (!ch)
+		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
+	TRY(control_apply(&ch->queue, what, value, &word));
+	const char *args[2] = {word, arena_printf(&core->arena, "%llu", (unsigned long long)value)};
+	if (!args[1])
+		return err_set(ERR_FULL, "no room for a control event");
+	struct execute_command command = {.verb = "control", .args = args, .arg_count = 2, .timeout_ms = 60000};
+	struct event e = {.type = ELEMENT_CONTROL, .command = &command, .author = author, .text = word};
+	struct response_body *body = NULL;
+	TRY(event_body_make(core, &e, &body));
+	return event_append(core, channel, &e, body, NULL, flow);
+}
+
+enum err core_channel_consolidate(struct core *core, const char *channel, size_t *chosen)
+{
+	struct channel *ch = channel_find(core, channel);
+	size_t gone = 0;
+
+	if (!ch)
+		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
+	ch->queue.looked_seq = ch->queue.floor_seq;
+	TRY(consolidate(core, &ch->queue, &gone));
+	*chosen = gone;
+	channel_touch(core, ch);
+	return ERR_OK;
+}
+
+// Our store is older than what the fleet has seen: no pointer can be trusted any more, so all of them are
+// below the floor from here on, and everybody gets a snapshot.
+enum err channels_new_epoch(struct core *core, const char *because)
+{
+	for (uint32_t i = 0; i < core->channel_count; i++) {
+		struct event_queue *q = &core->channels[i]->queue;
+		while (q->head)
+			queue_drop_head(q);
+		q->detached += q->standing_tail;
+		q->standing_tail = 0;
+		q->epoch = core->incarnation;
+		q->tail_seq += 1;
+		q->floor_seq = q->looked_seq = q->tail_seq;
+		TRY(rows_event_retire(core->db, q->name, 0, q->tail_seq));
+		TRY(queue_write(core, q));
+		channel_touch(core, core->channels[i]);
+		log_warn("EPOCH", "channel=%s epoch=%u because=%s", q->name, core->incarnation, log_quote(because));
+	}
+	return ERR_OK;
+}
+
+// ---- giving
+
+enum err channel_detach(struct core *core, uint32_t number, const char *because)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct channel *ch = channel_of(core, c);
+	const char *id = client_id(&core->clients, c);
+
+	if (c->pointer == POINTER_HEAD)
+		return ERR_OK;
+	log_info("DETACHED", "client=%s channel=%s pointer=%u tail=%u because=%s", id, ch->queue.name, c->pointer,
+		ch->queue.tail_seq, log_quote(because));
+	TRY(rows_event_skip(core->db, id, ch->queue.name, c->pointer, ch->queue.tail_seq, core->now.wall.ms));
+	queue_leave(&ch->queue, c->pointer);
+	c->pointer = POINTER_HEAD;
+	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
+	client_dirty(core, number);
+	channel_touch(core, ch);
+	return queue_trim_rows(core, &ch->queue);
+}
+
+static enum err pointer_to_tail(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct channel *ch = channel_of(core, c);
+
+	c->pointer = ch->queue.tail_seq;
+	queue_stand(&ch->queue, c->pointer);
+	client_dirty(core, number);
+	channel_touch(core, ch);
+	return ERR_OK;
+}
+
+static enum client_state state_of_kind(enum response_kind kind)
+{
+	switch (kind) {
+	case KIND_SEND_INFORMATION:
+		return CS_AWAIT_INFO;
+	case KIND_RETRIEVE_INFORMATION:
+		return CS_AWAIT_RETRIEVE;
+	case KIND_EXECUTE_COMMAND:
+		return CS_AWAIT_COMMAND;
+	case KIND_NO_ACTION:
+		break;
+	}
+	return CS_IDLE;
+}
+
+// Packages that were withdrawn since are told to nobody. False when nothing is left of the element.
+static bool still_exists(struct core *core, struct retrieve_information *r)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < r->package_count; i++) {
+		struct package_ref found;
+		bool activate = r->packages[i].activate;
+		if (core->hooks.package_find) {
+			if (core->hooks.package_find(core->hooks.ctx, core, &r->packages[i].package, &core->arena,
+				    &found) != ERR_OK)
+				continue;
+			r->packages[i] = found;
+			r->packages[i].activate = activate;
+		}
+		r->packages[kept++] = r->packages[i];
+	}
+	r->package_count = kept;
+	return kept || r->change_count || r->command || r->heartbeat_interval_ms;
+}
+
+// An interval that is retrieved as an operation (claim 27) is also what every later response says.
+static void interval_apply(struct core *core, uint32_t number, const struct retrieve_information *r)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct client_rare *rare = r->heartbeat_interval_ms ? client_rare_get(c) : NULL;
+
+	if (rare)
+		rare->interval_set_ms = r->heartbeat_interval_ms;
+}
+
+static enum err element_answer(struct core *core, uint32_t number, uint64_t seq, const struct event_queue *q,
+	const struct element *e)
+{
+	struct response_body body;
+
+	TRY(body_open(core, e->body, &body));
+	struct answer a = {
+		.kind = body.kind,
+		.state = state_of_kind(body.kind),
+		.code = e->type == ELEMENT_INTERVAL ? REASON_INTERVAL : REASON_EVENT,
+		.text = arena_strdup(&core->arena, e->text),
+		.queue = q->name,
+		.event_seq = e->seq,
+		.flow_id = e->flow_id,
+		.attempt = 1,
+		.send = body.send,
+		.retrieve = body.retrieve,
+		.execute = body.execute,
+	};
+	if (!a.text)
+		return err_set(ERR_FULL, "no room for an answer");
+	if (a.retrieve && !still_exists(core, a.retrieve))
+		return respond_no_action(core, number, seq, REASON_EVENT, "what the event named was withdrawn");
+	if (a.retrieve)
+		interval_apply(core, number, a.retrieve);
+	return operation_open(core, number, seq, &a);
+}
+
+enum err channel_take(struct core *core, uint32_t number, uint64_t seq, bool from_private)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct client_rare *rare = client_rare_get(c);
+
+	if (!rare)
+		return err_set(ERR_MEMORY, "no memory for an operation");
+	struct event_queue *q = from_private ? rare->private : &channel_of(core, c)->queue;
+	uint32_t *pointer = from_private ? &rare->private_pointer : &c->pointer;
+	TRY(element_answer(core, number, seq, q, queue_show(q, *pointer)));
+	queue_advance(q, pointer);
+	client_dirty(core, number);
+	TRY(queue_trim_rows(core, q));
+	rare->in_a_row = from_private ? (uint16_t)(rare->in_a_row + 1) : 0;
+	if (!from_private)
+		channel_touch(core, channel_of(core, c));
+	else if (q->count == 0)
+		private_queue_free(rare);
+	return ERR_OK;
+}
+
+enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq)
+{
+	struct send_information send = {.what = INFO_HOLDINGS};
+
+	return operation_open(core, number, seq,
+		&(struct answer){
+			.kind = KIND_SEND_INFORMATION,
+			.state = CS_AWAIT_INFO,
+			.code = REASON_SNAPSHOT,
+			.text = "the client is new or was away: what does it hold",
+			.queue = channel_of(core, client_at(&core->clients, number))->queue.name,
+			.flow_id = core_flow_new(core),
+			.attempt = 1,
+			.send = &send,
+		});
+}
+
+// ---- the snapshot
+
+static bool lacks(const struct core *core, const struct client *c, const struct slot_row *slot, bool newest_shown)
+{
+	struct digest showing;
+	const char *image = NULL;
+
+	if (!client_holds(core, c, &slot->package))
+		return true;
+	if (!newest_shown || slot->kind != PACKAGE_IMAGES)
+		return false;
+	showing_split(intern_get(&core->interned, c->showing), &showing, &image);
+	return !digest_equal(&showing, &slot->package);
+}
+
+static enum err snapshot_packages(struct core *core, const struct client *c, struct retrieve_information *r,
+	uint64_t *flow, bool *more)
+{
+	struct slot_row *slots = NULL;
+	size_t count = 0, last_shown = SIZE_MAX;
+
+	TRY(rows_slot_list(core->db, channel_of(core, c)->queue.name, &core->arena, &slots, &count));
+	r->packages = arena_array(&core->arena, LIMIT_PACKAGES_PER_RESPONSE, sizeof(*r->packages));
+	if (!r->packages)
+		return err_set(ERR_FULL, "no room for a snapshot");
+	for (size_t i = 0; i < count; i++)
+		if (slots[i].kind == PACKAGE_IMAGES && slots[i].activate)
+			last_shown = i;
+	for (size_t i = 0; i < count; i++) {
+		struct package_ref ref;
+		if (!lacks(core, c, &slots[i], i == last_shown))
+			continue;
+		if (!core->hooks.package_find || core->hooks.package_find(core->hooks.ctx, core, &slots[i].package,
+							 &core->arena, &ref) != ERR_OK)
+			continue;
+		if (r->package_count == LIMIT_PACKAGES_PER_RESPONSE) {
+			*more = true;
+			return ERR_OK;
+		}
+		ref.activate = slots[i].activate && (slots[i].kind == PACKAGE_SOFTWARE || i == last_shown);
+		r->packages[r->package_count++] = ref;
+		*flow = slots[i].flow_id;
+	}
+	return ERR_OK;
+}
+
+static enum err snapshot_values(struct core *core, const struct client *c, struct retrieve_information *r)
+{
+	struct value_row *values = NULL;
+	size_t count = 0;
+
+	TRY(rows_value_list(core->db, channel_of(core, c)->queue.name, &core->arena, &values, &count));
+	size_t first = count > LIMIT_CHANGES ? count - LIMIT_CHANGES : 0;
+	r->changes = arena_array(&core->arena, LIMIT_CHANGES, sizeof(*r->changes));
+	if (!r->changes)
+		return err_set(ERR_FULL, "no room for a snapshot");
+	for (size_t i = first; i < count; i++)
+		r->changes[r->change_count++] =
+			(struct change){.change_id = values[i].change_id, .key = values[i].key, .value = values[i].value};
+	return ERR_OK;
+}
+
+enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct retrieve_information r = {0};
+	uint64_t flow = 0;
+	bool more = false;
+
+	TRY(snapshot_packages(core, c, &r, &flow, &more));
+	TRY(snapshot_values(core, c, &r));
+	if (!more)
+		TRY(pointer_to_tail(core, number));
+	if (r.package_count == 0 && r.change_count == 0)
+		return respond_no_action(core, number, seq, REASON_SNAPSHOT, "the client lacks nothing: it is caught up");
+	const char *text = arena_printf(&core->arena, "all it lacks at once: %zu packages, %zu values", r.package_count,
+		r.change_count);
+	return operation_open(core, number, seq,
+		&(struct answer){
+			.kind = KIND_RETRIEVE_INFORMATION,
+			.state = CS_AWAIT_RETRIEVE,
+			.code = REASON_SNAPSHOT,
+			.text = text ? text : "",
+			.queue = channel_of(core, c)->queue.name,
+			.flow_id = flow ? flow : core_flow_new(core),
+			.attempt = 1,
+			.retrieve = &r,
+		});
+}
+
+// ---- questions of other rooms
+
+static void info_fill(const struct channel *ch, struct channel_info *out)
+{
+	const struct event_queue *q = &ch->queue;
+
+	*out = (struct channel_info){
+		.epoch = q->epoch,
+		.tail_seq = q->tail_seq,
+		.pointers_at_tail = q->standing_tail,
+		.pointers = q->standing_tail,
+		.elements = q->count,
+		.paused = q->paused,
+		.closed = q->closed,
+		.rate_bytes_per_s = q->rate_bytes_per_s,
+	};
+	for (const struct element *e = q->head; e; e = e->after)
+		out->pointers += e->standing;
+	(void)str_copy(out->name, sizeof(out->name), q->name);
+}
+
+bool core_channel_next(struct core *core, size_t *cursor, struct channel_info *out)
+{
+	if (*cursor >= core->channel_count)
+		return false;
+	info_fill(core->channels[(*cursor)++], out);
+	return true;
+}
+
+enum err core_channel_find(struct core *core, const char *channel, struct channel_info *out)
+{
+	struct channel *ch = channel_find(core, channel);
+
+	if (!ch)
+		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
+	info_fill(ch, out);
+	return ERR_OK;
+}
+
+enum err core_channel_slots(struct core *core, const char *channel, struct arena *a, struct channel_slot **out,
+	size_t *count)
+{
+	struct slot_row *rows = NULL;
+
+	*count = 0;
+	if (!channel_find(core, channel))
+		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
+	TRY(rows_slot_list(core->db, channel, a, &rows, count));
+	*out = arena_array(a, *count ? *count : 1, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for %zu slots", *count);
+	for (size_t i = 0; i < *count; i++)
+		(*out)[i] = (struct channel_slot){rows[i].kind, rows[i].name, rows[i].version, rows[i].package,
+			rows[i].previous};
+	return ERR_OK;
+}
+
+bool core_package_is_wanted(struct core *core, const struct digest *package)
+{
+	bool wanted = false;
+
+	if (rows_slot_wants(core->db, package, &wanted) != ERR_OK)
+		return true;
+	for (uint32_t i = 0; !wanted && i < core->channel_count; i++)
+		for (const struct element *e = core->channels[i]->queue.head; !wanted && e; e = e->after)
+			wanted = event_body_names(core, e, package);
+	return wanted;
+}
+
+enum err core_client_set_channel(struct core *core, const char *id, const char *channel)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+	struct channel *ch = NULL;
+
+	if (number == CLIENT_NONE || client_at(&core->clients, number)->role != ROLE_CLIENT)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	TRY(channel_make(core, channel, &ch));
+	struct client *c = client_at(&core->clients, number);
+	if (c->channel == ch->number)
+		return ERR_OK;
+	TRY(channel_detach(core, number, "it changes the channel"));
+	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s", id, channel_of(core, c)->queue.name, channel);
+	c->channel = ch->number;
+	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
+	client_dirty(core, number);
+	view_due(core, number);
+	channel_touch(core, ch);
+	return ERR_OK;
+}

@@ -1,0 +1,349 @@
+// What the rooms of the core share; nobody outside of the core includes this.
+//
+//   message -> gate -> (sign_in | handle_heartbeat | handle_report | hooks) -> respond -> outbox
+//
+// Rooms call each other downward in this order:
+//   core  restore  gate  sign_in  handle_*  principals  operations  respond  channels  views  reach  why  client_state
+// and all of them stand on the tables (client_table, intern, event_queue, outbox) and the rows of db/.
+#ifndef HELIO_SERVER_CORE_INSIDE_H
+#define HELIO_SERVER_CORE_INSIDE_H
+
+#include "server/accordance.h"
+#include "proto/base/log.h"
+#include "proto/base/ratelimit.h"
+#include "server/client_table.h"
+#include "server/core.h"
+#include "server/db/rows.h"
+#include "server/event_queue.h"
+#include "server/intern.h"
+#include "server/next_event.h"
+#include "server/outbox.h"
+#include "proto/session.h"
+#include "proto/topics.h"
+
+// ---- limits of the core, each with its reason
+
+#define CORE_ARENA_BYTES (8u * 1024 * 1024)  // one message, decoded, and what its answer needs
+#define CORE_ARENA_COUNT 65536u
+#define API_PART_BYTES (128u * 1024)         // a part of an API answer
+#define OFFERS_PER_PRINCIPAL 4               // waiting at once; a replayed sign-in cannot push out an honest one
+#define OFFERS_WAITING_MAX 65536u
+#define PRIVATE_QUEUE_MAX 256u               // elements
+#define CHANNELS_MAX 65535u
+#define TICK_MS 10                           // attended time in a client's record
+#define WHEEL_SLOTS 4096u
+#define WHEEL_SLOT_TICKS 25u                 // 250 ms
+#define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
+#define REST_FIRST_S 60u                     // after exhausted attempts; doubles
+#define REST_MAX_S 3600u
+#define REPORT_PARTS_BYTES (16u * 1024 * 1024)
+#define RECOVER_FIRST_MS 1000
+#define RECOVER_MAX_MS 30000
+#define ATTENDED_STEP_MS 5000                // a longer gap between two calls was not attended
+
+// ---- why a message was refused
+
+enum reject {
+	REJECT_TOPIC,
+	REJECT_RETAINED,
+	REJECT_SIZE,
+	REJECT_UNKNOWN,
+	REJECT_REVOKED,
+	REJECT_SIGNATURE,
+	REJECT_SCHEMA,
+	REJECT_FORMAT,
+	REJECT_NO_STATUS,
+	REJECT_IP,
+	REJECT_IDENTITY,
+	REJECT_SESSION,
+	REJECT_BOOT,
+	REJECT_REPLAY,
+	REJECT_KEY,
+	REJECT_OFFERS,
+	REJECT_ROLE,
+	REJECT_COUNT
+};
+
+// ---- the why log: NO_ACTION and resends, in memory
+
+struct why_item {
+	uint32_t client, before; // number of the client's entry before this one, 0: none
+	uint32_t count;
+	uint64_t response_id, seq, op_id;
+	int64_t first_ms, last_ms;
+	const char *text; // a literal
+	uint8_t kind, state, code;
+};
+
+struct why_log {
+	struct why_item *items;
+	uint32_t size, next; // next number; numbers begin at 1
+};
+
+// ---- offers
+
+struct offer {
+	struct offer *next_of_principal, *next_in_time;
+	uint32_t principal; // CLIENT_NONE once it was used or forgotten
+	uint64_t session_id;
+	struct session_keys keys;
+	struct mono expires;
+	struct id16 store_id, lineage;
+	uint64_t boot_counter;
+};
+
+struct offer_list {
+	struct offer *first, *last;
+	uint32_t count;
+	struct ratelimit all;
+};
+
+// ---- channels
+
+struct channel {
+	struct event_queue queue;
+	uint16_t number;
+	bool view_due, row_due;
+	struct mono view_after; // not before
+};
+
+// Parts of one report that came so far; a part comes in order or not at all.
+struct report_parts {
+	uint64_t report_id;
+	uint32_t next, parts;
+	enum info_kind what;
+	struct buf data;
+	size_t max;
+};
+
+struct number_list {
+	uint32_t *items;
+	size_t count, cap;
+};
+
+struct core {
+	struct core_config config;
+	char *server_id, *incarnation_file;
+	struct core_ports ports;
+	struct core_hooks hooks;
+	struct db *db;
+	struct digest key_id; // of the online key
+
+	struct now now;
+	struct arena arena;
+	struct buf body, message, scratch;
+	struct outbox outbox;
+	struct outbox views;      // go out before the outbox
+
+	struct id16 boot, hash_key;
+	uint32_t incarnation;
+	struct key32 lineage_key;
+	uint64_t flow_count;
+	bool restored;            // this start found an older store
+
+	struct client_table clients;
+	struct intern interned;
+	struct channel **channels;
+	uint32_t channel_count, channel_cap;
+	uint16_t *channel_slots;  // number + 1 by hash
+	uint32_t channel_slot_count;
+	struct offer_list offers;
+	struct why_log why;
+	struct number_list dirty, view_due;
+	uint32_t wheel[WHEEL_SLOTS]; // first client of a slot, or CLIENT_NONE
+	uint32_t wheel_tick;         // first tick of the slot to look at next
+
+	// attended time
+	bool link_up;
+	struct mono attended_at;
+	int64_t attended_ms, spread_ms;
+	uint32_t silent_window_tick, silent_in_window;
+	bool mass_silence;
+
+	struct mono host_at, save_at, prune_at;
+	uint64_t host_counter;
+	size_t save_cursor;
+	struct ratelimit views_allowed;
+
+	bool degraded;
+	struct mono recover_at;
+	int64_t recover_ms;
+
+	uint64_t rejects[REJECT_COUNT];
+	struct log_gate reject_gates[REJECT_COUNT];
+	uint64_t heartbeats, stale_boots, sign_ins, answers[5], resends, mismatches, reports, wants, publisher_messages,
+		requests, commits_failed, views_sent, restored_count, skipped_messages;
+};
+
+// An authenticated message, on its way through the gate.
+struct passed {
+	uint32_t number;
+	struct client *client;
+	const char *id;           // borrowed from the table
+	bool fresh_session;       // this message made its session current
+};
+
+// ---- restore.c
+
+enum err core_load(struct core *core) MUST_CHECK;
+void core_unload(struct core *core);
+enum err incarnation_open(struct core *core) MUST_CHECK;      // at each start, in the open transaction
+enum err incarnation_seal(struct core *core) MUST_CHECK;      // after its commit
+// A client remembers a later start of the server: ours is an older store. False when not believable.
+bool incarnation_raise(struct core *core, uint32_t shown);
+void core_fail(struct core *core, enum err e, const char *what);
+uint64_t core_response_id(const struct core *core, uint32_t v);
+
+// ---- gate.c
+
+void gate_message(struct core *core, const char *broker, const char *topic, size_t topic_length, struct bytes payload,
+	bool retained);
+void gate_reject(struct core *core, enum reject why, const char *id, const char *topic);
+const char *reject_word(enum reject why);
+
+// ---- sign_in.c
+
+// The message was signed by the enrolled key and is of session 0.
+void sign_in_offer(struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload);
+// Before the signature is looked at: is there room for another offer?
+bool sign_in_allowed(struct core *core, uint32_t number);
+struct offer *offer_find(struct core *core, uint32_t number, struct bytes payload, const char *topic);
+enum err sign_in_complete(struct core *core, uint32_t number, struct offer *offer) MUST_CHECK;
+void offers_expire(struct core *core);
+void offers_forget(struct core *core, uint32_t number);
+void offers_fini(struct core *core);
+
+// ---- handle_*.c
+
+void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h);
+void handle_report(struct core *core, const struct passed *p, const struct report *r, const char *broker);
+void report_parts_free(struct report_parts *parts);
+
+// ---- operations.c
+
+struct answer {
+	enum response_kind kind;
+	enum client_state state;
+	enum reason_code code;
+	const char *text;
+	const char *queue;        // "" none
+	uint64_t event_seq, flow_id;
+	uint32_t attempt;         // 1..
+	uint64_t first_op_id;     // 0: this one
+	struct send_information *send;
+	struct retrieve_information *retrieve;
+	struct execute_command *execute;
+	bool resync;
+	struct open_operation *passed; // the operation that this one cancels; ownership moves
+};
+
+// Opens an operation with this answer to heartbeat `seq`: id, body, rows, state, response.
+enum err operation_open(struct core *core, uint32_t number, uint64_t seq, const struct answer *a) MUST_CHECK;
+// The open operation got its outcome; what follows (retry, detach, nothing) is decided here.
+enum err operation_close(struct core *core, uint32_t number, enum op_status outcome, const char *because) MUST_CHECK;
+enum err operation_close_passed(struct core *core, uint32_t number, enum op_status outcome) MUST_CHECK;
+enum err operation_retry(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
+// Every operation of the client ends: commands as UNKNOWN, the others as FAILED, without a retry.
+enum err operations_abandon(struct core *core, uint32_t number, const char *because) MUST_CHECK;
+// Every package of the open RETRIEVE is held.
+bool operation_is_complete(struct core *core, const struct client *c, const struct open_operation *op);
+void operation_describe(const struct core *core, const struct client *c, const struct open_operation *op,
+	struct operation_info *out);
+struct open_operation *operation_from_row(const struct operation_row *row);
+struct open_operation *client_open(const struct client *c); // NULL: none
+uint32_t operation_deadline(const struct core *core);
+
+// ---- respond.c
+
+enum err respond_no_action(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
+	MUST_CHECK;
+// The body of the open operation once more.
+enum err respond_resend(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
+	MUST_CHECK;
+enum err respond_stale_boot(struct core *core, uint32_t number, const struct heartbeat *h) MUST_CHECK;
+enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body, enum response_kind kind)
+	MUST_CHECK;
+uint32_t respond_interval(const struct core *core, const struct client *c);
+// Copies the kind's part of a stored body into the arena and fills *a from it.
+enum err body_open(struct core *core, struct bytes body, struct response_body *out) MUST_CHECK;
+
+// ---- channels.c
+
+struct channel *channel_find(const struct core *core, const char *name);
+struct channel *channel_of(const struct core *core, const struct client *c);
+enum err channel_make(struct core *core, const char *name, struct channel **out) MUST_CHECK;
+enum err channel_load(struct core *core, const struct queue_row *row) MUST_CHECK;
+void channels_fini(struct core *core);
+enum err channels_new_epoch(struct core *core, const char *because) MUST_CHECK;
+// "channel" or "@client"; *client is CLIENT_NONE for a channel.
+enum err queue_of_name(struct core *core, const char *name, struct event_queue **queue, uint32_t *client) MUST_CHECK;
+enum err private_queue_get(struct core *core, uint32_t number, struct event_queue **out) MUST_CHECK;
+void private_queue_free(struct client_rare *rare);
+void channel_touch(struct core *core, struct channel *ch);
+enum err channel_detach(struct core *core, uint32_t number, const char *because) MUST_CHECK;
+enum err channel_append_changes(struct core *core, uint32_t number, const struct change *changes, size_t count)
+	MUST_CHECK;
+// What the element at the client's pointer says, as an answer; then the pointer moves.
+enum err channel_take(struct core *core, uint32_t number, uint64_t seq, bool from_private) MUST_CHECK;
+enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
+enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
+void channels_flush_views(struct core *core);
+
+// ---- client_state.c
+
+// The one place where state changes: logs from -> to, because; marks row and view.
+void client_set_state(struct core *core, uint32_t number, enum client_state to, const char *because);
+void client_set_reach(struct core *core, uint32_t number, enum reach to, const char *because);
+void client_dirty(struct core *core, uint32_t number);
+enum err clients_flush(struct core *core) MUST_CHECK;
+enum err client_row_write(struct core *core, uint32_t number) MUST_CHECK;
+bool client_state_change_is_known(enum client_state from, enum client_state to);
+
+// ---- holdings: a sorted set of package ids, interned
+
+bool client_holds(const struct core *core, const struct client *c, const struct digest *package);
+// True when the set changed.
+bool client_merge_holdings(struct core *core, struct client *c, const struct holdings *h);
+
+// ---- reach.c
+
+void attended_advance(struct core *core);
+uint32_t attended_tick(const struct core *core);
+void reach_watch(struct core *core, uint32_t number);
+void reach_heard(struct core *core, uint32_t number);
+void reach_run(struct core *core);
+
+// ---- views.c
+
+void view_due(struct core *core, uint32_t number);
+void views_flush(struct core *core);
+void view_remove(struct core *core, const char *client);
+void host_publish(struct core *core, bool up);
+enum err profile_encode(const struct status *s, struct buf *out) MUST_CHECK;
+struct profile {
+	const char *agent_version, *hw_class, *state;
+	struct bytes software;
+};
+void profile_split(struct bytes profile, struct profile *out);
+enum err profile_software(struct bytes software, struct arena *a, struct software_version **out, size_t *count)
+	MUST_CHECK;
+void showing_split(struct bytes showing, struct digest *package, const char **image);
+
+// ---- why.c
+
+enum err why_init(struct why_log *w, uint32_t size) MUST_CHECK;
+void why_fini(struct why_log *w);
+void why_add(struct core *core, uint32_t number, const struct why_item *item);
+
+// ---- principals.c
+
+void rare_free(struct client_rare *rare);
+void principal_forget(struct core *core, uint32_t number); // out of memory, not of the store
+
+// ---- core.c
+
+enum err outbox_send(struct core *core, const char *broker, const char *topic, const struct buf *payload, int qos,
+	bool retained) MUST_CHECK;
+bool number_list_add(struct number_list *l, uint32_t number);
+
+#endif

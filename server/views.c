@@ -1,0 +1,320 @@
+// What others may read: StateView and QueueView, retained and signed with the online key, and the host
+// state that says whether we live. A changed client's view goes out with the turn of the change, before
+// the response that changed it; an unchanged one at most once per period; all under one budget.
+#include "server/core_inside.h"
+#include <string.h>
+
+void view_due(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	if (c->role != ROLE_CLIENT || c->flags & CLIENT_VIEW_DUE)
+		return;
+	c->flags |= CLIENT_VIEW_DUE;
+	if (!number_list_add(&core->view_due, number))
+		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
+}
+
+// ---- what a client says of itself, as one interned value:
+//      agent_version NUL hw_class NUL state NUL (name NUL version NUL package[32])*
+
+enum err profile_encode(const struct status *s, struct buf *out)
+{
+	buf_clear(out);
+	TRY(buf_append(out, s->agent_version, strlen(s->agent_version) + 1));
+	TRY(buf_append(out, s->hw_class, strlen(s->hw_class) + 1));
+	TRY(buf_append(out, s->state, strlen(s->state) + 1));
+	for (size_t i = 0; i < s->software_count; i++) {
+		const struct software_version *v = &s->software[i];
+		TRY(buf_append(out, v->name, strlen(v->name) + 1));
+		TRY(buf_append(out, v->version, strlen(v->version) + 1));
+		TRY(buf_append(out, v->package.b, sizeof(v->package.b)));
+	}
+	return ERR_OK;
+}
+
+static const char *text_take(struct bytes *b)
+{
+	const char *text = (const char *)b->data;
+	size_t length = b->size ? strnlen(text, b->size) : 0;
+
+	if (length == b->size) {
+		*b = bytes_of(NULL, 0);
+		return "";
+	}
+	*b = bytes_of(b->data + length + 1, b->size - length - 1);
+	return text;
+}
+
+void profile_split(struct bytes profile, struct profile *out)
+{
+	out->agent_version = text_take(&profile);
+	out->hw_class = text_take(&profile);
+	out->state = text_take(&profile);
+	out->software = profile;
+}
+
+enum err profile_software(struct bytes software, struct arena *a, struct software_version **out, size_t *count)
+{
+	*count = 0;
+	*out = arena_array(a, LIMIT_SOFTWARE, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for the software list");
+	while (software.size && *count < LIMIT_SOFTWARE) {
+		struct software_version *v = &(*out)[(*count)++];
+		v->name = arena_strdup(a, text_take(&software));
+		v->version = arena_strdup(a, text_take(&software));
+		if (software.size < sizeof(v->package.b) || !v->name || !v->version)
+			return err_set(ERR_CORRUPT, "a stored software list is cut");
+		memcpy(v->package.b, software.data, sizeof(v->package.b));
+		software = bytes_of(software.data + sizeof(v->package.b), software.size - sizeof(v->package.b));
+	}
+	return ERR_OK;
+}
+
+void showing_split(struct bytes showing, struct digest *package, const char **image)
+{
+	memset(package, 0, sizeof(*package));
+	*image = "";
+	if (showing.size <= sizeof(package->b))
+		return;
+	memcpy(package->b, showing.data, sizeof(package->b));
+	*image = (const char *)showing.data + sizeof(package->b);
+}
+
+// ---- StateView
+
+enum err core_state_view(struct core *core, const char *client, struct arena *a, struct state_view *out)
+{
+	uint32_t number = client_table_find(&core->clients, client);
+	struct profile profile;
+
+	if (number == CLIENT_NONE)
+		return err_set(ERR_NOT_FOUND, "no client %s", client);
+	const struct client *c = client_at(&core->clients, number);
+	const struct open_operation *open = client_open(c);
+	profile_split(intern_get(&core->interned, c->profile), &profile);
+	*out = (struct state_view){
+		.client_id = client_id(&core->clients, c),
+		.state = (enum client_state)c->state,
+		.reach = (enum reach)c->reach,
+		.response_id = c->v ? core_response_id(core, c->v) : c->d,
+		.op_id = open ? open->op_id : 0,
+		.op_status = open ? (enum op_status)open->status : 0,
+		.seq = c->seq,
+		.last_heard_unix_ms = client_heard(c).ms,
+		.ip_address = intern_get(&core->interned, c->ip),
+		.mismatches = c->mismatches,
+		.channel = channel_of(core, c)->queue.name,
+		.interval_ms = c->told_interval_ms,
+		.session_id = c->session_id,
+		.view_unix_ms = core->now.wall.ms,
+		.agent_version = profile.agent_version,
+		.last_kind = (enum response_kind)c->last_kind,
+	};
+	// A resend of D is the last thing said.
+	if (c->last_was_resend)
+		out->response_id = c->d;
+	showing_split(intern_get(&core->interned, c->showing), &out->showing_package, &out->showing_image);
+	return profile_software(profile.software, a, &out->software, &out->software_count);
+}
+
+static enum err view_send(struct core *core, const char *topic, struct buf *payload)
+{
+	TRY(seal_signature(payload, topic, core->config.online_key));
+	return outbox_add(&core->views,
+		&(struct outbox_message){.topic = topic, .payload = buf_bytes(payload), .qos = 1, .retained = true});
+}
+
+static enum err state_view_send(struct core *core, uint32_t number)
+{
+	const char *id = client_id(&core->clients, client_at(&core->clients, number));
+	struct topic topic = topic_of(TOPIC_VIEW_STATE, id);
+	struct state_view view;
+
+	TRY(core_state_view(core, id, &core->arena, &view));
+	TRY(state_view_encode(&view, &core->message));
+	return view_send(core, topic.s, &core->message);
+}
+
+// What is over the budget stays due and goes out with a later turn, merged with what happens meanwhile.
+void views_flush(struct core *core)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < core->view_due.count; i++) {
+		uint32_t number = core->view_due.items[i];
+		struct client *c = client_at(&core->clients, number);
+		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_VIEW_DUE))
+			continue;
+		if (!ratelimit_take(&core->views_allowed, 1, core->now.mono)) {
+			core->view_due.items[kept++] = number;
+			continue;
+		}
+		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
+		c->view_tick = (uint32_t)(core->now.mono.ms / TICK_MS);
+		enum err e = state_view_send(core, number);
+		if (e != ERR_OK)
+			log_warn("VIEW-FAILED", "client=%s why=%s", client_id(&core->clients, c),
+				log_quote(err_text()));
+		core->views_sent++;
+		arena_reset(&core->arena);
+	}
+	core->view_due.count = kept;
+}
+
+void view_remove(struct core *core, const char *client)
+{
+	struct topic topic = topic_of(TOPIC_VIEW_STATE, client);
+	enum err e = outbox_add(&core->views, &(struct outbox_message){.topic = topic.s, .qos = 1, .retained = true});
+
+	if (e != ERR_OK)
+		log_warn("VIEW-FAILED", "client=%s why=%s", client, log_quote(err_text()));
+}
+
+// ---- QueueView
+
+static void pointers_fill(struct core *core, uint32_t channel, struct queue_view *out)
+{
+	const struct event_queue *q = &core->channels[channel]->queue;
+	uint32_t high = core->clients.high, looked = high < 4096 ? high : 4096;
+
+	for (uint32_t i = 0; i < looked && out->pointer_count < LIMIT_VIEW_POINTERS; i++) {
+		const struct client *c = client_at(&core->clients, i);
+		if (!(c->flags & CLIENT_USED) || c->role != ROLE_CLIENT || c->channel != channel)
+			continue;
+		struct queue_pointer *p = &out->pointers[out->pointer_count++];
+		p->client_id = client_id(&core->clients, c);
+		p->at = ELEMENT_HEAD;
+		if (queue_is_detached(q, c->pointer))
+			continue;
+		const struct element *e = queue_show(q, c->pointer);
+		p->seq = e ? e->seq : q->tail_seq;
+		p->at = e ? e->type : ELEMENT_TAIL;
+	}
+}
+
+static enum err elements_fill(const struct event_queue *q, struct arena *a, struct queue_view *out)
+{
+	out->elements = arena_array(a, LIMIT_VIEW_ELEMENTS, sizeof(*out->elements));
+	if (!out->elements)
+		return err_set(ERR_FULL, "no room for the view of %s", q->name);
+	out->elements[out->element_count++] = (struct queue_element){.type = ELEMENT_HEAD, .text = ""};
+	for (const struct element *e = q->head; e && out->element_count < LIMIT_VIEW_ELEMENTS - 1; e = e->after) {
+		const char *text = e->first_seq == e->seq
+			? e->text
+			: arena_printf(a, "%u..%u %.400s", e->first_seq, e->seq, e->text);
+		if (!text)
+			return err_set(ERR_FULL, "no room for the view of %s", q->name);
+		out->elements[out->element_count++] =
+			(struct queue_element){.seq = e->seq, .type = e->type, .text = text, .flow_id = e->flow_id};
+	}
+	out->elements[out->element_count++] =
+		(struct queue_element){.seq = q->tail_seq, .type = ELEMENT_TAIL, .text = ""};
+	return ERR_OK;
+}
+
+static uint64_t standing_total(const struct event_queue *q)
+{
+	uint64_t total = q->standing_tail;
+
+	for (const struct element *e = q->head; e; e = e->after)
+		total += e->standing;
+	return total;
+}
+
+enum err core_queue_view(struct core *core, const char *queue, struct arena *a, struct queue_view *out)
+{
+	uint32_t client = CLIENT_NONE;
+	struct event_queue *q = NULL;
+
+	*out = (struct queue_view){.channel = queue[0] == '@' ? queue + 1 : queue};
+	if (queue[0] == '@') {
+		client = client_table_find(&core->clients, queue + 1);
+		const struct client *c = client == CLIENT_NONE ? NULL : client_at(&core->clients, client);
+		if (!c || !c->rare || !c->rare->private)
+			return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
+		q = c->rare->private;
+	} else {
+		struct channel *ch = channel_find(core, queue);
+		if (!ch)
+			return err_set(ERR_NOT_FOUND, "no channel %s", queue);
+		q = &ch->queue;
+	}
+	out->epoch = q->epoch;
+	out->pointer_total = standing_total(q);
+	TRY(elements_fill(q, a, out));
+	out->pointers = arena_array(a, LIMIT_VIEW_POINTERS, sizeof(*out->pointers));
+	if (!out->pointers)
+		return err_set(ERR_FULL, "no room for the view of %s", queue);
+	if (client == CLIENT_NONE) {
+		pointers_fill(core, channel_find(core, queue)->number, out);
+		return ERR_OK;
+	}
+	out->pointers[out->pointer_count++] = (struct queue_pointer){
+		.client_id = queue + 1,
+		.seq = q->head ? q->head->seq : q->tail_seq,
+		.at = q->head ? q->head->type : ELEMENT_TAIL,
+	};
+	return ERR_OK;
+}
+
+static enum err queue_view_send(struct core *core, struct channel *ch)
+{
+	struct topic topic = topic_of(TOPIC_VIEW_QUEUE, ch->queue.name);
+	struct queue_view view;
+
+	TRY(core_queue_view(core, ch->queue.name, &core->arena, &view));
+	TRY(queue_view_encode(&view, &core->message));
+	return view_send(core, topic.s, &core->message);
+}
+
+#define QUEUE_VIEW_EVERY_MS 250
+
+void channels_flush_views(struct core *core)
+{
+	for (uint32_t i = 0; i < core->channel_count; i++) {
+		struct channel *ch = core->channels[i];
+		if (!ch->view_due || core->now.mono.ms < ch->view_after.ms)
+			continue;
+		ch->view_due = false;
+		ch->view_after = mono_add_ms(core->now.mono, QUEUE_VIEW_EVERY_MS);
+		enum err e = queue_view_send(core, ch);
+		if (e != ERR_OK)
+			log_warn("VIEW-FAILED", "channel=%s why=%s", ch->queue.name, log_quote(err_text()));
+		arena_reset(&core->arena);
+	}
+}
+
+// ---- HostState
+
+static enum err host_encode(struct core *core, bool up, struct buf *out)
+{
+	return host_state_encode(
+		&(struct host_state){
+			.server = core->server_id,
+			.counter = core->host_counter,
+			.boot = core->boot,
+			.server_unix_ms = core->now.wall.ms,
+			.period_ms = core->config.host_period_ms,
+			.up = up,
+		},
+		out);
+}
+
+void host_publish(struct core *core, bool up)
+{
+	struct topic topic = topic_of(TOPIC_HOST, core->server_id);
+
+	core->host_counter++;
+	enum err e = host_encode(core, up, &core->message);
+	if (e == ERR_OK)
+		e = core_publish_signed(core, CORE_ALL_BROKERS, topic.s, &core->message, 1, true);
+	if (e != ERR_OK)
+		log_warn("HOST-STATE-FAILED", "why=%s", log_quote(err_text()));
+}
+
+enum err core_host_will(struct core *core, struct buf *out)
+{
+	return host_encode(core, false, out);
+}
