@@ -45,7 +45,7 @@ struct placement_row {
 	int64_t since_ms, verified_ms;
 	struct id16 mark;
 	struct digest index_sha256;
-	bool viewed;
+	bool viewed, barred;
 	const char *detail;
 };
 

@@ -9,7 +9,8 @@ enum err rows_placement_put(struct db *db, const struct placement_row *r)
 		"barred, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
 		DB_D(&r->package), DB_I(r->state), DB_T(r->broker), DB_I(r->directive),
 		DB_I(r->directive_id), DB_I(r->answered), DB_I(r->since_ms), DB_I(r->verified_ms),
-		DB_D(&r->mark), DB_D(&r->index_sha256), DB_I(r->viewed), DB_I(r->barred), DB_T(r->detail));
+		DB_D(&r->mark), DB_D(&r->index_sha256), DB_I(r->viewed), DB_I(r->barred),
+		DB_T(r->detail));
 }
 
 static struct placement_row placement_read(struct db_rows *rows)

@@ -12,7 +12,7 @@
 	"CREATE TABLE placement (package BLOB PRIMARY KEY, state INTEGER NOT NULL, broker TEXT "   \
 	"NOT NULL, directive INTEGER NOT NULL, directive_id INTEGER NOT NULL, answered INTEGER "   \
 	"NOT NULL, since_ms INTEGER NOT NULL, verified_ms INTEGER NOT NULL, mark BLOB NOT NULL, "  \
-	"index_sha256 BLOB NOT NULL, viewed INTEGER NOT NULL, detail TEXT NOT NULL) WITHOUT "      \
+	"index_sha256 BLOB NOT NULL, viewed INTEGER NOT NULL, barred INTEGER NOT NULL, detail TEXT NOT NULL) WITHOUT "      \
 	"ROWID;"                                                                                   \
 	"CREATE TABLE data_target (broker TEXT PRIMARY KEY, last_ms INTEGER NOT NULL) WITHOUT "    \
 	"ROWID;"                                                                                   \

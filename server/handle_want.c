@@ -1,0 +1,351 @@
+// What consumers ask for (S002-8 to S002-11, S001-c26, c28): a lease and the address of a data
+// broker whose copy we read back ourselves, or the reason why not yet.
+//
+// The same request id obtains the same lease again. A refusal is no state: the question is answered
+// anew.
+#include "proto/base/log.h"
+#include "proto/topics.h"
+#include "server/db/rows_content.h"
+#include "server/presence.h"
+#include <inttypes.h>
+
+#define FAILURES_UNTIL_MOVE 2
+
+// ---------------------------------------------------------------- who waits
+
+void waiting_drop(struct presence *p, struct package *k, struct waiting *w)
+{
+	HASH_DEL(k->waiting, w);
+	p->waiting_count--;
+	free(w);
+}
+
+void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id)
+{
+	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
+	struct waiting *w;
+
+	HASH_FIND_STR(k->waiting, client, w);
+	if (!w) {
+		if (p->waiting_count >= PRESENCE_WAITING_MAX)
+			return; // it comes again by itself
+		w = calloc(1, sizeof(*w));
+		if (!w)
+			abort();
+		str_copy(w->client, sizeof(w->client), client);
+		HASH_ADD_STR(k->waiting, client, w);
+		p->waiting_count++;
+	}
+	w->request_id = request_id;
+	w->until_attended_ms = p->attended_ms + lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms);
+}
+
+// ---------------------------------------------------------------- answers
+
+static void grant_send(struct presence *p, const char *client, struct grant *g)
+{
+	if (p->ports.send_grant(p->ports.ctx, client, g) != ERR_OK)
+		log_info("GRANT-UNSENT", "client=%s package=%s why=%s", client,
+			digest_short(&g->package), log_quote(err_text()));
+}
+
+static void deny(struct presence *p, const char *client, const struct digest *package,
+	uint64_t request_id, const char *reason, uint32_t retry_after_ms)
+{
+	struct grant g = {
+		.request_id = request_id,
+		.package = *package,
+		.reason = reason,
+		.retry_after_ms = retry_after_ms,
+	};
+
+	p->denials++;
+	log_debug("GRANT-DENIED", "client=%s package=%s why=%s retry_ms=%u", client,
+		digest_short(package), log_quote(reason), retry_after_ms);
+	grant_send(p, client, &g);
+}
+
+static void grant_lease(struct presence *p, struct package *k, struct lease *l)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, l->broker);
+	struct topic prefix = topic_pkg(k->publisher, &k->id);
+	struct address from;
+	struct grant g = {
+		.request_id = l->request_id,
+		.package = k->id,
+		.granted = true,
+		.lease = l->id,
+		.ttl_ms = l->ttl_ms,
+		.rate_bytes_per_s = l->rate_bytes_per_s,
+		.window = lease_window(l->rate_bytes_per_s),
+		.publisher = k->publisher,
+	};
+
+	if (!b || p->ports.publisher_key(p->ports.ctx, k->publisher, &g.publisher_key) != ERR_OK) {
+		deny(p, l->client, &k->id, l->request_id, "publisher: its key is not known",
+			PRESENCE_REFUSED_RETRY_MS);
+		return;
+	}
+	from = data_broker_address(b, prefix.s);
+	g.from = &from;
+	grant_send(p, l->client, &g);
+}
+
+static void lease_store(struct presence *p, const struct lease *l)
+{
+	struct lease_row row = {
+		.id = l->id,
+		.request_id = l->request_id,
+		.rate = l->rate_bytes_per_s,
+		.client = l->client,
+		.broker = l->broker,
+		.package = l->package,
+		.granted_ms = l->granted.ms,
+		.ttl_ms = l->ttl_ms,
+	};
+
+	presence_store(p, rows_lease_put(p->db, &row));
+}
+
+static void lease_grant(struct presence *p, struct package *k, const char *client,
+	uint64_t request_id, struct now now)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
+	struct lease l = {
+		.id = p->ports.lease_id(p->ports.ctx),
+		.package = k->id,
+		.request_id = request_id,
+		.granted = now.wall,
+		.granted_attended_ms = p->attended_ms,
+		.ttl_ms = lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms),
+		.rate_bytes_per_s = lease_rate_bytes_per_s(
+			b->capacity_bytes_per_s, b->leases + 1, p->config.client_rate_bytes_per_s),
+	};
+
+	l.expires_attended_ms = p->attended_ms + l.ttl_ms;
+	str_copy(l.client, sizeof(l.client), client);
+	memcpy(l.broker, k->broker, sizeof(l.broker));
+	if (leases_add(p->leases, &l) != ERR_OK) {
+		deny(p, client, &k->id, request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
+		return;
+	}
+	b->leases++;
+	b->granted_bytes_per_s += l.rate_bytes_per_s;
+	b->fresh_bytes_per_s += l.rate_bytes_per_s;
+	k->leases++;
+	k->viewed = true;
+	p->grants++;
+	lease_store(p, &l);
+	package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
+	log_info("GRANT",
+		"client=%s package=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64
+		" ttl_ms=%u leases=%u",
+		client, digest_short(&k->id), k->broker, l.id, l.rate_bytes_per_s, l.ttl_ms,
+		k->leases);
+	grant_lease(p, k, leases_find(p->leases, l.id));
+}
+
+void waiting_serve(struct presence *p, struct package *k, struct now now)
+{
+	struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		struct waiting one = *w;
+		struct lease *l = leases_of_client(p->leases, one.client, &k->id);
+
+		waiting_drop(p, k, w);
+		if (!l)
+			lease_grant(p, k, one.client, one.request_id, now);
+		else {
+			l->request_id = one.request_id;
+			lease_store(p, l);
+			grant_lease(p, k, l);
+		}
+	}
+}
+
+// ---------------------------------------------------------------- requests
+
+struct want_call {
+	struct presence *p;
+	const char *client;
+	const struct fetch_request *m;
+	struct package *k;
+	struct now now;
+};
+
+static void wait_for(const struct want_call *c, const char *reason)
+{
+	waiting_add(c->p, c->k, c->client, c->m->request_id);
+	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
+}
+
+static bool other_broker_exists(const struct want_call *c)
+{
+	for (size_t i = 0; i < c->p->brokers->count; i++) {
+		const struct data_broker *b = &c->p->brokers->items[i];
+
+		if (strcmp(b->id, c->k->broker) != 0 &&
+			data_broker_is_candidate(b, c->p->brokers->sys_interval_s, c->now.mono))
+			return true;
+	}
+	return false;
+}
+
+// The only consumer cannot reach this broker, though we can: let it lie elsewhere.
+static bool moved(const struct want_call *c, struct lease *l)
+{
+	if (!l || l->failures < FAILURES_UNTIL_MOVE || c->k->leases != 1 || !other_broker_exists(c))
+		return false;
+	memcpy(c->k->avoid, c->k->broker, sizeof(c->k->avoid));
+	package_place(c->p, c->k, 0, "its only consumer cannot reach the broker", c->now);
+	wait_for(c, "moving: it is sent to another data broker");
+	return true;
+}
+
+// A client says that it could not fetch. We look for ourselves before anybody is told anything.
+// True when the request is answered.
+static bool complaint(const struct want_call *c)
+{
+	struct package *k = c->k;
+	bool names_broker = c->m->failed_broker[0] && strcmp(c->m->failed_broker, k->broker) == 0;
+	struct lease *l = leases_of_client(c->p->leases, c->client, &k->id);
+
+	if ((!names_broker && c->m->missing_count == 0) ||
+		(k->state != PLACE_STORED && k->state != PLACE_LINGER))
+		return false;
+	if (l && l->request_id == c->m->request_id)
+		return false; // the same complaint again: it was looked at
+	log_warn("FETCH-FAILED", "client=%s package=%s broker=%s missing=%zu", c->client,
+		digest_short(&k->id), k->broker, c->m->missing_count);
+	if (l && names_broker)
+		l->failures++;
+	if (moved(c, l))
+		return true;
+	if (mono_since_ms(c->now.mono, k->verified_mono) < PRESENCE_CHECKED_MS &&
+		c->m->missing_count == 0)
+		return false;
+	k->missing_count = c->m->missing_count < PRESENCE_MISSING_MAX ? c->m->missing_count
+								      : PRESENCE_MISSING_MAX;
+	for (size_t i = 0; i < k->missing_count; i++)
+		k->missing[i] = c->m->missing_objects[i];
+	package_step(c->p, k, PLACE_EV_DOUBT, "a client misses objects or the broker", c->now);
+	package_read_back(c->p, k);
+	wait_for(c, "checking: the copy is read back");
+	return true;
+}
+
+static void grant_now(const struct want_call *c)
+{
+	struct lease *l = leases_of_client(c->p->leases, c->client, &c->k->id);
+	const struct data_broker *b = data_brokers_find(c->p->brokers, c->k->broker);
+
+	if (!b || !data_broker_is_candidate(b, c->p->brokers->sys_interval_s, c->now.mono)) {
+		wait_for(c, "broker-away: its data broker does not answer");
+		return;
+	}
+	if (!l) {
+		lease_grant(c->p, c->k, c->client, c->m->request_id, c->now);
+		return;
+	}
+	l->expires_attended_ms = c->p->attended_ms + l->ttl_ms;
+	if (l->request_id != c->m->request_id) {
+		l->request_id = c->m->request_id;
+		lease_store(c->p, l);
+	}
+	grant_lease(c->p, c->k, l);
+}
+
+static void fetch_known(const struct want_call *c)
+{
+	if (complaint(c))
+		return;
+	switch (c->k->state) {
+	case PLACE_STORED:
+	case PLACE_LINGER:
+		grant_now(c);
+		break;
+	case PLACE_WAITING:
+		waiting_add(c->p, c->k, c->client, c->m->request_id);
+		package_place(c->p, c->k, 0, "a client asks for it", c->now);
+		wait_for(c, "preparing: it is sent to a data broker");
+		break;
+	case PLACE_STOPPING:
+		wait_for(c, "stopping: it comes again after that");
+		break;
+	case PLACE_OFFERED:
+	case PLACE_DEFERRED:
+	case PLACE_SENDING:
+	case PLACE_VERIFYING:
+		wait_for(c, "preparing: it is sent to a data broker");
+		break;
+	case PLACE_WITHDRAWN:
+	case PLACE_STATE_COUNT:
+		deny(c->p, c->client, &c->k->id, c->m->request_id,
+			"withdrawn: the package is not given any more", PRESENCE_REFUSED_RETRY_MS);
+		break;
+	}
+}
+
+static void fetch(
+	struct presence *p, const char *client, const struct fetch_request *m, struct now now)
+{
+	struct want_call c = {p, client, m, presence_find(p, &m->package), now};
+	struct route_client state = p->ports.client(p->ports.ctx, client);
+	struct route_decision way;
+
+	state.asks = true;
+	way = route(&state, &p->config.route);
+	if (!c.k || (m->publisher[0] && strcmp(m->publisher, c.k->publisher) != 0)) {
+		deny(p, client, &m->package, m->request_id, "unknown: no such package",
+			PRESENCE_REFUSED_RETRY_MS);
+		return;
+	}
+	if (!p->ports.is_meant(p->ports.ctx, client, &m->package)) {
+		static struct log_gate gate;
+
+		if (log_gate_open(&gate, now.mono.ms, 1000))
+			log_warn("WANT-NOT-MEANT", "client=%s package=%s", client,
+				digest_short(&m->package));
+		deny(p, client, &m->package, m->request_id,
+			"not-meant: the server did not tell this client to fetch it",
+			PRESENCE_REFUSED_RETRY_MS);
+		return;
+	}
+	log_debug("ROUTE", "client=%s package=%s route=%s reason=%s", client,
+		digest_short(&m->package), route_word(way.route), route_reason_word(way.why));
+	fetch_known(&c);
+}
+
+static void release(
+	struct presence *p, const char *client, const struct fetch_release *m, struct now now)
+{
+	struct lease *l = m->lease ? leases_find(p->leases, m->lease)
+				   : leases_of_client(p->leases, client, &m->package);
+	struct package *k = presence_find(p, &m->package);
+	struct grant g = {
+		.request_id = m->request_id,
+		.package = m->package,
+		.lease = m->lease,
+		.release_acked = true,
+	};
+	struct waiting *w = NULL;
+
+	if (l && strcmp(l->client, client) == 0 && digest_equal(&l->package, &m->package))
+		lease_end(p, l, op_status_word(m->outcome), now);
+	if (k)
+		HASH_FIND_STR(k->waiting, client, w);
+	if (w)
+		waiting_drop(p, k, w);
+	grant_send(p, client, &g);
+}
+
+void handle_want(struct presence *p, const char *client, const struct want *m, struct now now)
+{
+	if (m->fetch)
+		fetch(p, client, m->fetch, now);
+	else if (m->release)
+		release(p, client, m->release, now);
+}

@@ -1,0 +1,831 @@
+#include "server/presence.h"
+
+#include "proto/base/log.h"
+#include "proto/topics.h"
+#include "server/db/rows_content.h"
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+struct presence *presence_new(const struct presence_config *config,
+	const struct presence_ports *ports, struct data_brokers *brokers, struct db *db)
+{
+	struct presence *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		abort();
+	p->config = *config;
+	p->ports = *ports;
+	p->brokers = brokers;
+	p->db = db;
+	p->leases = leases_new();
+	return p;
+}
+
+static void package_free(struct presence *p, struct package *k)
+{
+	struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		waiting_drop(p, k, w);
+	}
+	HASH_DEL(p->packages, k);
+	free(k);
+}
+
+static void presence_clear(struct presence *p)
+{
+	struct package *k, *next;
+
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		package_free(p, k);
+	}
+	leases_clear(p->leases);
+	for (size_t i = 0; i < p->brokers->count; i++) {
+		struct data_broker *b = &p->brokers->items[i];
+
+		b->leases = b->placements = 0;
+		b->granted_bytes_per_s = b->fresh_bytes_per_s = 0;
+	}
+}
+
+void presence_free(struct presence *p)
+{
+	if (!p)
+		return;
+	presence_clear(p);
+	leases_free(p->leases);
+	free(p);
+}
+
+struct package *presence_find(struct presence *p, const struct digest *id)
+{
+	struct package *k;
+
+	HASH_FIND(hh, p->packages, id, sizeof(*id), k);
+	return k;
+}
+
+void presence_store(struct presence *p, enum err e)
+{
+	if (e == ERR_OK || p->store_error != ERR_OK)
+		return;
+	p->store_error = e;
+	log_error("PRESENCE-STORE", "why=%s", log_quote(err_text()));
+}
+
+enum err presence_store_error(struct presence *p)
+{
+	enum err e = p->store_error;
+
+	p->store_error = ERR_OK;
+	return e == ERR_OK ? ERR_OK : err_set(e, "a row of the presence server was not written");
+}
+
+// ---------------------------------------------------------------- packages
+
+bool package_is_wanted(const struct package *k)
+{
+	return k->leases > 0 || HASH_COUNT(k->waiting) > 0;
+}
+
+void package_store(struct presence *p, const struct package *k)
+{
+	struct placement_row row = {
+		.package = k->id,
+		.state = k->state,
+		.broker = k->broker,
+		.directive = k->directive,
+		.directive_id = k->directive_id,
+		.answered = k->answered,
+		.since_ms = k->since.ms,
+		.verified_ms = k->verified.ms,
+		.mark = k->mark,
+		.index_sha256 = k->index_sha256,
+		.viewed = k->viewed,
+		.barred = k->barred,
+		.detail = k->detail,
+	};
+
+	presence_store(p, rows_placement_put(p->db, &row));
+}
+
+static bool place_is_on_broker(enum place_state s)
+{
+	return s == PLACE_SENDING || s == PLACE_VERIFYING || s == PLACE_STORED ||
+	       s == PLACE_LINGER || s == PLACE_STOPPING;
+}
+
+bool package_step(struct presence *p, struct package *k, enum place_event e, const char *because,
+	struct now now)
+{
+	enum place_state to = place_step(k->state, e);
+
+	if (!to) {
+		log_warn("PLACE-REFUSED", "package=%s state=%s event=%s because=%s",
+			digest_short(&k->id), place_state_word(k->state), place_event_word(e),
+			log_quote(because));
+		return false;
+	}
+	if (to != k->state) {
+		log_info("PLACE",
+			"package=%s name=%s version=%s from=%s to=%s event=%s broker=%s because=%s",
+			digest_short(&k->id), log_quote(k->name), log_quote(k->version),
+			place_state_word(k->state), place_state_word(to), place_event_word(e),
+			k->broker[0] ? k->broker : "-", log_quote(because));
+		k->since = now.wall;
+		k->idle_since_attended_ms = p->attended_ms;
+	}
+	k->state = to;
+	if (!place_is_on_broker(to))
+		k->reading_back = false;
+	if (!str_copy(k->detail, sizeof(k->detail), because))
+		str_copy(k->detail, sizeof(k->detail), place_event_word(e));
+	package_store(p, k);
+	return true;
+}
+
+// ---------------------------------------------------------------- directives
+
+void directive_send(struct presence *p, struct package *k, uint64_t request_id, struct now now)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+	struct topic prefix = topic_pkg(k->publisher, &k->id);
+	struct address to = {0};
+	struct directive m = {
+		.request_id = request_id,
+		.kind = k->directive,
+		.directive_id = k->directive_id,
+		.package = k->id,
+		.reason = k->detail,
+	};
+
+	if (b) {
+		to = data_broker_address(b, prefix.s);
+		m.to = &to;
+	}
+	if (k->directive == DIRECTIVE_DEFER) {
+		int64_t wait_ms = k->retry_at_ms - now.mono.ms;
+		m.retry_after_ms = wait_ms > 0 ? (uint32_t)wait_ms : 0;
+		m.to = NULL;
+	}
+	if (k->directive == DIRECTIVE_REPAIR) {
+		m.objects = k->missing;
+		m.object_count = k->missing_count;
+	}
+	k->directive_sent = now.mono;
+	if (p->ports.send_directive(p->ports.ctx, k->publisher, &m) != ERR_OK)
+		log_info("DIRECTIVE-WAITS", "publisher=%s package=%s kind=%s why=%s", k->publisher,
+			digest_short(&k->id), directive_word(k->directive), log_quote(err_text()));
+}
+
+void directive_issue(struct presence *p, struct package *k, enum directive_kind kind,
+	uint64_t request_id, struct now now)
+{
+	k->directive = kind;
+	k->directive_id++;
+	k->answered = kind == DIRECTIVE_WAIT || kind == DIRECTIVE_DEFER;
+	p->directives++;
+	package_store(p, k);
+	log_info("DIRECTIVE", "publisher=%s package=%s kind=%s directive=%" PRIu64 " broker=%s",
+		k->publisher, digest_short(&k->id), directive_word(kind), k->directive_id,
+		k->broker[0] ? k->broker : "-");
+	directive_send(p, k, request_id, now);
+}
+
+// ---------------------------------------------------------------- the choice
+
+static void candidates_fill(struct presence *p, const struct package *k, bool use_avoid,
+	struct place_candidate *c, struct mono now)
+{
+	for (size_t i = 0; i < p->brokers->count; i++) {
+		const struct data_broker *b = &p->brokers->items[i];
+		bool avoided = use_avoid && strcmp(b->id, k->avoid) == 0;
+
+		c[i] = (struct place_candidate){
+			.id = b->id,
+			.usable = data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
+				  !avoided,
+			.busy = data_broker_busy(b),
+			.leases = b->leases,
+			.last_target_unix_ms = b->last_target.ms,
+		};
+	}
+}
+
+static void choice_log(const struct package *k, const struct place_candidate *c, size_t count,
+	const struct place_choice *choice)
+{
+	char scores[1024] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && used < sizeof(scores) - 1; i++) {
+		int n = snprintf(scores + used, sizeof(scores) - used, "%s%s=%.4f%s", i ? " " : "",
+			c[i].id, c[i].busy, c[i].usable ? "" : "(out)");
+		used += n > 0 ? (size_t)n : 0;
+	}
+	log_info("PLACE-CHOICE", "package=%s chosen=%s fallback=%s retry_ms=%lld scores=%s",
+		digest_short(&k->id), choice->verdict == PLACE_CHOSEN ? c[choice->index].id : "-",
+		choice->fallback ? "yes" : "no", (long long)choice->retry_after_ms,
+		log_quote(scores));
+}
+
+static struct place_choice package_choose(struct presence *p, struct package *k, struct now now)
+{
+	struct place_policy policy = {
+		.recent_period_ms = (int64_t)p->config.recent_period_s * 1000,
+		.fallback_oldest = p->config.recent_fallback_oldest,
+	};
+	struct place_candidate c[DATA_BROKERS_MAX];
+	struct place_choice choice;
+	size_t count = p->brokers->count;
+
+	candidates_fill(p, k, k->avoid[0] != 0, c, now.mono);
+	choice = place_choose(c, count, &policy, now.wall.ms);
+	if (choice.verdict == PLACE_NONE && k->avoid[0]) { // better the avoided one than none
+		candidates_fill(p, k, false, c, now.mono);
+		choice = place_choose(c, count, &policy, now.wall.ms);
+	}
+	if (choice.verdict == PLACE_NONE)
+		choice.retry_after_ms = PRESENCE_RETRY_MS;
+	if (choice.verdict == PLACE_CHOSEN || k->state != PLACE_DEFERRED)
+		choice_log(k, c, count, &choice);
+	return choice;
+}
+
+// Leases on another copy are demand for the new one: their holders wait, and are served from it.
+static void leases_to_waiting(struct presence *p, struct package *k, struct now now)
+{
+	void *cursor = NULL;
+
+	for (struct lease *l; k->leases > 0 && (l = leases_next(p->leases, &cursor));) {
+		char client[LIMIT_ID + 1];
+		uint64_t request_id = l->request_id;
+
+		if (!digest_equal(&l->package, &k->id))
+			continue;
+		memcpy(client, l->client, sizeof(client));
+		waiting_add(p, k, client, request_id);
+		lease_end(p, l, "the copy it names is gone", now);
+	}
+}
+
+static void package_defer(struct presence *p, struct package *k, uint64_t request_id,
+	const struct place_choice *choice, struct now now)
+{
+	bool is_new = k->state != PLACE_DEFERRED || k->directive != DIRECTIVE_DEFER;
+	const char *because = choice->verdict == PLACE_DEFER
+				      ? "every data broker was a target lately"
+				      : "no data broker is reachable, fresh and fit";
+
+	k->retry_at_ms = now.mono.ms + choice->retry_after_ms;
+	if (!is_new && !request_id)
+		return;
+	if (!package_step(p, k, PLACE_EV_NO_BROKER, because, now))
+		return;
+	k->broker[0] = 0;
+	directive_issue(p, k, DIRECTIVE_DEFER, request_id, now);
+}
+
+void package_place(struct presence *p, struct package *k, uint64_t request_id, const char *because,
+	struct now now)
+{
+	struct place_choice choice = package_choose(p, k, now);
+	struct data_broker *b;
+
+	if (choice.verdict != PLACE_CHOSEN) {
+		package_defer(p, k, request_id, &choice, now);
+		return;
+	}
+	b = &p->brokers->items[choice.index];
+	if (!place_step(k->state, PLACE_EV_CHOSEN))
+		return;
+	leases_to_waiting(p, k, now);
+	memcpy(k->broker, b->id, sizeof(k->broker));
+	k->missing_count = 0;
+	k->verified.ms = 0;
+	k->sent_bytes = k->total_bytes = 0;
+	if (!package_step(p, k, PLACE_EV_CHOSEN, because, now))
+		return;
+	b->last_target = now.wall;
+	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
+	directive_issue(p, k, DIRECTIVE_TRANSMIT, request_id, now);
+}
+
+void package_stop(struct presence *p, struct package *k, const char *because, struct now now)
+{
+	assert(k->leases == 0);
+	if (package_step(p, k, PLACE_EV_UNWANTED, because, now))
+		directive_issue(p, k, DIRECTIVE_STOP, 0, now);
+}
+
+// ---------------------------------------------------------------- read-back
+
+void package_read_back(struct presence *p, struct package *k)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+	struct readback_order order = {
+		.package = k->id,
+		.publisher = k->publisher,
+		.mark = k->mark,
+		.index_sha256 = k->index_sha256,
+		.objects = k->missing,
+		.object_count = k->missing_count,
+	};
+
+	if (k->state != PLACE_VERIFYING || k->reading_back || !b || !b->up)
+		return;
+	if (p->ports.publisher_key(p->ports.ctx, k->publisher, &order.publisher_key) != ERR_OK)
+		return;
+	k->reading_back = true;
+	p->ports.readback(p->ports.ctx, k->broker, &order);
+}
+
+static void readback_proven(struct presence *p, struct package *k, struct now now)
+{
+	if (!package_step(p, k, PLACE_EV_PROVEN, "read back by a fresh subscription", now))
+		return;
+	k->failures = 0;
+	k->missing_count = 0;
+	k->avoid[0] = 0;
+	k->verified = now.wall;
+	k->verified_mono = now.mono;
+	package_store(p, k);
+	waiting_serve(p, k, now);
+	if (k->leases == 0)
+		package_step(p, k, PLACE_EV_UNLEASED,
+			k->viewed ? "nobody has a lease" : "nobody has asked yet", now);
+}
+
+static int64_t backoff_ms(uint32_t failures)
+{
+	uint32_t shift = failures > 6 ? 6 : failures;
+
+	return failures <= 1 ? 0 : INT64_C(1000) << shift;
+}
+
+// Nothing of it can be relied on at this broker. Wanted, or never seen by anybody: send it again.
+static void package_lost(
+	struct presence *p, struct package *k, enum place_event e, const char *why, struct now now)
+{
+	int64_t wait_ms = backoff_ms(++k->failures);
+
+	log_warn("PLACE-LOST", "package=%s broker=%s failures=%u wanted=%s why=%s",
+		digest_short(&k->id), k->broker, k->failures, package_is_wanted(k) ? "yes" : "no",
+		log_quote(why));
+	if (k->failures >= 2)
+		memcpy(k->avoid, k->broker, sizeof(k->avoid));
+	if (!package_is_wanted(k) && k->verified.ms != 0 && e == PLACE_EV_LOST) {
+		package_stop(p, k, why, now);
+		return;
+	}
+	leases_to_waiting(p, k, now);
+	if (!package_step(p, k, e, why, now))
+		return;
+	k->retry_at_ms = now.mono.ms +
+			 (wait_ms < PRESENCE_BACKOFF_MAX_MS ? wait_ms : PRESENCE_BACKOFF_MAX_MS);
+	if (wait_ms == 0)
+		package_place(p, k, 0, why, now);
+}
+
+static void readback_repair(struct presence *p, struct package *k, const char *why, struct now now)
+{
+	if (k->missing_count == 0 || ++k->failures > 2) {
+		package_lost(p, k, PLACE_EV_LOST, why, now);
+		return;
+	}
+	if (package_step(p, k, PLACE_EV_CHOSEN, why, now))
+		directive_issue(p, k, DIRECTIVE_REPAIR, 0, now);
+}
+
+void presence_readback(struct presence *p, const struct digest *package,
+	enum readback_verdict verdict, const char *why, struct now now)
+{
+	struct package *k = presence_find(p, package);
+
+	if (!k || !k->reading_back)
+		return; // overtaken by events
+	k->reading_back = false;
+	if (k->state != PLACE_VERIFYING)
+		return;
+	switch (verdict) {
+	case READBACK_PROVEN:
+		readback_proven(p, k, now);
+		break;
+	case READBACK_LOST:
+		package_lost(p, k, PLACE_EV_LOST, why, now);
+		break;
+	case READBACK_OBJECTS_MISSING:
+		readback_repair(p, k, why, now);
+		break;
+	case READBACK_BROKEN:
+		break; // asked again when the broker is back
+	}
+}
+
+// ---------------------------------------------------------------- brokers and time
+
+void presence_broker(
+	struct presence *p, const char *broker, bool up, const char *why, struct now now)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, broker);
+	struct package *k, *next;
+
+	if (!b)
+		return;
+	data_broker_link(b, up, why, now);
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		if (strcmp(k->broker, broker) != 0)
+			continue;
+		if (!up)
+			k->reading_back = false;
+		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
+			package_step(p, k, PLACE_EV_DOUBT,
+				up ? "connected anew" : "our connection broke", now);
+		if (up)
+			package_read_back(p, k);
+	}
+}
+
+void presence_control(struct presence *p, bool up)
+{
+	if (up && !p->attended)
+		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
+	p->attended = up;
+}
+
+static void attended_advance(struct presence *p, struct now now)
+{
+	int64_t passed_ms = p->ticked ? mono_since_ms(now.mono, p->last_tick) : 0;
+
+	p->last_tick = now.mono;
+	p->ticked = true;
+	if (passed_ms <= 0)
+		return;
+	if (passed_ms > 5000) { // we were stopped: nobody was heard meanwhile
+		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
+		return;
+	}
+	if (!p->attended)
+		return;
+	if (p->spread_left_ms > 0) {
+		p->spread_left_ms -= passed_ms;
+		return;
+	}
+	p->attended_ms += passed_ms;
+}
+
+static void broker_count(struct presence *p, const char *broker, int sign, const struct lease *l)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, broker);
+
+	if (!b)
+		return;
+	if (sign > 0) {
+		b->leases++;
+		b->granted_bytes_per_s += l->rate_bytes_per_s;
+		b->fresh_bytes_per_s += l->rate_bytes_per_s;
+		return;
+	}
+	b->leases -= b->leases > 0;
+	b->granted_bytes_per_s -= b->granted_bytes_per_s < l->rate_bytes_per_s
+					  ? b->granted_bytes_per_s
+					  : l->rate_bytes_per_s;
+}
+
+void lease_end(struct presence *p, struct lease *l, const char *because, struct now now)
+{
+	struct package *k = presence_find(p, &l->package);
+
+	log_info("LEASE-END", "client=%s package=%s broker=%s lease=%" PRIu64 " because=%s",
+		l->client, digest_short(&l->package), l->broker, l->id, log_quote(because));
+	presence_store(p, rows_lease_delete(p->db, l->id));
+	broker_count(p, l->broker, -1, l);
+	leases_remove(p->leases, l);
+	if (!k || k->leases == 0)
+		return;
+	k->leases--;
+	if (k->leases == 0 && k->state == PLACE_STORED)
+		package_step(p, k, PLACE_EV_UNLEASED, "the last lease ended", now);
+	else if (k->leases == 0)
+		k->idle_since_attended_ms = p->attended_ms;
+}
+
+// Ends what is over, and counts what the brokers have not measured yet.
+static void leases_tick(struct presence *p, struct now now)
+{
+	void *cursor = NULL;
+
+	for (size_t i = 0; i < p->brokers->count; i++) {
+		p->brokers->items[i].fresh_bytes_per_s = 0;
+		p->brokers->items[i].placements = 0;
+	}
+	for (struct lease *l; (l = leases_next(p->leases, &cursor));) {
+		struct data_broker *b = data_brokers_find(p->brokers, l->broker);
+
+		if (l->expires_attended_ms <= p->attended_ms)
+			lease_end(p, l, "expired: no heartbeat lists it", now);
+		else if (b && p->attended_ms - l->granted_attended_ms < PRESENCE_MEASURED_MS)
+			b->fresh_bytes_per_s += l->rate_bytes_per_s;
+	}
+}
+
+static void waiting_tick(struct presence *p, struct package *k)
+{
+	struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		if (w->until_attended_ms > p->attended_ms)
+			continue;
+		waiting_drop(p, k, w);
+		k->idle_since_attended_ms = p->attended_ms;
+	}
+}
+
+// Nobody has wanted it for its time.
+static bool package_is_over(const struct presence *p, const struct package *k)
+{
+	uint32_t limit_s = k->viewed ? p->config.linger_s : p->config.first_viewer_grace_s;
+
+	if (package_is_wanted(k) || (!k->viewed && limit_s == 0))
+		return false;
+	return p->attended_ms - k->idle_since_attended_ms >= (int64_t)limit_s * 1000;
+}
+
+static bool broker_is_away(struct presence *p, const struct package *k, struct now now)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+
+	return !b || b->refused ||
+	       (!b->up && mono_since_ms(now.mono, b->up_since) >=
+				  (int64_t)p->config.broker_away_s * 1000);
+}
+
+static void package_on_broker_tick(struct presence *p, struct package *k, struct now now)
+{
+	bool may_stop = k->state == PLACE_LINGER || (k->viewed && k->state != PLACE_STORED);
+
+	if (may_stop && package_is_over(p, k)) {
+		package_stop(
+			p, k, k->viewed ? "nobody wants it any more" : "nobody asked for it", now);
+		return;
+	}
+	if (broker_is_away(p, k, now) && (package_is_wanted(k) || k->state == PLACE_SENDING)) {
+		memcpy(k->avoid, k->broker, sizeof(k->avoid));
+		if (now.mono.ms >= k->retry_at_ms) {
+			k->retry_at_ms = now.mono.ms + PRESENCE_RETRY_MS;
+			package_place(p, k, 0, "its data broker is away", now);
+		}
+		return;
+	}
+	package_read_back(p, k);
+}
+
+static void package_tick(struct presence *p, struct package *k, struct now now)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+
+	if (b && place_is_on_broker(k->state))
+		b->placements++;
+	waiting_tick(p, k);
+	switch (k->state) {
+	case PLACE_DEFERRED:
+	case PLACE_OFFERED:
+		if (k->viewed && package_is_over(p, k) && k->state == PLACE_DEFERRED)
+			package_stop(p, k, "nobody wants it any more", now);
+		else if (now.mono.ms >= k->retry_at_ms)
+			package_place(p, k, 0, "it waited for a data broker", now);
+		break;
+	case PLACE_SENDING:
+	case PLACE_VERIFYING:
+	case PLACE_STORED:
+	case PLACE_LINGER:
+		package_on_broker_tick(p, k, now);
+		break;
+	case PLACE_WAITING:
+		if (package_is_wanted(k) && now.mono.ms >= k->retry_at_ms)
+			package_place(p, k, 0, "a client asks for it", now);
+		break;
+	case PLACE_STOPPING:
+	case PLACE_WITHDRAWN:
+	case PLACE_STATE_COUNT:
+		break;
+	}
+	if (!k->answered && k->directive &&
+		mono_since_ms(now.mono, k->directive_sent) >= p->config.directive_repeat_ms)
+		directive_send(p, k, 0, now);
+}
+
+void presence_tick(struct presence *p, struct now now)
+{
+	struct package *k, *next;
+
+	attended_advance(p, now);
+	leases_tick(p, now);
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		package_tick(p, k, now);
+	}
+}
+
+// ---------------------------------------------------------------- acts of others
+
+void presence_lease_renew(
+	struct presence *p, const char *client, uint64_t lease, uint32_t told_interval_ms)
+{
+	leases_renew(p->leases, lease, client, p->attended_ms,
+		lease_ttl_ms(p->config.lease_ttl_s * 1000, told_interval_ms));
+}
+
+static void package_leases_end(
+	struct presence *p, struct package *k, const char *because, struct now now)
+{
+	void *cursor = NULL;
+	struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		waiting_drop(p, k, w);
+	}
+	for (struct lease *l; k->leases > 0 && (l = leases_next(p->leases, &cursor));)
+		if (digest_equal(&l->package, &k->id))
+			lease_end(p, l, because, now);
+}
+
+enum err presence_withdraw(struct presence *p, const struct digest *id, struct now now)
+{
+	struct package *k = presence_find(p, id);
+
+	if (!k)
+		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(id));
+	if (k->state == PLACE_WITHDRAWN && k->barred)
+		return ERR_OK;
+	package_leases_end(p, k, "the package was withdrawn", now);
+	k->barred = true;
+	if (!package_step(p, k, PLACE_EV_WITHDRAW, "withdrawn by an operator", now))
+		return err_set(ERR_NOT_NOW, "it cannot be withdrawn now");
+	directive_issue(p, k, DIRECTIVE_STOP, 0, now);
+	return ERR_OK;
+}
+
+enum err presence_restore(struct presence *p, const struct digest *id, struct now now)
+{
+	struct package *k = presence_find(p, id);
+
+	if (!k)
+		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(id));
+	if (k->state != PLACE_WITHDRAWN || !k->barred)
+		return err_set(ERR_NOT_NOW, "package %s was not withdrawn by an operator",
+			digest_short(id));
+	k->barred = false;
+	k->viewed = false;
+	if (package_step(p, k, PLACE_EV_OFFER, "restored by an operator", now))
+		package_place(p, k, 0, "restored by an operator", now);
+	return ERR_OK;
+}
+
+void presence_principal_gone(struct presence *p, const char *id, enum role role, struct now now)
+{
+	struct package *k, *next;
+	void *cursor = NULL;
+
+	if (role == ROLE_CLIENT) {
+		for (struct lease *l; (l = leases_next(p->leases, &cursor));)
+			if (strcmp(l->client, id) == 0)
+				lease_end(p, l, "the client was revoked or removed", now);
+		HASH_ITER(hh, p->packages, k, next)
+		{
+			struct waiting *w;
+
+			HASH_FIND_STR(k->waiting, id, w);
+			if (w)
+				waiting_drop(p, k, w);
+		}
+		return;
+	}
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		if (role != ROLE_PUBLISHER || strcmp(k->publisher, id) != 0)
+			continue;
+		package_leases_end(p, k, "its publisher is gone", now);
+		package_step(p, k, PLACE_EV_WITHDRAW, "its publisher was revoked or removed", now);
+		k->answered = true;
+		package_store(p, k);
+	}
+}
+
+// ---------------------------------------------------------------- loading
+
+static enum err load_package(void *ctx, const struct package_row *r)
+{
+	struct presence *p = ctx;
+	struct package *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return err_set(ERR_MEMORY, "no memory for a package");
+	k->id = r->id;
+	k->kind = r->kind;
+	k->size_bytes = r->size_bytes;
+	k->object_bytes = r->object_bytes;
+	k->offered.ms = r->offered_ms;
+	k->state = PLACE_OFFERED;
+	HASH_ADD(hh, p->packages, id, sizeof(k->id), k);
+	if (!str_copy(k->publisher, sizeof(k->publisher), r->publisher) ||
+		!str_copy(k->name, sizeof(k->name), r->name) ||
+		!str_copy(k->version, sizeof(k->version), r->version))
+		return err_set(ERR_CORRUPT, "package %s has a text that is too long",
+			digest_short(&r->id));
+	return ERR_OK;
+}
+
+static enum err load_placement(void *ctx, const struct placement_row *r)
+{
+	struct presence *p = ctx;
+	struct package *k = presence_find(p, &r->package);
+
+	if (!k)
+		return err_set(ERR_CORRUPT, "a placement of package %s, which is not there",
+			digest_short(&r->package));
+	if (r->state < PLACE_OFFERED || r->state >= PLACE_STATE_COUNT)
+		return err_set(
+			ERR_CORRUPT, "package %s is in state %d", digest_short(&k->id), r->state);
+	k->state = (enum place_state)r->state;
+	k->directive = r->directive;
+	k->directive_id = r->directive_id;
+	k->answered = r->answered;
+	k->since.ms = r->since_ms;
+	k->verified.ms = r->verified_ms;
+	k->mark = r->mark;
+	k->index_sha256 = r->index_sha256;
+	k->viewed = r->viewed;
+	k->barred = r->barred;
+	k->idle_since_attended_ms = p->attended_ms;
+	if (!str_copy(k->broker, sizeof(k->broker), r->broker) ||
+		!str_copy(k->detail, sizeof(k->detail), r->detail))
+		return err_set(ERR_CORRUPT, "package %s has a text that is too long",
+			digest_short(&k->id));
+	return ERR_OK;
+}
+
+static enum err load_lease(void *ctx, const struct lease_row *r)
+{
+	struct presence *p = ctx;
+	struct package *k = presence_find(p, &r->package);
+	struct lease l = {
+		.id = r->id,
+		.package = r->package,
+		.request_id = r->request_id,
+		.granted.ms = r->granted_ms,
+		.granted_attended_ms = p->attended_ms - PRESENCE_MEASURED_MS,
+		.expires_attended_ms = p->attended_ms + r->ttl_ms,
+		.ttl_ms = r->ttl_ms,
+		.rate_bytes_per_s = r->rate,
+	};
+
+	if (!str_copy(l.client, sizeof(l.client), r->client) ||
+		!str_copy(l.broker, sizeof(l.broker), r->broker) || !k)
+		return err_set(ERR_CORRUPT, "lease %" PRIu64 " makes no sense", r->id);
+	TRY(leases_add(p->leases, &l));
+	broker_count(p, l.broker, 1, &l);
+	k->leases++;
+	return ERR_OK;
+}
+
+static enum err load_target(void *ctx, const char *broker, int64_t last_ms)
+{
+	struct presence *p = ctx;
+	struct data_broker *b = data_brokers_find(p->brokers, broker);
+
+	if (b)
+		b->last_target.ms = last_ms;
+	return ERR_OK;
+}
+
+enum err presence_load(struct presence *p, struct now now)
+{
+	struct package *k, *next;
+
+	presence_clear(p);
+	p->store_error = ERR_OK;
+	TRY(rows_target_each(p->db, load_target, p));
+	TRY(rows_package_each(p->db, load_package, p));
+	TRY(rows_placement_each(p->db, load_placement, p));
+	TRY(rows_lease_each(p->db, load_lease, p));
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		// Stored under another connection: to be read back over this one.
+		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
+			k->state = PLACE_VERIFYING;
+		// What was to be repaired is no longer known: all of it again.
+		if (k->directive == DIRECTIVE_REPAIR && !k->answered)
+			k->directive = DIRECTIVE_TRANSMIT;
+		k->directive_sent = mono_add_ms(now.mono, -(int64_t)p->config.directive_repeat_ms);
+	}
+	log_info("PRESENCE-LOADED", "packages=%u leases=%zu brokers=%zu", HASH_COUNT(p->packages),
+		leases_count(p->leases), p->brokers->count);
+	return ERR_OK;
+}

@@ -1,0 +1,203 @@
+// The presence server: which package lies on which data broker, for whom, and who is told so
+// (US 7,620,699; S002). It owns packages, their placements, the leases on them and the load of the
+// data brokers; publishers and consumers reach it through handle_pub.c and handle_want.c, operators
+// through operator_package.c.
+//
+// Invariants:
+//  - A grant names a broker whose copy *we* read back over the present connection, nothing else.
+//  - Directive ids rise per package; what the last one said follows from the stored row alone, so
+//  it can be
+//    said again after a restart. It is said again until the publisher answers.
+//  - STOP needs zero live leases; nothing is granted while STOPPING.
+//  - A lease and a waiting request are demand. Demand brings content back; without it content goes.
+//
+// One placement per package. TRANSMIT to another broker than before replaces the earlier placement:
+// the publisher withdraws there when it can. Every entrance runs inside a turn of the core: rows
+// are written through the core's transaction, messages leave after its commit. A write that fails
+// is remembered and fails the commit (presence_store_error); the core then calls presence_load.
+#ifndef HELIO_SERVER_PRESENCE_H
+#define HELIO_SERVER_PRESENCE_H
+
+#include "server/data_brokers.h"
+#include "server/db/db.h"
+#include "server/distribute.h"
+#include "server/leases.h"
+#include "server/placement.h"
+
+// uthash reports a lack of memory by this.
+#define uthash_fatal(text) abort()
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#define PRESENCE_PACKAGES_MAX 100000
+#define PRESENCE_WAITING_MAX 100000 // of all packages
+#define PRESENCE_MISSING_MAX 8      // objects of a client's complaint that are looked at
+#define PRESENCE_RETRY_MS 1000      // a client that waits comes again after this
+#define PRESENCE_REFUSED_RETRY_MS 60000
+#define PRESENCE_BACKOFF_MAX_MS 60000
+#define PRESENCE_CHECKED_MS 2000   // a copy read back this lately is not read again for a complaint
+#define PRESENCE_MEASURED_MS 60000 // after this a lease is part of the broker's measured load
+
+struct presence_config {
+	uint32_t recent_period_s;
+	bool recent_fallback_oldest;
+	uint32_t linger_s;             // without a lease, after there was one
+	uint32_t first_viewer_grace_s; // without ever a lease; 0: for ever
+	uint32_t lease_ttl_s;          // the least
+	uint32_t reconnect_spread_s;   // attended time stands still this long after a gap
+	uint32_t broker_away_s;        // then content that is wanted moves
+	uint32_t directive_repeat_ms;
+	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
+	struct route_policy route;
+};
+
+// What is to be read back: mark, manifest, index, its last object, and these objects.
+struct readback_order {
+	struct digest package;
+	const char *publisher;
+	struct key32 publisher_key;
+	struct id16 mark;
+	struct digest index_sha256;
+	const struct digest *objects;
+	size_t object_count;
+};
+
+enum readback_verdict {
+	READBACK_PROVEN = 1,
+	READBACK_LOST,            // mark, manifest or index are not there, or not the ones claimed
+	READBACK_OBJECTS_MISSING, // those are there, one of the objects is not
+	READBACK_BROKEN           // our connection broke: nothing is known
+};
+
+struct presence_ports {
+	void *ctx;
+	enum err (*send_directive)(void *ctx, const char *publisher, struct directive *m);
+	enum err (*send_grant)(void *ctx, const char *client, struct grant *m);
+	enum err (*publisher_key)(void *ctx, const char *publisher, struct key32 *out);
+	// Is this package among what the server told the client to fetch?
+	bool (*is_meant)(void *ctx, const char *client, const struct digest *package);
+	uint32_t (*told_interval_ms)(void *ctx, const char *client);
+	struct route_client (*client)(void *ctx, const char *client);
+	uint64_t (*lease_id)(void *ctx); // unique for ever
+	// Reads over the server's own connection; presence_readback is called with the verdict.
+	void (*readback)(void *ctx, const char *broker, const struct readback_order *order);
+};
+
+// A client that asked and was told to come again.
+struct waiting {
+	char client[LIMIT_ID + 1];
+	uint64_t request_id;
+	int64_t until_attended_ms;
+	UT_hash_handle hh;
+};
+
+struct package {
+	struct digest id;
+	char publisher[LIMIT_ID + 1], name[LIMIT_ID + 1], version[LIMIT_ID + 1];
+	enum package_kind kind;
+	uint64_t size_bytes, object_bytes;
+	struct wall offered;
+
+	// Its placement, as stored.
+	enum place_state state;
+	char broker[LIMIT_ID + 1];
+	enum directive_kind directive; // 0: none yet
+	uint64_t directive_id;
+	bool answered;
+	struct wall since, verified; // verified 0: never
+	struct id16 mark;
+	struct digest index_sha256;
+	bool viewed; // had a lease since it was stored
+	bool barred; // withdrawn by an operator: an offer does not bring it back
+	char detail[LIMIT_TEXT + 1];
+
+	// In memory.
+	struct mono directive_sent, verified_mono;
+	bool reading_back;
+	int64_t idle_since_attended_ms, retry_at_ms; // retry_at: monotonic
+	uint32_t failures;
+	char avoid[LIMIT_ID + 1];
+	struct digest missing[PRESENCE_MISSING_MAX];
+	size_t missing_count;
+	uint64_t sent_bytes, total_bytes;
+	uint32_t leases;
+	struct waiting *waiting;
+	UT_hash_handle hh;
+};
+
+struct presence {
+	struct presence_config config;
+	struct presence_ports ports;
+	struct data_brokers *brokers;
+	struct db *db;
+	struct package *packages; // by id
+	struct leases *leases;
+	size_t waiting_count;
+	int64_t attended_ms;
+	struct mono last_tick;
+	bool ticked, attended; // attended: the control broker answers
+	int64_t spread_left_ms;
+	enum err store_error;
+	uint64_t grants, denials, directives;
+};
+
+// Nothing is loaded yet. brokers and db are borrowed.
+struct presence *presence_new(const struct presence_config *config,
+	const struct presence_ports *ports, struct data_brokers *brokers, struct db *db);
+void presence_free(struct presence *p);
+
+// Forgets everything in memory and reads the rows. What was stored is to be read back first.
+enum err presence_load(struct presence *p, struct now now) MUST_CHECK;
+// The first failed write since the last call, for core_hooks.before_commit.
+enum err presence_store_error(struct presence *p) MUST_CHECK;
+
+void presence_tick(struct presence *p, struct now now);
+void presence_control(struct presence *p, bool up);
+void presence_broker(
+	struct presence *p, const char *broker, bool up, const char *why, struct now now);
+void presence_readback(struct presence *p, const struct digest *package,
+	enum readback_verdict verdict, const char *why, struct now now);
+void presence_principal_gone(struct presence *p, const char *id, enum role role, struct now now);
+void presence_lease_renew(
+	struct presence *p, const char *client, uint64_t lease, uint32_t told_interval_ms);
+// Errors: ERR_NOT_FOUND, ERR_NOT_NOW.
+enum err presence_withdraw(struct presence *p, const struct digest *id, struct now now) MUST_CHECK;
+enum err presence_restore(struct presence *p, const struct digest *id, struct now now) MUST_CHECK;
+
+struct package *presence_find(struct presence *p, const struct digest *id); // NULL: none
+
+// ---- for handle_pub.c and handle_want.c
+
+bool package_is_wanted(const struct package *k); // leases or waiting requests
+// False, with a log line, when the state refuses it. Stores the row.
+bool package_step(struct presence *p, struct package *k, enum place_event e, const char *because,
+	struct now now);
+void package_store(struct presence *p, const struct package *k);
+// Chooses a broker and tells the publisher TRANSMIT or DEFER. request_id: of the message this
+// answers, or 0.
+void package_place(struct presence *p, struct package *k, uint64_t request_id, const char *because,
+	struct now now);
+void package_stop(struct presence *p, struct package *k, const char *because, struct now now);
+void directive_issue(struct presence *p, struct package *k, enum directive_kind kind,
+	uint64_t request_id, struct now now);
+// The directive in force, again.
+void directive_send(struct presence *p, struct package *k, uint64_t request_id, struct now now);
+void package_read_back(struct presence *p, struct package *k);
+void lease_end(struct presence *p, struct lease *l, const char *because, struct now now);
+// handle_want.c: grants everybody who waits for a package that was just proven.
+void waiting_serve(struct presence *p, struct package *k, struct now now);
+void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id);
+void waiting_drop(struct presence *p, struct package *k, struct waiting *w);
+void presence_store(struct presence *p, enum err e);
+
+// ---- messages
+
+struct root;
+// A publisher's message, authenticated.
+void handle_pub(struct presence *p, const struct root *root, const char *publisher,
+	const struct publisher_msg *m, struct arena *a, struct now now);
+// A client's.
+void handle_want(struct presence *p, const char *client, const struct want *m, struct now now);
+
+#endif
