@@ -38,14 +38,14 @@ def ini(sections):
 
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
-                 interval_ms=300, server=None, agent=None, publisher=None, log_types="all"):
+                 interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug"):
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca"
         self.clients, self.publishers = list(clients), list(publishers)
         self.data_ids = list(data_brokers)
         self.interval_ms = interval_ms
         self.server_extra, self.agent_extra, self.publisher_extra = server or {}, agent or {}, publisher or {}
-        self.log_types = log_types
+        self.log_types, self.tls, self.level = log_types, tls, level
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
@@ -85,9 +85,9 @@ class Fleet:
     def common(self, id_, key="identity.key"):
         b = self.bundle(id_)
         return {
-            "log": {"level": "debug"},
+            "log": {"level": self.level},
             "identity": {"id": id_, "key": b / key, "root_file": b / "root.bin", "root_key": b / "root.pub"},
-            "tls": {"enabled": True, "ca": b / "ca.crt", "cert": b / "tls.crt", "key": b / "tls.key"},
+            "tls": {"enabled": self.tls, "ca": b / "ca.crt", "cert": b / "tls.crt", "key": b / "tls.key"},
             "control": {"name": "localhost", "ip": "127.0.0.1", "port": self.port["control"]},
         }
 
@@ -106,15 +106,15 @@ class Fleet:
         home = self.folder / f"broker-{name}"
         if not (home / "mosquitto.conf").exists():
             home.mkdir()
-            kind = "control" if name == "control" else "data"
+            kind = "test" if not self.tls else "control" if name == "control" else "data"
             for f in ("ca.crt", "tls.crt", "tls.key"):
                 (home / f).write_bytes((self.bundle(name) / f).read_bytes())
                 (home / f).chmod(0o600)
+            secured = ["binds=127.0.0.1", "servers=server.1", f"publishers={' '.join(self.publishers)}",
+                       "operators=alice.1 alice.2", "watchers=watch.1 watch.2"] if self.tls else []
             self.ctl_plain("broker-conf", kind, "--out", home, f"broker_id={name}", f"port={self.port[name]}",
-                           "binds=127.0.0.1", f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}",
-                           f"conf_dir={home}", f"log_types={self.log_types}", "servers=server.1",
-                           f"publishers={' '.join(self.publishers)}", "operators=alice.1 alice.2",
-                           "watchers=watch.1 watch.2", "sys_interval_s=1")
+                           f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}", f"conf_dir={home}",
+                           f"log_types={self.log_types}", "sys_interval_s=1", *secured)
         proc = self.procs.setdefault(f"broker-{name}", Proc(f"broker-{name}", ["mosquitto", "-c", home / "mosquitto.conf"],
                                                             self.folder))
         proc.start()
@@ -181,7 +181,7 @@ class Fleet:
         b = self.bundle("alice.1")
         return self.write("helioctl", {
             "identity": {"seats": self.ca / "out" / "alice", "root_file": b / "root.bin", "root_key": b / "root.pub"},
-            "tls": {"enabled": True, "ca": b / "ca.crt"},
+            "tls": {"enabled": self.tls, "ca": b / "ca.crt"},
             "control": {"name": "localhost", "ip": "127.0.0.1", "port": self.port["control"]},
             "publisher": {"socket": self.folder / f"{publisher}.sock"},
             "ca": {"dir": self.ca},

@@ -1,0 +1,378 @@
+"""The rows of the benchmark. Candidate and reference run in turn, several pairs; medians and spread are
+printed, never asserted. Absolute figures of one machine mean little: read the ratios."""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/flow"))
+
+from lib.fleet import BUILD, PROGRAMS, Fleet  # noqa: E402
+from lib.procs import Proc, free_ports, port_answers  # noqa: E402
+from lib.wait import wait_for  # noqa: E402
+
+OUT = ROOT / "build/bench"
+MB = 1000 * 1000
+rows = []
+
+
+def row(name, **values):
+    """One line: bench ROW key=value ..."""
+    text = " ".join(f"{k}={round(v, 3) if isinstance(v, float) else v}" for k, v in values.items())
+    print(f"bench {name} {text}", flush=True)
+    rows.append((name, values))
+
+
+def spread(values):
+    return f"{min(values):.3g}..{max(values):.3g}"
+
+
+def random_file(path, size):
+    with open(path, "wb") as f:
+        left = size
+        while left:
+            n = min(left, 8 << 20)
+            f.write(os.urandom(n))
+            left -= n
+
+
+class Memory:
+    """Peak RSS of a process from the kernel, and the peak of its anonymous part sampled every 10 ms."""
+
+    def __init__(self, pid):
+        self.pid, self.anonymous, self.ended = pid, 0, False
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _field(self, name):
+        found = re.search(rf"{name}:\s+(\d+) kB", pathlib.Path(f"/proc/{self.pid}/status").read_text())
+        return int(found[1]) * 1024 if found else 0
+
+    def _watch(self):
+        while not self.ended:
+            try:
+                self.anonymous = max(self.anonymous, self._field("RssAnon"))
+            except OSError:
+                return
+            time.sleep(0.01)
+
+    def end(self):
+        peak = self._field("VmHWM")
+        self.ended = True
+        self.thread.join()
+        return peak, self.anonymous
+
+
+class Bench:
+    """A fleet with one data broker, no logs in the way, and packages of random content."""
+
+    def __init__(self, folder, tls):
+        self.folder = folder
+        self.fleet = Fleet(folder, data_brokers=("da",), clients=("f1",), interval_ms=200, log_types="error",
+                           tls=tls, level="info")
+        self.fleet.up()
+        self.version = 0
+
+    def publish(self, size):
+        self.version += 1
+        home = self.folder / f"content-{self.version}"
+        home.mkdir()
+        random_file(home / "image.bin", size)
+        package = self.fleet.software_package("bench", str(self.version), home)
+        wait_for(lambda: self.fleet.ctl("package", "show", package)["state"] in ("stored", "linger"), 600,
+                 "it lies on the broker")
+        return package, home
+
+    def fetch(self, package):
+        """Seconds from the agent's first byte asked to the package installed, by its own log stamps."""
+        mark = len(self.fleet.procs["f1"].text())
+        self.fleet.ctl("channel", "publish", "default", package)
+        wait_for(lambda: "FETCH-DONE" in self.fleet.procs["f1"].text()[mark:], 900, "the agent has it", every=0.05)
+        line = [w for w in self.fleet.procs["f1"].text()[mark:].splitlines() if "FETCH-DONE" in w][-1]
+        return float(re.search(r"seconds=([0-9.]+)", line)[1]), int(re.search(r"received_bytes=(\d+)", line)[1])
+
+    def forget(self, package):
+        """Makes the agent fetch everything again next time."""
+        self.fleet.procs["f1"].stop()
+        shutil.rmtree(self.fleet.folder / "f1", ignore_errors=True)
+
+    def topics(self, package, path):
+        """The chunk topics of a package, as the agent's own manifest pages list them (RAW objects)."""
+        from lib import wire
+        names = []
+        for page in sorted((self.fleet.folder / "f1" / "packages" / package / "pages").iterdir()):
+            found = wire.pb.ManifestPage()
+            found.ParseFromString(page.read_bytes())
+            for f in found.files:
+                sums = f.chunk_sha256 or f.sha256
+                names += [sums[i:i + 32].hex() for i in range(0, len(sums), 32)]
+        path.write_text("".join(f"helio/v1/chunk/pub/{n}\n" for n in names))
+        return path
+
+    def raw(self, topics):
+        b = self.fleet.bundle("watch.1")
+        argv = [BUILD / "tests/raw_fetch", "localhost" if self.fleet.tls else "127.0.0.1", self.fleet.port["da"], topics,
+                "--sha256"]
+        if self.fleet.tls:
+            argv += ["--tls", b / "ca.crt", b / "tls.crt", b / "tls.key"]
+        out = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, check=True, text=True).stdout
+        return float(re.search(r"seconds[= ]([0-9.]+)", out)[1])
+
+    def down(self):
+        self.fleet.down()
+
+
+def nginx(folder, document, bundle):
+    """What a user would pick instead: a web server, curl, fsync, sha256sum."""
+    plain, tls = free_ports(2)
+    conf = folder / "nginx.conf"
+    conf.write_text(f"""daemon off; pid {folder}/nginx.pid; error_log stderr;
+events {{ worker_connections 64; }}
+http {{ access_log off; sendfile on; client_body_temp_path {folder}/nb; proxy_temp_path {folder}/np;
+ fastcgi_temp_path {folder}/nf; uwsgi_temp_path {folder}/nu; scgi_temp_path {folder}/ns;
+ server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; ssl_certificate {bundle}/tls.crt;
+  ssl_certificate_key {bundle}/tls.key; ssl_protocols TLSv1.3; root {document.parent}; }} }}
+""")
+    proc = Proc("nginx", ["nginx", "-c", conf], folder).start()
+    wait_for(lambda: port_answers(plain), 10, "nginx listens")
+    return proc, plain, tls
+
+
+def curl_once(folder, url, ca):
+    target = folder / "curled"
+    target.unlink(missing_ok=True)
+    begin = time.monotonic()
+    subprocess.run(["curl", "-s", "-f", "--cacert", str(ca), "-o", str(target), url], check=True)
+    fd = os.open(target, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+    subprocess.run(["sha256sum", str(target)], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begin
+
+
+def bench_fetch_1g(quick):
+    size = 256 * MB if quick else 1000 * MB
+    pairs = 3 if quick else 5
+    for tls in (False, True):
+        with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+            folder = pathlib.Path(d)
+            bench = Bench(folder / "fleet", tls)
+            try:
+                package, home = bench.publish(size)
+                bench.fetch(package)    # warm
+                topics = bench.topics(package, folder / "topics")
+                server, plain, secure = nginx(folder, home / "image.bin", bench.fleet.bundle("da"))
+                url = f"https://localhost:{secure}/image.bin" if tls else f"http://127.0.0.1:{plain}/image.bin"
+                ours, raws, curls = [], [], []
+                for _ in range(pairs):
+                    bench.forget(package)
+                    bench.fleet.agent("f1")
+                    mark_wait(bench, package)
+                    ours.append(last_seconds(bench))
+                    raws.append(bench.raw(topics))
+                    curls.append(curl_once(folder, url, bench.fleet.bundle("da") / "ca.crt"))
+                server.stop()
+                mbs = [size / MB / s for s in ours]
+                row("fetch_1g", tls=int(tls), bytes=size, pairs=pairs, mb_per_s=statistics.median(mbs), spread=spread(mbs),
+                    raw_sha_mb_per_s=size / MB / statistics.median(raws),
+                    curl_fsync_sha_mb_per_s=size / MB / statistics.median(curls),
+                    ratio_to_raw_sha=statistics.median(r / o for r, o in zip(raws, ours)),
+                    ratio_to_curl=statistics.median(c / o for c, o in zip(curls, ours)),
+                    qos=1, nodelay=1, mqtt=5)
+            finally:
+                bench.down()
+
+
+def mark_wait(bench, package):
+    wait_for(lambda: (bench.fleet.folder / "f1" / "packages" / package).exists() and
+             "FETCH-DONE" in bench.fleet.procs["f1"].text().splitlines()[-1] + bench.fleet.procs["f1"].text()[-4000:], 900,
+             "fetched again", every=0.05)
+
+
+def last_seconds(bench):
+    line = bench.fleet.procs["f1"].lines("FETCH-DONE")[-1]
+    return float(re.search(r"seconds=([0-9.]+)", line)[1])
+
+
+def bench_agent_memory(quick):
+    for tls in (False, True):
+        base = None
+        for size in (1 * MB, 256 * MB if quick else 1000 * MB):
+            with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+                bench = Bench(pathlib.Path(d) / "fleet", tls)
+                try:
+                    package, _ = bench.publish(size)
+                    memory = Memory(bench.fleet.procs["f1"].pid)
+                    bench.fetch(package)
+                    peak, anonymous = memory.end()
+                    base = base or peak
+                    row("agent_memory", tls=int(tls), bytes=size, peak_rss_mb=peak / MB, peak_anonymous_mb=anonymous / MB,
+                        ratio_to_1mb=peak / base)
+                finally:
+                    bench.down()
+
+
+def bench_update_bytes(quick):
+    """Version 1 to 2 of a picture package with 10 % new pictures."""
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        folder = pathlib.Path(d)
+        subprocess.run([PROGRAMS["helio-pictures"], "--out", folder / "pictures", "--count", "44"], check=True,
+                       stdout=subprocess.DEVNULL)
+        pictures = sorted((folder / "pictures").iterdir())
+        bench = Bench(folder / "fleet", True)
+        try:
+            added = [i["image"] for p in pictures for i in bench.fleet.ctl("image", "add", p)["images"]]
+
+            def build(version, ids):
+                built = bench.fleet.ctl("package", "build", "--name", "art", "--version", version,
+                                        *[w for i in ids for w in ("--image", i)])
+                bench.fleet.ctl("package", "publish", built["package"])
+                return built
+            bench.fetch(build("1", added[:40])["package"])
+            second = build("2", added[40:44] + added[4:40])
+            _, received = bench.fetch(second["package"])
+            new = sum((bench.fleet.folder / "pub/images" / i[:2] / i).stat().st_size for i in added[40:44])
+            row("update_bytes", pictures=40, new=4, received=received, new_bytes=new, whole=second["size_bytes"],
+                ratio_to_new=received / new, ratio_to_whole=received / second["size_bytes"],
+                over_budget=max(0, received - int(1.02 * new) - 8000))
+        finally:
+            bench.down()
+
+
+class Generator:
+    """helio-fleet against heliod, or against the echo server, through a Mosquitto of its own."""
+
+    def __init__(self, folder, clients, echo):
+        self.folder, self.clients, self.echo = folder, clients, echo
+        self.fleet = Fleet(folder, data_brokers=("da",), clients=(), publishers=("pub",), interval_ms=60000,
+                           log_types="error", tls=False, level="warn")
+        if echo:
+            self.fleet.broker("control")
+            self.server = Proc("echo", [BUILD / "tests/echo_server", self.fleet.port["control"]], folder).start()
+            self.server.wait_text("ready")
+        else:
+            subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--count", str(clients), "--enrol-key",
+                            self.fleet.ca / "keys/enrol.key", "--out", self.fleet.ca / "enrolments"], check=True,
+                           stdout=subprocess.DEVNULL)
+            self.fleet.server_extra = {"server": {"offers_per_s": 100000}}
+            self.fleet.brokers()
+            self.server = self.fleet.heliod(wait=False)
+            wait_for(lambda: self.fleet.ctl("status", check=False).returncode == 0, 60, "heliod answers")
+
+    def run(self, rate, seconds):
+        b = self.fleet.bundle("server.1")
+        argv = [PROGRAMS["helio-fleet"], "beats", "--count", self.clients, "--port", self.fleet.port["control"],
+                "--rate", rate, "--seconds", seconds, "--root-file", b / "root.bin", "--root-key", b / "root.pub"]
+        before = self.cpu()
+        out = subprocess.run([str(a) for a in argv + (["--echo"] if self.echo else [])], stdout=subprocess.PIPE, check=True,
+                             text=True).stdout
+        found = json.loads(out)
+        found["server_cpu_us"] = (self.cpu() - before) * 1e6 / max(1, found["sent"])
+        return found
+
+    def cpu(self):
+        fields = pathlib.Path(f"/proc/{self.server.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def keeps_up(self, rate, seconds):
+        found = self.run(rate, seconds)
+        return found["answered"] >= 0.999 * found["sent"] and found["p99_us"] < 200000 and \
+            found["sent"] >= 0.97 * rate * seconds
+
+    def highest(self, seconds):
+        low, high = 1000, None
+        while high is None or high / low > 1.06:
+            rate = low * 2 if high is None else int((low * high) ** 0.5)
+            if self.keeps_up(rate, seconds):
+                low = rate
+            else:
+                high = rate
+            if low > 200000:
+                break
+        return low
+
+    def down(self):
+        if self.echo:
+            self.server.stop()
+        self.fleet.down()
+
+
+def bench_heartbeats(quick):
+    clients, seconds = 1000, 2 if quick else 4
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        generators = {}
+        try:
+            for name in ("heliod", "echo"):
+                generators[name] = Generator(pathlib.Path(d) / name, clients, name == "echo")
+            highest = {name: [] for name in generators}
+            for _ in range(1 if quick else 3):
+                for name, g in generators.items():
+                    highest[name].append(g.highest(seconds))
+            best = {name: statistics.median(v) for name, v in highest.items()}
+            half = best["heliod"] / 2
+            at_half = {name: g.run(half, seconds) for name, g in generators.items()}
+            row("heartbeats", part="b", clients=clients, highest_per_s=best["heliod"], echo_per_s=best["echo"],
+                ratio_to_echo=best["heliod"] / best["echo"], half_rate=half, p50_us=at_half["heliod"]["p50_us"],
+                p99_us=at_half["heliod"]["p99_us"], echo_p50_us=at_half["echo"]["p50_us"],
+                echo_p99_us=at_half["echo"]["p99_us"], cpu_us=at_half["heliod"]["server_cpu_us"],
+                echo_cpu_us=at_half["echo"]["server_cpu_us"], qos=0, tls=0, nodelay=1, mqtt=5)
+        finally:
+            for g in generators.values():
+                g.down()
+
+
+BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
+           "heartbeats": bench_heartbeats}
+
+
+def write_table():
+    OUT.mkdir(parents=True, exist_ok=True)
+    with open(OUT / "table.md", "w") as f:
+        for name, values in rows:
+            f.write(f"## {name}\n\n| " + " | ".join(values) + " |\n|" + "---|" * len(values) + "\n| " +
+                    " | ".join(str(round(v, 3) if isinstance(v, float) else v) for v in values.values()) + " |\n\n")
+    write_svg()
+
+
+def write_svg():
+    """Bars of every ratio; the line is 1.0, the peer."""
+    bars = [(f"{name} {k[9:]}" + (" tls" if values.get("tls") else ""), v) for name, values in rows for k, v in values.items()
+            if k.startswith("ratio_to_")]
+    height = 24 * len(bars) + 40
+    top = max([2.0] + [v for _, v in bars])
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="white"/>']
+    for i, (name, value) in enumerate(bars):
+        y, w = 20 + 24 * i, 440 * value / top
+        out.append(f'<text x="8" y="{y + 14}">{name}</text><rect x="220" y="{y}" width="{w:.0f}" height="18" fill="#d99a2b"/>'
+                   f'<text x="{226 + w:.0f}" y="{y + 14}">{value:.2f}</text>')
+    x = 220 + 440 / top
+    out.append(f'<line x1="{x:.0f}" y1="10" x2="{x:.0f}" y2="{height - 10}" stroke="#444" stroke-dasharray="4 3"/></svg>')
+    (OUT / "ratios.svg").write_text("\n".join(out))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(BENCHES))
+    options = parser.parse_args()
+    unknown = [r for r in options.rows if r not in BENCHES]
+    if unknown:
+        parser.error(f"no such row: {' '.join(unknown)}; there are {' '.join(BENCHES)}")
+    for name in options.rows or BENCHES:
+        BENCHES[name](options.quick)
+    write_table()
+    print(f"table and graph in {OUT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
