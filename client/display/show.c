@@ -162,6 +162,7 @@ static void boundary_cross(struct show *s, struct mono now, struct show_ended *e
 	s->gone = s->front;
 	*ended = ended_make(s, &s->gone, now);
 	if (s->next_state == NEXT_SAME) {
+		s->cursor = s->front.index;
 		next_drop(s);
 		begin(s, now);
 	} else {

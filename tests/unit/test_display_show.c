@@ -1,0 +1,574 @@
+// The show plan, under a clock of our own: a small stage plays the decoder and writes down what
+// would be on the screen.
+#include "client/display/display_limits.h"
+#include "client/display/show.h"
+#include "proto/digest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define PACKAGE_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define PACKAGE_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+struct stage {
+	struct show show;
+	int64_t now_ms, decode_ms;
+	const char *broken; // letters of pictures that cannot be read
+	uint64_t loading;   // ticket, and when it is ready
+	int64_t ready_ms;
+	bool loading_ok;
+	struct {
+		uint64_t ticket;
+		char letter;
+	} decoded[64];
+	size_t decoded_count;
+	char log[2048];   // what became front: letters; '.' the waiting picture
+	char ended[2048]; // "a1000 b1000 "
+	char front;
+	struct show_plan plan;
+	struct playlist *lists[16];
+	size_t list_count;
+	int loads;
+};
+
+// images: a letter each; "a.jpg" and so on.
+static struct playlist *list_new(
+	const char *package, const char *images, int transition_ms, const char *command)
+{
+	SCOPED_BUF struct buf b;
+	struct playlist *p;
+
+	buf_init(&b, 65536);
+	assert_int_equal(buf_printf(&b,
+				 "helio-playlist\t1\npackage\t%s\tn\t1\ndir\t/d\n"
+				 "defaults\t1000\t%d\tfit\t000000\n%s",
+				 package, transition_ms, command),
+		ERR_OK);
+	for (; *images; images++)
+		assert_int_equal(buf_printf(&b, "image\t%c.jpg\t0\t-\t\n", *images), ERR_OK);
+	struct digest d = sha256(b.data, b.size);
+	assert_int_equal(buf_printf(&b, "end\t%s\n", digest_hex(&d)), ERR_OK);
+	assert_int_equal(playlist_parse(buf_bytes(&b), &p), ERR_OK);
+	return p;
+}
+
+static struct mono at(const struct stage *s)
+{
+	return (struct mono){s->now_ms};
+}
+
+static void append(char *to, size_t size, const char *text)
+{
+	size_t n = strlen(to);
+
+	snprintf(to + n, size - n, "%s", text);
+}
+
+static enum show_command_result give(struct stage *s, const char *package, const char *images,
+	int transition_ms, const char *command)
+{
+	enum show_command_result result;
+	struct playlist *p = list_new(package, images, transition_ms, command);
+
+	s->lists[s->list_count++] = p;
+	assert_int_equal(show_playlist(&s->show, p, at(s), &result), ERR_OK);
+	return result;
+}
+
+static char letter_of(const struct stage *s, uint64_t ticket)
+{
+	for (size_t i = s->decoded_count; i-- > 0;) {
+		if (s->decoded[i].ticket == ticket)
+			return s->decoded[i].letter;
+	}
+	return '.';
+}
+
+static void ended_write(struct stage *s, const struct show_ended *e)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%c%lld ", e->picture->path[0], (long long)e->duration_ms);
+	append(s->ended, sizeof(s->ended), text);
+}
+
+static void step(struct stage *s)
+{
+	if (s->loading && s->now_ms >= s->ready_ms) {
+		uint64_t ticket = s->loading;
+
+		s->loading = 0;
+		show_loaded(&s->show, ticket, s->loading_ok, at(s));
+	}
+	s->plan = show_step(&s->show, at(s));
+	if (s->plan.ended.is)
+		ended_write(s, &s->plan.ended);
+	if (s->plan.load) {
+		char letter = s->plan.wanted.path[0];
+
+		s->loads++;
+		s->loading = s->plan.wanted.ticket;
+		s->ready_ms = s->now_ms + s->decode_ms;
+		s->loading_ok = !s->broken || !strchr(s->broken, letter);
+		s->decoded[s->decoded_count].ticket = s->loading;
+		s->decoded[s->decoded_count++ % 64].letter = letter;
+		assert_true(s->decoded_count < 64);
+	}
+	char front = letter_of(s, s->plan.front);
+	if (front != s->front) {
+		char text[2] = {front, 0};
+
+		append(s->log, sizeof(s->log), text);
+		s->front = front;
+	}
+}
+
+static void run(struct stage *s, int64_t ms)
+{
+	for (int64_t end = s->now_ms + ms; s->now_ms < end; s->now_ms += 10)
+		step(s);
+}
+
+static int setup(void **state)
+{
+	struct stage *s = calloc(1, sizeof(*s));
+
+	s->now_ms = 1000000;
+	s->decode_ms = 50;
+	s->front = '.';
+	show_init(&s->show);
+	*state = s;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct stage *s = *state;
+
+	for (size_t i = 0; i < s->list_count; i++)
+		playlist_free(s->lists[i]);
+	show_fini(&s->show);
+	free(s);
+	return 0;
+}
+
+static void test_nothing_given_waits_without_waking(void **state)
+{
+	struct stage *s = *state;
+
+	step(s);
+	assert_int_equal(s->plan.state, SHOW_WAITING);
+	assert_int_equal(s->plan.why, WAIT_NO_PLAYLIST);
+	assert_int_equal(s->plan.front, 0);
+	assert_false(s->plan.has_wake);
+	assert_false(s->plan.load);
+}
+
+static void test_an_empty_playlist_waits_and_says_so(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "", 0, "");
+	run(s, 3000);
+	assert_int_equal(s->plan.state, SHOW_WAITING);
+	assert_int_equal(s->plan.why, WAIT_EMPTY);
+	assert_string_equal(s->log, "");
+}
+
+static void test_pictures_come_in_order_and_each_has_its_time(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 5000);
+	assert_string_equal(s->log, "abcab");
+	assert_string_equal(s->ended, "a1000 b1000 c1000 a1000 ");
+	assert_int_equal(s->plan.state, SHOW_SHOWING);
+}
+
+static void test_a_fade_rises_from_below_to_front_and_ends(void **state)
+{
+	struct stage *s = *state;
+	int last = -1;
+
+	give(s, PACKAGE_A, "ab", 400, "");
+	run(s, 1040);
+	assert_string_equal(s->log, "a");
+	uint64_t a = s->plan.front;
+	run(s, 20);
+	assert_string_equal(s->log, "ab");
+	for (int i = 0; i < 60 && s->plan.fading; i++) {
+		assert_true(s->plan.alpha >= last);
+		assert_int_equal(s->plan.below, a);
+		assert_true(s->plan.has_wake);
+		last = s->plan.alpha;
+		run(s, 10);
+	}
+	assert_true(last > 240);
+	assert_false(s->plan.fading);
+	assert_int_equal(s->plan.alpha, 255);
+	assert_int_equal(s->plan.below, s->plan.front);
+}
+
+static void test_the_next_is_decoded_before_it_is_due(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 200, "");
+	run(s, 500);
+	assert_string_equal(s->log, "a");
+	assert_int_equal(s->show.next_state, NEXT_READY);
+	assert_int_equal(s->plan.keep, s->show.next.ticket);
+	assert_true(s->plan.has_wake);
+	assert_int_equal(s->plan.wake.ms, s->show.due.ms);
+}
+
+static void test_a_late_picture_leaves_the_one_before_standing(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 100);
+	s->decode_ms = 3000;
+	s->ready_ms += 3000;
+	run(s, 2500);
+	assert_string_equal(s->log, "a");
+	assert_true(s->plan.front != 0);
+	run(s, 2500);
+	assert_string_equal(s->log, "ab");
+	assert_true(strtoll(s->ended + 1, NULL, 10) > 2500);
+}
+
+static void test_a_fade_takes_at_most_half_of_a_pictures_time(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 5000, "");
+	run(s, 60);
+	assert_int_equal(s->show.fade_ms, 500);
+}
+
+static void test_an_unreadable_picture_is_passed_over_and_not_tried_each_round(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "b";
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 6000);
+	assert_string_equal(s->log, "acacac");
+	int b = 0;
+	for (size_t i = 0; i < s->decoded_count; i++)
+		b += s->decoded[i].letter == 'b';
+	assert_int_equal(b, 1);
+}
+
+static void test_an_unreadable_picture_is_tried_again_after_a_while(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "b";
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 2000);
+	s->broken = NULL;
+	s->now_ms += RETRY_BAD_MS;
+	run(s, 3000);
+	assert_non_null(strchr(s->log, 'b'));
+}
+
+static void test_when_all_are_unreadable_it_waits_and_tries_again(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "ab";
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 1000);
+	assert_int_equal(s->plan.why, WAIT_UNREADABLE);
+	assert_int_equal(s->loads, 2);
+	assert_true(s->plan.has_wake);
+	s->broken = "";
+	run(s, RETRY_ALL_BAD_MS);
+	assert_string_equal(s->log, "a");
+}
+
+static void test_a_new_package_that_cannot_be_read_leaves_the_old_picture(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 500);
+	s->broken = "xy";
+	give(s, PACKAGE_B, "xy", 0, "");
+	run(s, 5000);
+	assert_string_equal(s->log, "a");
+	assert_int_equal(s->plan.state, SHOW_SHOWING);
+}
+
+static void test_one_picture_is_decoded_once_and_recorded_each_round(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "a", 300, "");
+	run(s, 4200);
+	assert_int_equal(s->loads, 1);
+	assert_string_equal(s->log, "a");
+	assert_string_equal(s->ended, "a1000 a1000 a1000 a1000 ");
+}
+
+static void test_one_good_picture_among_bad_ones_is_decoded_once(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "bc";
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 4200);
+	assert_int_equal(s->loads, 3);
+	assert_string_equal(s->log, "a");
+}
+
+static void test_a_new_package_begins_at_the_next_boundary_with_its_first_picture(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 1500);
+	assert_string_equal(s->log, "ab");
+	give(s, PACKAGE_B, "xyz", 0, "");
+	run(s, 400);
+	assert_string_equal(s->log, "ab");
+	run(s, 3000);
+	assert_string_equal(s->log, "abxyz");
+	assert_memory_equal(s->ended, "a1000 b1000 x1000 ", 18);
+}
+
+static void test_the_same_package_goes_on_where_it_was(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 1500);
+	give(s, PACKAGE_A, "wxabc", 0, "");
+	run(s, 2000);
+	assert_string_equal(s->log, "abcw");
+}
+
+static void test_the_same_playlist_again_disturbs_nothing(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 200, "");
+	run(s, 600);
+	int loads = s->loads;
+	give(s, PACKAGE_A, "abc", 200, "");
+	run(s, 200);
+	assert_int_equal(s->loads, loads);
+	assert_int_equal(s->show.next_state, NEXT_READY);
+}
+
+static void test_an_emptied_playlist_ends_the_picture_at_its_boundary(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 500);
+	give(s, PACKAGE_B, "", 0, "");
+	run(s, 1000);
+	assert_string_equal(s->log, "a.");
+	assert_string_equal(s->ended, "a1000 ");
+	assert_int_equal(s->plan.state, SHOW_WAITING);
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 200);
+	assert_string_equal(s->log, "a.a");
+}
+
+static void test_pause_holds_the_picture_and_its_remaining_time(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 460);
+	assert_int_equal(give(s, PACKAGE_A, "ab", 0, "command\t1\tpause\n"), COMMAND_DONE);
+	run(s, 5000);
+	assert_string_equal(s->log, "a");
+	assert_int_equal(s->plan.state, SHOW_PAUSED);
+	assert_false(s->plan.has_wake);
+	give(s, PACKAGE_A, "ab", 0, "command\t2\tresume\n");
+	run(s, 400);
+	assert_string_equal(s->log, "a");
+	run(s, 250);
+	assert_string_equal(s->log, "ab");
+	assert_true(strtoll(s->ended + 1, NULL, 10) >= 6000);
+}
+
+static void test_pause_before_the_first_picture_shows_it_and_holds(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "command\t1\tpause\n");
+	run(s, 5000);
+	assert_string_equal(s->log, "a");
+	assert_int_equal(s->plan.state, SHOW_PAUSED);
+}
+
+static void test_show_jumps_as_soon_as_its_picture_is_there(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abcd", 0, "");
+	run(s, 300);
+	assert_int_equal(give(s, PACKAGE_A, "abcd", 0, "command\t1\tshow\t3\n"), COMMAND_DONE);
+	run(s, 100);
+	assert_string_equal(s->log, "ac");
+	run(s, 1000);
+	assert_string_equal(s->log, "acd");
+}
+
+static void test_show_while_paused_jumps_and_holds(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 300);
+	give(s, PACKAGE_A, "abc", 0, "command\t1\tpause\n");
+	run(s, 300);
+	give(s, PACKAGE_A, "abc", 0, "command\t2\tshow\tc.jpg\n");
+	run(s, 5000);
+	assert_string_equal(s->log, "ac");
+	assert_int_equal(s->plan.state, SHOW_PAUSED);
+}
+
+static void test_an_old_command_is_not_obeyed_twice(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 0, "command\t5\tshow\t3\n");
+	run(s, 500);
+	assert_string_equal(s->log, "c");
+	assert_int_equal(give(s, PACKAGE_B, "xyz", 0, "command\t5\tshow\t3\n"), COMMAND_NONE);
+	run(s, 1000);
+	assert_string_equal(s->log, "cx");
+	assert_int_equal(give(s, PACKAGE_B, "xyz", 0, "command\t4\tpause\n"), COMMAND_NONE);
+}
+
+static void test_show_of_what_is_not_there_changes_nothing(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 300);
+	assert_int_equal(give(s, PACKAGE_A, "ab", 0, "command\t1\tshow\t9\n"), COMMAND_NOT_FOUND);
+	assert_int_equal(give(s, PACKAGE_A, "ab", 0, "command\t2\tdance\n"), COMMAND_UNKNOWN);
+	run(s, 1000);
+	assert_string_equal(s->log, "ab");
+}
+
+static void test_show_of_an_unreadable_picture_goes_on_in_order(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "c";
+	give(s, PACKAGE_A, "abcd", 0, "");
+	run(s, 300);
+	give(s, PACKAGE_A, "abcd", 0, "command\t1\tshow\t3\n");
+	run(s, 1000);
+	assert_string_equal(s->log, "ab");
+}
+
+static void test_an_answer_nobody_waits_for_is_ignored(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	step(s);
+	uint64_t old = s->loading;
+	give(s, PACKAGE_B, "xy", 0, "");
+	assert_false(show_loaded(&s->show, old, true, at(s)));
+	assert_false(show_loaded(&s->show, 999, false, at(s)));
+	s->loading = 0;
+	run(s, 200);
+	assert_string_equal(s->log, "x");
+}
+
+static void test_a_long_sleep_shows_the_next_picture_once(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "abc", 300, "");
+	run(s, 800);
+	s->now_ms += 3600 * 1000;
+	run(s, 100);
+	assert_string_equal(s->log, "ab");
+}
+
+static void test_the_end_records_what_runs(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 460);
+	struct show_ended e = show_end(&s->show, at(s));
+	assert_true(e.is);
+	assert_string_equal(e.picture->path, "a.jpg");
+	assert_in_range(e.duration_ms, 390, 420);
+}
+
+// Every moment between the first picture and the end belongs to exactly one row.
+static void test_rows_cover_the_time_without_gap_or_overlap(void **state)
+{
+	struct stage *s = *state;
+	int64_t sum = 0;
+
+	s->broken = "d";
+	give(s, PACKAGE_A, "abcde", 300, "");
+	run(s, 10);
+	int64_t begin = s->now_ms + 40;
+	for (int i = 0; i < 20; i++) {
+		s->decode_ms = 50 + i * 97 % 400;
+		run(s, 730);
+	}
+	for (char *p = s->ended; *p; p = strchr(p, ' ') + 1)
+		sum += strtoll(p + 1, NULL, 10);
+	struct show_ended e = show_end(&s->show, at(s));
+	assert_in_range(sum + e.duration_ms, s->now_ms - begin - 20, s->now_ms - begin + 20);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(test_nothing_given_waits_without_waking),
+		T(test_an_empty_playlist_waits_and_says_so),
+		T(test_pictures_come_in_order_and_each_has_its_time),
+		T(test_a_fade_rises_from_below_to_front_and_ends),
+		T(test_the_next_is_decoded_before_it_is_due),
+		T(test_a_late_picture_leaves_the_one_before_standing),
+		T(test_a_fade_takes_at_most_half_of_a_pictures_time),
+		T(test_an_unreadable_picture_is_passed_over_and_not_tried_each_round),
+		T(test_an_unreadable_picture_is_tried_again_after_a_while),
+		T(test_when_all_are_unreadable_it_waits_and_tries_again),
+		T(test_a_new_package_that_cannot_be_read_leaves_the_old_picture),
+		T(test_one_picture_is_decoded_once_and_recorded_each_round),
+		T(test_one_good_picture_among_bad_ones_is_decoded_once),
+		T(test_a_new_package_begins_at_the_next_boundary_with_its_first_picture),
+		T(test_the_same_package_goes_on_where_it_was),
+		T(test_the_same_playlist_again_disturbs_nothing),
+		T(test_an_emptied_playlist_ends_the_picture_at_its_boundary),
+		T(test_pause_holds_the_picture_and_its_remaining_time),
+		T(test_pause_before_the_first_picture_shows_it_and_holds),
+		T(test_show_jumps_as_soon_as_its_picture_is_there),
+		T(test_show_while_paused_jumps_and_holds),
+		T(test_an_old_command_is_not_obeyed_twice),
+		T(test_show_of_what_is_not_there_changes_nothing),
+		T(test_show_of_an_unreadable_picture_goes_on_in_order),
+		T(test_an_answer_nobody_waits_for_is_ignored),
+		T(test_a_long_sleep_shows_the_next_picture_once),
+		T(test_the_end_records_what_runs),
+		T(test_rows_cover_the_time_without_gap_or_overlap),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
