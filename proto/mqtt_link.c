@@ -7,21 +7,26 @@
 #include "proto/base/log.h"
 #include "proto/limits.h"
 #include <assert.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// A handle that never connects. While one handle exists, Paho keeps its threads; destroying the
-// last one would make the loop wait a second or two for them to end. It is freed at no time, as
-// are Paho's own global lists.
-static MQTTAsync keeper;
+#define MALLOC_KEEP_BYTES (2 * 1024 * 1024)
 
 void link_library_init(void)
 {
 	MQTTAsync_init_options options = MQTTAsync_init_options_initializer;
 
-	if (keeper)
+	static bool done;
+
+	if (done)
 		return;
+	done = true;
+	// Chunks come and go by the thousand: without this each one is mapped, touched and unmapped
+	// anew, which costs a fetch over TLS a third of its speed.
+	mallopt(M_MMAP_THRESHOLD, MALLOC_KEEP_BYTES);
+	mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP_BYTES);
 	// Paho would send every connection, to loopback too, through a proxy named here.
 	if (getenv("http_proxy") || getenv("https_proxy"))
 		log_info(
@@ -30,7 +35,46 @@ void link_library_init(void)
 	unsetenv("https_proxy");
 	options.do_openssl_init = 1;
 	MQTTAsync_global_init(&options);
-	MQTTAsync_create(&keeper, "tcp://127.0.0.1:1", "keeper", MQTTCLIENT_PERSISTENCE_NONE, NULL);
+	waker_open();
+}
+
+// ---- waking Paho
+
+static bool is_busy(const struct mqtt_link *l)
+{
+	return l->state == LINK_CONNECTING || l->state == LINK_CLOSING || l->subs_count > 0 ||
+	       !send_is_idle(l);
+}
+
+// Changes whenever Paho's sending thread was given something or got rid of something.
+static uint64_t progress(const struct mqtt_link *l)
+{
+	uint64_t unwritten = l->conn ? atomic_load(&l->conn->unwritten) : 0;
+
+	return l->completions + l->stats.sent_messages + (unwritten << 40);
+}
+
+static void on_nudge(uv_timer_t *timer)
+{
+	struct mqtt_link *l = timer->data;
+	uint64_t now = progress(l);
+
+	l->nudge_fast = is_busy(l);
+	if (l->nudge_fast && now == l->nudge_seen)
+		waker_poke_sender();
+	if (!l->nudge_fast || now == l->nudge_seen)
+		waker_poke_receiver();
+	l->nudge_seen = now;
+	uv_timer_start(timer, on_nudge, l->nudge_fast ? LINK_NUDGE_MS : LINK_TICK_MS, 0);
+}
+
+void link_nudge(struct mqtt_link *l)
+{
+	if (l->nudge_fast || l->state == LINK_CLOSED)
+		return;
+	l->nudge_fast = true;
+	l->nudge_seen = progress(l);
+	uv_timer_start(&l->nudge, on_nudge, LINK_NUDGE_MS, 0);
 }
 
 // ---- the turn
@@ -72,13 +116,14 @@ static void on_down(struct mqtt_link *l)
 {
 	bool was_up = l->state == LINK_UP;
 
-	if (l->conn)
-		conn_explain(l, was_up);
+	bool unclear = l->conn && !conn_explain(l, was_up);
 	conn_close(l);
 	if (l->closing) {
 		finish(l);
 		return;
 	}
+	if (unclear && walk_ask_why(l))
+		return;
 	l->state = LINK_RESTING;
 	l->peer[0] = '\0';
 	send_abandon(l);
@@ -284,6 +329,7 @@ static void handles_close(struct mqtt_link *l)
 {
 	uv_close((uv_handle_t *)&l->wake, on_handle_closed);
 	uv_close((uv_handle_t *)&l->timer, on_handle_closed);
+	uv_close((uv_handle_t *)&l->nudge, on_handle_closed);
 }
 
 enum err link_new(uv_loop_t *loop, const struct link_config *config,
@@ -303,8 +349,9 @@ enum err link_new(uv_loop_t *loop, const struct link_config *config,
 		return e;
 	}
 	uv_timer_init(loop, &l->timer);
-	l->handles_open = 2;
-	l->wake.data = l->timer.data = l;
+	uv_timer_init(loop, &l->nudge);
+	l->handles_open = 3;
+	l->wake.data = l->timer.data = l->nudge.data = l;
 	l->loop = loop;
 	l->events = *events;
 	l->ctx = ctx;
@@ -345,11 +392,12 @@ void link_close(struct mqtt_link *l, bool graceful)
 	l->closing = true;
 	l->graceful = graceful;
 	uv_timer_stop(&l->timer);
-	walk_resolved_drop(l);
+	walk_requests_drop(l);
 	if (was_up && (graceful ? !send_is_idle(l) : conn_disconnect_with_will(l))) {
 		l->state = LINK_CLOSING;
 		atomic_store(&l->pump_wanted, true);
 		uv_timer_start(&l->timer, on_close_limit, LINK_CLOSE_MS, 0);
+		link_nudge(l);
 		uv_async_send(&l->wake);
 		return;
 	}

@@ -6,6 +6,7 @@
 //   mqtt_link_send.c   publishes, subscriptions, the outbox
 //   mqtt_link_inbox.c  the only place where Paho's threads and the loop meet
 //   mqtt_link_socket.c TCP_NODELAY, the peer's address, the local address
+//   mqtt_link_waker.c  wakes Paho's threads out of their naps
 //
 // One Paho handle serves one connection and is destroyed with it: nothing that was queued in a
 // broken connection can leave through the next one. Whatever Paho's threads report carries the
@@ -30,6 +31,9 @@
 #define LINK_UNWRITTEN_BYTES (4 * 1024 * 1024)
 #define LINK_BATCH 256
 #define LINK_CLOSE_MS 1000
+// How often Paho's threads are woken: while something is under way without progress, and idle.
+#define LINK_NUDGE_MS 5
+#define LINK_TICK_MS 500
 
 // ---- inbox
 
@@ -145,6 +149,15 @@ enum link_state {
 	LINK_CLOSED,    // waits for the loop to close the handles
 };
 
+// Paho has one word for a refused connection and for a certificate with another name. This asks
+// the peer once more, on libuv's pool, and only after a failure.
+struct link_probe {
+	uv_work_t request;
+	struct mqtt_link *link; // NULL: nobody wants the answer
+	struct sockaddr_storage to;
+	int error;              // errno of connect()
+};
+
 struct link_resolve {
 	uv_getaddrinfo_t request;
 	struct mqtt_link *link; // NULL: nobody wants the answer
@@ -153,6 +166,9 @@ struct link_resolve {
 struct mqtt_link {
 	uv_loop_t *loop;
 	uv_async_t wake;
+	uv_timer_t nudge;
+	uint64_t nudge_seen; // progress at the last nudge
+	bool nudge_fast;
 	uv_timer_t timer; // back-off, connect limit or closing limit: never two at a time
 	int handles_open;
 	struct link_events events;
@@ -170,6 +186,7 @@ struct mqtt_link {
 	uint64_t up_since_ms;
 	int keepalive_limit_s;     // the broker's, once it said so
 	struct link_resolve *resolve;
+	struct link_probe *probe;
 	struct sockaddr_storage resolved[LINK_RESOLVED_MAX];
 	size_t resolved_count;
 	char peer[80];
@@ -182,6 +199,7 @@ struct mqtt_link {
 	struct sub_list subs;
 	struct waiting_list outbox;
 	size_t outstanding, outstanding_limit, waiting, subs_count;
+	uint64_t completions;
 	uint32_t packet_max;
 	atomic_bool pump_wanted;   // the outbox waits for Paho to write
 	struct link_stats stats;
@@ -189,12 +207,16 @@ struct mqtt_link {
 };
 
 // mqtt_link.c
+// Something was begun that Paho's threads must not sleep over.
+void link_nudge(struct mqtt_link *l);
 // Reports down on the next turn, with l->why as the sentence.
 void link_fail_later(struct mqtt_link *l);
 
 // mqtt_link_walk.c
 void walk_start(struct mqtt_link *l);              // the address at address_now
-void walk_resolved_drop(struct mqtt_link *l);      // forget an answer that is under way
+void walk_requests_drop(struct mqtt_link *l);      // forget answers that are under way
+// True: the reason of a failed connection is asked for, and ITEM_DOWN comes again with it.
+bool walk_ask_why(struct mqtt_link *l);
 int64_t walk_failed(struct mqtt_link *l, bool was_up); // plans the next try; what `down` reports
 void walk_succeeded(struct mqtt_link *l);
 const struct link_address *walk_address(const struct mqtt_link *l);
@@ -205,8 +227,9 @@ enum err conn_open(struct mqtt_link *l) MUST_CHECK;
 void conn_close(struct mqtt_link *l);
 // Asks the broker to end it and to publish the will; ITEM_CLOSED follows. False: not possible.
 bool conn_disconnect_with_will(struct mqtt_link *l);
-// One sentence into l->why.
-void conn_explain(struct mqtt_link *l, bool was_up);
+// One sentence into l->why. False: Paho does not tell a refused connection from a refused
+// certificate, and the sentence names both.
+bool conn_explain(struct mqtt_link *l, bool was_up);
 
 // mqtt_link_send.c
 void send_pump(struct mqtt_link *l);
@@ -227,6 +250,15 @@ int unsubscribe_paho(struct link_conn *conn, const char *const *filters, size_t 
 // `known` is not empty, one of these addresses. Returns how many; the first one's peer in `peer`.
 size_t socket_set_nodelay(uint16_t port, const struct sockaddr_storage *known, size_t count, char *peer,
                           size_t peer_size);
+// 0, or the errno of a TCP connection to that address. Blocks for 2 s at most.
+int socket_try(const struct sockaddr_storage *to);
+// True when a socket of this process has this local address.
+bool socket_is_local_end(const struct sockaddr_storage *local);
 void socket_format(const struct sockaddr *address, char *out, size_t size);
+
+// mqtt_link_waker.c
+void waker_open(void);
+void waker_poke_receiver(void);
+void waker_poke_sender(void);
 
 #endif

@@ -379,10 +379,11 @@ bool conn_disconnect_with_will(struct mqtt_link *l)
 	return MQTTAsync_disconnect(l->conn->handle, &options) == MQTTASYNC_SUCCESS;
 }
 
-void conn_explain(struct mqtt_link *l, bool was_up)
+bool conn_explain(struct mqtt_link *l, bool was_up)
 {
 	const struct link_news *n = &l->conn->news;
 	const struct link_address *a = walk_address(l);
+	const char *certificate = l->config.tls ? "; it may not accept our certificate" : "";
 	char where[300];
 
 	snprintf(where, sizeof(where), "%s port %u", a->host, a->port);
@@ -398,13 +399,12 @@ void conn_explain(struct mqtt_link *l, bool was_up)
 		snprintf(l->why, sizeof(l->why), "TLS with %s failed: %s", where, n->tls);
 	else if (strstr(n->message, "timeout"))
 		snprintf(l->why, sizeof(l->why), "%s did not answer in time", where);
-	else if (strstr(n->message, "completion"))
-		snprintf(l->why, sizeof(l->why), "%s closed the connection before it answered%s",
-			where, l->config.tls ? "; it may not accept our certificate" : "");
+	else if (strstr(n->message, "connect failure") || n->message[0] == '\0')
+		return false;
 	else
-		snprintf(l->why, sizeof(l->why), "%s refused the connection, is unreachable%s",
-			where,
-			l->config.tls ? ", or its certificate does not carry that name" : "");
+		snprintf(l->why, sizeof(l->why), "%s closed the connection before it answered%s",
+			where, certificate);
+	return true;
 }
 
 // ---- publish and subscribe, used by mqtt_link_send.c

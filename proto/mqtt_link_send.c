@@ -38,6 +38,7 @@ static void slot_free(struct mqtt_link *l, struct pub_slot *slot)
 {
 	TAILQ_REMOVE(&l->pubs, slot, entry);
 	l->outstanding--;
+	l->completions++;
 	free(slot);
 }
 
@@ -71,6 +72,7 @@ static enum err hand_over(struct mqtt_link *l, const char *topic, struct bytes p
 	if (rc == MQTTASYNC_SUCCESS) {
 		l->stats.sent_messages++;
 		l->stats.sent_bytes += payload.size;
+		link_nudge(l);
 		return ERR_OK;
 	}
 	if (slot) {
@@ -220,8 +222,10 @@ enum err link_subscribe(
 	TAILQ_INSERT_TAIL(&l->subs, slot, entry);
 	l->subs_count++;
 	int rc = subscribe_paho(l->conn, filters, count, qos, slot);
-	if (rc == MQTTASYNC_SUCCESS)
+	if (rc == MQTTASYNC_SUCCESS) {
+		link_nudge(l);
 		return ERR_OK;
+	}
 	TAILQ_REMOVE(&l->subs, slot, entry);
 	l->subs_count--;
 	free(slot);
@@ -232,6 +236,7 @@ void send_subscribed(struct mqtt_link *l, struct sub_slot *slot)
 {
 	TAILQ_REMOVE(&l->subs, slot, entry);
 	l->subs_count--;
+	l->completions++;
 	if (!l->closing && l->events.subscribed)
 		l->events.subscribed(l->ctx, slot->token, slot->reasons, slot->count);
 	free(slot);

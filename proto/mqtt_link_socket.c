@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -60,6 +61,39 @@ void socket_format(const struct sockaddr *address, char *out, size_t size)
 	}
 }
 
+int socket_try(const struct sockaddr_storage *to)
+{
+	const struct timeval limit = {.tv_sec = 2};
+	socklen_t size =
+		to->ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	SCOPED_FD int fd = socket(to->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0)
+		return errno;
+	if (connect(fd, (const struct sockaddr *)to, size) == 0)
+		return 0;
+	return errno == EINPROGRESS ? ETIMEDOUT : errno;
+}
+
+bool socket_is_local_end(const struct sockaddr_storage *local)
+{
+	struct sockaddr_storage own;
+	bool found = false;
+
+	DIR *dir = opendir("/proc/self/fd");
+	if (!dir)
+		return false;
+	for (struct dirent *e; !found && (e = readdir(dir));) {
+		socklen_t size = sizeof(own);
+		int fd = (int)strtol(e->d_name, NULL, 10);
+		found = e->d_name[0] != '.' &&
+			getsockname(fd, (struct sockaddr *)&own, &size) == 0 &&
+			port_of(&own) == port_of(local) && same_host(&own, local);
+	}
+	closedir(dir);
+	return found;
+}
+
 // Several links may go to one broker, and nothing tells their sockets apart from here: all of them
 // want the same option.
 size_t socket_set_nodelay(uint16_t port, const struct sockaddr_storage *known, size_t count,
@@ -79,6 +113,8 @@ size_t socket_set_nodelay(uint16_t port, const struct sockaddr_storage *known, s
 		if (!is_ours(fd, port, known, count, &address) ||
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0)
 			continue;
+		// Paho forgets it, and a child would keep the connection open.
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		if (found++ == 0)
 			socket_format((const struct sockaddr *)&address, peer, peer_size);
 	}

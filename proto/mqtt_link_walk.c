@@ -9,7 +9,7 @@
 #include "proto/mqtt_link_internal.h"
 
 #include "proto/base/file.h"
-#include <arpa/inet.h>
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static void on_connect_limit(uv_timer_t *timer)
 		l->state == LINK_RESOLVING ? "%s did not resolve within %u s"
 					   : "%s did not answer within %u s",
 		a->host, l->config.connect_timeout_s);
-	walk_resolved_drop(l);
+	walk_requests_drop(l);
 	conn_close(l);
 	link_fail_later(l);
 }
@@ -37,8 +37,10 @@ static void on_connect_limit(uv_timer_t *timer)
 static void connect_now(struct mqtt_link *l)
 {
 	l->state = LINK_CONNECTING;
-	if (conn_open(l) == ERR_OK)
+	if (conn_open(l) == ERR_OK) {
+		link_nudge(l);
 		return;
+	}
 	snprintf(l->why, sizeof(l->why), "%s", err_text());
 	link_fail_later(l);
 }
@@ -118,13 +120,74 @@ void walk_start(struct mqtt_link *l)
 	}
 }
 
-void walk_resolved_drop(struct mqtt_link *l)
+void walk_requests_drop(struct mqtt_link *l)
 {
-	if (!l->resolve)
-		return;
-	l->resolve->link = NULL;
-	uv_cancel((uv_req_t *)&l->resolve->request);
-	l->resolve = NULL;
+	if (l->resolve) {
+		l->resolve->link = NULL;
+		uv_cancel((uv_req_t *)&l->resolve->request);
+		l->resolve = NULL;
+	}
+	if (l->probe) {
+		l->probe->link = NULL;
+		uv_cancel((uv_req_t *)&l->probe->request);
+		l->probe = NULL;
+	}
+}
+
+static void probe_run(uv_work_t *request)
+{
+	struct link_probe *p = request->data;
+
+	p->error = socket_try(&p->to);
+}
+
+static void why_refused(struct mqtt_link *l, int error)
+{
+	const struct link_address *a = walk_address(l);
+
+	if (error != 0)
+		snprintf(l->why, sizeof(l->why), "%s port %u: %s", a->host, a->port,
+			uv_strerror(-error));
+	else if (l->config.tls)
+		snprintf(l->why, sizeof(l->why),
+			"TLS with %s port %u failed: its certificate does not carry the name '%s', "
+			"or it "
+			"does not accept our certificate",
+			a->host, a->port, a->host);
+	else
+		snprintf(l->why, sizeof(l->why), "%s port %u closed the connection at once",
+			a->host, a->port);
+}
+
+static void on_probed(uv_work_t *request, int status)
+{
+	struct link_probe *p = request->data;
+	struct mqtt_link *l = p->link;
+
+	if (l) {
+		l->probe = NULL;
+		why_refused(l, status == 0 ? p->error : -status);
+		link_fail_later(l);
+	}
+	free(p);
+}
+
+bool walk_ask_why(struct mqtt_link *l)
+{
+	struct link_probe *p = calloc(1, sizeof(*p));
+
+	why_refused(l, ECONNREFUSED); // the likely one, should nobody be able to ask
+	if (!p)
+		return false;
+	p->link = l;
+	p->to = l->resolved[0];
+	p->request.data = p;
+	if (uv_queue_work(l->loop, &p->request, probe_run, on_probed) != 0) {
+		free(p);
+		return false;
+	}
+	l->probe = p;
+	return true;
 }
 
 static void on_rested(uv_timer_t *timer)
