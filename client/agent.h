@@ -73,7 +73,7 @@ struct agent_port {
 	void (*holdings)(void *ctx, struct arena *a, struct holdings *out);
 	// Also for a package that is not held: complete false.
 	void (*holding)(void *ctx, const struct digest *package, struct holding *out);
-	// Shows or switches to a package that is held complete.
+	// Shows or switches to a package that is held complete; keeps it for later without `activate`.
 	enum err (*activate)(void *ctx, const struct package_ref *package);
 	// Begins, or goes on under another grant. Ends with agent_fetch_*.
 	void (*fetch)(void *ctx, const struct fetch_order *order);

@@ -302,5 +302,7 @@ enum err store_open(struct package_store *s, const char *state_dir, const struct
 	}
 	TRY(store_scan(s));
 	TRY(slots_recover(s->root_dir));
-	return store_collect(s, NULL, STORE_STAGING_KEPT);
+	// Packages that no slot names stay until the next switch: one of them may have been installed
+	// just before the cut, and its operation goes on.
+	return collect_staging(s, NULL, STORE_STAGING_KEPT + 1);
 }

@@ -174,12 +174,12 @@ static struct package_ref item_ref(const struct retrieve_item *item)
 	};
 }
 
-// Held already: only switched to. False when the operation ended.
+// Held already: only switched to, or kept for later. False when the operation ended.
 static bool item_skip_held(struct agent_core *c, struct now now, struct retrieve_item *item)
 {
 	struct package_ref ref = item_ref(item);
 	item->complete = true;
-	if (!item->activate || c->port->activate(c->ctx, &ref) == ERR_OK)
+	if (c->port->activate(c->ctx, &ref) == ERR_OK)
 		return true;
 	operation_end(c, now, OP_FAILED, "activate: %s", err_text());
 	return false;

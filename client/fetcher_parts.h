@@ -1,0 +1,157 @@
+// What the files of the fetcher share. No other room includes this.
+//
+//   fetcher.c        the life of a fetch, its link, single topics, one page after the other
+//   fetch_head.c     index and manifest: what is believed, and why not
+//   fetch_objects.c  the window of one page, and the pool that verifies and writes
+//   fetch_install.c  staging and installing, in the pool
+#ifndef HELIO_CLIENT_FETCHER_PARTS_H
+#define HELIO_CLIENT_FETCHER_PARTS_H
+
+#include "client/fetch_plan.h"
+#include "client/fetcher.h"
+#include "client/staging.h"
+#include "proto/base/log.h"
+
+#define FETCH_JOBS 2
+#define FETCH_JOB_OBJECTS 4
+#define FETCH_SINGLES 2
+
+enum fetch_phase {
+	FETCH_CONNECT,
+	FETCH_HEAD,       // index and manifest
+	FETCH_STAGE,      // pool: staging_open
+	FETCH_PAGE,       // the page's bytes (and its index page at once when nothing is held)
+	FETCH_PLAN,       // pool: staging_begin_page
+	FETCH_INDEX_PAGE, // the index page's bytes
+	FETCH_OBJECTS,
+	FETCH_INSTALL,    // pool
+	FETCH_OVER,       // told; waits for the pool
+};
+
+// A topic of its own, outside of the window.
+struct fetch_single {
+	bool wanted, done;
+	char topic[LIMIT_TOPIC];
+	size_t limit;
+	struct digest digest; // of an object, zero for index and manifest
+	struct buf bytes;
+	uint32_t tries;
+};
+
+struct arrival {
+	uint32_t item;
+	struct bytes payload; // owned
+	enum err result;
+};
+
+struct object_job {
+	uv_work_t work;
+	struct fetch *f;
+	struct object_decoder *decoder;
+	struct arrival list[FETCH_JOB_OBJECTS];
+	size_t count;
+	bool busy;
+	char why[256];
+};
+
+struct fetch {
+	struct fetcher *owner;
+	const struct fetcher_config *config;
+	enum fetch_phase phase;
+	char fail_word[32];
+
+	// the order, copied
+	struct digest package, base;
+	enum package_kind kind;
+	bool activate;
+	uint64_t floor;
+	char publisher[LIMIT_ID + 1], host[256], ip[64], broker[LIMIT_ID + 1];
+	uint16_t port;
+	bool tls;
+	struct key32 publisher_key;
+	uint32_t window;
+
+	struct mqtt_link *link;
+	bool up;
+	uint32_t link_tries;
+	struct mono subscribed_at;
+	struct fetch_pace pace;
+	uv_timer_t timer;
+	bool timer_closed;
+	enum fetch_timer { TIMER_NONE, TIMER_PUMP, TIMER_RELINK } timer_for;
+	struct fetch_single singles[FETCH_SINGLES];
+
+	struct arena head_arena;
+	struct buf envelope;       // of the manifest
+	struct manifest manifest;
+	struct index index;
+	bool staged;
+	struct staging staging;
+
+	struct arena page_arena;
+	struct page_carry carry;
+	uint32_t page;
+	struct staged_page staged_page;
+	struct index_page index_page;
+	bool index_page_there;
+	struct fetch_plan plan;
+	bool planned;
+	struct object_decoder *decoder; // of the loop's thread
+	struct arrival queue[FETCH_WINDOW_MAX];
+	size_t queue_count;
+	struct object_job jobs[FETCH_JOBS];
+	uint32_t jobs_busy;
+
+	uv_work_t work; // staging, page, install
+	bool work_busy;
+	enum err work_result;
+	char work_why[256];
+	uint64_t received_bytes;
+	struct mono begun;
+	struct mono told;
+};
+
+struct fetcher {
+	uv_loop_t *loop;
+	struct fetcher_config config;
+	struct fetcher_events events;
+	void *ctx;
+	struct fetch *now;      // at work
+	struct fetch *draining; // told, or stopped; the pool still holds it
+	struct fetch *waiting;  // begins when the other has drained
+	bool closing;
+};
+
+struct mono fetch_now(void);
+// Ends the fetch with one of the four endings; nothing of it is used after the event.
+void fetch_fail(struct fetch *f, const char *word, const char *text);
+void fetch_fail_err(struct fetch *f, enum err e, const char *word, const char *text);
+void fetch_broker_failed(struct fetch *f, const char *why);
+void fetch_missing(struct fetch *f, const struct digest *objects, size_t count);
+// The pool let go of something: frees what waits for it.
+void fetch_released(struct fetch *f);
+
+// Subscribes to the singles that are wanted and not there. True: all are there.
+bool fetch_singles_ready(struct fetch *f);
+void fetch_single_want(struct fetch *f, size_t i, const char *topic, size_t limit, const struct digest *d);
+void fetch_subscribe(struct fetch *f, const struct topic *topics, size_t count);
+void fetch_unsubscribe(struct fetch *f, const struct topic *topics, size_t count);
+void fetch_timer_set(struct fetch *f, int64_t ms, enum fetch_timer what);
+void fetch_next_page(struct fetch *f);
+void fetch_page_planned(struct fetch *f);
+
+// fetch_head.c: index and manifest have come. Errors with f->fail_word set.
+enum err fetch_head_check(struct fetch *f) MUST_CHECK;
+
+// fetch_objects.c
+enum err fetch_objects_begin(struct fetch *f) MUST_CHECK;
+void fetch_objects_message(struct fetch *f, const struct digest *object, struct bytes payload);
+void fetch_objects_pump(struct fetch *f);
+void fetch_objects_drop(struct fetch *f);
+
+// fetch_install.c
+void fetch_stage_start(struct fetch *f);
+void fetch_plan_start(struct fetch *f);
+void fetch_install_start(struct fetch *f);
+
+#endif

@@ -1,0 +1,148 @@
+// The agent's settings; see settings.h.
+#include "client/settings.h"
+
+#include "client/command_table.h"
+#include "proto/base/file.h"
+#include "proto/topics.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct agent_settings, field), sizeof(((struct agent_settings *)0)->field)
+
+static const struct setting rows[] = {
+	{"log", "level", SETTING_WORD, AT(log_level), 0, 0, "info", "debug|info|warn|error",
+		"least level that is written"},
+	{"identity", "id", SETTING_STRING, AT(id), 1, 0, NULL, NULL, "the client id that was enrolled"},
+	{"identity", "key", SETTING_PATH, AT(key), 1, 0, NULL, NULL, "Ed25519 key, PEM PKCS#8, mode 0600"},
+	{"identity", "root_file", SETTING_PATH, AT(root_file), 1, 0, NULL, NULL,
+		"root.bin: which keys may do what"},
+	{"identity", "root_key", SETTING_PATH, AT(root_key), 1, 0, NULL, NULL,
+		"root.pub: 64 hex digits of the key that signed it"},
+	{"tls", "enabled", SETTING_BOOL, AT(tls_enabled), 0, 0, "yes", NULL,
+		"no: for loopback tests alone"},
+	{"tls", "ca", SETTING_PATH, AT(ca), 0, 0, "", NULL, "certificate of the CA"},
+	{"tls", "cert", SETTING_PATH, AT(cert), 0, 0, "", NULL, "certificate of this client"},
+	{"tls", "key", SETTING_PATH, AT(tls_key), 0, 0, "", NULL, "key of the certificate"},
+	{"control", "name", SETTING_STRING, AT(control_name), 0, 0, "", NULL,
+		"name of the control broker, tried first"},
+	{"control", "ip", SETTING_STRING, AT(control_ip), 0, 0, "", NULL,
+		"its address, tried when the name fails"},
+	{"control", "port", SETTING_U32, AT(control_port), 1, 65535, "8883", NULL, "its port"},
+	{"control", "keepalive_s", SETTING_U32, AT(control_keepalive_s), 5, 3600, "60", NULL,
+		"MQTT keep-alive"},
+	{"control", "connect_timeout_s", SETTING_U32, AT(connect_timeout_s), 3, 120, "10", NULL,
+		"how long one address is tried"},
+	{"control", "backoff_min_ms", SETTING_U32, AT(backoff_min_ms), 100, 60000, "1000", NULL,
+		"first wait after every address failed; full jitter, doubled each time"},
+	{"control", "backoff_max_ms", SETTING_U32, AT(backoff_max_ms), 100, 3600000, "60000", NULL,
+		"longest wait"},
+	{"agent", "state_dir", SETTING_PATH, AT(state_dir), 1, 0, "/var/lib/heliograph", NULL,
+		"state, packages, staging, slots and the folder shared with the display"},
+	{"agent", "interval_ms", SETTING_U32, AT(interval_ms), 200, 86400000, "5000", NULL,
+		"heartbeat interval until the server says otherwise"},
+	{"agent", "response_max_age_ms", SETTING_U32, AT(response_max_age_ms), 1000, 86400000, "60000",
+		NULL, "an answer to an older heartbeat is refused"},
+	{"agent", "window_kib", SETTING_U32, AT(window_kib), 256, 65536, "2048", NULL,
+		"bytes on the way while fetching: speed on long lines against memory"},
+	{"agent", "reserve_bytes", SETTING_U64, AT(reserve_bytes), 0, UINT64_MAX / 2, "16777216", NULL,
+		"of the disk that are never filled"},
+	{"agent", "hw_class", SETTING_STRING, AT(hw_class), 0, 0, "", NULL,
+		"hardware class; software for another one is refused"},
+	{"agent", "product", SETTING_STRING, AT(product), 0, 0, "", NULL,
+		"product; a package for another one is refused"},
+	{"agent", "report_host", SETTING_LIST, AT(report_hosts), 0, 0, "", NULL,
+		"HOST or HOST:PORT of a data broker that a report may be sent to; repeated"},
+	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
+		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... lets the "
+		"operator's arguments follow; no shell; repeated"},
+	{"test", "dump_session_key", SETTING_PATH, AT(dump_session_key), 0, 0, "", NULL,
+		"tests alone, with HELIO_TEST=1: file for the session's MAC keys"},
+};
+
+const struct setting *agent_setting_rows(size_t *count)
+{
+	*count = sizeof rows / sizeof rows[0];
+	return rows;
+}
+
+// ---- commands
+
+static enum err command_words(struct named_command *c, char *cursor)
+{
+	char *save = NULL;
+	size_t count = 0;
+	for (char *word = strtok_r(cursor, " \t", &save); word != NULL; word = strtok_r(NULL, " \t", &save)) {
+		if (count == 0) {
+			c->name = word;
+		} else if (count == 1) {
+			char *end;
+			unsigned long seconds = strtoul(word, &end, 10);
+			if (*end != '\0' || seconds < 1 || seconds > 86400)
+				return err_set(ERR_RANGE, "commands run: the timeout is 1 to 86400 seconds");
+			c->timeout_ms = (uint32_t)seconds * 1000;
+		} else if (c->argc == AGENT_COMMAND_ARGS) {
+			return err_set(ERR_RANGE, "commands run: more than %d words", AGENT_COMMAND_ARGS);
+		} else {
+			c->argv[c->argc++] = word;
+		}
+		count++;
+	}
+	if (c->argc == 0)
+		return err_set(ERR_FORMAT, "commands run wants NAME TIMEOUT_S /PATH ARG...");
+	return ERR_OK;
+}
+
+enum err named_command_parse(const char *line, struct named_command *out)
+{
+	*out = (struct named_command){.line = strdup(line)};
+	if (out->line == NULL)
+		return err_set(ERR_MEMORY, "no memory for a command");
+	TRY(command_words(out, out->line));
+	if (!id_is_valid(out->name) || command_row_find(out->name) != NULL)
+		return err_set(ERR_FORMAT, "commands run: %s cannot be the name of a command", out->name);
+	if (out->argv[0][0] != '/')
+		return err_set(ERR_FORMAT, "commands run: the program of %s is no absolute path", out->name);
+	if (strcmp(out->argv[out->argc - 1], "...") == 0) {
+		out->takes_args = true;
+		out->argv[--out->argc] = NULL;
+	}
+	if (out->argc == 0)
+		return err_set(ERR_FORMAT, "commands run: %s names no program", out->name);
+	return ERR_OK;
+}
+
+void named_command_fini(struct named_command *c)
+{
+	free(c->line);
+	c->line = NULL;
+}
+
+// ---- check
+
+static enum err commands_check(const struct setting_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct named_command c;
+		enum err e = named_command_parse(list->items[i], &c);
+		named_command_fini(&c);
+		TRY(e);
+	}
+	return ERR_OK;
+}
+
+enum err agent_settings_check(const void *settings)
+{
+	const struct agent_settings *s = settings;
+	if (!id_is_valid(s->id))
+		return err_set(ERR_RANGE, "identity id: an id is made of [A-Za-z0-9._-]{1,64}");
+	if (s->control_name[0] == '\0' && s->control_ip[0] == '\0')
+		return err_set(ERR_RANGE, "control: neither name nor ip is given");
+	if (s->tls_enabled && (s->ca[0] == '\0' || s->cert[0] == '\0' || s->tls_key[0] == '\0'))
+		return err_set(ERR_RANGE, "tls: ca, cert and key must be given");
+	const char *test = getenv("HELIO_TEST");
+	if (s->dump_session_key[0] != '\0' && (test == NULL || strcmp(test, "1") != 0))
+		return err_set(ERR_DENIED, "test dump_session_key is refused without HELIO_TEST=1");
+	return commands_check(&s->commands);
+}

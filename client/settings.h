@@ -1,0 +1,42 @@
+// The agent's settings: rows that decide, one struct that holds them.
+#ifndef HELIO_CLIENT_SETTINGS_H
+#define HELIO_CLIENT_SETTINGS_H
+
+#include "proto/base/settings.h"
+
+#define AGENT_COMMAND_ARGS 32
+
+struct agent_settings {
+	char log_level[16];
+	char id[65], key[256], root_file[256], root_key[256];
+	bool tls_enabled;
+	char ca[256], cert[256], tls_key[256];
+	char control_name[256], control_ip[64];
+	uint32_t control_port, control_keepalive_s, connect_timeout_s, backoff_min_ms, backoff_max_ms;
+	char state_dir[240];
+	uint32_t interval_ms, response_max_age_ms, window_kib;
+	uint64_t reserve_bytes;
+	char hw_class[65], product[65];
+	struct setting_list report_hosts;
+	struct setting_list commands;
+	char dump_session_key[256];
+};
+
+// A command that the settings name: NAME TIMEOUT_S PATH ARG... ; a last word ... lets the
+// operator's arguments follow. Nothing is ever given to a shell.
+struct named_command {
+	char *line; // owned; the words below point into it
+	const char *name;
+	uint32_t timeout_ms;
+	const char *argv[AGENT_COMMAND_ARGS + 1];
+	size_t argc;
+	bool takes_args;
+};
+
+const struct setting *agent_setting_rows(size_t *count);
+enum err agent_settings_check(const void *settings) MUST_CHECK;
+// out: initialised by this; freed with named_command_fini. Errors: ERR_FORMAT, ERR_RANGE, ERR_MEMORY.
+enum err named_command_parse(const char *line, struct named_command *out) MUST_CHECK;
+void named_command_fini(struct named_command *c);
+
+#endif

@@ -1,0 +1,70 @@
+// The staging folder of one package, page by page. Blocking: runs in libuv's pool.
+//
+// The data is its own witness: there is no list of what came. Whoever goes on after a cut hashes
+// what stands in the files, and what a hash confirms is not fetched again. Chunks that an installed
+// package or an earlier page of this one holds are read from there, hashed, and written; a whole
+// file that an installed package holds is linked. What is left is the list of what must be fetched.
+//
+// Memory: one page at a time, its plan, and one bit for every chunk of the package.
+#ifndef HELIO_CLIENT_STAGING_H
+#define HELIO_CLIENT_STAGING_H
+
+#include "client/package_store.h"
+#include "proto/content.h"
+
+struct staging {
+	struct package_store *store; // borrowed; only its paths and list of packages are used
+	struct digest id;
+	struct manifest manifest;    // points into memory of the owner
+	uint8_t *present;            // one bit a chunk, pages one after the other; owned
+	uint32_t *page_first;        // bit of the first chunk of each page, page_count + 1; owned
+	uint32_t page_known;         // pages whose plan was made and whose bits are right
+	uint32_t have;               // bits set
+	bool resumed;                // something stood there before
+	uint64_t copied_bytes;       // found on this device instead of fetched
+};
+
+// A page at work. Everything in arena `a` until the next page.
+struct staged_page {
+	struct arena *a;
+	uint32_t number;
+	struct manifest_page page;
+	struct page_plan plan;
+	uint32_t *place_first;   // chunk -> places: place_of[place_first[c] .. place_first[c + 1])
+	uint32_t *place_of;
+	bool *linked;            // file: is another package's inode, never written
+};
+
+// manifest: decoded and checked; envelope: its signed bytes. Makes the folder, checks the space
+// (room for what is missing and reserve_bytes beyond), looks at what stands there.
+// Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_MEMORY.
+enum err staging_open(struct staging *s, struct package_store *store, const struct digest *id,
+	const struct manifest *manifest, struct bytes envelope, uint64_t reserve_bytes) MUST_CHECK;
+void staging_close(struct staging *s);
+// Removes the folder.
+enum err staging_drop(const struct package_store *store, const struct digest *id) MUST_CHECK;
+
+// True when page `number` lies there whole; then `out` is not needed from the broker.
+bool staging_has_page(const struct staging *s, uint32_t number);
+// The plain bytes of a page, hash checked by the caller.
+enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain) MUST_CHECK;
+
+// Plans the page, makes its files, marks what is there, and looks for the rest on this device.
+// carry: after the page before; moved on. Errors: ERR_FORMAT, ERR_RANGE (a page that lies),
+// ERR_NO_SPACE, ERR_IO, ERR_MEMORY, ERR_FULL.
+enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a, struct page_carry *carry,
+	struct staged_page *out) MUST_CHECK;
+
+bool staging_has_chunk(const struct staging *s, uint32_t page, uint32_t chunk);
+void staging_mark(struct staging *s, uint32_t page, uint32_t chunk);
+uint32_t staging_page_missing(const struct staging *s, const struct staged_page *p);
+
+// Writes verified chunks [first, first + count) to all their places. Does not mark them. Several
+// threads may write different chunks.
+enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
+	uint32_t count, struct bytes plain) MUST_CHECK;
+
+// local_source.c: fills chunks of p from installed packages and earlier pages; marks them.
+enum err staging_fill_local(struct staging *s, struct staged_page *p) MUST_CHECK;
+
+#endif
