@@ -1,0 +1,367 @@
+#include "server/readback.h"
+
+#include "proto/base/log.h"
+#include "server/offer.h"
+#include <stdio.h>
+
+struct order {
+	struct digest package;
+	char publisher[LIMIT_ID + 1];
+	struct key32 publisher_key;
+	struct id16 mark;
+	struct digest index_sha256;
+	struct digest objects[PRESENCE_MISSING_MAX + 1]; // and the last one of the index
+	bool seen[PRESENCE_MISSING_MAX + 1];
+	size_t object_count;
+	bool has_mark, has_manifest, has_index, failed;
+	char why[LIMIT_TEXT + 1];
+};
+
+enum phase {
+	PHASE_IDLE,
+	PHASE_HEADS,
+	PHASE_OBJECTS
+};
+
+struct readback {
+	const char *broker;
+	const struct root *root;
+	struct readback_ports ports;
+	struct order *queue; // [READBACK_QUEUE], the first `batch` of them are being read
+	size_t count, batch;
+	enum phase phase;
+	struct mono deadline;
+	struct topic filters[READBACK_BATCH * (PRESENCE_MISSING_MAX + 4)];
+	size_t filter_count;
+	struct arena arena;
+};
+
+struct readback *readback_new(
+	const char *broker, const struct root *root, const struct readback_ports *ports)
+{
+	struct readback *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		abort();
+	r->queue = calloc(READBACK_QUEUE, sizeof(*r->queue));
+	if (!r->queue)
+		abort();
+	r->broker = broker;
+	r->root = root;
+	r->ports = *ports;
+	arena_init(&r->arena, 4 * 1024 * 1024, 65536);
+	return r;
+}
+
+void readback_free(struct readback *r)
+{
+	if (!r)
+		return;
+	arena_fini(&r->arena);
+	free(r->queue);
+	free(r);
+}
+
+bool readback_is_idle(const struct readback *r)
+{
+	return r->phase == PHASE_IDLE && r->count == 0;
+}
+
+// ---------------------------------------------------------------- filters
+
+static void filter_add(struct readback *r, struct topic t)
+{
+	for (size_t i = 0; i < r->filter_count; i++)
+		if (strcmp(r->filters[i].s, t.s) == 0)
+			return;
+	r->filters[r->filter_count++] = t;
+}
+
+// Filters from `first` on, in packets of at most 64.
+static enum err filters_send(struct readback *r, size_t first, bool subscribe)
+{
+	while (first < r->filter_count) {
+		const char *packet[64];
+		size_t n = 0;
+
+		while (n < 64 && first < r->filter_count)
+			packet[n++] = r->filters[first++].s;
+		if (subscribe)
+			TRY(r->ports.subscribe(r->ports.ctx, r->broker, packet, n));
+		else
+			r->ports.unsubscribe(r->ports.ctx, r->broker, packet, n);
+	}
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- a batch
+
+static void order_fail(struct order *o, const char *why)
+{
+	if (o->failed)
+		return;
+	o->failed = true;
+	if (!str_copy(o->why, sizeof(o->why), why))
+		str_copy(o->why, sizeof(o->why), "it cannot be read");
+}
+
+static bool heads_are_done(const struct readback *r)
+{
+	for (size_t i = 0; i < r->batch; i++) {
+		const struct order *o = &r->queue[i];
+
+		if (!o->failed && !(o->has_mark && o->has_manifest && o->has_index))
+			return false;
+	}
+	return true;
+}
+
+static bool objects_are_done(const struct readback *r)
+{
+	for (size_t i = 0; i < r->batch; i++)
+		for (size_t j = 0; !r->queue[i].failed && j < r->queue[i].object_count; j++)
+			if (!r->queue[i].seen[j])
+				return false;
+	return true;
+}
+
+static enum readback_verdict order_verdict(const struct order *o, const char **why)
+{
+	*why = "";
+	if (o->failed) {
+		*why = o->why;
+		return READBACK_LOST;
+	}
+	*why = !o->has_mark       ? "the publisher's mark is not there"
+	       : !o->has_manifest ? "the manifest is not there"
+	       : !o->has_index    ? "the index is not there"
+				  : "";
+	if (**why)
+		return READBACK_LOST;
+	for (size_t j = 0; j < o->object_count; j++)
+		if (!o->seen[j]) {
+			*why = "an object is not there";
+			return READBACK_OBJECTS_MISSING;
+		}
+	return READBACK_PROVEN;
+}
+
+// The batch leaves the queue first: `done` may add orders.
+static void batch_end(struct readback *r, bool broken, struct now now)
+{
+	struct order done[READBACK_BATCH];
+	size_t count = r->batch;
+
+	memcpy(done, r->queue, count * sizeof(done[0]));
+	memmove(r->queue, r->queue + count, (r->count - count) * sizeof(r->queue[0]));
+	r->count -= count;
+	r->batch = 0;
+	r->phase = PHASE_IDLE;
+	if (!broken && filters_send(r, 0, false) != ERR_OK)
+		log_debug("READBACK-UNSUBSCRIBE", "broker=%s", r->broker);
+	r->filter_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		const char *why = "our connection to the data broker broke";
+		enum readback_verdict v = broken ? READBACK_BROKEN : order_verdict(&done[i], &why);
+
+		log_info("READBACK", "broker=%s package=%s verdict=%s why=%s", r->broker,
+			digest_short(&done[i].package),
+			v == READBACK_PROVEN            ? "proven"
+			: v == READBACK_LOST            ? "lost"
+			: v == READBACK_OBJECTS_MISSING ? "objects-missing"
+							: "broken",
+			log_quote(why));
+		r->ports.done(r->ports.ctx, &done[i].package, v, why, now);
+	}
+}
+
+static void batch_begin(struct readback *r, struct now now)
+{
+	r->batch = r->count < READBACK_BATCH ? r->count : READBACK_BATCH;
+	r->filter_count = 0;
+	r->phase = PHASE_HEADS;
+	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	for (size_t i = 0; i < r->batch; i++) {
+		const struct order *o = &r->queue[i];
+
+		filter_add(r, topic_of(TOPIC_MARK, o->publisher));
+		filter_add(r, topic_pkg(o->publisher, &o->package));
+		filter_add(r, topic_idx(o->publisher, &o->package, NULL));
+	}
+	if (filters_send(r, 0, true) != ERR_OK)
+		batch_end(r, true, now);
+}
+
+static void objects_begin(struct readback *r, struct now now)
+{
+	size_t first = r->filter_count;
+
+	r->phase = PHASE_OBJECTS;
+	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	for (size_t i = 0; i < r->batch; i++) {
+		const struct order *o = &r->queue[i];
+
+		for (size_t j = 0; !o->failed && o->has_mark && o->has_manifest && o->has_index &&
+				   j < o->object_count;
+			j++)
+			filter_add(r, topic_chunk(o->publisher, &o->objects[j]));
+	}
+	if (r->filter_count == first)
+		batch_end(r, false, now);
+	else if (filters_send(r, first, true) != ERR_OK)
+		batch_end(r, true, now);
+}
+
+static void advance(struct readback *r, struct now now)
+{
+	bool late = r->phase != PHASE_IDLE && mono_since_ms(now.mono, r->deadline) >= 0;
+
+	if (r->phase == PHASE_HEADS && (late || heads_are_done(r)))
+		objects_begin(r, now);
+	else if (r->phase == PHASE_OBJECTS && (late || objects_are_done(r)))
+		batch_end(r, false, now);
+	if (r->phase == PHASE_IDLE && r->count > 0)
+		batch_begin(r, now);
+}
+
+// ---------------------------------------------------------------- what arrives
+
+static void take_mark(struct order *o, struct bytes payload)
+{
+	if (payload.size == sizeof(o->mark.b) &&
+		memcmp(payload.data, o->mark.b, sizeof(o->mark.b)) == 0)
+		o->has_mark = true;
+	else
+		order_fail(o, "the mark is another one: the broker forgot what was stored before");
+}
+
+static void take_manifest(struct readback *r, struct order *o, struct bytes payload)
+{
+	struct manifest man;
+	struct digest id;
+
+	if (offer_open(r->root, payload, &r->arena, &man, &id) != ERR_OK)
+		order_fail(o, err_text());
+	else if (!digest_equal(&id, &o->package))
+		order_fail(o, "the manifest there is another package's");
+	else
+		o->has_manifest = true;
+}
+
+// The object published last before the index: the one that yields the last index page.
+static void last_object_learn(struct order *o, const struct index *idx)
+{
+	const struct index_page_ref *last =
+		idx->page_count ? &idx->pages[idx->page_count - 1] : NULL;
+
+	if (!last || !last->object || o->object_count > PRESENCE_MISSING_MAX)
+		return;
+	o->objects[o->object_count++] =
+		digest_is_zero(&last->object->sha256) ? last->sha256 : last->object->sha256;
+}
+
+static enum err index_open(
+	struct readback *r, const struct order *o, struct bytes envelope, struct index *out)
+{
+	struct digest sha = sha256(envelope.data, envelope.size);
+	struct bytes payload;
+
+	if (!digest_equal(&sha, &o->index_sha256))
+		return err_set(ERR_CORRUPT, "the index is not the one that was announced");
+	TRY(envelope_open(PURPOSE_INDEX, envelope, &o->publisher_key, 1, 1, &payload));
+	TRY(index_decode(&r->arena, payload, out));
+	if (!digest_equal(&out->package, &o->package) || !digest_is_zero(&out->base))
+		return err_set(ERR_CORRUPT, "the index is another package's");
+	return ERR_OK;
+}
+
+static void take_index(struct readback *r, struct order *o, struct bytes payload)
+{
+	struct index idx;
+
+	if (index_open(r, o, payload, &idx) != ERR_OK) {
+		order_fail(o, err_text());
+		return;
+	}
+	if (!o->has_index)
+		last_object_learn(o, &idx);
+	o->has_index = true;
+}
+
+static void take_object(struct order *o, const struct digest *id, struct bytes payload)
+{
+	struct digest sha = sha256(payload.data, payload.size);
+
+	for (size_t j = 0; j < o->object_count; j++)
+		if (digest_equal(&o->objects[j], id) && digest_equal(&sha, id))
+			o->seen[j] = true;
+}
+
+static bool order_is_named(const struct order *o, const struct topic_parts *t, bool with_package)
+{
+	return strcmp(o->publisher, t->id) == 0 &&
+	       (!with_package || digest_equal(&o->package, &t->digest));
+}
+
+static bool kind_is_read(enum topic_kind kind)
+{
+	return kind == TOPIC_MARK || kind == TOPIC_PKG || kind == TOPIC_IDX || kind == TOPIC_CHUNK;
+}
+
+bool readback_message(struct readback *r, const struct topic_parts *topic, struct bytes payload,
+	bool retained, struct now now)
+{
+	if (!kind_is_read(topic->kind))
+		return false;
+	for (size_t i = 0; retained && i < r->batch; i++) {
+		struct order *o = &r->queue[i];
+
+		if (topic->kind == TOPIC_MARK && order_is_named(o, topic, false))
+			take_mark(o, payload);
+		else if (topic->kind == TOPIC_PKG && order_is_named(o, topic, true))
+			take_manifest(r, o, payload);
+		else if (topic->kind == TOPIC_IDX && order_is_named(o, topic, true) &&
+			 strcmp(topic->level, "full") == 0)
+			take_index(r, o, payload);
+		else if (topic->kind == TOPIC_CHUNK && order_is_named(o, topic, false))
+			take_object(o, &topic->digest, payload);
+	}
+	arena_reset(&r->arena);
+	advance(r, now);
+	return true;
+}
+
+void readback_add(struct readback *r, const struct readback_order *order, struct now now)
+{
+	struct order *o;
+
+	if (r->count >= READBACK_QUEUE) {
+		r->ports.done(r->ports.ctx, &order->package, READBACK_BROKEN,
+			"too many packages are read back", now);
+		return;
+	}
+	o = &r->queue[r->count++];
+	*o = (struct order){.package = order->package,
+		.publisher_key = order->publisher_key,
+		.mark = order->mark,
+		.index_sha256 = order->index_sha256};
+	str_copy(o->publisher, sizeof(o->publisher), order->publisher);
+	for (size_t i = 0; i < order->object_count && i < PRESENCE_MISSING_MAX; i++)
+		o->objects[o->object_count++] = order->objects[i];
+	advance(r, now);
+}
+
+void readback_reset(struct readback *r, struct now now)
+{
+	while (r->count > 0) {
+		r->batch = r->count < READBACK_BATCH ? r->count : READBACK_BATCH;
+		batch_end(r, true, now);
+	}
+	r->phase = PHASE_IDLE;
+	r->filter_count = 0;
+}
+
+void readback_tick(struct readback *r, struct now now)
+{
+	advance(r, now);
+}
