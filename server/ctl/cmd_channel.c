@@ -1,0 +1,116 @@
+// channel create|list|publish|rollback|pause|resume|rate
+#include "server/ctl/flow.h"
+#include "server/ctl/progress.h"
+#include "server/ctl/show.h"
+#include <inttypes.h>
+#include <string.h>
+
+enum exit_code cmd_channel_create(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-create"};
+	struct api_result r;
+	enum exit_code code;
+
+	api_verb_add(&v, "channel", a->words[0]);
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	ctl_say(c, "channel %s", ctl_safe(json_text(r.document, "channel")));
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+static void channels_show(const struct ctl *c, const cJSON *channels)
+{
+	static const struct table_column columns[] = {{"CHANNEL", false, true},
+		{"CLIENTS", true, false}, {"CAUGHT UP", true, false}, {"ELEMENTS", true, false},
+		{"STATE", false, false}, {"RATE", true, false}, {"WANTS", false, true}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one, *slot;
+
+	cJSON_ArrayForEach(one, channels)
+	{
+		char wants[512] = "";
+		size_t at = 0;
+
+		cJSON_ArrayForEach(slot, cJSON_GetObjectItem(one, "slots"))
+		{
+			if (at < sizeof(wants))
+				at += (size_t)snprintf(wants + at, sizeof(wants) - at, "%s%s",
+					at ? " " : "", show_package(slot));
+		}
+		uint64_t rate = json_u64(one, "rate_bytes_per_s");
+		bool paused = json_bool(one, "paused"), closed = json_bool(one, "closed");
+
+		table_add_style(t, json_text(one, "channel"), STYLE_BOLD);
+		table_addf(t, "%.0f", json_number(one, "clients"));
+		table_addf(t, "%.0f", json_number(one, "caught_up"));
+		table_addf(t, "%.0f", json_number(one, "elements"));
+		table_add_style(t,
+			closed   ? "closed"
+			: paused ? "paused"
+				 : "open",
+			closed || paused ? STYLE_WARN : STYLE_GOOD);
+		table_addf(t, "%s%s", rate ? amount_text(rate) : "-", rate ? "/s" : "");
+		table_add(t, wants);
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_channel_list(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-list"};
+	struct api_result r;
+	enum exit_code code;
+
+	(void)a;
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	channels_show(c, cJSON_GetObjectItem(r.document, "channels"));
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+enum exit_code cmd_channel_publish(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-publish"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	api_verb_add(&v, "activate", args_has(a, "no-activate") ? "false" : NULL);
+	return flow_act(c, a, &v, a->words[1], NULL, NULL);
+}
+
+enum exit_code cmd_channel_rollback(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-rollback"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	api_verb_add(&v, "name", a->word_count > 1 ? a->words[1] : NULL);
+	api_verb_add(&v, "kind", args_get(a, "kind", NULL));
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+enum exit_code cmd_channel_pause(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-pause"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+enum exit_code cmd_channel_resume(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-resume"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+enum exit_code cmd_channel_rate(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-rate"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	api_verb_add(&v, "bytes_per_s", a->words[1]);
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}

@@ -1,0 +1,326 @@
+// status, why, queue, brokers, operations, flow: what is, and why.
+#include "server/ctl/flow.h"
+#include "server/ctl/progress.h"
+#include "server/ctl/show.h"
+#include <inttypes.h>
+#include <string.h>
+
+void status_show(const struct term *t, const cJSON *fleet, size_t limit)
+{
+	int64_t now = (int64_t)json_number(fleet, "server_unix_ms");
+
+	fprintf(t->file, "%s%s%s  up %s, incarnation %" PRIu64 "%s%s\n", term_begin(t, STYLE_BOLD),
+		ctl_safe(json_text(fleet, "server")), term_end(t, STYLE_BOLD),
+		show_ago(fleet, "started_unix_ms", now), json_u64(fleet, "incarnation"),
+		json_bool(fleet, "degraded") ? ", DEGRADED: the store does not take writes" : "",
+		json_bool(fleet, "mass_silence") ? ", MASS SILENCE: decisions wait for you" : "");
+	fprintf(t->file,
+		"%" PRIu64 " clients: %s%" PRIu64 " online%s, %" PRIu64 " late, %s%" PRIu64
+		" silent%s, %" PRIu64 " never heard\n\n",
+		json_u64(fleet, "total"), term_begin(t, STYLE_GOOD), json_u64(fleet, "online"),
+		term_end(t, STYLE_GOOD), json_u64(fleet, "late"),
+		term_begin(t, json_u64(fleet, "silent") ? STYLE_BAD : STYLE_PLAIN),
+		json_u64(fleet, "silent"),
+		term_end(t, json_u64(fleet, "silent") ? STYLE_BAD : STYLE_PLAIN),
+		json_u64(fleet, "never"));
+	show_clients(t, cJSON_GetObjectItem(fleet, "clients"), now, limit);
+}
+
+enum exit_code cmd_status(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "status"};
+	struct api_result r;
+	enum exit_code code;
+
+	api_verb_add(&v, "channel", args_get(a, "channel", NULL));
+	api_verb_add(&v, "reach", args_get(a, "reach", NULL));
+	api_verb_add(&v, "client", a->word_count > 0 ? a->words[0] : NULL);
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	status_show(&c->out, r.document, 0);
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+// ---- why
+
+static void why_row(struct table *t, const cJSON *e)
+{
+	const char *kind = json_text(e, "kind"), *text = json_text(e, "text");
+	uint64_t count = json_u64(e, "count"), seq = json_u64(e, "event_seq"),
+		 attempt = json_u64(e, "attempt");
+
+	table_add(t, show_when(e, "last_unix_ms"));
+	if (count > 1)
+		table_addf(t, "x%" PRIu64, count);
+	else
+		table_add(t, "");
+	table_add_style(t, kind, strcmp(kind, "no-action") == 0 ? STYLE_DIM : STYLE_GOOD);
+	table_add_style(t, json_text(e, "reason"), STYLE_BOLD);
+	table_add(t, text);
+	if (seq > 0)
+		table_addf(t, "%s #%" PRIu64, json_text(e, "queue"), seq);
+	else
+		table_add(t, json_text(e, "queue"));
+	table_addf(t, "%" PRIu64, json_u64(e, "flow"));
+	table_addf(t, "%" PRIu64, attempt);
+	table_add(t, json_text(e, "state"));
+}
+
+static void why_show(const struct ctl *c, const cJSON *why)
+{
+	static const struct table_column columns[] = {{"LAST", false, false}, {"", true, false},
+		{"ANSWER", false, false}, {"REASON", false, false}, {"BECAUSE", false, true},
+		{"EVENT", false, true}, {"FLOW", true, false}, {"TRY", true, false},
+		{"STATE SET", false, false}};
+	const char *reach = json_text(why, "reach");
+	const cJSON *e, *entries = cJSON_GetObjectItem(why, "entries"),
+			*newest = cJSON_GetArrayItem(entries, 0);
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+
+	printf("%s%s%s is %s%s%s, state %s", term_begin(&c->out, STYLE_BOLD),
+		ctl_safe(json_text(why, "client")), term_end(&c->out, STYLE_BOLD),
+		term_begin(&c->out, show_reach_style(reach)), reach,
+		term_end(&c->out, show_reach_style(reach)), ctl_safe(json_text(why, "state")));
+	if (newest)
+		printf(". Its last answer was %s because: %s", json_text(newest, "kind"),
+			ctl_safe(*json_text(newest, "text") ? json_text(newest, "text")
+							    : json_text(newest, "reason")));
+	puts(newest ? "\n" : ". It was never answered: no heartbeat of it was accepted.");
+	cJSON_ArrayForEach(e, entries) why_row(t, e);
+	if (table_rows(t) > 0)
+		table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_why(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "why"};
+	struct api_result r;
+	enum exit_code code;
+
+	api_verb_add(&v, "client", a->words[0]);
+	api_verb_add(&v, "max", args_get(a, "max", NULL));
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	why_show(c, r.document);
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+// ---- queue
+
+#define HERE_MAX 6
+
+// Names of the pointers that stand on an element.
+static void pointers_text(
+	const cJSON *pointers, uint64_t from, uint64_t to, bool tail, char *out, size_t size)
+{
+	const cJSON *p;
+	size_t at = 0, n = 0;
+
+	out[0] = '\0';
+	cJSON_ArrayForEach(p, pointers)
+	{
+		const char *where = json_text(p, "at");
+		uint64_t seq = json_u64(p, "seq");
+		bool here = tail ? strcmp(where, "tail") == 0
+				 : strcmp(where, "tail") != 0 && strcmp(where, "head") != 0 &&
+					    seq > from && seq <= to;
+
+		if (!here)
+			continue;
+		if (n++ < HERE_MAX && at < size)
+			at += (size_t)snprintf(
+				out + at, size - at, "%s%s", at ? " " : "", json_text(p, "client"));
+	}
+	if (n > HERE_MAX && at < size)
+		snprintf(out + at, size - at, " and %zu more", n - HERE_MAX);
+}
+
+static void queue_show(const struct ctl *c, const cJSON *queue)
+{
+	static const struct table_column columns[] = {{"SEQ", true, false}, {"TYPE", false, false},
+		{"FLOW", true, false}, {"EVENT", false, true}, {"POINTERS HERE", false, true}};
+	const cJSON *e, *pointers = cJSON_GetObjectItem(queue, "pointers"), *p;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	uint64_t last = 0, heads = 0;
+	char here[512];
+
+	printf("queue %s%s%s, epoch %" PRIu64 ", %" PRIu64 " pointers\n",
+		term_begin(&c->out, STYLE_BOLD), ctl_safe(json_text(queue, "queue")),
+		term_end(&c->out, STYLE_BOLD), json_u64(queue, "epoch"),
+		json_u64(queue, "pointer_total"));
+	cJSON_ArrayForEach(e, cJSON_GetObjectItem(queue, "elements"))
+	{
+		const char *type = json_text(e, "type");
+		uint64_t seq = json_u64(e, "seq");
+		bool tail = strcmp(type, "tail") == 0;
+
+		pointers_text(pointers, last, seq, tail, here, sizeof(here));
+		table_addf(t, "%" PRIu64, seq);
+		table_add_style(
+			t, type, tail || strcmp(type, "head") == 0 ? STYLE_DIM : STYLE_BOLD);
+		table_addf(t, "%" PRIu64, json_u64(e, "flow"));
+		table_add(t, json_text(e, "text"));
+		table_add(t, here);
+		last = seq;
+	}
+	table_print(t, &c->out);
+	table_free(t);
+	cJSON_ArrayForEach(p, pointers) heads += strcmp(json_text(p, "at"), "head") == 0;
+	if (heads > 0)
+		printf("%" PRIu64 " detached (they get a snapshot, then stand at the tail)\n",
+			heads);
+}
+
+enum exit_code cmd_queue(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "queue"};
+	struct api_result r;
+	enum exit_code code;
+	const char *name = a->words[0];
+
+	if (name[0] == '@')
+		api_verb_add(&v, "client", name + 1);
+	else
+		api_verb_add(&v, "channel", name);
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	queue_show(c, r.document);
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+// ---- brokers
+
+static void broker_row(struct table *t, const cJSON *b)
+{
+	bool reachable = json_bool(b, "reachable"), stale = json_bool(b, "stale");
+	char holds[512] = "";
+	size_t at = 0;
+	const cJSON *h;
+
+	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "holds"))
+	{
+		if (at < sizeof(holds))
+			at += (size_t)snprintf(holds + at, sizeof(holds) - at, "%s%s (%s)",
+				at ? " " : "", show_package(h), json_text(h, "state"));
+	}
+	table_add_style(t, json_text(b, "id"), STYLE_BOLD);
+	table_add_style(t,
+		!reachable ? "down"
+		: stale    ? "stale"
+			   : "up",
+		!reachable ? STYLE_BAD
+		: stale    ? STYLE_WARN
+			   : STYLE_GOOD);
+	table_addf(t, "%s:%.0f", *json_text(b, "host") ? json_text(b, "host") : json_text(b, "ip"),
+		json_number(b, "port"));
+	table_addf(t, "%.0f%%", json_number(b, "busy") * 100);
+	table_addf(t, "%s/s", amount_text((uint64_t)json_number(b, "sent_bytes_per_s")));
+	table_addf(t, "%s/s", amount_text(json_u64(b, "granted_bytes_per_s")));
+	table_addf(t, "%s/s", amount_text(json_u64(b, "capacity_bytes_per_s")));
+	table_addf(t, "%.0f", json_number(b, "leases"));
+	table_add(t, *holds ? holds : json_text(b, "why"));
+}
+
+enum exit_code cmd_brokers(struct ctl *c, const struct args *a)
+{
+	static const struct table_column columns[] = {{"BROKER", false, false},
+		{"LINK", false, false}, {"ADDRESS", false, true}, {"BUSY", true, false},
+		{"SENDING", true, false}, {"GRANTED", true, false}, {"CAPACITY", true, false},
+		{"LEASES", true, false}, {"HOLDS", false, true}};
+	struct api_verb v = {.verb = "brokers"};
+	struct api_result r;
+	enum exit_code code;
+	const cJSON *b;
+
+	(void)a;
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	cJSON_ArrayForEach(b, cJSON_GetObjectItem(r.document, "brokers")) broker_row(t, b);
+	table_print(t, &c->out);
+	table_free(t);
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+// ---- operations, flow
+
+static enum style outcome_style(const char *outcome)
+{
+	if (strcmp(outcome, "done") == 0)
+		return STYLE_GOOD;
+	return strcmp(outcome, "open") == 0 ? STYLE_WARN : STYLE_BAD;
+}
+
+enum exit_code cmd_operations(struct ctl *c, const struct args *a)
+{
+	static const struct table_column columns[] = {{"OPENED", false, false},
+		{"CLIENT", false, true}, {"OPERATION", true, false}, {"KIND", false, false},
+		{"OUTCOME", false, false}, {"TRY", true, false}, {"FLOW", true, false},
+		{"DETAIL", false, true}};
+	struct api_verb v = {.verb = "operations"};
+	struct api_result r;
+	enum exit_code code;
+	const cJSON *o;
+
+	api_verb_add(&v, "client", a->words[0]);
+	api_verb_add(&v, "max", args_get(a, "max", NULL));
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	cJSON_ArrayForEach(o, cJSON_GetObjectItem(r.document, "operations"))
+	{
+		const char *outcome = json_text(o, "outcome");
+
+		table_add(t, show_when(o, "opened_unix_ms"));
+		table_add(t, json_text(o, "client"));
+		table_addf(t, "%" PRIu64, json_u64(o, "op_id"));
+		table_add(t, json_text(o, "kind"));
+		table_add_style(t, outcome, outcome_style(outcome));
+		table_addf(t, "%.0f", json_number(o, "attempt"));
+		table_addf(t, "%" PRIu64, json_u64(o, "flow"));
+		table_add(t, json_text(o, "detail"));
+	}
+	table_print(t, &c->out);
+	table_free(t);
+	api_result_free(&r);
+	return EXIT_DONE;
+}
+
+static enum err flow_once(
+	struct api *api, struct ctl *c, const struct args *a, enum exit_code *code)
+{
+	struct arg arg = {"flow", a->words[0]};
+	struct api_result r;
+
+	if (args_has(a, "wait"))
+		TRY(flow_wait(api, c, arg.value, flow_limit_ms(c, a), &r));
+	else
+		TRY(api_call(api, "flow", &arg, 1, bytes_of(NULL, 0), &r));
+	if (c->json)
+		json_print_bytes(stdout, buf_bytes(&r.json));
+	else
+		flow_show(c, r.document);
+	if (args_has(a, "wait"))
+		*code = flow_exit_code(r.document);
+	api_result_free(&r);
+	return ERR_OK;
+}
+
+enum exit_code cmd_flow(struct ctl *c, const struct args *a)
+{
+	struct api *api = NULL;
+	enum exit_code code = EXIT_DONE;
+	enum err e = api_open(c, &api);
+
+	if (e == ERR_OK)
+		e = flow_once(api, c, a, &code);
+	if (e != ERR_OK)
+		code = ctl_fail(c, e);
+	api_close(api);
+	return code;
+}

@@ -1,0 +1,186 @@
+// The table of commands. --help, completion and the parser read it; a test holds it complete.
+#include "server/ctl/ctl.h"
+
+#include "proto/limits.h"
+
+#define WAIT                                                                                       \
+	{                                                                                          \
+		"wait", NULL, "until every client is done (limit: --timeout, else 10 min)"         \
+	}
+#define CA                                                                                         \
+	{                                                                                          \
+		"ca", "DIR", "folder of the authority (else [ca] dir)"                             \
+	}
+#define UNTIL                                                                                      \
+	{                                                                                          \
+		"until", "DAY", "last day of the certificate (2099-12-31)"                         \
+	}
+
+static const struct option_row ca_init_options[] = {{"fleet", "NAME", "name of the fleet"}, UNTIL};
+static const struct option_row ca_revoke_options[] = {CA};
+static const struct option_row enrol_options[] = {CA,
+	{"dns", "NAME", "broker: a name clients reach it by (may be repeated)"},
+	{"ip", "ADDRESS", "broker: an address clients reach it by (may be repeated)"},
+	{"name", "TEXT", "label for people"}, UNTIL,
+	{"public-key", "HEX", "identity key made on the device, with --csr"},
+	{"csr", "FILE", "certificate request made on the device"}};
+static const struct option_row image_add_options[] = {
+	{"tag", "TAG", "tag of the pictures (may be repeated)"},
+	{"title", "TEXT", "title (else the file's name)"},
+	{"licence", "TEXT", "whose picture it is"}};
+static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"}};
+static const struct option_row package_build_options[] = {
+	{"image", "ID", "a picture, in order of showing (may be repeated)"},
+	{"tag", "TAG", "all pictures with this tag (may be repeated: all must match)"},
+	{"software", "PATH", "a file or a folder"},
+	{"duration", "MS", "how long each picture is shown"},
+	{"transition", "MS", "length of the cross-fade"},
+	{"fit", "MODE", "fit, fill, stretch or center"},
+	{"hw-class", "WORD", "only for devices of this class"},
+	{"product", "WORD", "only for this product"},
+	{"min-agent", "VERSION", "oldest agent that may install it"},
+	{"security-counter", "N", "never install a lower one afterwards"}, CA,
+	{"key", "FILE", "sign with this key instead (may be repeated)"},
+	{"no-sign", NULL, "leave it unsigned"}};
+static const struct option_row package_list_options[] = {{"kind", "KIND", "images or software"},
+	{"state", "STATE", "only in this state"},
+	{"store", NULL, "what the publisher holds, published or not"}};
+static const struct option_row package_publish_options[] = {
+	{"wait", NULL, "until a data broker holds it (limit: --timeout, else 10 min)"}};
+static const struct option_row wait_options[] = {WAIT};
+static const struct option_row channel_publish_options[] = {
+	WAIT, {"no-activate", NULL, "install it, but do not switch to it"}};
+static const struct option_row channel_rollback_options[] = {
+	WAIT, {"kind", "KIND", "images or software"}};
+static const struct option_row client_list_options[] = {{"channel", "ID", "only of this channel"},
+	{"role", "ROLE", "client, publisher or operator"}};
+static const struct option_row ask_options[] = {WAIT,
+	{"since", "UNIX_MS", "usage and logs from here on"}, {"max-bytes", "N", "at most so much"},
+	{"unit", "NAME", "logs: of this unit"}, {"pattern", "TEXT", "logs: lines that hold this"},
+	{"lines", "N", "logs: at most so many lines"},
+	{"to", "BROKER", "the answer goes to this data broker"},
+	{"out", "FILE", "with --wait: logs or screenshot into this file"}};
+static const struct option_row report_options[] = {
+	{"out", "FILE", "logs or screenshot into this file"}};
+static const struct option_row exec_options[] = {WAIT,
+	{"channel", "ID", "every client of a channel instead of one"},
+	{"run-timeout", "MS", "how long it may run (60000)"},
+	{"max-output", "BYTES", "at most so much output"}};
+static const struct option_row status_options[] = {{"channel", "ID", "only of this channel"},
+	{"reach", "WORD", "never, online, late or silent"}};
+static const struct option_row max_options[] = {{"max", "N", "at most so many rows"}};
+static const struct option_row watch_options[] = {{"channel", "ID", "only of this channel"},
+	{"every", "SECONDS", "redraw at least so often (2)"}};
+static const struct option_row decode_options[] = {{"all", NULL, "every element of long lists"},
+	{"verify", "ROOT", "root.bin: say whether signatures hold"},
+	{"root-key", "FILE", "root.pub (else beside ROOT)"}};
+static const struct option_row doctor_options[] = {{"local", NULL, "do not ask the server"}};
+static const struct option_row broker_conf_options[] = {
+	{"out", "DIR", "mosquitto.conf and acl go here"},
+	{"list", NULL, "show the variables, their defaults and meanings"},
+	{"templates", "DIR", "broker-conf folder instead of what is built in"}};
+
+#define OPTIONS(rows) rows, CTL_COUNT(rows)
+#define NO_OPTIONS NULL, 0
+#define MANY ARGS_MAX
+
+const struct command ctl_commands[] = {
+	{"status", "[CLIENT]", "the fleet: who is there, and what it does", NEED_SETTINGS, 0, 1,
+		OPTIONS(status_options), cmd_status, NULL},
+	{"watch", "[--channel ID]", "the fleet, redrawn in place", NEED_SETTINGS, 0, 0,
+		OPTIONS(watch_options), cmd_watch,
+		"Without a terminal, or with --json, it prints one line for each change."},
+	{"why", "CLIENT", "why a client got the answers it got", NEED_SETTINGS, 1, 1,
+		OPTIONS(max_options), cmd_why, NULL},
+	{"doctor", "", "what is wrong, and the line that mends it", NEED_SETTINGS, 0, 0,
+		OPTIONS(doctor_options), cmd_doctor, NULL},
+	{"queue", "CHANNEL|@CLIENT", "a queue, and where the clients stand in it", NEED_SETTINGS, 1,
+		1, NO_OPTIONS, cmd_queue, NULL},
+	{"brokers", "", "data brokers: load, leases, what they hold", NEED_SETTINGS, 0, 0,
+		NO_OPTIONS, cmd_brokers, NULL},
+	{"operations", "CLIENT", "what a client was told to do, and how it ended", NEED_SETTINGS, 1,
+		1, OPTIONS(max_options), cmd_operations, NULL},
+	{"flow", "FLOW [--wait]", "one act of an operator, at every client", NEED_SETTINGS, 1, 1,
+		OPTIONS(wait_options), cmd_flow, NULL},
+	{"channel create", "CHANNEL", "make a channel", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_channel_create, NULL},
+	{"channel list", "", "channels and what they want", NEED_SETTINGS, 0, 0, NO_OPTIONS,
+		cmd_channel_list, NULL},
+	{"channel publish", "CHANNEL PACKAGE [--wait]", "every client of a channel gets a package",
+		NEED_SETTINGS, 2, 2, OPTIONS(channel_publish_options), cmd_channel_publish,
+		"PACKAGE is NAME@VERSION, NAME, or the id or its first 8 digits."},
+	{"channel rollback", "CHANNEL [NAME] [--wait]", "back to the version before", NEED_SETTINGS,
+		1, 2, OPTIONS(channel_rollback_options), cmd_channel_rollback, NULL},
+	{"channel pause", "CHANNEL", "begin no new fetch", NEED_SETTINGS, 1, 1,
+		OPTIONS(wait_options), cmd_channel_pause, NULL},
+	{"channel resume", "CHANNEL", "go on", NEED_SETTINGS, 1, 1, OPTIONS(wait_options),
+		cmd_channel_resume, NULL},
+	{"channel rate", "CHANNEL BYTES_PER_S", "limit each client's rate; 0: no limit",
+		NEED_SETTINGS, 2, 2, OPTIONS(wait_options), cmd_channel_rate, NULL},
+	{"client list", "", "clients, publishers, operators", NEED_SETTINGS, 0, 0,
+		OPTIONS(client_list_options), cmd_client_list, NULL},
+	{"client show", "CLIENT", "everything about one client", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_client_show, NULL},
+	{"client add", "ENROLMENT-FILE", "make a client known to the server", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_client_add, NULL},
+	{"client channel", "CLIENT CHANNEL", "move a client to a channel", NEED_SETTINGS, 2, 2,
+		NO_OPTIONS, cmd_client_channel, NULL},
+	{"client revoke", "CLIENT", "accept nothing of it any more", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_client_revoke, NULL},
+	{"client remove", "CLIENT", "forget it", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_client_remove,
+		NULL},
+	{"client accept", "CLIENT", "it is no clone", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_client_accept, NULL},
+	{"ask", "CLIENT WHAT [--wait]", "ask a client for information", NEED_SETTINGS, 2, 2,
+		OPTIONS(ask_options), cmd_ask,
+		"WHAT is display, usage, holdings, software, logs or screenshot."},
+	{"report", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
+		OPTIONS(report_options), cmd_report, NULL},
+	{"exec", "CLIENT VERB [ARG...] [--wait]", "tell a client to do something", NEED_SETTINGS, 1,
+		LIMIT_ARGS + 2, OPTIONS(exec_options), cmd_exec,
+		"Verbs are the agent's closed list; nothing is given to a shell. An ARG that "
+		"begins with a dash\n"
+		"comes after --."},
+	{"cancel", "CLIENT [OPERATION]", "end what a client is at", NEED_SETTINGS, 1, 2,
+		OPTIONS(wait_options), cmd_cancel, NULL},
+	{"interval", "CLIENT MS", "set a client's heartbeat interval; 0: the policy's",
+		NEED_SETTINGS, 2, 2, NO_OPTIONS, cmd_interval, NULL},
+	{"image add", "FILE|FOLDER...", "put pictures into the store", NEED_SETTINGS, 1, MANY,
+		OPTIONS(image_add_options), cmd_image_add, NULL},
+	{"image list", "", "pictures in the store", NEED_SETTINGS, 0, 0,
+		OPTIONS(image_list_options), cmd_image_list, NULL},
+	{"image remove", "IMAGE", "take a picture out of the store", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_image_remove, NULL},
+	{"package build", "NAME VERSION (--image ID... | --tag TAG... | --software PATH)",
+		"build a package and sign it", NEED_SETTINGS, 2, 2, OPTIONS(package_build_options),
+		cmd_package_build, NULL},
+	{"package list", "", "packages the server knows, and where they lie", NEED_SETTINGS, 0, 0,
+		OPTIONS(package_list_options), cmd_package_list, NULL},
+	{"package show", "PACKAGE", "everything about one package", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_package_show, NULL},
+	{"package publish", "PACKAGE [--wait]", "offer a package to the server", NEED_SETTINGS, 1,
+		1, OPTIONS(package_publish_options), cmd_package_publish, NULL},
+	{"package withdraw", "PACKAGE", "take a package off the brokers", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_package_withdraw, NULL},
+	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",
+		NEED_NOTHING, 1, 1, OPTIONS(ca_init_options), cmd_ca_init, NULL},
+	{"ca revoke", "ID", "revoke a certificate: writes DIR/crl.pem", NEED_NOTHING, 1, 1,
+		OPTIONS(ca_revoke_options), cmd_ca_revoke, NULL},
+	{"enrol", "ROLE ID", "make keys, certificate and enrolment of one machine or seat",
+		NEED_NOTHING, 2, 2, OPTIONS(enrol_options), cmd_enrol,
+		"ROLE is client, publisher, operator, server, broker or watcher (reads with "
+		"mosquitto_sub). Files go to DIR/out/ID; "
+		"nothing is\n"
+		"overwritten, and an id is given once."},
+	{"broker-conf", "KIND --out DIR [NAME=VALUE...]", "mosquitto.conf and acl for a broker",
+		NEED_NOTHING, 1, MANY, OPTIONS(broker_conf_options), cmd_broker_conf,
+		"KIND is control, data or test. `helioctl broker-conf control --list` shows the "
+		"variables."},
+	{"decode", "", "make `mosquitto_sub -F '%t %x'` readable", NEED_NOTHING, 0, 0,
+		OPTIONS(decode_options), cmd_decode,
+		"mosquitto_sub ... -i watch.1 -t 'helio/v1/#' -F '%t %x' | helioctl decode"},
+	{"topics", "", "the table of topics", NEED_NOTHING, 0, 0, NO_OPTIONS, cmd_topics, NULL},
+	{"completion", "bash|zsh|fish", "completion for a shell", NEED_NOTHING, 1, 1, NO_OPTIONS,
+		cmd_completion, NULL},
+};
+const size_t ctl_command_count = CTL_COUNT(ctl_commands);

@@ -1,0 +1,268 @@
+#include "server/ctl/show.h"
+
+#include "server/ctl/progress.h"
+#include "server/ctl/text.h"
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static char *slot(void)
+{
+	static char slots[16][160];
+	static unsigned next;
+
+	return slots[next++ % 16];
+}
+
+const char *show_ago(const cJSON *object, const char *key, int64_t now_ms)
+{
+	int64_t at = (int64_t)json_number(object, key);
+
+	if (at == 0)
+		return "never";
+	return age_text(now_ms > at ? now_ms - at : 0);
+}
+
+const char *show_when(const cJSON *object, const char *key)
+{
+	int64_t at = (int64_t)json_number(object, key);
+	time_t seconds = (time_t)(at / 1000);
+	struct tm tm;
+	char *out = slot();
+
+	if (at == 0 || !localtime_r(&seconds, &tm) ||
+		strftime(out, 160, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		return "-";
+	return out;
+}
+
+const char *show_digest(const cJSON *object, const char *key)
+{
+	char *out = slot();
+
+	snprintf(out, 160, "%.12s", json_text(object, key));
+	return out;
+}
+
+const char *show_package(const cJSON *object)
+{
+	const char *name = json_text(object, "name");
+	char *out = slot();
+
+	if (!*name)
+		return show_digest(object, "package");
+	snprintf(out, 160, "%.80s@%.70s", name, json_text(object, "version"));
+	return out;
+}
+
+enum style show_reach_style(const char *reach)
+{
+	if (strcmp(reach, "online") == 0)
+		return STYLE_GOOD;
+	if (strcmp(reach, "late") == 0)
+		return STYLE_WARN;
+	return strcmp(reach, "silent") == 0 ? STYLE_BAD : STYLE_DIM;
+}
+
+// ---- a document without a form of its own
+
+static const char *scalar_text(const cJSON *v, char out[64])
+{
+	if (cJSON_IsString(v))
+		return v->valuestring;
+	if (cJSON_IsBool(v))
+		return cJSON_IsTrue(v) ? "yes" : "no";
+	if (!cJSON_IsNumber(v))
+		return "-";
+	snprintf(out, 64, "%.15g", v->valuedouble);
+	return out;
+}
+
+static const char *value_text(const cJSON *v, char out[64])
+{
+	size_t n = strlen(v->string ? v->string : "");
+
+	if (n > 8 && strcmp(v->string + n - 8, "_unix_ms") == 0 && cJSON_IsNumber(v)) {
+		SCOPED_JSON cJSON *one = cJSON_CreateObject();
+
+		cJSON_AddNumberToObject(one, "t", v->valuedouble);
+		return show_when(one, "t");
+	}
+	if (n > 6 && strcmp(v->string + n - 6, "_bytes") == 0 && cJSON_IsNumber(v))
+		return amount_text((uint64_t)v->valuedouble);
+	return scalar_text(v, out);
+}
+
+static void row_show(const struct ctl *c, const char *key, const char *value)
+{
+	printf("%s%-20s%s %s\n", term_begin(&c->out, STYLE_DIM), ctl_safe(key),
+		term_end(&c->out, STYLE_DIM), ctl_safe(value));
+}
+
+static void part_show(const struct ctl *c, const char *prefix, const cJSON *part)
+{
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, part)
+	{
+		char key[128], number[64];
+
+		snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? "." : "",
+			v->string ? v->string : "");
+		if (!cJSON_IsObject(v) && !cJSON_IsArray(v))
+			row_show(c, key, value_text(v, number));
+	}
+}
+
+static void list_show(const struct ctl *c, const char *name, const cJSON *list)
+{
+	struct table_column columns[TABLE_COLUMNS_MAX] = {{0}};
+	size_t count = 0;
+	const cJSON *item, *v, *first = cJSON_GetArrayItem(list, 0);
+
+	printf("\n%s%s%s\n", term_begin(&c->out, STYLE_BOLD), ctl_safe(name),
+		term_end(&c->out, STYLE_BOLD));
+	if (!cJSON_IsObject(first)) {
+		cJSON_ArrayForEach(item, list)
+		{
+			char number[64];
+
+			printf("  %s\n", ctl_safe(scalar_text(item, number)));
+		}
+		return;
+	}
+	cJSON_ArrayForEach(v, first)
+	{
+		if (count < TABLE_COLUMNS_MAX && !cJSON_IsObject(v) && !cJSON_IsArray(v))
+			columns[count++] =
+				(struct table_column){v->string, cJSON_IsNumber(v), true};
+	}
+	if (count == 0)
+		return;
+	struct table *t = table_new(columns, count);
+	cJSON_ArrayForEach(item, list)
+	{
+		for (size_t i = 0; i < count; i++) {
+			char number[64];
+			const cJSON *cell =
+				cJSON_GetObjectItemCaseSensitive(item, columns[i].title);
+
+			table_add(t, cell ? value_text(cell, number) : "");
+		}
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+void show_document(const struct ctl *c, const cJSON *document)
+{
+	const cJSON *v;
+
+	part_show(c, "", document);
+	cJSON_ArrayForEach(v, document)
+	{
+		if (cJSON_IsObject(v) && v->string)
+			part_show(c, v->string, v);
+	}
+	cJSON_ArrayForEach(v, document)
+	{
+		if (cJSON_IsArray(v) && v->string && cJSON_GetArraySize(v) > 0)
+			list_show(c, v->string, v);
+	}
+}
+
+// ---- the fleet
+
+static const char *operation_text(const cJSON *client)
+{
+	const cJSON *op = cJSON_GetObjectItem(client, "op");
+	char *out = slot();
+
+	if (!cJSON_IsObject(op))
+		return "";
+	snprintf(out, 160, "%s %s %.0f%%", json_text(op, "kind"), json_text(op, "status"),
+		json_number(op, "percent"));
+	return out;
+}
+
+void show_clients(const struct term *term, const cJSON *clients, int64_t now_ms, size_t limit)
+{
+	static const struct table_column columns[] = {{"CLIENT", false, true},
+		{"REACH", false, false}, {"STATE", false, false}, {"CHANNEL", false, true},
+		{"SHOWING", false, true}, {"VERSION", false, true}, {"OPERATION", false, true},
+		{"HEARD", true, false}, {"ADDRESS", false, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, clients)
+	{
+		const char *reach = json_text(one, "reach"), *state = json_text(one, "state");
+		bool revoked = json_bool(one, "revoked"), idle = strcmp(state, "idle") == 0;
+
+		table_add_style(t, json_text(one, "id"), STYLE_BOLD);
+		table_add_style(t, revoked ? "revoked" : reach,
+			revoked ? STYLE_BAD : show_reach_style(reach));
+		table_add_style(t, state, idle ? STYLE_DIM : STYLE_WARN);
+		table_add(t, json_text(one, "channel"));
+		table_add(t, json_text(cJSON_GetObjectItem(one, "showing"), "name"));
+		table_add(t, json_text(one, "version"));
+		table_add(t, operation_text(one));
+		table_add(t, show_ago(one, "last_heard_unix_ms", now_ms));
+		table_add_style(t, json_text(one, "ip"), STYLE_DIM);
+	}
+	table_print_head(t, term, limit ? limit : SIZE_MAX);
+	table_free(t);
+}
+
+// ---- packages by name
+
+static bool is_hex(const char *text)
+{
+	size_t n = strlen(text);
+
+	return n >= 8 && n <= 64 && strspn(text, "0123456789abcdef") == n;
+}
+
+enum err package_choose(const cJSON *packages, const char *text, char out[65])
+{
+	const char *at = strrchr(text, '@');
+	size_t name_size = at ? (size_t)(at - text) : strlen(text), found = 0;
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, packages)
+	{
+		const char *id = json_text(one, "package"), *name = json_text(one, "name");
+		bool by_name = strlen(name) == name_size && memcmp(name, text, name_size) == 0 &&
+			       (!at || strcmp(json_text(one, "version"), at + 1) == 0);
+
+		if (strlen(id) != 64)
+			continue;
+		if (!by_name && !(is_hex(text) && strncmp(id, text, strlen(text)) == 0))
+			continue;
+		if (found > 0 && strcmp(out, id) == 0)
+			continue;
+		memcpy(out, id, 65);
+		found++;
+	}
+	if (found == 0)
+		return err_set(ERR_NOT_FOUND, "no package %.80s: helioctl package list", text);
+	if (found > 1)
+		return err_set(ERR_EXISTS,
+			"%zu packages match %.80s: write NAME@VERSION or more of its id", found,
+			text);
+	return ERR_OK;
+}
+
+enum err package_resolve(struct api *a, const char *text, char out[65])
+{
+	struct api_result r;
+
+	if (strlen(text) == 64 && is_hex(text)) {
+		memcpy(out, text, 65);
+		return ERR_OK;
+	}
+	TRY(api_call(a, "package-list", NULL, 0, bytes_of(NULL, 0), &r));
+	enum err e = package_choose(cJSON_GetObjectItem(r.document, "packages"), text, out);
+	api_result_free(&r);
+	return e;
+}

@@ -1,0 +1,169 @@
+// Two passes: measure, then print. The gap between columns is two blanks; the last column is not
+// padded, so that no line ends in blanks.
+#include "server/ctl/table.h"
+
+#include "server/ctl/text.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct cell {
+	char *text; // escaped
+	enum style style;
+};
+
+struct table {
+	struct table_column columns[TABLE_COLUMNS_MAX];
+	size_t column_count;
+	struct cell *cells;
+	size_t cell_count, cell_cap;
+};
+
+static void *must(void *p)
+{
+	if (!p) {
+		fputs("helioctl: no memory\n", stderr);
+		abort();
+	}
+	return p;
+}
+
+struct table *table_new(const struct table_column *columns, size_t count)
+{
+	struct table *t = must(calloc(1, sizeof(*t)));
+
+	assert(count > 0 && count <= TABLE_COLUMNS_MAX);
+	memcpy(t->columns, columns, count * sizeof(*columns));
+	t->column_count = count;
+	return t;
+}
+
+void table_free(struct table *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->cell_count; i++)
+		free(t->cells[i].text);
+	free(t->cells);
+	free(t);
+}
+
+void table_add_style(struct table *t, const char *text, enum style style)
+{
+	SCOPED_BUF struct buf safe;
+
+	if (t->cell_count >= TABLE_ROWS_MAX * t->column_count)
+		return;
+	if (t->cell_count == t->cell_cap) {
+		t->cell_cap = t->cell_cap ? t->cell_cap * 2 : 64;
+		t->cells = must(realloc(t->cells, t->cell_cap * sizeof(*t->cells)));
+	}
+	buf_init(&safe, 64 * 1024);
+	text = text ? text : "";
+	// A cell that is too long for us is cut by the escape running full, which is fine.
+	enum err e = text_escape(&safe, text, strnlen(text, 4096));
+	char *copy = must(calloc(1, safe.size + 1));
+	if (e == ERR_OK && safe.size > 0)
+		memcpy(copy, safe.data, safe.size);
+	t->cells[t->cell_count++] = (struct cell){copy, style};
+}
+
+void table_add(struct table *t, const char *text)
+{
+	table_add_style(t, text, STYLE_PLAIN);
+}
+
+void table_addf(struct table *t, const char *format, ...)
+{
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	table_add(t, text);
+}
+
+size_t table_rows(const struct table *t)
+{
+	return t->cell_count / t->column_count;
+}
+
+static void widths_measure(const struct table *t, size_t rows, size_t width[TABLE_COLUMNS_MAX])
+{
+	for (size_t c = 0; c < t->column_count; c++) {
+		width[c] = text_width(t->columns[c].title);
+		for (size_t r = 0; r < rows; r++) {
+			size_t w = text_width(t->cells[r * t->column_count + c].text);
+
+			width[c] = w > width[c] ? w : width[c];
+		}
+	}
+}
+
+#define SHRINK_LEAST 8
+
+static void widths_shrink(const struct table *t, size_t width[TABLE_COLUMNS_MAX], size_t limit)
+{
+	for (;;) {
+		size_t sum = 2 * (t->column_count - 1), longest = t->column_count;
+
+		for (size_t c = 0; c < t->column_count; c++) {
+			sum += width[c];
+			if (t->columns[c].shrink && width[c] > SHRINK_LEAST &&
+				(longest == t->column_count || width[c] > width[longest]))
+				longest = c;
+		}
+		if (sum <= limit || longest == t->column_count)
+			return;
+		size_t over = sum - limit, room = width[longest] - SHRINK_LEAST;
+
+		// One step at a time while several columns are about as long.
+		width[longest] -= over < room && over < 4 ? over : 1;
+	}
+}
+
+static void cell_print(const struct term *term, const struct table_column *column, size_t width,
+	const char *text, enum style style, bool last)
+{
+	size_t w = text_width(text), n = strlen(text);
+	const char *tail = "";
+
+	if (w > width) {
+		n = text_cut(text, width - 1);
+		tail = "\xe2\x80\xa6";
+		w = width;
+	}
+	int pad = (int)(width - w);
+	fprintf(term->file, "%*s%s%.*s%s%s", column->right ? pad : 0, "", term_begin(term, style),
+		(int)n, text, tail, term_end(term, style));
+	if (last)
+		fputc('\n', term->file);
+	else
+		fprintf(term->file, "%*s  ", column->right ? 0 : pad, "");
+}
+
+void table_print_head(const struct table *t, const struct term *term, size_t rows)
+{
+	size_t width[TABLE_COLUMNS_MAX], all = table_rows(t);
+
+	rows = rows < all ? rows : all;
+	widths_measure(t, rows, width);
+	if (term->width > 0)
+		widths_shrink(t, width, term->width);
+	for (size_t c = 0; c < t->column_count; c++)
+		cell_print(term, &t->columns[c], width[c], t->columns[c].title, STYLE_DIM,
+			c + 1 == t->column_count);
+	for (size_t i = 0; i < rows * t->column_count; i++) {
+		size_t c = i % t->column_count;
+
+		cell_print(term, &t->columns[c], width[c], t->cells[i].text, t->cells[i].style,
+			c + 1 == t->column_count);
+	}
+}
+
+void table_print(const struct table *t, const struct term *term)
+{
+	table_print_head(t, term, SIZE_MAX);
+}

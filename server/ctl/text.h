@@ -1,0 +1,30 @@
+// Text that comes from outside, made safe for a terminal (attack C11): whatever is not a printable
+// character of valid UTF-8 becomes a visible escape, so that no name can move the cursor, end a
+// line, turn the reading direction or set the clipboard.
+#ifndef HELIO_CTL_TEXT_H
+#define HELIO_CTL_TEXT_H
+
+#include "proto/base/mem.h"
+#include <stdio.h>
+
+// Appends s[size] to out. Controls and bytes that are not UTF-8 become \xNN; bidirectional and
+// invisible format characters \u{NNNN}. Errors: ERR_FULL, ERR_MEMORY.
+enum err text_escape(struct buf *out, const char *s, size_t size) MUST_CHECK;
+
+// Prints s escaped. At most 64 KiB of it.
+void text_print(FILE *to, const char *s);
+
+// Columns that already escaped text takes on a terminal.
+size_t text_width(const char *s);
+
+// Bytes of s that fit into `columns`.
+size_t text_cut(const char *s, size_t columns);
+
+// One code point of valid UTF-8 from s[size >= 1]; *length bytes of it. 0xfffd and 1 for a byte
+// that begins none.
+uint32_t text_next(const char *s, size_t size, size_t *length);
+
+// True for what must not reach a terminal raw: controls, and format characters of Unicode.
+bool text_is_hostile(uint32_t code_point);
+
+#endif
