@@ -222,11 +222,12 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CH
 		.name = #m, .kind = CODEC_TEXT, .flags = (flag),                                   \
 		.at = CODEC_AT(s, m, const char *), .max = (most)                                  \
 	}
-#define ROW_FIXED(s, m, flag)                                                                      \
+#define ROW_FIXED_AS(s, f, m, flag)                                                                \
 	{                                                                                          \
-		.name = #m, .kind = CODEC_FIXED, .flags = (flag), .at = offsetof(struct s, m),     \
+		.name = #f, .kind = CODEC_FIXED, .flags = (flag), .at = offsetof(struct s, m),     \
 		.size = sizeof(((struct s *)0)->m)                                                 \
 	}
+#define ROW_FIXED(s, m, flag) ROW_FIXED_AS(s, m, m, flag)
 #define ROW_BYTES(s, m, most, flag)                                                                \
 	{                                                                                          \
 		.name = #m, .kind = CODEC_BYTES, .flags = (flag),                                  \
@@ -298,9 +299,9 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CH
 	X(session_offer, session_offer)                                                            \
 	X(operation, operation)                                                                    \
 	X(status, status)                                                                          \
-	X(software_version, software_version) X(holding, holding) X(holdings, holdings) X(         \
-		change, change) X(heartbeat, heartbeat) X(send_information,                        \
-		send_information) X(package_ref, package_ref) X(command_ref,                       \
+	X(software_version, software_version)                                                      \
+	X(holding, holding) X(holdings, holdings) X(change, change) X(heartbeat, heartbeat) X(     \
+		send_information, send_information) X(package_ref, package_ref) X(command_ref,     \
 		command_ref) X(retrieve_information, retrieve_information) X(execute_command,      \
 		execute_command) X(response_body, response_body) X(response,                       \
 		response) X(display_info, display_info) X(shown, shown) X(report,                  \

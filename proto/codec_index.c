@@ -46,7 +46,7 @@ CODEC_TABLE(index_page_ref, index_page_ref)
 static const struct codec_row index_rows[] = {
 	ROW_SCHEMA,
 	ROW_FIXED(index, package, CODEC_REQUIRED),
-	ROW_FIXED(index, base, 0),
+	ROW_FIXED_AS(index, base_package, base, 0),
 	ROW_U32(index, object_count, 0, UINT32_MAX),
 	ROW_COUNTER(index, object_bytes, 0),
 	ROW_MESSAGES(index, page_objects, page_object_count, object, LIMIT_PAGES, 0),

@@ -90,7 +90,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_U32(directive, retry_after_ms, 0, HEARTBEAT_MAX_MS),
 	ROW_TEXT(directive, reason, LIMIT_TEXT, 0),
 	ROW_FIXEDS(directive, objects, object_count, LIMIT_MISSING, 0),
-	ROW_FIXED(directive, base, 0),
+	ROW_FIXED_AS(directive, base_package, base, 0),
 	ROW_TEXT(directive, order, CODEC_ORDER_MAX, 0),
 	ROW_AUTH,
 };

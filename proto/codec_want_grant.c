@@ -12,7 +12,7 @@ static const struct codec_row fetch_request_rows[] = {
 	ROW_U32(fetch_request, chunks_total, 0, UINT32_MAX),
 	ROW_FIXEDS(fetch_request, missing_objects, missing_count, LIMIT_MISSING, 0),
 	ROW_ID(fetch_request, failed_broker, 0),
-	ROW_FIXED(fetch_request, base, 0),
+	ROW_FIXED_AS(fetch_request, base_package, base, 0),
 };
 CODEC_TABLE(fetch_request, fetch_request)
 
