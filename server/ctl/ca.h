@@ -28,7 +28,8 @@ enum ca_role {
 	CA_PUBLISHER,
 	CA_OPERATOR,
 	CA_SERVER,
-	CA_BROKER
+	CA_BROKER,
+	CA_WATCHER
 };
 // Errors: ERR_FORMAT.
 enum err ca_role_parse(const char *word, enum ca_role *out) MUST_CHECK;
