@@ -35,7 +35,8 @@
 #define SHOWN_SYNC_MS 30000
 #define SHOWN_OPEN_MS 10000 // the note of the running play is renewed this often
 
-#define FAULTS_MAX 8
+#define FAULTS_MAX                                                                                 \
+	5 // with everything escaped the status stays below the 8 KiB that its reader takes
 #define STATUS_PERIOD_MS 15000 // the status is renewed so that its age shows a display that hangs
 
 #endif

@@ -9,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+// Written, replaced or taken away.
+#define WATCHED (IN_MOVED_TO | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
+
 static enum err path_of(const struct display *d, const char *name, char out[600])
 {
 	return path_join(out, 600, d->settings->folder, name);
@@ -19,8 +22,7 @@ enum err playlist_watch(struct display *d)
 	d->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
 	if (d->inotify < 0)
 		return err_set_errno("cannot watch the folder");
-	d->watch = inotify_add_watch(
-		d->inotify, d->settings->folder, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
+	d->watch = inotify_add_watch(d->inotify, d->settings->folder, WATCHED);
 	if (d->watch < 0)
 		return err_set_errno("cannot watch %s", d->settings->folder);
 	return ERR_OK;
@@ -56,10 +58,11 @@ static void look_by_hand(struct display *d, struct now now)
 		return;
 	d->looked = now.mono;
 	if (d->watch < 0)
-		d->watch = inotify_add_watch(
-			d->inotify, d->settings->folder, IN_MOVED_TO | IN_CLOSE_WRITE | IN_ONLYDIR);
-	if (path_of(d, "playlist", path) != ERR_OK || stat(path, &st) < 0)
+		d->watch = inotify_add_watch(d->inotify, d->settings->folder, WATCHED);
+	if (path_of(d, "playlist", path) != ERR_OK)
 		return;
+	if (stat(path, &st) < 0)
+		st = (struct stat){0};
 	int64_t stamp[3] = {(int64_t)st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
 
 	if (memcmp(stamp, d->list_stamp, sizeof(stamp)) != 0)
@@ -116,18 +119,34 @@ static enum err list_read(struct display *d, const char *name, struct now now)
 	return e;
 }
 
-// A playlist that is gone changes nothing; one that is bad is refused by name.
-static void list_look(struct display *d, struct now now)
+// The agent takes the playlist away when there is nothing to be shown any more.
+static void list_gone(struct display *d)
+{
+	char path[600];
+
+	if (path_of(d, "playlist.kept", path) == ERR_OK)
+		unlink(path);
+	if (!d->list)
+		return;
+	log_info("PLAYLIST-GONE", "package=%s", digest_short(&d->list->package));
+	show_nothing(&d->show);
+	playlist_free(d->list);
+	d->list = NULL;
+}
+
+// A bad playlist is refused by name, and the old one stays.
+static enum err list_look(struct display *d, struct now now)
 {
 	enum err e = list_read(d, "playlist", now);
 
 	if (e == ERR_OK)
-		return;
+		return e;
 	buf_fini(&d->list_text);
 	if (e == ERR_NOT_FOUND)
-		log_info("PLAYLIST-ABSENT", "kept=%s", d->list ? "old" : "none");
+		list_gone(d);
 	else
 		fault_add(d, now, "PLAYLIST-REFUSED", "playlist", err_text());
+	return e;
 }
 
 void playlist_look(struct display *d, struct now now)
@@ -137,18 +156,20 @@ void playlist_look(struct display *d, struct now now)
 	if (!d->list_news)
 		return;
 	d->list_news = false;
-	list_look(d, now);
+	enum err e = list_look(d, now);
+	if (e != ERR_OK)
+		log_debug("PLAYLIST-LOOK", "error=%s", err_word(e));
 }
 
 void playlist_begin(struct display *d, struct now now)
 {
 	buf_init(&d->list_text, PLAYLIST_BYTES_MAX);
-	list_look(d, now);
-	if (d->list)
+	enum err e = list_look(d, now);
+	if (e == ERR_OK || e == ERR_NOT_FOUND)
 		return;
 	if (list_read(d, "playlist.kept", now) == ERR_OK)
-		log_warn("PLAYLIST-KEPT",
-			"why=\"the playlist is absent or bad; the last good one is shown\"");
+		log_warn(
+			"PLAYLIST-KEPT", "why=\"the playlist is bad; the last good one is shown\"");
 	buf_fini(&d->list_text);
 }
 

@@ -297,11 +297,13 @@ static struct bytes line_next(struct bytes *text)
 
 static enum err first_line_check(struct bytes line)
 {
-	static const char word[] = "helio-playlist\t";
+	static const char word[] = "helio-playlist";
+	const size_t n = sizeof(word) - 1;
 
-	if (line.size < sizeof(word) || memcmp(line.data, word, sizeof(word) - 1) != 0)
+	if (line.size < n + 2 || memcmp(line.data, word, n) != 0 ||
+		(line.data[n] != ' ' && line.data[n] != '\t'))
 		return err_set(ERR_FORMAT, "this is not a playlist");
-	if (line.size != sizeof(word) || line.data[sizeof(word) - 1] != '1')
+	if (line.size != n + 2 || line.data[n + 1] != '1')
 		return err_set(ERR_VERSION,
 			"the playlist is of a version that this display does not know");
 	return ERR_OK;

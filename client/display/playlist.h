@@ -3,7 +3,7 @@
 // Text, one record a line, fields separated by single tabs, values percent-encoded (%HH) where
 // they hold a tab, a control character or '%':
 //
-//   helio-playlist  1
+//   helio-playlist 1             (a blank here, a tab is taken too)
 //   package   <64 hex>  <name>  <version>
 //   dir       <absolute folder of the pictures>
 //   defaults  <duration_ms>  <transition_ms>  <fit>  <rrggbb>

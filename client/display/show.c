@@ -92,7 +92,7 @@ static void next_choose(struct show *s, struct mono now)
 	}
 	if (count > 0)
 		s->retry_at = mono_add_ms(now, RETRY_ALL_BAD_MS);
-	else if (s->list)
+	else
 		s->next_state = NEXT_CARD;
 }
 
@@ -102,7 +102,8 @@ static void retry_when_due(struct show *s, struct mono now)
 	if (s->retry_at.ms == 0 || now.ms < s->retry_at.ms)
 		return;
 	s->retry_at.ms = 0;
-	memset(s->bad_until_ms, 0, count_of(s) * sizeof(*s->bad_until_ms));
+	if (count_of(s) > 0)
+		memset(s->bad_until_ms, 0, count_of(s) * sizeof(*s->bad_until_ms));
 	s->bad_count = 0;
 }
 
@@ -129,7 +130,7 @@ static void begin(struct show *s, struct mono now)
 // The next picture becomes the front; the old one lies below while the fade runs.
 static void advance(struct show *s, struct mono now)
 {
-	uint32_t fade = s->next_state == NEXT_CARD ? s->list->transition_ms : s->next.transition_ms;
+	uint32_t fade = s->next_state == NEXT_CARD ? s->front.transition_ms : s->next.transition_ms;
 
 	s->from = s->front.ticket;
 	s->front = s->next;
@@ -261,6 +262,16 @@ enum err show_playlist(struct show *s, const struct playlist *list, struct mono 
 	return ERR_OK;
 }
 
+void show_nothing(struct show *s)
+{
+	s->list = NULL;
+	s->cursor = SIZE_MAX;
+	s->front.index = SIZE_MAX;
+	s->bad_count = 0;
+	s->retry_at.ms = 0;
+	next_drop(s);
+}
+
 bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now)
 {
 	if (s->next_state != NEXT_LOADING || s->next.ticket != ticket)
@@ -328,7 +339,7 @@ static void wake_set(const struct show *s, struct show_plan *p, struct mono now)
 static void next_prepare(struct show *s, struct show_plan *p, struct mono now)
 {
 	retry_when_due(s, now);
-	if (s->list && s->next_state == NEXT_NONE && s->fade_ms == 0 && s->retry_at.ms == 0)
+	if (s->next_state == NEXT_NONE && s->fade_ms == 0 && s->retry_at.ms == 0)
 		next_choose(s, now);
 	if (s->next_state == NEXT_WANTED && s->fade_ms == 0) {
 		s->next_state = NEXT_LOADING;

@@ -113,6 +113,9 @@ void show_fini(struct show *s);
 enum err show_playlist(struct show *s, const struct playlist *list, struct mono now,
 	enum show_command_result *command) MUST_CHECK;
 
+// There is no playlist any more: the waiting picture comes at the next boundary.
+void show_nothing(struct show *s);
+
 // The picture of a ticket is decoded, or cannot be. Returns false when nobody waits for it any
 // more.
 bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now);

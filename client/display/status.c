@@ -12,7 +12,7 @@ void status_fault_add(struct status *s, struct wall now, const char *what, const
 	struct status_fault *f = &s->faults[s->fault_count++ % FAULTS_MAX];
 
 	f->when = now;
-	snprintf(f->what, sizeof(f->what), "%.500s", what);
+	snprintf(f->what, sizeof(f->what), "%.199s", what);
 	snprintf(f->why, sizeof(f->why), "%.199s", why);
 }
 

@@ -18,7 +18,7 @@
 
 struct status_fault {
 	struct wall when;
-	char what[SHOW_PATH_MAX], why[200];
+	char what[200], why[200];
 };
 
 struct status {

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define PACKAGE "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-#define HEAD "helio-playlist\t1\npackage\t" PACKAGE "\tart\t1.2\ndir\t/srv/art\n"
+#define HEAD "helio-playlist 1\npackage\t" PACKAGE "\tart\t1.2\ndir\t/srv/art\n"
 #define DEFAULTS "defaults\t10000\t500\tfit\t102030\n"
 #define IMAGES "image\t0001-a.jpg\t0\t\tSun\nimage\tb/0002-b.png\t3000\tfill\tSea %25 50%09x\n"
 

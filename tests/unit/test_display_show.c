@@ -385,6 +385,24 @@ static void test_an_emptied_playlist_ends_the_picture_at_its_boundary(void **sta
 	assert_string_equal(s->log, "a.a");
 }
 
+static void test_a_playlist_taken_away_ends_the_picture_at_its_boundary(void **state)
+{
+	struct stage *s = *state;
+
+	give(s, PACKAGE_A, "ab", 200, "");
+	run(s, 500);
+	show_nothing(&s->show);
+	run(s, 400);
+	assert_string_equal(s->log, "a");
+	run(s, 1000);
+	assert_string_equal(s->log, "a.");
+	assert_int_equal(s->plan.why, WAIT_NO_PLAYLIST);
+	assert_false(s->plan.has_wake);
+	give(s, PACKAGE_A, "ab", 200, "");
+	run(s, 500);
+	assert_string_equal(s->log, "a.a");
+}
+
 static void test_pause_holds_the_picture_and_its_remaining_time(void **state)
 {
 	struct stage *s = *state;
@@ -557,6 +575,7 @@ int main(void)
 		T(test_the_same_package_goes_on_where_it_was),
 		T(test_the_same_playlist_again_disturbs_nothing),
 		T(test_an_emptied_playlist_ends_the_picture_at_its_boundary),
+		T(test_a_playlist_taken_away_ends_the_picture_at_its_boundary),
 		T(test_pause_holds_the_picture_and_its_remaining_time),
 		T(test_pause_before_the_first_picture_shows_it_and_holds),
 		T(test_show_jumps_as_soon_as_its_picture_is_there),
