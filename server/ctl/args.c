@@ -52,18 +52,17 @@ enum err args_parse(const struct option_row *rows, size_t count, const struct op
 				out->words[out->word_count++] = argv[i];
 			break;
 		}
-		if (word[0] != '-' || word[1] == '\0') {
+		if (strcmp(word, "-h") == 0)
+			word = "--help";
+		if (strncmp(word, "--", 2) != 0) {
 			out->words[out->word_count++] = word;
 			continue;
 		}
-		if (strcmp(word, "-h") == 0)
-			word = "--help";
 		const char *name = word + 2, *equals = strchr(word, '=');
 		size_t n = equals ? (size_t)(equals - name) : strlen(name);
-		const struct option_row *row =
-			word[1] == '-' ? row_find(rows, count, name, n) : NULL;
+		const struct option_row *row = row_find(rows, count, name, n);
 
-		if (!row && word[1] == '-')
+		if (!row)
 			row = row_find(more, more_count, name, n);
 		if (!row)
 			return err_set(ERR_FORMAT, "unknown option %s", word);

@@ -2,7 +2,8 @@
 //
 //   --name VALUE   --name=VALUE   --flag   --   (everything after it is positional)
 //
-// Options may stand anywhere. Everything points into argv.
+// Options may stand anywhere; a word with one dash is a positional (but for -h). Everything points
+// into argv.
 #ifndef HELIO_CTL_ARGS_H
 #define HELIO_CTL_ARGS_H
 

@@ -342,9 +342,9 @@ enum err ca_init(const char *dir, const char *fleet, const char *until)
 enum err ca_role_parse(const char *word, enum ca_role *out)
 {
 	static const char *const words[] = {
-		"", "client", "publisher", "operator", "server", "broker"};
+		"", "client", "publisher", "operator", "server", "broker", "watcher"};
 
-	for (int i = 1; i <= CA_WATCHER; i++) {
+	for (size_t i = 1; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (strcmp(words[i], word) == 0) {
 			*out = (enum ca_role)i;
 			return ERR_OK;

@@ -120,7 +120,8 @@ static enum err image_send(struct publisher *p, const struct args *a, const char
 	cJSON *request = cJSON_CreateObject(), *tags = cJSON_AddArrayToObject(request, "tags");
 	title_of(path, title);
 	cJSON_AddStringToObject(request, "title", args_get(a, "title", title));
-	cJSON_AddStringToObject(request, "licence", args_get(a, "licence", ""));
+	cJSON_AddStringToObject(
+		request, "licence", args_get(a, "license", args_get(a, "licence", "")));
 	for (size_t i = 0; i < a->option_count; i++) {
 		if (strcmp(a->options[i].name, "tag") == 0)
 			cJSON_AddItemToArray(tags, cJSON_CreateString(a->options[i].value));

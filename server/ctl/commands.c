@@ -30,6 +30,8 @@ static const struct option_row image_add_options[] = {
 	{"licence", "TEXT", "whose picture it is"}};
 static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"}};
 static const struct option_row package_build_options[] = {
+	{"name", "NAME", "name of the package, when not given first"},
+	{"version", "VERSION", "its version, when not given second"},
 	{"image", "ID", "a picture, in order of showing (may be repeated)"},
 	{"tag", "TAG", "all pictures with this tag (may be repeated: all must match)"},
 	{"software", "PATH", "a file or a folder"},

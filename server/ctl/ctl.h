@@ -118,6 +118,7 @@ CTL_COMMAND(queue);
 CTL_COMMAND(brokers);
 CTL_COMMAND(operations);
 CTL_COMMAND(report);
+CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);
 CTL_COMMAND(decode);
