@@ -95,7 +95,7 @@ enum exit_code cmd_ask(struct ctl *c, const struct args *a)
 	return flow_act(c, a, &v, NULL, answer_show, &q);
 }
 
-enum exit_code cmd_report(struct ctl *c, const struct args *a)
+enum exit_code cmd_reports(struct ctl *c, const struct args *a)
 {
 	struct question q = {
 		a->words[0], a->word_count > 1 ? a->words[1] : "display", args_get(a, "out", NULL)};

@@ -222,13 +222,17 @@ static void built_say(const struct building *b)
 
 enum exit_code cmd_package_build(struct ctl *c, const struct args *a)
 {
+	const char *name = args_get(a, "name", a->word_count > 0 ? a->words[0] : NULL);
+	const char *version = args_get(a, "version", a->word_count > 1 ? a->words[1] : NULL);
 	struct building b = {.c = c,
 		.a = a,
-		.name = a->words[0],
-		.version = a->words[1],
+		.name = name,
+		.version = version,
 		.software = args_get(a, "software", NULL),
 		.p = {.fd = -1}};
 
+	if (!name || !version)
+		return ctl_usage(c, "NAME and VERSION are missing");
 	if (!b.software && !args_has(a, "image") && !args_has(a, "tag"))
 		return ctl_usage(c, "what goes in? --image ID..., --tag TAG... or --software PATH");
 	if (b.software && (args_has(a, "image") || args_has(a, "tag")))

@@ -324,3 +324,29 @@ enum exit_code cmd_flow(struct ctl *c, const struct args *a)
 	api_close(api);
 	return code;
 }
+
+// ---- counters
+
+enum exit_code cmd_counters(struct ctl *c, const struct args *a)
+{
+	static const struct table_column columns[] = {
+		{"COUNTER", false, true}, {"SINCE START", true, false}};
+	struct api_verb v = {.verb = "counters"};
+	struct api_result r;
+	enum exit_code code;
+	const cJSON *one;
+
+	(void)a;
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(r.document, "counters"))
+	{
+		table_add(t, one->string);
+		table_addf(t, "%.0f", cJSON_GetNumberValue(one));
+	}
+	table_print(t, &c->out);
+	table_free(t);
+	api_result_free(&r);
+	return EXIT_DONE;
+}

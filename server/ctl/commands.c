@@ -137,7 +137,7 @@ const struct command ctl_commands[] = {
 		OPTIONS(ask_options), cmd_ask,
 		"WHAT is display, usage, holdings, software, logs or screenshot."},
 	{"report", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
-		OPTIONS(report_options), cmd_report, NULL},
+		OPTIONS(report_options), cmd_reports, NULL},
 	{"exec", "CLIENT VERB [ARG...] [--wait]", "tell a client to do something", NEED_SETTINGS, 1,
 		LIMIT_ARGS + 2, OPTIONS(exec_options), cmd_exec,
 		"Verbs are the agent's closed list; nothing is given to a shell. An ARG that "
@@ -154,7 +154,7 @@ const struct command ctl_commands[] = {
 	{"image remove", "IMAGE", "take a picture out of the store", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_image_remove, NULL},
 	{"package build", "NAME VERSION (--image ID... | --tag TAG... | --software PATH)",
-		"build a package and sign it", NEED_SETTINGS, 2, 2, OPTIONS(package_build_options),
+		"build a package and sign it", NEED_SETTINGS, 0, 2, OPTIONS(package_build_options),
 		cmd_package_build, NULL},
 	{"package list", "", "packages the server knows, and where they lie", NEED_SETTINGS, 0, 0,
 		OPTIONS(package_list_options), cmd_package_list, NULL},

@@ -117,7 +117,7 @@ CTL_COMMAND(why);
 CTL_COMMAND(queue);
 CTL_COMMAND(brokers);
 CTL_COMMAND(operations);
-CTL_COMMAND(report);
+CTL_COMMAND(reports);
 CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);
