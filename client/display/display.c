@@ -195,7 +195,6 @@ static void status_follow(struct display *d, struct now now)
 // What may touch the disk and take long waits for the moment after a fade.
 static void quiet_work(struct display *d, struct now now)
 {
-	front_note(d, now);
 	status_follow(d, now);
 	playlist_keep(d);
 	if (d->has_ledger && shown_sync(&d->ledger, now.mono, false) != ERR_OK)
@@ -262,6 +261,7 @@ void display_turn(struct display *d)
 	card_prepare(d, &p);
 	textures_keep(d, &p);
 	view_draw(d, &p, now);
+	front_note(d, now);
 	if (!p.fading)
 		quiet_work(d, now);
 	sleep_set(d, &p, now);
