@@ -1,3 +1,4 @@
+// Question, loop, answer. The loop runs only while a call waits; between calls nothing moves.
 #include "server/ctl/api.h"
 
 #include "proto/base/clock.h"

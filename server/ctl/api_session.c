@@ -1,3 +1,4 @@
+// Order of trust: signature or MAC, identity, sequence; only then a field is used.
 #include "server/ctl/api_session.h"
 
 #include "proto/base/file.h"

@@ -1,3 +1,4 @@
+// One pass over argv; rows decide what takes a value.
 #include "server/ctl/args.h"
 
 #include <ctype.h>

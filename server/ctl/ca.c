@@ -1,3 +1,4 @@
+// OpenSSL's X509, X509_REQ and X509_CRL; everything Ed25519 goes through proto/sign.h.
 #include "server/ctl/ca.h"
 
 #include "proto/base/clock.h"

@@ -1,3 +1,4 @@
+// A line becomes a topic and bytes, a message, a JSON object, and a line again.
 #include "server/ctl/decode.h"
 
 #include "proto/codec_envelope.h"

@@ -1,3 +1,4 @@
+// An act is one call; its end is polled, because answers of devices come when devices come.
 #include "server/ctl/flow.h"
 
 #include "server/ctl/progress.h"

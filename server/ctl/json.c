@@ -1,3 +1,4 @@
+// cJSON parses and prints; numbers and hostile characters are dealt with around it.
 #include "server/ctl/json.h"
 
 #include "server/ctl/text.h"

@@ -1,3 +1,4 @@
+// helioctl.
 #include "server/ctl/ctl.h"
 
 int main(int argc, char **argv)

@@ -1,3 +1,4 @@
+// Drawn in place with a carriage return; cleared before anything else is printed.
 #include "server/ctl/progress.h"
 
 #include "server/ctl/text.h"

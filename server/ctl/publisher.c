@@ -1,3 +1,4 @@
+// A SEQPACKET socket: one packet is one document, a descriptor rides in the control message.
 #include "server/ctl/publisher.h"
 
 #include <errno.h>

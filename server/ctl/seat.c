@@ -1,3 +1,4 @@
+// A seat is a folder with a certificate, taken by a lock that the kernel drops with the process.
 #include "server/ctl/seat.h"
 
 #include "proto/base/file.h"

@@ -1,3 +1,4 @@
+// Tables over JSON documents. Every text passes ctl_safe() or a table cell, which escapes.
 #include "server/ctl/show.h"
 
 #include "server/ctl/progress.h"

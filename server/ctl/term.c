@@ -1,3 +1,4 @@
+// isatty, TIOCGWINSZ, NO_COLOR.
 #include "server/ctl/term.h"
 
 #include <stdlib.h>

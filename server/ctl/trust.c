@@ -1,3 +1,4 @@
+// root.bin is verified before a field of it is read.
 #include "server/ctl/trust.h"
 
 #include "proto/base/file.h"
