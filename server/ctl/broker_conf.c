@@ -324,11 +324,10 @@ static enum err values_resolve(struct broker_conf *b)
 
 		for (size_t i = 0; i < b->count; i++) {
 			struct broker_variable *v = &b->variables[i];
-			SCOPED_BUF struct buf text;
+			SCOPED_BUF struct buf text = {.max = 64 * 1024};
 
 			if (!strstr(v->value, "{{"))
 				continue;
-			buf_init(&text, 64 * 1024);
 			TRY(template_fill(
 				bytes_of(v->value, strlen(v->value)), variable_find, b, &text));
 			TRY(variable_store(b, v->name, text.size ? (const char *)text.data : "",
