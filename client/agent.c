@@ -138,8 +138,9 @@ static void response_refused(struct agent_core *c, struct now now, enum err e)
 		return; // the broker gave the same bytes twice
 	c->counters.refused++;
 	if (log_gate_open(&c->refused_gate, now.mono.ms, 1000))
-		log_warn("RSP-REFUSED", "client=%s word=%s why=%s refused=%llu", c->config->client_id,
-			err_word(e), log_quote(err_text()), (unsigned long long)c->counters.refused);
+		log_warn("RSP-REFUSED", "client=%s word=%s why=%s refused=%llu",
+			c->config->client_id, err_word(e), log_quote(err_text()),
+			(unsigned long long)c->counters.refused);
 }
 
 static void response_take(struct agent_core *c, struct now now, struct bytes payload)
@@ -156,7 +157,8 @@ static void response_take(struct agent_core *c, struct now now, struct bytes pay
 	c->any_response = true;
 	if (r.in_reply_to_seq > c->session.answered_seq)
 		control_obey(c, now, &r);
-	if (r.body->state == CS_CLONE_SUSPECT && log_gate_open(&c->refused_gate, now.mono.ms, LOG_PERIOD_MS))
+	if (r.body->state == CS_CLONE_SUSPECT &&
+		log_gate_open(&c->refused_gate, now.mono.ms, LOG_PERIOD_MS))
 		log_error("CLONE-SUSPECT", "client=%s the server holds this store for a copy",
 			c->config->client_id);
 	if (resend)
@@ -189,7 +191,8 @@ void agent_message(struct agent_core *c, struct now now, const char *topic, size
 		return;
 	}
 	if (retained) {
-		response_refused(c, now, err_set(ERR_STALE, "reason=retained: an answer is never retained"));
+		response_refused(
+			c, now, err_set(ERR_STALE, "reason=retained: an answer is never retained"));
 		return;
 	}
 	if (topic_is(topic, topic_length, &rsp)) {

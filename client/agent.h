@@ -22,8 +22,8 @@
 #include "client/beat_grid.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
-#include "proto/session.h"
 #include "proto/envelope.h"
+#include "proto/session.h"
 #include "proto/sign.h"
 #include "proto/topics.h"
 
@@ -73,13 +73,15 @@ struct agent_port {
 	void (*holdings)(void *ctx, struct arena *a, struct holdings *out);
 	// Also for a package that is not held: complete false.
 	void (*holding)(void *ctx, const struct digest *package, struct holding *out);
-	// Shows or switches to a package that is held complete; keeps it for later without `activate`.
+	// Shows or switches to a package that is held complete; keeps it for later without
+	// `activate`.
 	enum err (*activate)(void *ctx, const struct package_ref *package);
 	// Begins, or goes on under another grant. Ends with agent_fetch_*.
 	void (*fetch)(void *ctx, const struct fetch_order *order);
 	void (*fetch_pace)(void *ctx, uint64_t rate_bytes_per_s, bool hold);
 	void (*fetch_stop)(void *ctx);
-	// Runs one verb of the closed list; ends with agent_command_done, also from inside the call.
+	// Runs one verb of the closed list; ends with agent_command_done, also from inside the
+	// call.
 	void (*command)(void *ctx, uint64_t op_id, const struct execute_command *command);
 	void (*command_stop)(void *ctx, uint64_t op_id);
 	// Fetches a command by reference; ends with agent_command_fetched.
@@ -87,10 +89,11 @@ struct agent_port {
 	// Values that other clients changed (RETRIEVE changes).
 	enum err (*changes)(void *ctx, const struct change *changes, size_t count);
 	// Rows after since_unix_ms, oldest first, at most max, in the arena.
-	void (*usage)(void *ctx, struct arena *a, int64_t since_unix_ms, size_t max, struct shown **rows,
-		size_t *count);
+	void (*usage)(void *ctx, struct arena *a, int64_t since_unix_ms, size_t max,
+		struct shown **rows, size_t *count);
 	// A sealed report for a data broker. May be called again with the same bytes' successor.
-	void (*send_elsewhere)(void *ctx, const struct address *to, const char *topic, struct bytes payload);
+	void (*send_elsewhere)(
+		void *ctx, const struct address *to, const char *topic, struct bytes payload);
 	void (*random)(void *ctx, void *out, size_t size);
 	// A session became current. For tests that check MACs with other tools; may do nothing.
 	void (*session_began)(void *ctx, uint64_t session_id, const struct session_keys *keys);
@@ -101,12 +104,12 @@ struct agent_config {
 	const char *client_id, *version, *hw_class;
 	const struct sign_key *key;
 	const struct root *root;
-	uint32_t interval_ms;         // until the server says otherwise
+	uint32_t interval_ms; // until the server says otherwise
 	uint32_t response_max_age_ms;
 	const char *const *report_hosts; // HOST or HOST:PORT that a report may be sent to
 	size_t report_host_count;
-	struct arena *scratch;        // of one event
-	struct buf *out;              // of one message, at least LIMIT_REPORT
+	struct arena *scratch; // of one event
+	struct buf *out;       // of one message, at least LIMIT_REPORT
 };
 
 // ---- inside (other rooms of the agent read, only the agent's own files write)
@@ -137,7 +140,11 @@ struct client_session {
 	struct beat_record beats[ANSWER_WINDOW_BEATS];
 };
 
-enum host_trust { HOST_UNKNOWN, HOST_FRESH, HOST_STALE };
+enum host_trust {
+	HOST_UNKNOWN,
+	HOST_FRESH,
+	HOST_STALE
+};
 
 struct host_watch {
 	bool subscribed, seen, risen;
@@ -147,7 +154,13 @@ struct host_watch {
 	struct mono heard;
 };
 
-enum retrieve_phase { RETRIEVE_NONE, RETRIEVE_ASK, RETRIEVE_LATER, RETRIEVE_FETCH, RETRIEVE_COMMAND };
+enum retrieve_phase {
+	RETRIEVE_NONE,
+	RETRIEVE_ASK,
+	RETRIEVE_LATER,
+	RETRIEVE_FETCH,
+	RETRIEVE_COMMAND
+};
 
 struct retrieve_item {
 	struct digest package;
@@ -204,18 +217,18 @@ struct agent_core {
 	struct release_job releases[AGENT_RELEASES];
 	struct report_job report;
 	bool link_up;
-	bool ready;              // the boot counter of this start is on disk
-	bool damaged;            // since the last good response something broken came
-	bool any_response;       // in this session
+	bool ready;        // the boot counter of this start is on disk
+	bool damaged;      // since the last good response something broken came
+	bool any_response; // in this session
 	uint64_t last_response_id;
-	bool full_wanted;        // the next beats carry everything held
-	uint64_t full_seq;       // first beat that carried it, 0 none
+	bool full_wanted;  // the next beats carry everything held
+	uint64_t full_seq; // first beat that carried it, 0 none
 	uint64_t rate_bytes_per_s;
 	bool hold;
 	uint64_t epoch;
 	bool command_running;
 	uint64_t stopped_op; // the open operation that the one in the slot put an end to
-	bool unsaved;            // the state in memory is newer than the disk's
+	bool unsaved;        // the state in memory is newer than the disk's
 	struct mono save_next;
 	uint64_t request_counter;
 	int64_t server_offset_ms; // server time minus monotonic time
@@ -246,12 +259,15 @@ void agent_fetch_done(struct agent_core *c, struct now now, const struct digest 
 // word: manifest, signature, hash, size, path, no-space, hw-class, floor, kind, io ...
 void agent_fetch_failed(struct agent_core *c, struct now now, const char *word, const char *text);
 // The granted broker does not have these, or is of no use (why).
-void agent_fetch_missing(struct agent_core *c, struct now now, const struct digest *objects, size_t count);
+void agent_fetch_missing(
+	struct agent_core *c, struct now now, const struct digest *objects, size_t count);
 void agent_fetch_broker_failed(struct agent_core *c, struct now now, const char *why);
 
-void agent_command_done(struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r);
+void agent_command_done(
+	struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r);
 // The envelope whose SHA-256 the reference named, or err with err_text().
-void agent_command_fetched(struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);
+void agent_command_fetched(
+	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);
 
 // A visual change made here; it goes up with the beats until the server holds it.
 enum err agent_change(struct agent_core *c, const char *key, const char *value) MUST_CHECK;

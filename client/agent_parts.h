@@ -29,8 +29,8 @@ void operation_obey(struct agent_core *c, struct now now, const struct response 
 void operation_recover(struct agent_core *c);
 // Goes on with the open operation after a start or a new session.
 void operation_resume(struct agent_core *c, struct now now);
-void operation_end(struct agent_core *c, struct now now, enum op_status status, const char *format, ...)
-	PRINTF_LIKE(4, 5);
+void operation_end(struct agent_core *c, struct now now, enum op_status status, const char *format,
+	...) PRINTF_LIKE(4, 5);
 bool operation_is_open(const struct agent_core *c);
 void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e);
 // Stored now, or as soon as the disk takes it.

@@ -59,9 +59,9 @@ static enum err put_text(struct buf *out, const char *word, const char *text)
 
 static enum err put_op(struct buf *out, const struct op_record *op)
 {
-	TRY(buf_printf(out, "op\t%llu\t%d\t%d\t%u\t%llu\t%d\t",
-		(unsigned long long)op->op_id, (int)op->kind, (int)op->status, op->percent,
-		(unsigned long long)op->report_id, op->started ? 1 : 0));
+	TRY(buf_printf(out, "op\t%llu\t%d\t%d\t%u\t%llu\t%d\t", (unsigned long long)op->op_id,
+		(int)op->kind, (int)op->status, op->percent, (unsigned long long)op->report_id,
+		op->started ? 1 : 0));
 	TRY(escape_append(out, op->detail));
 	return buf_append(out, "\n", 1);
 }
@@ -78,7 +78,8 @@ static enum err put_lists(struct buf *out, const struct agent_state *s)
 	}
 	for (size_t i = 0; i < s->change_count; i++) {
 		const struct pending_change *c = &s->changes[i];
-		TRY(buf_printf(out, "pending\t%llu\t%s\t", (unsigned long long)c->change_id, c->key));
+		TRY(buf_printf(
+			out, "pending\t%llu\t%s\t", (unsigned long long)c->change_id, c->key));
 		TRY(escape_append(out, c->value));
 		TRY(buf_append(out, "\n", 1));
 	}
@@ -268,7 +269,7 @@ static enum err check_magic(char *line)
 
 static enum err read_text(struct bytes text, struct agent_state *s)
 {
-	size_t size;
+	size_t size = 0;
 	TRY(check_end(text, &size));
 	SCOPED_FREE char *copy = malloc(size + 1);
 	if (copy == NULL)

@@ -8,9 +8,9 @@
 #include "proto/base/mem.h"
 #include "proto/message.h"
 
-#define AGENT_DONE_OPS 256          // operation ids remembered (exactly once)
+#define AGENT_DONE_OPS 256           // operation ids remembered (exactly once)
 #define AGENT_STATE_MAX (256 * 1024) // body in hex, 256 ids, floors and changes
-#define AGENT_NAME_MAX 100          // a package name
+#define AGENT_NAME_MAX 100           // a package name
 
 // The operation in the slot: open, or the last one that ended.
 struct op_record {
@@ -40,17 +40,17 @@ struct agent_state {
 	struct id16 store_id;
 	uint64_t boot_counter;
 	struct id16 lineage;
-	uint64_t session_id;       // highest that was ever current
-	uint64_t last_response_id; // of kinds 2 to 4: stored before it is acted upon
-	uint64_t change_id;        // highest used
-	uint64_t report_id;        // highest used
-	uint64_t display_command;  // number of the last command written for the display
-	uint32_t interval_ms;      // last told by the server, 0: never
-	int64_t time_floor_ms;     // the server's time, never falls
-	bool uncertain;            // the newest copy was lost: a resent command may have run
+	uint64_t session_id;              // highest that was ever current
+	uint64_t last_response_id;        // of kinds 2 to 4: stored before it is acted upon
+	uint64_t change_id;               // highest used
+	uint64_t report_id;               // highest used
+	uint64_t display_command;         // number of the last command written for the display
+	uint32_t interval_ms;             // last told by the server, 0: never
+	int64_t time_floor_ms;            // the server's time, never falls
+	bool uncertain;                   // the newest copy was lost: a resent command may have run
 	char showing[AGENT_NAME_MAX + 1]; // slot of images on the screen, "" none yet
 	struct op_record op;
-	struct buf body; // encoded ResponseBody of op, empty when there is none
+	struct buf body;               // encoded ResponseBody of op, empty when there is none
 	uint64_t done[AGENT_DONE_OPS]; // ring, done_count rises for ever
 	uint64_t done_count;
 	struct security_floor *floors; // owned, at most LIMIT_SOFTWARE
@@ -73,10 +73,12 @@ void agent_state_add_op(struct agent_state *s, uint64_t op_id);
 
 uint64_t agent_state_floor(const struct agent_state *s, const char *name);
 // Raises, never lowers. Errors: ERR_FULL, ERR_MEMORY.
-enum err agent_state_raise_floor(struct agent_state *s, const char *name, uint64_t counter) MUST_CHECK;
+enum err agent_state_raise_floor(
+	struct agent_state *s, const char *name, uint64_t counter) MUST_CHECK;
 
 // Errors: ERR_FULL, ERR_RANGE (too long), ERR_MEMORY.
-enum err agent_state_add_change(struct agent_state *s, const char *key, const char *value) MUST_CHECK;
+enum err agent_state_add_change(
+	struct agent_state *s, const char *key, const char *value) MUST_CHECK;
 void agent_state_drop_changes(struct agent_state *s, uint64_t up_to_id);
 
 #endif

@@ -8,10 +8,12 @@ static const struct command_row rows[] = {
 	{"identify", COMMAND_CORE, 0, 0, "tells client, version, session and address"},
 	{"resync", COMMAND_CORE, 0, 0, "the next heartbeats carry everything held"},
 	{"cancel", COMMAND_CORE, 1, 1, "OP: gives up the open operation OP"},
-	{"show", COMMAND_DISPLAY, 1, 1, "NAME or PICTURE: a package held, or a picture of the one shown"},
+	{"show", COMMAND_DISPLAY, 1, 1,
+		"NAME or PICTURE: a package held, or a picture of the one shown"},
 	{"pause", COMMAND_DISPLAY, 0, 0, "the display stays on its picture"},
 	{"resume", COMMAND_DISPLAY, 0, 0, "the display goes on"},
-	{"restart-display", COMMAND_DISPLAY, 0, 0, "ends the display; its supervisor starts it again"},
+	{"restart-display", COMMAND_DISPLAY, 0, 0,
+		"ends the display; its supervisor starts it again"},
 	{"clear-cache", COMMAND_STORE, 0, 0, "removes unfinished downloads and what no slot names"},
 };
 

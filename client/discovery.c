@@ -18,8 +18,8 @@ size_t discovery_addresses(const struct agent_settings *s, struct link_address *
 
 void discovery_log(const struct link_address *via, const char *peer)
 {
-	log_info("CONNECT", "connect via=%s addr=%s host=%s", via->via == LINK_VIA_NAME ? "name" : "ip",
-		peer, log_quote(via->host));
+	log_info("CONNECT", "connect via=%s addr=%s host=%s",
+		via->via == LINK_VIA_NAME ? "name" : "ip", peer, log_quote(via->host));
 }
 
 // "10.0.0.7:8883" or "[::1]:8883" -> the host alone.
@@ -41,13 +41,16 @@ static bool peer_host(const char *peer, char *out, size_t size)
 	return true;
 }
 
-void discovery_own_address(const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size)
+void discovery_own_address(
+	const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size)
 {
 	char host[64];
 	uint16_t port = (uint16_t)s->control_port;
-	if (peer_host(peer, host, sizeof host) && route_local_address(host, port, out, size) == ERR_OK)
+	if (peer_host(peer, host, sizeof host) &&
+		route_local_address(host, port, out, size) == ERR_OK)
 		return;
-	if (s->control_ip[0] != '\0' && route_local_address(s->control_ip, port, out, size) == ERR_OK)
+	if (s->control_ip[0] != '\0' &&
+		route_local_address(s->control_ip, port, out, size) == ERR_OK)
 		return;
 	memset(out, 0, 16);
 	*size = 4;

@@ -11,6 +11,7 @@ size_t discovery_addresses(const struct agent_settings *s, struct link_address *
 // Says which one it was.
 void discovery_log(const struct link_address *via, const char *peer);
 // Local address of the route to the broker that is used: 4 or 16 bytes; 0.0.0.0 when there is none.
-void discovery_own_address(const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size);
+void discovery_own_address(
+	const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size);
 
 #endif

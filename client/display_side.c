@@ -76,8 +76,8 @@ static enum err playlist_image(void *ctx, const struct file_entry *f)
 	return p->text.size > FLUSH_BYTES ? playlist_flush(p) : ERR_OK;
 }
 
-static enum err playlist_head(
-	struct playlist *p, const struct display_side *d, const struct digest *id, const struct manifest *m)
+static enum err playlist_head(struct playlist *p, const struct display_side *d,
+	const struct digest *id, const struct manifest *m)
 {
 	char hex[65], files[STORE_PATH];
 	const struct show_defaults none = {0};
@@ -103,8 +103,8 @@ static enum err playlist_head(
 	return ERR_OK;
 }
 
-static enum err playlist_fill(
-	struct playlist *p, const struct display_side *d, const struct digest *id, const struct manifest *m)
+static enum err playlist_fill(struct playlist *p, const struct display_side *d,
+	const struct digest *id, const struct manifest *m)
 {
 	struct file_walk walk = {.store = d->store, .id = *id, .each = playlist_image, .ctx = p};
 	TRY(playlist_head(p, d, id, m));
@@ -121,14 +121,16 @@ static enum err playlist_fill(
 	return ERR_OK;
 }
 
-static enum err playlist_write(struct display_side *d, const struct digest *id, const char *temporary)
+static enum err playlist_write(
+	struct display_side *d, const struct digest *id, const char *temporary)
 {
 	struct manifest m;
 	struct playlist p = {0};
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 512 * 1024, 4096);
 	TRY(store_manifest(d->store, id, &a, &m));
-	SCOPED_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	SCOPED_FD int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
 		return err_set_errno("cannot write the playlist");
 	p.fd = fd;
@@ -146,7 +148,8 @@ enum err display_write(struct display_side *d, const char *name)
 	struct digest id;
 	TRY(path_join(path, sizeof path, d->dir, "playlist"));
 	TRY(path_join(temporary, sizeof temporary, d->dir, "playlist.tmp"));
-	if (name[0] == '\0' || store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK) {
+	if (name[0] == '\0' ||
+		store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK) {
 		if (unlink(path) != 0 && errno != ENOENT)
 			return err_set_errno("cannot remove the playlist");
 		return ERR_OK;
@@ -191,14 +194,16 @@ static void command_read(struct display_side *d)
 	FILE *in = fopen(path, "re");
 	for (int i = 0; in != NULL && i < 8 && fgets(line, sizeof line, in) != NULL; i++) {
 		line[strcspn(line, "\n")] = '\0';
-		if (strncmp(line, "command\t", 8) == 0 && !str_copy(d->command, sizeof d->command, line))
+		if (strncmp(line, "command\t", 8) == 0 &&
+			!str_copy(d->command, sizeof d->command, line))
 			d->command[0] = '\0';
 	}
 	if (in != NULL)
 		fclose(in);
 }
 
-enum err display_side_init(struct display_side *d, const char *state_dir, const struct package_store *store)
+enum err display_side_init(
+	struct display_side *d, const char *state_dir, const struct package_store *store)
 {
 	*d = (struct display_side){.store = store};
 	TRY(path_join(d->dir, sizeof d->dir, state_dir, "display"));
@@ -221,7 +226,8 @@ static void status_field(struct display_status *out, char **f, size_t count)
 		if (!str_copy(out->state, sizeof out->state, f[1]))
 			out->state[0] = '\0';
 	} else if (strcmp(f[0], "screen") == 0 && count == 3) {
-		if (record_u64(f[1], &a) == ERR_OK && record_u64(f[2], &b) == ERR_OK && a <= 65536 && b <= 65536) {
+		if (record_u64(f[1], &a) == ERR_OK && record_u64(f[2], &b) == ERR_OK &&
+			a <= 65536 && b <= 65536) {
 			out->width_px = (uint32_t)a;
 			out->height_px = (uint32_t)b;
 		}
@@ -237,8 +243,8 @@ void display_status_read(const struct display_side *d, struct display_status *ou
 	SCOPED_BUF struct buf text;
 	buf_init(&text, 64 * 1024 + 1);
 	*out = (struct display_status){0};
-	if (path_join(path, sizeof path, d->dir, "status") != ERR_OK || file_read(path, &text) != ERR_OK ||
-		buf_append(&text, "", 1) != ERR_OK)
+	if (path_join(path, sizeof path, d->dir, "status") != ERR_OK ||
+		file_read(path, &text) != ERR_OK || buf_append(&text, "", 1) != ERR_OK)
 		return;
 	char *cursor = (char *)text.data;
 	for (char *line; (line = record_line(&cursor)) != NULL;) {
@@ -272,7 +278,8 @@ static enum err picture_match(void *ctx, const struct file_entry *f)
 	return ERR_OK;
 }
 
-bool display_has_picture(const struct display_side *d, const char *name, const char *picture, char *path)
+bool display_has_picture(
+	const struct display_side *d, const char *name, const char *picture, char *path)
 {
 	struct manifest m;
 	struct digest id;
@@ -280,7 +287,8 @@ bool display_has_picture(const struct display_side *d, const char *name, const c
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 512 * 1024, 4096);
 	path[0] = '\0';
-	if (name[0] == '\0' || store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK ||
+	if (name[0] == '\0' ||
+		store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK ||
 		store_manifest(d->store, &id, &a, &m) != ERR_OK)
 		return false;
 	struct file_walk walk = {.store = d->store, .id = id, .each = picture_match, .ctx = &x};

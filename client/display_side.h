@@ -22,17 +22,20 @@ struct display_status {
 	int64_t pid;
 };
 
-enum err display_side_init(struct display_side *d, const char *state_dir, const struct package_store *store) MUST_CHECK;
+enum err display_side_init(struct display_side *d, const char *state_dir,
+	const struct package_store *store) MUST_CHECK;
 // The slot of images `name` becomes the playlist; no slot: the playlist goes away.
 enum err display_write(struct display_side *d, const char *name) MUST_CHECK;
 // Remembers a command for the next display_write. number rises.
-enum err display_command(struct display_side *d, uint64_t number, const char *verb, const char *arg) MUST_CHECK;
+enum err display_command(
+	struct display_side *d, uint64_t number, const char *verb, const char *arg) MUST_CHECK;
 // A command that names a picture ends with the package it was for.
 void display_forget_show(struct display_side *d);
 void display_status_read(const struct display_side *d, struct display_status *out);
 // Does the package of slot `name` hold a picture with this path (or this path without folder)?
 // path: the whole one, 513 bytes.
-bool display_has_picture(const struct display_side *d, const char *name, const char *picture, char *path);
+bool display_has_picture(
+	const struct display_side *d, const char *name, const char *picture, char *path);
 // SIGTERM to the display that wrote `status`. Errors: ERR_NOT_FOUND.
 enum err display_restart(const struct display_side *d) MUST_CHECK;
 // Rows from since_unix_ms on, oldest first, each ledger_seq once, at most max, in the arena.

@@ -1,8 +1,8 @@
 // Index and manifest: what is believed, and why not.
 //
-// The index is signed by the publisher whose key the server's grant named, and must name the package
-// that was wanted. The manifest must hash to the package id and be signed by keys of the root. Only
-// then are kind, hardware class, security counter and space compared.
+// The index is signed by the publisher whose key the server's grant named, and must name the
+// package that was wanted. The manifest must hash to the package id and be signed by keys of the
+// root. Only then are kind, hardware class, security counter and space compared.
 #include "client/fetcher_parts.h"
 
 #include "proto/base/program.h"
@@ -25,7 +25,8 @@ static enum err index_open(struct fetch *f, struct bytes envelope)
 		envelope_open(PURPOSE_INDEX, envelope, &f->publisher_key, 1, 1, &payload)));
 	TRY(reason(f, "index", index_decode(&f->head_arena, payload, &f->index)));
 	if (!digest_equal(&f->index.package, &f->package))
-		return reason(f, "index", err_set(ERR_CORRUPT, "the index is that of another package"));
+		return reason(
+			f, "index", err_set(ERR_CORRUPT, "the index is that of another package"));
 	if (!digest_equal(&f->index.base, &f->base))
 		return reason(f, "index", err_set(ERR_CORRUPT, "the index is for another base"));
 	return ERR_OK;
@@ -51,19 +52,24 @@ static enum err manifest_fits(struct fetch *f)
 {
 	const struct manifest *m = &f->manifest;
 	if (m->kind != f->kind)
-		return reason(f, "kind", err_set(ERR_DENIED, "the package is of kind %s, %s was announced",
-			package_kind_word(m->kind), package_kind_word(f->kind)));
+		return reason(f, "kind",
+			err_set(ERR_DENIED, "the package is of kind %s, %s was announced",
+				package_kind_word(m->kind), package_kind_word(f->kind)));
 	if (m->hw_class[0] != '\0' && strcmp(m->hw_class, f->config->hw_class) != 0)
-		return reason(f, "hw-class", err_set(ERR_DENIED, "the package is for hardware of class %s",
-			m->hw_class));
+		return reason(f, "hw-class",
+			err_set(ERR_DENIED, "the package is for hardware of class %s",
+				m->hw_class));
 	if (m->product[0] != '\0' && strcmp(m->product, f->config->product) != 0)
-		return reason(f, "product", err_set(ERR_DENIED, "the package is for product %s", m->product));
+		return reason(f, "product",
+			err_set(ERR_DENIED, "the package is for product %s", m->product));
 	if (m->min_agent[0] != '\0' && version_compare(HELIO_VERSION, m->min_agent) < 0)
-		return reason(f, "agent-version", err_set(ERR_VERSION, "the package wants agent %s or later",
-			m->min_agent));
+		return reason(f, "agent-version",
+			err_set(ERR_VERSION, "the package wants agent %s or later", m->min_agent));
 	if (m->kind == PACKAGE_SOFTWARE && m->security_counter < f->floor)
-		return reason(f, "security-counter", err_set(ERR_STALE, "security counter %llu is below %llu",
-			(unsigned long long)m->security_counter, (unsigned long long)f->floor));
+		return reason(f, "security-counter",
+			err_set(ERR_STALE, "security counter %llu is below %llu",
+				(unsigned long long)m->security_counter,
+				(unsigned long long)f->floor));
 	return ERR_OK;
 }
 

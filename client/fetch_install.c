@@ -13,7 +13,8 @@ static void work_end(struct fetch *f, enum err e)
 		(void)str_copy(f->work_why, sizeof f->work_why, err_word(e));
 }
 
-static void work_start(struct fetch *f, enum fetch_phase phase, uv_work_cb run, uv_after_work_cb after)
+static void work_start(
+	struct fetch *f, enum fetch_phase phase, uv_work_cb run, uv_after_work_cb after)
 {
 	f->phase = phase;
 	f->work.data = f;
@@ -76,7 +77,8 @@ void fetch_stage_start(struct fetch *f)
 static void plan_run(uv_work_t *work)
 {
 	struct fetch *f = work->data;
-	work_end(f, staging_begin_page(&f->staging, f->page, &f->page_arena, &f->carry, &f->staged_page));
+	work_end(f, staging_begin_page(
+			    &f->staging, f->page, &f->page_arena, &f->carry, &f->staged_page));
 }
 
 static void plan_after(uv_work_t *work, int status)
@@ -133,7 +135,8 @@ static void install_after(uv_work_t *work, int status)
 		.security_counter = f->manifest.security_counter,
 		.activated = f->activate,
 	};
-	log_info("INSTALLED", "package=%s name=%s version=%s received_bytes=%llu copied_bytes=%llu ms=%lld",
+	log_info("INSTALLED",
+		"package=%s name=%s version=%s received_bytes=%llu copied_bytes=%llu ms=%lld",
 		digest_short(&f->package), log_quote(r.name), log_quote(r.version),
 		(unsigned long long)f->received_bytes, (unsigned long long)f->staging.copied_bytes,
 		(long long)mono_since_ms(fetch_now(), f->begun));

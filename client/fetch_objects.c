@@ -57,7 +57,8 @@ static void job_object(struct object_job *job, struct arrival *a)
 	struct bytes plain;
 	a->result = object_open(job->decoder, o, run, a->payload, bytes_of(NULL, 0), &plain);
 	if (a->result == ERR_OK)
-		a->result = staging_write(&f->staging, &f->staged_page, o->first_chunk, o->chunk_count, plain);
+		a->result = staging_write(
+			&f->staging, &f->staged_page, o->first_chunk, o->chunk_count, plain);
 	if (a->result != ERR_OK && !str_copy(job->why, sizeof job->why, err_text()))
 		(void)str_copy(job->why, sizeof job->why, err_word(a->result));
 }
@@ -133,7 +134,8 @@ static void jobs_feed(struct fetch *f)
 		struct object_job *job = &f->jobs[j];
 		if (job->busy)
 			continue;
-		size_t take = f->queue_count < FETCH_JOB_OBJECTS ? f->queue_count : FETCH_JOB_OBJECTS;
+		size_t take =
+			f->queue_count < FETCH_JOB_OBJECTS ? f->queue_count : FETCH_JOB_OBJECTS;
 		memcpy(job->list, f->queue, take * sizeof f->queue[0]);
 		f->queue_count -= take;
 		memmove(f->queue, f->queue + take, f->queue_count * sizeof f->queue[0]);
@@ -185,7 +187,8 @@ static void step_send(struct fetch *f, const struct fetch_step *step)
 	for (size_t i = 0; i < step->unsubscribe_count;) {
 		size_t n = 0;
 		for (; i < step->unsubscribe_count && n < FETCH_BATCH; i++)
-			topics[n++] = topic_chunk(f->publisher, &f->plan.items[step->unsubscribe[i]].topic);
+			topics[n++] = topic_chunk(
+				f->publisher, &f->plan.items[step->unsubscribe[i]].topic);
 		fetch_unsubscribe(f, topics, n);
 	}
 	for (size_t i = 0; i < step->subscribe_count; i++)

@@ -9,10 +9,12 @@
 #define FIRST_BYTES_PER_MS 512.0
 #define OPEN_FIRST 2
 #define BURST_MIN (64 * 1024)
-#define BURST_MAX LIMIT_CHUNK // not above one object: then any second holds at most rate + one object
+#define BURST_MAX                                                                                  \
+	LIMIT_CHUNK // not above one object: then any second holds at most rate + one object
 #define SMOOTH 0.2
 
-// An eighth of a second, but what 20 ms carry at least: the timer's grain must not slow a fast link.
+// An eighth of a second, but what 20 ms carry at least: the timer's grain must not slow a fast
+// link.
 static uint64_t burst_of(uint64_t rate_per_s)
 {
 	uint64_t burst = rate_per_s / 8;
@@ -122,8 +124,8 @@ static void rate_learn(struct fetch_pace *p, uint32_t bytes, struct mono now)
 	if (ms < 50)
 		return;
 	double sample = (double)p->since_bytes / (double)ms;
-	p->bytes_per_ms = p->bytes_per_ms == 0 ? sample
-					       : p->bytes_per_ms * (1 - SMOOTH) + sample * SMOOTH;
+	p->bytes_per_ms =
+		p->bytes_per_ms == 0 ? sample : p->bytes_per_ms * (1 - SMOOTH) + sample * SMOOTH;
 	p->since_bytes = 0;
 	p->rate_from = now;
 }

@@ -1,4 +1,5 @@
-// Which objects to subscribe to now, which to let go, when to ask again. Pure: the plan of one page.
+// Which objects to subscribe to now, which to let go, when to ask again. Pure: the plan of one
+// page.
 //
 // Rules (protocol.md "Fetch", measured on Mosquitto 2.0.11):
 //  - explicit topics only, in an order of the client's own (seeded), in a window of objects and of
@@ -20,41 +21,47 @@
 #define FETCH_BATCH FETCH_WINDOW_MAX
 #define FETCH_TRIES 3
 
-enum item_state { ITEM_WAITING, ITEM_LIVE, ITEM_ARRIVED, ITEM_STORED, ITEM_MISSING };
+enum item_state {
+	ITEM_WAITING,
+	ITEM_LIVE,
+	ITEM_ARRIVED,
+	ITEM_STORED,
+	ITEM_MISSING
+};
 
 struct fetch_item {
 	struct digest topic; // the object's digest
 	uint32_t size_bytes;
-	uint32_t tag;        // the caller's
-	uint8_t state;       // enum item_state
+	uint32_t tag;  // the caller's
+	uint8_t state; // enum item_state
 	uint8_t tries;
-	bool subscribed;     // a filter of ours stands at the broker
+	bool subscribed; // a filter of ours stands at the broker
 };
 
 // Lives as long as the connection: what was learned about it, and the bucket.
 struct fetch_pace {
-	uint32_t window;        // objects, 2..FETCH_WINDOW_MAX
+	uint32_t window; // objects, 2..FETCH_WINDOW_MAX
 	uint64_t window_bytes;
-	uint32_t open;          // how far the window is open
+	uint32_t open; // how far the window is open
 	struct ratelimit bucket;
 	bool hold;
-	double round_trip_ms;   // smoothed
-	double bytes_per_ms;    // smoothed, 0: not known yet
-	struct mono progress;   // last arrival or subscription of an empty window
-	uint64_t since_bytes;   // arrived since `rate_from`
+	double round_trip_ms; // smoothed
+	double bytes_per_ms;  // smoothed, 0: not known yet
+	struct mono progress; // last arrival or subscription of an empty window
+	uint64_t since_bytes; // arrived since `rate_from`
 	struct mono rate_from;
-	uint32_t alarms;        // watchdog fires in a row
+	uint32_t alarms; // watchdog fires in a row
 };
 
 struct fetch_plan {
 	struct fetch_item *items; // the caller's array, by ascending topic
 	size_t count;
-	uint32_t *order;          // the caller's array of count
-	size_t next;              // in order
+	uint32_t *order; // the caller's array of count
+	size_t next;     // in order
 	size_t live, arrived, stored, missing;
-	uint64_t out_bytes;       // live and arrived: what the window counts
+	uint64_t out_bytes; // live and arrived: what the window counts
 	uint64_t live_bytes;
-	uint32_t gone[FETCH_BATCH];  // arrived and not yet unsubscribed
+	uint32_t gone[FETCH_BATCH]; // arrived and not yet unsubscribed
 	size_t gone_count;
 	struct fetch_pace *pace;
 };
@@ -64,7 +71,8 @@ struct fetch_step {
 	size_t unsubscribe_count;
 	uint32_t subscribe[FETCH_BATCH];
 	size_t subscribe_count;
-	int64_t wait_ms; // until fetch_plan_step has something to do again, -1: an arrival must come first
+	int64_t wait_ms; // until fetch_plan_step has something to do again, -1: an arrival must
+			 // come first
 	bool finished;   // nothing waits and nothing is on its way
 };
 

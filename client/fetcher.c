@@ -98,8 +98,8 @@ void fetch_fail(struct fetch *f, const char *word, const char *text)
 		(void)str_copy(kept_word, sizeof kept_word, "io");
 	if (!str_copy(kept_text, sizeof kept_text, text))
 		(void)str_copy(kept_text, sizeof kept_text, word);
-	log_warn("FETCH-FAILED", "package=%s reason=%s why=%s", digest_short(&f->package), kept_word,
-		log_quote(kept_text));
+	log_warn("FETCH-FAILED", "package=%s reason=%s why=%s", digest_short(&f->package),
+		kept_word, log_quote(kept_text));
 	f->phase = FETCH_OVER;
 	fetch_released(f);
 	o->events.failed(o->ctx, kept_word, kept_text);
@@ -119,7 +119,7 @@ void fetch_fail_err(struct fetch *f, enum err e, const char *word, const char *t
 	else if (strncmp(text, "reason=path", 11) == 0 || strstr(text, "path") != NULL)
 		word = "path";
 	if (e == ERR_NO_SPACE && (store_collect(f->config->store, NULL, 0) != ERR_OK ||
-		staging_drop(f->config->store, &f->package) != ERR_OK))
+					 staging_drop(f->config->store, &f->package) != ERR_OK))
 		log_warn("STAGING-STUCK", "why=%s", log_quote(err_text()));
 	fetch_fail(f, word, text);
 }
@@ -181,7 +181,8 @@ void fetch_timer_set(struct fetch *f, int64_t ms, enum fetch_timer what)
 
 // ---- single topics
 
-void fetch_single_want(struct fetch *f, size_t i, const char *topic, size_t limit, const struct digest *d)
+void fetch_single_want(
+	struct fetch *f, size_t i, const char *topic, size_t limit, const struct digest *d)
 {
 	struct fetch_single *s = &f->singles[i];
 	s->wanted = true;
@@ -236,7 +237,8 @@ static void singles_timeout(struct fetch *f)
 			continue;
 		struct digest lacking = s->digest;
 		if (digest_is_zero(&lacking))
-			fetch_broker_failed(f, "the broker has no index or manifest of this package");
+			fetch_broker_failed(
+				f, "the broker has no index or manifest of this package");
 		else
 			fetch_missing(f, &lacking, 1);
 		return;
@@ -247,20 +249,20 @@ static void singles_timeout(struct fetch *f)
 
 // ---- pages
 
-static bool single_open(struct fetch *f, size_t i, const struct object *o, const struct chunk_ref *run,
-	struct bytes *plain)
+static bool single_open(struct fetch *f, size_t i, const struct object *o,
+	const struct chunk_ref *run, struct bytes *plain)
 {
 	struct fetch_single *s = &f->singles[i];
-	enum err e = object_open(
-		f->decoder, o, run, buf_bytes(&s->bytes), bytes_of(NULL, 0), plain);
+	enum err e =
+		object_open(f->decoder, o, run, buf_bytes(&s->bytes), bytes_of(NULL, 0), plain);
 	if (e == ERR_OK)
 		return true;
 	if (e != ERR_CORRUPT) {
 		fetch_fail_err(f, e, "hash", err_text());
 		return false;
 	}
-	log_warn("FETCH-WRONG-BYTES", "object=%s broker=%s why=%s", digest_short(&s->digest), f->broker,
-		log_quote(err_text()));
+	log_warn("FETCH-WRONG-BYTES", "object=%s broker=%s why=%s", digest_short(&s->digest),
+		f->broker, log_quote(err_text()));
 	s->done = false;
 	buf_clear(&s->bytes);
 	if (++s->tries >= FETCH_TRIES) {
@@ -501,8 +503,8 @@ static void fetch_connect(struct fetch *f)
 	size_t count = 0;
 	uint32_t receive = f->window / 2;
 	if (f->host[0] != '\0')
-		addresses[count++] =
-			(struct link_address){.host = f->host, .port = f->port, .via = LINK_VIA_NAME};
+		addresses[count++] = (struct link_address){
+			.host = f->host, .port = f->port, .via = LINK_VIA_NAME};
 	if (f->ip[0] != '\0')
 		addresses[count++] =
 			(struct link_address){.host = f->ip, .port = f->port, .via = LINK_VIA_IP};
@@ -515,7 +517,9 @@ static void fetch_connect(struct fetch *f)
 		.cert_file = f->config->cert_file,
 		.key_file = f->config->key_file,
 		.keepalive_s = KEEPALIVE_S,
-		.receive_maximum = (uint16_t)(receive < 2 ? 2 : receive > 16 ? 16 : receive),
+		.receive_maximum = (uint16_t)(receive < 2    ? 2
+					      : receive > 16 ? 16
+							     : receive),
 		.connect_timeout_s = f->config->connect_timeout_s,
 		.backoff_min_ms = RELINK_FIRST_MS,
 		.backoff_max_ms = 4 * RELINK_FIRST_MS,
@@ -587,7 +591,8 @@ static enum err fetch_init(struct fetcher *o, const struct fetch_order *order, s
 	TRY(object_decoder_new(&f->decoder));
 	for (size_t i = 0; i < FETCH_JOBS; i++)
 		TRY(object_decoder_new(&f->jobs[i].decoder));
-	fetch_pace_init(&f->pace, f->window, o->config.window_bytes, order->rate_bytes_per_s, f->begun);
+	fetch_pace_init(
+		&f->pace, f->window, o->config.window_bytes, order->rate_bytes_per_s, f->begun);
 	f->pace.hold = order->hold;
 	return ERR_OK;
 }
@@ -596,7 +601,8 @@ void fetcher_begin(struct fetcher *o, const struct fetch_order *order)
 {
 	fetcher_stop(o);
 	struct fetch *f = calloc(1, sizeof *f);
-	enum err e = f != NULL ? fetch_init(o, order, f) : err_set(ERR_MEMORY, "no memory for a fetch");
+	enum err e =
+		f != NULL ? fetch_init(o, order, f) : err_set(ERR_MEMORY, "no memory for a fetch");
 	if (e == ERR_OK && uv_timer_init(o->loop, &f->timer) != 0)
 		e = err_set(ERR_IO, "no timer for a fetch");
 	if (e != ERR_OK) {

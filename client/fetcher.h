@@ -1,8 +1,8 @@
 // Fetches one package from one data broker and installs it: the second link of an agent.
 //
 //   connect -> index and manifest -> (pool) staging -> page by page: page, index page, (pool) what
-//   this device holds already, objects in a window, (pool) verify and write -> (pool) fsync, rename,
-//   switch
+//   this device holds already, objects in a window, (pool) verify and write -> (pool) fsync,
+//   rename, switch
 //
 // Everything is verified before it is used, in the order of protocol.md. One fetch at a time; an
 // order for another one waits until the pool has let go of the first. The data in staging is the

@@ -24,8 +24,8 @@ enum fetch_phase {
 	FETCH_PLAN,       // pool: staging_begin_page
 	FETCH_INDEX_PAGE, // the index page's bytes
 	FETCH_OBJECTS,
-	FETCH_INSTALL,    // pool
-	FETCH_OVER,       // told; waits for the pool
+	FETCH_INSTALL, // pool
+	FETCH_OVER,    // told; waits for the pool
 };
 
 // A topic of its own, outside of the window.
@@ -78,11 +78,15 @@ struct fetch {
 	struct fetch_pace pace;
 	uv_timer_t timer;
 	bool timer_closed;
-	enum fetch_timer { TIMER_NONE, TIMER_PUMP, TIMER_RELINK } timer_for;
+	enum fetch_timer {
+		TIMER_NONE,
+		TIMER_PUMP,
+		TIMER_RELINK
+	} timer_for;
 	struct fetch_single singles[FETCH_SINGLES];
 
 	struct arena head_arena;
-	struct buf envelope;       // of the manifest
+	struct buf envelope; // of the manifest
 	struct manifest manifest;
 	struct index index;
 	bool staged;
@@ -133,7 +137,8 @@ void fetch_released(struct fetch *f);
 
 // Subscribes to the singles that are wanted and not there. True: all are there.
 bool fetch_singles_ready(struct fetch *f);
-void fetch_single_want(struct fetch *f, size_t i, const char *topic, size_t limit, const struct digest *d);
+void fetch_single_want(
+	struct fetch *f, size_t i, const char *topic, size_t limit, const struct digest *d);
 void fetch_subscribe(struct fetch *f, const struct topic *topics, size_t count);
 void fetch_unsubscribe(struct fetch *f, const struct topic *topics, size_t count);
 void fetch_timer_set(struct fetch *f, int64_t ms, enum fetch_timer what);

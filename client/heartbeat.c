@@ -44,7 +44,9 @@ static void beat_status(const struct agent_core *c, const struct agent_view *v, 
 		.showing_package = v->showing_package,
 		.showing_image = v->showing_image,
 		.interval_ms = c->grid.interval_ms,
-		.clock_quality = v->clock_is_ntp ? 3 : c->server_time_known ? 2 : 1,
+		.clock_quality = v->clock_is_ntp        ? 3
+				 : c->server_time_known ? 2
+							: 1,
 		.hw_class = c->config->hw_class,
 		.software = v->software,
 		.software_count = v->software_count,
@@ -53,7 +55,8 @@ static void beat_status(const struct agent_core *c, const struct agent_view *v, 
 	};
 }
 
-static void item_holding(const struct agent_core *c, const struct retrieve_item *item, struct holding *out)
+static void item_holding(
+	const struct agent_core *c, const struct retrieve_item *item, struct holding *out)
 {
 	*out = (struct holding){.package = item->package};
 	c->port->holding(c->ctx, &item->package, out);
@@ -105,7 +108,8 @@ static struct change *beat_changes(struct agent_core *c)
 	struct change *out = arena_array(c->config->scratch, c->state.change_count, sizeof *out);
 	for (size_t i = 0; out != NULL && i < c->state.change_count; i++) {
 		const struct pending_change *p = &c->state.changes[i];
-		out[i] = (struct change){.change_id = p->change_id, .key = p->key, .value = p->value};
+		out[i] = (struct change){
+			.change_id = p->change_id, .key = p->key, .value = p->value};
 	}
 	return out;
 }

@@ -48,8 +48,8 @@ static enum err folders_sync(char *path, size_t base)
 	return ERR_OK;
 }
 
-static enum err page_files_seal(
-	const struct package_store *s, const struct digest *id, const struct manifest_page *page, bool sync)
+static enum err page_files_seal(const struct package_store *s, const struct digest *id,
+	const struct manifest_page *page, bool sync)
 {
 	char path[STORE_PATH], rest[600], folder[STORE_PATH] = "";
 	store_staging_path(s, id, "files", path);
@@ -72,7 +72,8 @@ static enum err page_files_seal(
 	return ERR_OK;
 }
 
-static enum err page_seal(const struct package_store *s, const struct digest *id, uint32_t number, bool sync)
+static enum err page_seal(
+	const struct package_store *s, const struct digest *id, uint32_t number, bool sync)
 {
 	char path[STORE_PATH], rest[32];
 	struct manifest_page page;
@@ -96,7 +97,8 @@ static enum err everything_sync(const char *dir)
 	return ERR_OK;
 }
 
-enum err install_seal(const struct package_store *s, const struct digest *id, const struct manifest *m)
+enum err install_seal(
+	const struct package_store *s, const struct digest *id, const struct manifest *m)
 {
 	static const char *const folders[] = {"pages", "files", ""};
 	char path[STORE_PATH];
@@ -152,8 +154,8 @@ static enum err slot_path(
 {
 	if (!path_is_safe(name) || strchr(name, '/') != NULL)
 		return err_set(ERR_RANGE, "a slot cannot have this name");
-	int n = snprintf(out, STORE_PATH, "%s/slots/%s/%s%s%s", root_dir, store_kind_folder(kind), name,
-		link[0] != '\0' ? "/" : "", link);
+	int n = snprintf(out, STORE_PATH, "%s/slots/%s/%s%s%s", root_dir, store_kind_folder(kind),
+		name, link[0] != '\0' ? "/" : "", link);
 	if (n < 0 || n >= STORE_PATH)
 		return err_set(ERR_RANGE, "the path of a slot is too long");
 	return ERR_OK;
@@ -176,8 +178,8 @@ static enum err link_target(const char *path, struct digest *out)
 	return ERR_OK;
 }
 
-enum err slot_read(const char *root_dir, enum package_kind kind, const char *name, enum slot_link which,
-	struct digest *out)
+enum err slot_read(const char *root_dir, enum package_kind kind, const char *name,
+	enum slot_link which, struct digest *out)
 {
 	char path[STORE_PATH];
 	TRY(slot_path(root_dir, kind, name, link_name(which), path));
@@ -203,7 +205,8 @@ static enum err link_replace(const char *folder, const char *name, const struct 
 	return dir_sync(folder);
 }
 
-static enum err slot_folder(const char *root_dir, enum package_kind kind, const char *name, char *out)
+static enum err slot_folder(
+	const char *root_dir, enum package_kind kind, const char *name, char *out)
 {
 	struct stat st;
 	TRY(slot_path(root_dir, kind, name, "", out));
@@ -217,8 +220,8 @@ static enum err slot_folder(const char *root_dir, enum package_kind kind, const 
 	return dir_sync(parent);
 }
 
-enum err slot_set(const char *root_dir, enum package_kind kind, const char *name, enum slot_link which,
-	const struct digest *id)
+enum err slot_set(const char *root_dir, enum package_kind kind, const char *name,
+	enum slot_link which, const struct digest *id)
 {
 	char folder[STORE_PATH];
 	TRY(slot_folder(root_dir, kind, name, folder));
@@ -238,7 +241,8 @@ enum err slot_switch(
 	if (e == ERR_OK)
 		TRY(slot_set(root_dir, kind, name, SLOT_PREVIOUS, &now));
 	TRY(slot_set(root_dir, kind, name, SLOT_CURRENT, id));
-	if (slot_read(root_dir, kind, name, SLOT_NEXT, &next) == ERR_OK && digest_equal(&next, id)) {
+	if (slot_read(root_dir, kind, name, SLOT_NEXT, &next) == ERR_OK &&
+		digest_equal(&next, id)) {
 		TRY(slot_path(root_dir, kind, name, "next", path));
 		if (unlink(path) != 0)
 			return err_set_errno("cannot remove %s", path);

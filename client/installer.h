@@ -12,14 +12,15 @@
 
 // Files get their final rights and everything is on disk; the folder is still in staging.
 // pages: the manifest's pages, which lie in staging/<id>/pages. Runs in the pool. May be repeated.
-enum err install_seal(const struct package_store *s, const struct digest *id, const struct manifest *m) MUST_CHECK;
+enum err install_seal(const struct package_store *s, const struct digest *id,
+	const struct manifest *m) MUST_CHECK;
 // staging/<id> -> packages/<id>. Done already is success.
 enum err install_rename(const struct package_store *s, const struct digest *id) MUST_CHECK;
 
-enum err slot_read(const char *root_dir, enum package_kind kind, const char *name, enum slot_link which,
-	struct digest *out) MUST_CHECK;
-enum err slot_set(const char *root_dir, enum package_kind kind, const char *name, enum slot_link which,
-	const struct digest *id) MUST_CHECK;
+enum err slot_read(const char *root_dir, enum package_kind kind, const char *name,
+	enum slot_link which, struct digest *out) MUST_CHECK;
+enum err slot_set(const char *root_dir, enum package_kind kind, const char *name,
+	enum slot_link which, const struct digest *id) MUST_CHECK;
 enum err slot_switch(const char *root_dir, enum package_kind kind, const char *name,
 	const struct digest *id) MUST_CHECK;
 // Drops half-made and dangling links; a dangling current falls back to previous.

@@ -23,10 +23,10 @@
 struct local_search {
 	struct staging *s;
 	struct staged_page *p;
-	uint32_t *table;     // chunk ordinal + 1, 0: empty; by the first bytes of the digest
-	size_t table_size;   // power of two
-	uint32_t missing;    // chunks still wanted
-	uint8_t *scratch;    // LIMIT_CHUNK
+	uint32_t *table;   // chunk ordinal + 1, 0: empty; by the first bytes of the digest
+	size_t table_size; // power of two
+	uint32_t missing;  // chunks still wanted
+	uint8_t *scratch;  // LIMIT_CHUNK
 };
 
 // ---- the wanted chunks as a table
@@ -66,7 +66,9 @@ static int64_t wanted(const struct local_search *x, const struct digest *d, uint
 		uint32_t c = x->table[i] - 1;
 		const struct chunk_ref *ref = &x->p->plan.chunks[c];
 		if (digest_equal(&ref->sha256, d))
-			return ref->size == size && !staging_has_chunk(x->s, x->p->number, c) ? (int64_t)c : -1;
+			return ref->size == size && !staging_has_chunk(x->s, x->p->number, c)
+				       ? (int64_t)c
+				       : -1;
 	}
 	return -1;
 }
@@ -215,7 +217,8 @@ static void file_link(struct local_search *x, const struct source_file *source)
 		file_chunks_mark(x, (uint32_t)file);
 		return;
 	}
-	// No links here (another file system, too many): an empty file again, filled chunk by chunk.
+	// No links here (another file system, too many): an empty file again, filled chunk by
+	// chunk.
 	SCOPED_FD int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || ftruncate(fd, (off_t)source->f->size_bytes) != 0)
 		log_warn("STAGING-FILE-LOST", "path=%s", log_quote(to));
@@ -223,8 +226,8 @@ static void file_link(struct local_search *x, const struct source_file *source)
 
 // ---- one source: an installed package, or the pages before ours
 
-static enum err page_search(
-	struct local_search *x, const char *path, const char *files_dir, bool link_files, uint64_t *carry)
+static enum err page_search(struct local_search *x, const char *path, const char *files_dir,
+	bool link_files, uint64_t *carry)
 {
 	struct manifest_page page;
 	SCOPED_BUF struct buf bytes;
@@ -236,7 +239,8 @@ static enum err page_search(
 		return ERR_NOT_FOUND;
 	for (size_t i = 0; i < page.file_count && x->missing != 0; i++) {
 		const struct file_entry *f = &page.files[i];
-		struct source_file source = {.f = f, .dir = files_dir, .start = f->continued ? *carry : 0};
+		struct source_file source = {
+			.f = f, .dir = files_dir, .start = f->continued ? *carry : 0};
 		if (link_files && !f->continued && f->size_bytes != 0 && path_is_safe(f->path))
 			file_link(x, &source);
 		TRY(file_chunks_take(x, &source));
@@ -248,7 +252,8 @@ static enum err page_search(
 	return ERR_OK;
 }
 
-static enum err source_search(struct local_search *x, const char *dir, uint32_t pages, bool link_files)
+static enum err source_search(
+	struct local_search *x, const char *dir, uint32_t pages, bool link_files)
 {
 	char path[STORE_PATH], files[STORE_PATH], rest[32];
 	uint64_t carry = 0;

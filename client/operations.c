@@ -18,7 +18,8 @@ bool operation_is_open(const struct agent_core *c)
 	return c->state.op.op_id != 0 && !op_status_is_final(c->state.op.status);
 }
 
-void operation_end(struct agent_core *c, struct now now, enum op_status status, const char *format, ...)
+void operation_end(
+	struct agent_core *c, struct now now, enum op_status status, const char *format, ...)
 {
 	struct op_record *op = &c->state.op;
 	va_list args;
@@ -60,7 +61,8 @@ static enum err body_copy(struct buf *to, struct bytes body)
 }
 
 // The response as state, on disk. On error nothing has changed.
-static enum err operation_store(struct agent_core *c, const struct response *r, struct op_record *before)
+static enum err operation_store(
+	struct agent_core *c, const struct response *r, struct op_record *before)
 {
 	struct agent_state *s = &c->state;
 	struct buf body, old_body = s->body;
@@ -101,7 +103,8 @@ static enum err operation_store(struct agent_core *c, const struct response *r, 
 
 static bool reason_is_resend(enum reason_code code)
 {
-	return code == REASON_RESEND_LOST || code == REASON_RESEND_ASKED || code == REASON_RESEND_MISMATCH;
+	return code == REASON_RESEND_LOST || code == REASON_RESEND_ASKED ||
+	       code == REASON_RESEND_MISMATCH;
 }
 
 static void operation_begin(struct agent_core *c, struct now now, const struct response_body *b)
@@ -157,7 +160,8 @@ void operation_obey(struct agent_core *c, struct now now, const struct response 
 		(unsigned long long)b->op_id, response_kind_word(b->kind),
 		(unsigned long long)b->flow_id, b->attempt);
 	if (b->kind == KIND_EXECUTE_COMMAND && known)
-		operation_end(c, now, OP_UNKNOWN, "it began before and its outcome is no longer kept");
+		operation_end(
+			c, now, OP_UNKNOWN, "it began before and its outcome is no longer kept");
 	else if (b->kind == KIND_EXECUTE_COMMAND && unsure)
 		operation_end(c, now, OP_UNKNOWN, "the state was damaged: it may have run before");
 	else
@@ -173,8 +177,9 @@ void operation_recover(struct agent_core *c)
 	if (!operation_is_open(c) || !op->started)
 		return;
 	arena_reset(c->config->scratch);
-	bool ours = response_body_decode(c->config->scratch, buf_bytes(&c->state.body), &body) == ERR_OK &&
-		body.execute != NULL && command_row_find(body.execute->verb) != NULL;
+	bool ours = response_body_decode(c->config->scratch, buf_bytes(&c->state.body), &body) ==
+			    ERR_OK &&
+		    body.execute != NULL && command_row_find(body.execute->verb) != NULL;
 	op->status = ours ? OP_FAILED : OP_UNKNOWN;
 	bool fits = str_copy(op->detail, sizeof op->detail,
 		ours ? "interrupted" : "interrupted: the agent ended while it ran");
@@ -223,14 +228,16 @@ static void core_execute(struct agent_core *c, struct now now, const struct exec
 		operation_end(c, now, OP_DONE, "the next heartbeats carry everything held");
 	} else if (strcmp(e->verb, "identify") == 0) {
 		c->port->view(c->ctx, c->config->scratch, &view);
-		operation_end(c, now, OP_DONE, "client=%s version=%s session=%llu boot_counter=%llu",
-			c->config->client_id, c->config->version, (unsigned long long)c->session.id,
+		operation_end(c, now, OP_DONE,
+			"client=%s version=%s session=%llu boot_counter=%llu", c->config->client_id,
+			c->config->version, (unsigned long long)c->session.id,
 			(unsigned long long)c->state.boot_counter);
 	} else {
 		operation_end(c, now, OP_DONE, "pong");
 	}
-	log_info("EXEC", "client=%s verb=%s rc=%d op=%llu", c->config->client_id, log_quote(e->verb),
-		c->state.op.status == OP_DONE ? 0 : 1, (unsigned long long)c->state.op.op_id);
+	log_info("EXEC", "client=%s verb=%s rc=%d op=%llu", c->config->client_id,
+		log_quote(e->verb), c->state.op.status == OP_DONE ? 0 : 1,
+		(unsigned long long)c->state.op.op_id);
 }
 
 void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e)
@@ -253,14 +260,16 @@ void operation_execute(struct agent_core *c, struct now now, const struct execut
 	c->port->command(c->ctx, c->state.op.op_id, e);
 }
 
-void agent_command_done(struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r)
+void agent_command_done(
+	struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r)
 {
 	if (op_id != c->state.op.op_id || !operation_is_open(c))
 		return;
 	operation_end(c, now, r->status, "%s", r->detail);
 }
 
-static enum err command_open(struct agent_core *c, struct bytes envelope, struct signed_command *out)
+static enum err command_open(
+	struct agent_core *c, struct bytes envelope, struct signed_command *out)
 {
 	const struct root *root = c->config->root;
 	struct bytes payload;
@@ -276,7 +285,8 @@ void agent_command_fetched(
 	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope)
 {
 	struct signed_command command;
-	if (op_id != c->state.op.op_id || !operation_is_open(c) || c->retrieve.phase != RETRIEVE_COMMAND)
+	if (op_id != c->state.op.op_id || !operation_is_open(c) ||
+		c->retrieve.phase != RETRIEVE_COMMAND)
 		return;
 	arena_reset(c->config->scratch);
 	c->retrieve.phase = RETRIEVE_NONE;

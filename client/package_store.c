@@ -30,12 +30,14 @@ static void path_of(const struct package_store *s, const char *folder, const str
 		out[0] = '\0';
 }
 
-void store_package_path(const struct package_store *s, const struct digest *id, const char *rest, char *out)
+void store_package_path(
+	const struct package_store *s, const struct digest *id, const char *rest, char *out)
 {
 	path_of(s, "packages", id, rest, out);
 }
 
-void store_staging_path(const struct package_store *s, const struct digest *id, const char *rest, char *out)
+void store_staging_path(
+	const struct package_store *s, const struct digest *id, const char *rest, char *out)
 {
 	path_of(s, "staging", id, rest, out);
 }
@@ -69,8 +71,8 @@ enum err manifest_open(const struct root *root, struct bytes envelope, const str
 	return err_set(ERR_AUTH, "the manifest's kind needs other signatures");
 }
 
-enum err store_manifest(
-	const struct package_store *s, const struct digest *id, struct arena *a, struct manifest *out)
+enum err store_manifest(const struct package_store *s, const struct digest *id, struct arena *a,
+	struct manifest *out)
 {
 	char path[STORE_PATH];
 	SCOPED_BUF struct buf envelope;
@@ -90,7 +92,8 @@ static bool id_of_name(const char *name, struct digest *out)
 	return strlen(name) == 64 && hex_decode(name, out->b, sizeof out->b) == ERR_OK;
 }
 
-static enum err held_fill(struct package_store *s, const struct digest *id, struct held_package *out)
+static enum err held_fill(
+	struct package_store *s, const struct digest *id, struct held_package *out)
 {
 	struct manifest m;
 	SCOPED_ARENA struct arena a;
@@ -182,8 +185,8 @@ static bool slot_names(const struct package_store *s, const struct held_package 
 	return false;
 }
 
-void store_software(
-	const struct package_store *s, struct arena *a, struct software_version **out, size_t *count)
+void store_software(const struct package_store *s, struct arena *a, struct software_version **out,
+	size_t *count)
 {
 	*count = 0;
 	*out = arena_array(a, LIMIT_SOFTWARE, sizeof **out);
@@ -220,8 +223,8 @@ static enum err collect_packages(struct package_store *s)
 		if (rename(path, doomed) != 0)
 			return err_set_errno("cannot remove %s", path);
 		TRY(tree_remove(doomed));
-		log_info("PACKAGE-REMOVED", "package=%s name=%s version=%s", digest_short(&h->id), h->name,
-			h->version);
+		log_info("PACKAGE-REMOVED", "package=%s name=%s version=%s", digest_short(&h->id),
+			h->name, h->version);
 		s->held[i] = s->held[--s->held_count];
 	}
 	return ERR_OK;
@@ -242,7 +245,8 @@ static int staged_compare(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static size_t staging_list(const char *dir, const struct digest *keep, struct staged *out, size_t max)
+static size_t staging_list(
+	const char *dir, const struct digest *keep, struct staged *out, size_t max)
 {
 	size_t count = 0;
 	DIR *d = opendir(dir);
@@ -254,7 +258,8 @@ static size_t staging_list(const char *dir, const struct digest *keep, struct st
 			continue;
 		if (keep != NULL && id_of_name(e->d_name, &id) && digest_equal(&id, keep))
 			continue;
-		if (path_join(path, sizeof path, dir, e->d_name) != ERR_OK || lstat(path, &st) != 0 ||
+		if (path_join(path, sizeof path, dir, e->d_name) != ERR_OK ||
+			lstat(path, &st) != 0 ||
 			!str_copy(out[count].name, sizeof out[count].name, e->d_name))
 			continue;
 		out[count++].changed = st.st_mtim;
@@ -302,7 +307,7 @@ enum err store_open(struct package_store *s, const char *state_dir, const struct
 	}
 	TRY(store_scan(s));
 	TRY(slots_recover(s->root_dir));
-	// Packages that no slot names stay until the next switch: one of them may have been installed
-	// just before the cut, and its operation goes on.
+	// Packages that no slot names stay until the next switch: one of them may have been
+	// installed just before the cut, and its operation goes on.
 	return collect_staging(s, NULL, STORE_STAGING_KEPT + 1);
 }

@@ -1,7 +1,7 @@
 // The packages of a device on disk.
 //
-//   packages/<id>/{manifest,pages/NNN,files/...}   complete, immutable; the folder appears by rename
-//   staging/<id>/...                               the same layout, being filled
+//   packages/<id>/{manifest,pages/NNN,files/...}   complete, immutable; the folder appears by
+//   rename staging/<id>/...                               the same layout, being filled
 //   slots/<kind>/<name>/{current,previous,next}    links to ../../../packages/<id>
 //
 // The folder is the truth: what a start finds is recovered by looking at it, and looking twice
@@ -33,18 +33,25 @@ struct package_store {
 	size_t held_count;
 };
 
-enum slot_link { SLOT_CURRENT, SLOT_PREVIOUS, SLOT_NEXT };
+enum slot_link {
+	SLOT_CURRENT,
+	SLOT_PREVIOUS,
+	SLOT_NEXT
+};
 
 // Makes the folders where they lack, recovers, and lists what is held.
 // Errors: ERR_IO, ERR_READ_ONLY, ERR_NO_SPACE, ERR_RANGE (the folder's name is too long).
-enum err store_open(struct package_store *s, const char *state_dir, const struct root *root) MUST_CHECK;
+enum err store_open(
+	struct package_store *s, const char *state_dir, const struct root *root) MUST_CHECK;
 // Lists packages/ again.
 enum err store_scan(struct package_store *s) MUST_CHECK;
 const struct held_package *store_find(const struct package_store *s, const struct digest *id);
 
 // Paths: out has STORE_PATH. They fit by construction (state_dir is limited).
-void store_package_path(const struct package_store *s, const struct digest *id, const char *rest, char *out);
-void store_staging_path(const struct package_store *s, const struct digest *id, const char *rest, char *out);
+void store_package_path(
+	const struct package_store *s, const struct digest *id, const char *rest, char *out);
+void store_staging_path(
+	const struct package_store *s, const struct digest *id, const char *rest, char *out);
 const char *store_kind_folder(enum package_kind kind);
 
 // Verifies a manifest envelope against the root by the keys of its kind and the package id.
@@ -60,7 +67,8 @@ enum err store_manifest(const struct package_store *s, const struct digest *id, 
 enum err store_slot(const struct package_store *s, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out) MUST_CHECK;
 // Software that is switched to now: versions in a. At most LIMIT_SOFTWARE.
-void store_software(const struct package_store *s, struct arena *a, struct software_version **out, size_t *count);
+void store_software(const struct package_store *s, struct arena *a, struct software_version **out,
+	size_t *count);
 
 // current -> id, previous -> what was current. Nothing changes when it is current already.
 enum err store_activate(struct package_store *s, enum package_kind kind, const char *name,
@@ -70,6 +78,7 @@ enum err store_keep(struct package_store *s, enum package_kind kind, const char 
 	const struct digest *id) MUST_CHECK;
 
 // Removes packages that no slot names, and staging but `keep` (may be NULL) and the newest others.
-enum err store_collect(struct package_store *s, const struct digest *keep, size_t staging_kept) MUST_CHECK;
+enum err store_collect(
+	struct package_store *s, const struct digest *keep, size_t staging_kept) MUST_CHECK;
 
 #endif

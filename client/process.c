@@ -32,7 +32,8 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_all(struct process *p)
 {
-	uv_handle_t *all[] = {(uv_handle_t *)&p->child, (uv_handle_t *)&p->pipe, (uv_handle_t *)&p->timer};
+	uv_handle_t *all[] = {
+		(uv_handle_t *)&p->child, (uv_handle_t *)&p->pipe, (uv_handle_t *)&p->timer};
 	for (size_t i = 0; i < 3; i++) {
 		if (!uv_is_closing(all[i]))
 			uv_close(all[i], on_closed);
@@ -68,7 +69,7 @@ static void on_timeout(uv_timer_t *timer)
 	group_kill(p);
 }
 
-static void on_exit(uv_process_t *child, int64_t status, int signal)
+static void on_child_exit(uv_process_t *child, int64_t status, int signal)
 {
 	struct process *p = child->data;
 	p->exited = true;
@@ -119,7 +120,7 @@ static enum err spawn(uv_loop_t *loop, struct process *p, const struct process_o
 	io[1] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = ends[1]};
 	io[2] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = ends[1]};
 	uv_process_options_t options = {
-		.exit_cb = on_exit,
+		.exit_cb = on_child_exit,
 		.file = order->argv[0],
 		.args = (char **)(uintptr_t)order->argv,
 		.env = env,
@@ -136,8 +137,8 @@ static enum err spawn(uv_loop_t *loop, struct process *p, const struct process_o
 	if (rc != 0)
 		close(ends[0]);
 	group_kill(p);
-	return err_set(rc == UV_ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s cannot be run: %s", order->argv[0],
-		uv_strerror(rc));
+	return err_set(rc == UV_ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s cannot be run: %s",
+		order->argv[0], uv_strerror(rc));
 }
 
 enum err process_start(uv_loop_t *loop, const struct process_order *order,
@@ -149,7 +150,8 @@ enum err process_start(uv_loop_t *loop, const struct process_order *order,
 	p->done = done;
 	p->ctx = ctx;
 	p->child.data = p->pipe.data = p->timer.data = p;
-	buf_init(&p->output, order->output_max < PROCESS_OUTPUT_MAX ? order->output_max : PROCESS_OUTPUT_MAX);
+	buf_init(&p->output,
+		order->output_max < PROCESS_OUTPUT_MAX ? order->output_max : PROCESS_OUTPUT_MAX);
 	if (uv_pipe_init(loop, &p->pipe, 0) != 0 || uv_timer_init(loop, &p->timer) != 0) {
 		free(p);
 		return err_set(ERR_IO, "no handles for a command");

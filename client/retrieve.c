@@ -57,7 +57,8 @@ static void release_send(struct agent_core *c, struct now now, struct release_jo
 		r->request_id = 0;
 		return;
 	}
-	if (want_encode(&want, c->config->out) != ERR_OK || session_publish(c, topic.s, 1) != ERR_OK)
+	if (want_encode(&want, c->config->out) != ERR_OK ||
+		session_publish(c, topic.s, 1) != ERR_OK)
 		log_debug("WANT-UNSENT", "why=%s", log_quote(err_text()));
 }
 
@@ -110,11 +111,13 @@ static void want_fetch(struct agent_core *c, struct now now)
 		.fetch = &request,
 	};
 	struct topic topic = topic_want(c->config->client_id);
-	job->next = mono_add_ms(now.mono, agent_backoff_ms(c, job->tries, WANT_FIRST_MS, WANT_MAX_MS));
+	job->next =
+		mono_add_ms(now.mono, agent_backoff_ms(c, job->tries, WANT_FIRST_MS, WANT_MAX_MS));
 	if (!s->current || !c->link_up)
 		return;
 	job->tries++;
-	if (want_encode(&want, c->config->out) != ERR_OK || session_publish(c, topic.s, 1) != ERR_OK)
+	if (want_encode(&want, c->config->out) != ERR_OK ||
+		session_publish(c, topic.s, 1) != ERR_OK)
 		log_debug("WANT-UNSENT", "why=%s", log_quote(err_text()));
 }
 
@@ -155,7 +158,8 @@ static enum err items_copy(struct retrieve_job *job, const struct retrieve_infor
 		if (!str_copy(item->publisher, sizeof item->publisher, r->packages[i].publisher) ||
 			!str_copy(item->name, sizeof item->name, r->packages[i].name) ||
 			!str_copy(item->version, sizeof item->version, r->packages[i].version))
-			return err_set(ERR_RANGE, "the name, version or publisher of a package is too long");
+			return err_set(ERR_RANGE,
+				"the name, version or publisher of a package is too long");
 	}
 	job->item_count = r->package_count;
 	return ERR_OK;
@@ -228,7 +232,8 @@ void retrieve_begin(struct agent_core *c, struct now now, const struct retrieve_
 		c->state.interval_ms = r->heartbeat_interval_ms;
 		beat_grid_set(&c->grid, now.mono, r->heartbeat_interval_ms);
 	}
-	if (r->change_count != 0 && c->port->changes(c->ctx, r->changes, r->change_count) != ERR_OK) {
+	if (r->change_count != 0 &&
+		c->port->changes(c->ctx, r->changes, r->change_count) != ERR_OK) {
 		operation_end(c, now, OP_FAILED, "changes: %s", err_text());
 		return;
 	}
@@ -286,7 +291,9 @@ static void grant_later(struct agent_core *c, struct now now, const struct grant
 {
 	struct retrieve_job *job = &c->retrieve;
 	int64_t wait_ms = g->retry_after_ms;
-	wait_ms = wait_ms < LATER_MIN_MS ? LATER_MIN_MS : wait_ms > LATER_MAX_MS ? LATER_MAX_MS : wait_ms;
+	wait_ms = wait_ms < LATER_MIN_MS   ? LATER_MIN_MS
+		  : wait_ms > LATER_MAX_MS ? LATER_MAX_MS
+					   : wait_ms;
 	if (job->phase == RETRIEVE_FETCH)
 		c->port->fetch_stop(c->ctx);
 	job->phase = RETRIEVE_LATER;
@@ -335,7 +342,8 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 	};
 	log_info("GRANT", "client=%s package=%s broker=%s lease=%llu rate=%llu window=%u",
 		c->config->client_id, digest_short(&item->package), job->broker,
-		(unsigned long long)g->lease, (unsigned long long)order.rate_bytes_per_s, g->window);
+		(unsigned long long)g->lease, (unsigned long long)order.rate_bytes_per_s,
+		g->window);
 	c->port->fetch(c->ctx, &order);
 }
 
@@ -370,7 +378,8 @@ void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total)
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package)
 {
 	struct retrieve_item *item = item_now(c);
-	if (item == NULL || c->retrieve.phase != RETRIEVE_FETCH || !digest_equal(package, &item->package))
+	if (item == NULL || c->retrieve.phase != RETRIEVE_FETCH ||
+		!digest_equal(package, &item->package))
 		return;
 	item->complete = true;
 	item_release(c, now, item, OP_DONE);
@@ -397,8 +406,8 @@ static void fetch_ask_again(struct agent_core *c, struct now now, const char *wo
 		return;
 	}
 	job->phase = RETRIEVE_LATER;
-	job->next = mono_add_ms(now.mono,
-		agent_backoff_ms(c, job->failures - 2, WANT_FIRST_MS, WANT_MAX_MS));
+	job->next = mono_add_ms(
+		now.mono, agent_backoff_ms(c, job->failures - 2, WANT_FIRST_MS, WANT_MAX_MS));
 }
 
 void agent_fetch_missing(
@@ -428,8 +437,8 @@ void agent_fetch_broker_failed(struct agent_core *c, struct now now, const char 
 		return;
 	if (!str_copy(job->failed_broker, sizeof job->failed_broker, job->broker))
 		job->failed_broker[0] = '\0';
-	log_warn("FETCH-BROKER-FAILED", "client=%s broker=%s why=%s", c->config->client_id, job->broker,
-		log_quote(why));
+	log_warn("FETCH-BROKER-FAILED", "client=%s broker=%s why=%s", c->config->client_id,
+		job->broker, log_quote(why));
 	fetch_ask_again(c, now, "broker", why);
 }
 

@@ -9,8 +9,8 @@
 
 #define REPORT_FIRST_MS 2000
 #define REPORT_MAX_MS 60000
-#define ROWS_PER_PART 400  // 400 rows of the longest path stay below LIMIT_REPORT
-#define ROW_BYTES 96       // a usual row, to honour max_bytes
+#define ROWS_PER_PART 400 // 400 rows of the longest path stay below LIMIT_REPORT
+#define ROW_BYTES 96      // a usual row, to honour max_bytes
 
 static bool host_matches(const char *allowed, const char *host, uint32_t port)
 {
@@ -49,8 +49,8 @@ static enum err address_check(const struct agent_core *c, const struct address *
 	if (address_is_default(c, to))
 		return ERR_OK;
 	if (!address_is_allowed(c, to))
-		return err_set(ERR_DENIED, "address: %s%s%s is not one that the settings allow", to->host,
-			to->ip[0] != '\0' ? " " : "", to->ip);
+		return err_set(ERR_DENIED, "address: %s%s%s is not one that the settings allow",
+			to->host, to->ip[0] != '\0' ? " " : "", to->ip);
 	if (to->topic[0] != '\0' && strcmp(to->topic, inbox.s) != 0)
 		return err_set(ERR_DENIED, "address: the topic is not this client's inbox");
 	return ERR_OK;

@@ -228,7 +228,8 @@ static enum err response_order_check(
 	if (b->kind == KIND_NO_ACTION)
 		return ERR_OK;
 	if (b->op_id == 0 || b->response_id == 0)
-		return err_set(ERR_RANGE, "reason=id: a response of kind %d without an id", (int)b->kind);
+		return err_set(
+			ERR_RANGE, "reason=id: a response of kind %d without an id", (int)b->kind);
 	if (b->response_id < c->state.last_response_id)
 		return err_set(ERR_STALE, "reason=stale: the response is older than the last one");
 	*resend = b->response_id == c->state.last_response_id;
@@ -318,8 +319,8 @@ static enum err host_take(struct agent_core *c, struct now now, struct bytes pay
 	w->seen = true;
 	w->boot = h.boot;
 	w->counter = h.counter;
-	w->period_ms = h.period_ms < HOST_PERIOD_MIN_MS ? HOST_PERIOD_MIN_MS
-	               : h.period_ms > HOST_PERIOD_MAX_MS ? HOST_PERIOD_MAX_MS
+	w->period_ms = h.period_ms < HOST_PERIOD_MIN_MS   ? HOST_PERIOD_MIN_MS
+		       : h.period_ms > HOST_PERIOD_MAX_MS ? HOST_PERIOD_MAX_MS
 							  : h.period_ms;
 	w->heard = now.mono;
 	return ERR_OK;
@@ -371,7 +372,8 @@ void session_watch(struct agent_core *c, struct now now)
 		uint64_t missing = agent_unanswered(c);
 		host_subscribe(c, missing > 2);
 		if (missing > UNANSWERED_WITHOUT_HOST ||
-			(missing > BEATS_WITHOUT_ANSWER && agent_host_trust(c, now.mono) == HOST_FRESH)) {
+			(missing > BEATS_WITHOUT_ANSWER &&
+				agent_host_trust(c, now.mono) == HOST_FRESH)) {
 			again = true;
 			why = "unanswered";
 		} else if (mono_since_ms(now.mono, s->since) > s->life_ms) {

@@ -9,13 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(field) offsetof(struct agent_settings, field), sizeof(((struct agent_settings *)0)->field)
+#define AT(field)                                                                                  \
+	offsetof(struct agent_settings, field), sizeof(((struct agent_settings *)0)->field)
 
 static const struct setting rows[] = {
 	{"log", "level", SETTING_WORD, AT(log_level), 0, 0, "info", "debug|info|warn|error",
 		"least level that is written"},
-	{"identity", "id", SETTING_STRING, AT(id), 1, 0, NULL, NULL, "the client id that was enrolled"},
-	{"identity", "key", SETTING_PATH, AT(key), 1, 0, NULL, NULL, "Ed25519 key, PEM PKCS#8, mode 0600"},
+	{"identity", "id", SETTING_STRING, AT(id), 1, 0, NULL, NULL,
+		"the client id that was enrolled"},
+	{"identity", "key", SETTING_PATH, AT(key), 1, 0, NULL, NULL,
+		"Ed25519 key, PEM PKCS#8, mode 0600"},
 	{"identity", "root_file", SETTING_PATH, AT(root_file), 1, 0, NULL, NULL,
 		"root.bin: which keys may do what"},
 	{"identity", "root_key", SETTING_PATH, AT(root_key), 1, 0, NULL, NULL,
@@ -42,12 +45,12 @@ static const struct setting rows[] = {
 		"state, packages, staging, slots and the folder shared with the display"},
 	{"agent", "interval_ms", SETTING_U32, AT(interval_ms), 200, 86400000, "5000", NULL,
 		"heartbeat interval until the server says otherwise"},
-	{"agent", "response_max_age_ms", SETTING_U32, AT(response_max_age_ms), 1000, 86400000, "60000",
-		NULL, "an answer to an older heartbeat is refused"},
+	{"agent", "response_max_age_ms", SETTING_U32, AT(response_max_age_ms), 1000, 86400000,
+		"60000", NULL, "an answer to an older heartbeat is refused"},
 	{"agent", "window_kib", SETTING_U32, AT(window_kib), 256, 65536, "2048", NULL,
 		"bytes on the way while fetching: speed on long lines against memory"},
-	{"agent", "reserve_bytes", SETTING_U64, AT(reserve_bytes), 0, UINT64_MAX / 2, "16777216", NULL,
-		"of the disk that are never filled"},
+	{"agent", "reserve_bytes", SETTING_U64, AT(reserve_bytes), 0, UINT64_MAX / 2, "16777216",
+		NULL, "of the disk that are never filled"},
 	{"agent", "hw_class", SETTING_STRING, AT(hw_class), 0, 0, "", NULL,
 		"hardware class; software for another one is refused"},
 	{"agent", "product", SETTING_STRING, AT(product), 0, 0, "", NULL,
@@ -55,7 +58,8 @@ static const struct setting rows[] = {
 	{"agent", "report_host", SETTING_LIST, AT(report_hosts), 0, 0, "", NULL,
 		"HOST or HOST:PORT of a data broker that a report may be sent to; repeated"},
 	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
-		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... lets the "
+		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
+		"lets the "
 		"operator's arguments follow; no shell; repeated"},
 	{"test", "dump_session_key", SETTING_PATH, AT(dump_session_key), 0, 0, "", NULL,
 		"tests alone, with HELIO_TEST=1: file for the session's MAC keys"},
@@ -69,21 +73,34 @@ const struct setting *agent_setting_rows(size_t *count)
 
 // ---- commands
 
+// Cuts the next word off, in place; NULL at the end.
+static char *next_word(char **cursor)
+{
+	char *word = *cursor + strspn(*cursor, " \t");
+	if (*word == '\0')
+		return NULL;
+	char *end = word + strcspn(word, " \t");
+	*cursor = *end == '\0' ? end : end + 1;
+	*end = '\0';
+	return word;
+}
+
 static enum err command_words(struct named_command *c, char *cursor)
 {
-	char *save = NULL;
 	size_t count = 0;
-	for (char *word = strtok_r(cursor, " \t", &save); word != NULL; word = strtok_r(NULL, " \t", &save)) {
+	for (char *word; (word = next_word(&cursor)) != NULL;) {
 		if (count == 0) {
 			c->name = word;
 		} else if (count == 1) {
 			char *end;
 			unsigned long seconds = strtoul(word, &end, 10);
 			if (*end != '\0' || seconds < 1 || seconds > 86400)
-				return err_set(ERR_RANGE, "commands run: the timeout is 1 to 86400 seconds");
+				return err_set(ERR_RANGE,
+					"commands run: the timeout is 1 to 86400 seconds");
 			c->timeout_ms = (uint32_t)seconds * 1000;
 		} else if (c->argc == AGENT_COMMAND_ARGS) {
-			return err_set(ERR_RANGE, "commands run: more than %d words", AGENT_COMMAND_ARGS);
+			return err_set(
+				ERR_RANGE, "commands run: more than %d words", AGENT_COMMAND_ARGS);
 		} else {
 			c->argv[c->argc++] = word;
 		}
@@ -101,9 +118,11 @@ enum err named_command_parse(const char *line, struct named_command *out)
 		return err_set(ERR_MEMORY, "no memory for a command");
 	TRY(command_words(out, out->line));
 	if (!id_is_valid(out->name) || command_row_find(out->name) != NULL)
-		return err_set(ERR_FORMAT, "commands run: %s cannot be the name of a command", out->name);
+		return err_set(
+			ERR_FORMAT, "commands run: %s cannot be the name of a command", out->name);
 	if (out->argv[0][0] != '/')
-		return err_set(ERR_FORMAT, "commands run: the program of %s is no absolute path", out->name);
+		return err_set(ERR_FORMAT, "commands run: the program of %s is no absolute path",
+			out->name);
 	if (strcmp(out->argv[out->argc - 1], "...") == 0) {
 		out->takes_args = true;
 		out->argv[--out->argc] = NULL;

@@ -12,7 +12,8 @@ struct agent_settings {
 	bool tls_enabled;
 	char ca[256], cert[256], tls_key[256];
 	char control_name[256], control_ip[64];
-	uint32_t control_port, control_keepalive_s, connect_timeout_s, backoff_min_ms, backoff_max_ms;
+	uint32_t control_port, control_keepalive_s, connect_timeout_s, backoff_min_ms,
+		backoff_max_ms;
 	char state_dir[240];
 	uint32_t interval_ms, response_max_age_ms, window_kib;
 	uint64_t reserve_bytes;
@@ -35,7 +36,8 @@ struct named_command {
 
 const struct setting *agent_setting_rows(size_t *count);
 enum err agent_settings_check(const void *settings) MUST_CHECK;
-// out: initialised by this; freed with named_command_fini. Errors: ERR_FORMAT, ERR_RANGE, ERR_MEMORY.
+// out: initialised by this; freed with named_command_fini. Errors: ERR_FORMAT, ERR_RANGE,
+// ERR_MEMORY.
 enum err named_command_parse(const char *line, struct named_command *out) MUST_CHECK;
 void named_command_fini(struct named_command *c);
 

@@ -21,7 +21,11 @@ struct side_link {
 	struct mqtt_link *link;
 	uv_timer_t timer;
 	bool closing;
-	enum errand { ERRAND_NONE, ERRAND_LEAVE, ERRAND_FETCH } errand;
+	enum errand {
+		ERRAND_NONE,
+		ERRAND_LEAVE,
+		ERRAND_FETCH
+	} errand;
 	char host[256], ip[64];
 	uint16_t port;
 	struct errand_part parts[ERRAND_PARTS];
@@ -61,7 +65,8 @@ static void parts_send(struct side_link *s)
 		struct errand_part *p = &s->parts[i];
 		if (p->sent || !link_is_up(s->link))
 			continue;
-		enum err e = link_publish(s->link, p->topic, buf_bytes(&p->payload), 1, false, i + 1);
+		enum err e =
+			link_publish(s->link, p->topic, buf_bytes(&p->payload), 1, false, i + 1);
 		if (e != ERR_OK) {
 			errand_fail(s, e);
 			return;
@@ -75,8 +80,8 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	struct side_link *s = ctx;
 	const char *topic = s->topic;
 	(void)session_present;
-	log_info("ERRAND-CONNECT", "connect via=%s addr=%s", via->via == LINK_VIA_NAME ? "name" : "ip",
-		link_peer(s->link));
+	log_info("ERRAND-CONNECT", "connect via=%s addr=%s",
+		via->via == LINK_VIA_NAME ? "name" : "ip", link_peer(s->link));
 	if (s->errand == ERRAND_LEAVE) {
 		for (size_t i = 0; i < s->part_count; i++)
 			s->parts[i].sent = false;
@@ -100,7 +105,8 @@ static void on_published(void *ctx, uint64_t token, int reason)
 	if (s->errand != ERRAND_LEAVE)
 		return;
 	if (reason >= 128) {
-		errand_fail(s, err_set(ERR_DENIED, "the broker refuses the report with reason %d", reason));
+		errand_fail(s, err_set(ERR_DENIED, "the broker refuses the report with reason %d",
+				       reason));
 		return;
 	}
 	if (reason >= 0 && ++s->acked == s->part_count) {
@@ -138,13 +144,17 @@ static void on_message(void *ctx, const struct link_message *m)
 
 static void on_time(uv_timer_t *timer)
 {
-	errand_fail(timer->data, err_set(ERR_TIMEOUT, "nothing came within %d s", ERRAND_MS / 1000));
+	errand_fail(
+		timer->data, err_set(ERR_TIMEOUT, "nothing came within %d s", ERRAND_MS / 1000));
 }
 
 static enum err errand_connect(struct side_link *s, const struct address *at)
 {
-	static const struct link_events events = {.up = on_up, .down = on_down, .message = on_message,
-		.published = on_published, .subscribed = on_subscribed};
+	static const struct link_events events = {.up = on_up,
+		.down = on_down,
+		.message = on_message,
+		.published = on_published,
+		.subscribed = on_subscribed};
 	struct link_address addresses[2];
 	size_t count = 0;
 	if (at->tls != s->config.tls)
@@ -182,8 +192,8 @@ static enum err errand_connect(struct side_link *s, const struct address *at)
 
 static bool errand_is_there(const struct side_link *s, const struct address *at)
 {
-	return s->errand == ERRAND_LEAVE && strcmp(s->host, at->host) == 0 && strcmp(s->ip, at->ip) == 0 &&
-	       s->port == at->port;
+	return s->errand == ERRAND_LEAVE && strcmp(s->host, at->host) == 0 &&
+	       strcmp(s->ip, at->ip) == 0 && s->port == at->port;
 }
 
 static void errand_begin(struct side_link *s, enum errand what, const struct address *at)
@@ -195,7 +205,8 @@ static void errand_begin(struct side_link *s, enum errand what, const struct add
 		errand_fail(s, e);
 }
 
-void side_link_leave(struct side_link *s, const struct address *to, const char *topic, struct bytes payload)
+void side_link_leave(
+	struct side_link *s, const struct address *to, const char *topic, struct bytes payload)
 {
 	if (s->closing)
 		return;

@@ -24,7 +24,8 @@ void side_link_free(struct side_link *s);
 
 // Leaves payload (copied) at topic. While an errand to the same broker runs, it is added to it; a
 // different errand ends first, unfinished.
-void side_link_leave(struct side_link *s, const struct address *to, const char *topic, struct bytes payload);
+void side_link_leave(
+	struct side_link *s, const struct address *to, const char *topic, struct bytes payload);
 // Fetches the retained bytes of topic, at most `limit`, whose SHA-256 is `sha256`.
 void side_link_fetch(struct side_link *s, const struct address *from, const char *topic,
 	const struct digest *sha256, size_t limit);

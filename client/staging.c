@@ -173,20 +173,21 @@ static enum err page_read(
 	return manifest_page_decode(a, kept, out);
 }
 
-static enum err page_plan(
-	struct staging *s, uint32_t number, struct arena *a, struct page_carry *carry, struct staged_page *out)
+static enum err page_plan(struct staging *s, uint32_t number, struct arena *a,
+	struct page_carry *carry, struct staged_page *out)
 {
 	*out = (struct staged_page){.a = a, .number = number};
 	TRY(page_read(s, number, a, &out->page));
 	TRY(page_plan_make(a, &out->page, &s->manifest.pages[number], carry, &out->plan));
 	if (out->plan.chunk_count != s->manifest.pages[number].chunk_count)
-		return err_set(ERR_FORMAT, "page %u has another number of chunks than promised", number);
+		return err_set(
+			ERR_FORMAT, "page %u has another number of chunks than promised", number);
 	return places_index(out);
 }
 
 // Counts the places of one file that hold the bytes they should.
-static void file_scan(const struct staging *s, const struct staged_page *p, int fd, size_t from, size_t to,
-	uint8_t *scratch, uint32_t *confirmed)
+static void file_scan(const struct staging *s, const struct staged_page *p, int fd, size_t from,
+	size_t to, uint8_t *scratch, uint32_t *confirmed)
 {
 	for (size_t i = from; i < to; i++) {
 		const struct chunk_place *place = &p->plan.places[i];
@@ -197,13 +198,13 @@ static void file_scan(const struct staging *s, const struct staged_page *p, int 
 	}
 }
 
-static enum err file_begin(struct staging *s, struct staged_page *p, uint32_t file, size_t from, size_t to,
-	uint8_t *scratch, uint32_t *confirmed)
+static enum err file_begin(struct staging *s, struct staged_page *p, uint32_t file, size_t from,
+	size_t to, uint8_t *scratch, uint32_t *confirmed)
 {
 	const struct file_entry *f = &p->page.files[file];
 	char path[STORE_PATH], base[STORE_PATH];
-	bool existed;
-	int raw;
+	bool existed = false;
+	int raw = -1;
 	TRY(file_path(s, f->path, path));
 	store_staging_path(s->store, &s->id, "files", base);
 	TRY(file_open(path, strlen(base) + 1, &raw, &existed));
@@ -222,8 +223,8 @@ static enum err file_begin(struct staging *s, struct staged_page *p, uint32_t fi
 }
 
 // A linked file that is not right as a whole is no link any more.
-static enum err link_mend(struct staging *s, struct staged_page *p, uint32_t file, size_t from, size_t to,
-	uint32_t *confirmed, const uint32_t *before, uint8_t *scratch)
+static enum err link_mend(struct staging *s, struct staged_page *p, uint32_t file, size_t from,
+	size_t to, uint32_t *confirmed, const uint32_t *before, uint8_t *scratch)
 {
 	bool whole = true;
 	for (size_t i = from; i < to; i++)
@@ -293,7 +294,8 @@ enum err staging_write(const struct staging *s, const struct staged_page *p, uin
 			}
 			TRY(fd_pwrite_all(fd, plain.data + at, size, (off_t)place->offset));
 			if (size >= WRITEBACK_MIN)
-				(void)sync_file_range(fd, (off_t)place->offset, size, SYNC_FILE_RANGE_WRITE);
+				(void)sync_file_range(
+					fd, (off_t)place->offset, size, SYNC_FILE_RANGE_WRITE);
 		}
 		at += size;
 	}
@@ -323,8 +325,8 @@ enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain
 	return fd_write_all(fd, plain.data, plain.size);
 }
 
-enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a, struct page_carry *carry,
-	struct staged_page *out)
+enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a,
+	struct page_carry *carry, struct staged_page *out)
 {
 	TRY(page_plan(s, number, a, carry, out));
 	TRY(page_files_begin(s, out));
@@ -358,10 +360,13 @@ static enum err space_check(struct staging *s, uint64_t reserve_bytes)
 	store_staging_path(s->store, &s->id, "", path);
 	TRY(disk_free(path, &free_bytes));
 	uint64_t total = s->page_first[s->manifest.page_count];
-	uint64_t have = total == 0 ? 0 : (uint64_t)((double)s->manifest.size_bytes * s->have / (double)total);
+	uint64_t have =
+		total == 0 ? 0
+			   : (uint64_t)((double)s->manifest.size_bytes * s->have / (double)total);
 	uint64_t need = s->manifest.size_bytes - have;
 	if (need > free_bytes || free_bytes - need < reserve_bytes)
-		return err_set(ERR_NO_SPACE, "%llu bytes are needed, %llu are free, %llu stay in reserve",
+		return err_set(ERR_NO_SPACE,
+			"%llu bytes are needed, %llu are free, %llu stay in reserve",
 			(unsigned long long)need, (unsigned long long)free_bytes,
 			(unsigned long long)reserve_bytes);
 	return ERR_OK;

@@ -15,13 +15,13 @@
 struct staging {
 	struct package_store *store; // borrowed; only its paths and list of packages are used
 	struct digest id;
-	struct manifest manifest;    // points into memory of the owner
-	uint8_t *present;            // one bit a chunk, pages one after the other; owned
-	uint32_t *page_first;        // bit of the first chunk of each page, page_count + 1; owned
-	uint32_t page_known;         // pages whose plan was made and whose bits are right
-	uint32_t have;               // bits set
-	bool resumed;                // something stood there before
-	uint64_t copied_bytes;       // found on this device instead of fetched
+	struct manifest manifest; // points into memory of the owner
+	uint8_t *present;         // one bit a chunk, pages one after the other; owned
+	uint32_t *page_first;     // bit of the first chunk of each page, page_count + 1; owned
+	uint32_t page_known;      // pages whose plan was made and whose bits are right
+	uint32_t have;            // bits set
+	bool resumed;             // something stood there before
+	uint64_t copied_bytes;    // found on this device instead of fetched
 };
 
 // A page at work. Everything in arena `a` until the next page.
@@ -30,9 +30,9 @@ struct staged_page {
 	uint32_t number;
 	struct manifest_page page;
 	struct page_plan plan;
-	uint32_t *place_first;   // chunk -> places: place_of[place_first[c] .. place_first[c + 1])
+	uint32_t *place_first; // chunk -> places: place_of[place_first[c] .. place_first[c + 1])
 	uint32_t *place_of;
-	bool *linked;            // file: is another package's inode, never written
+	bool *linked; // file: is another package's inode, never written
 };
 
 // manifest: decoded and checked; envelope: its signed bytes. Makes the folder, checks the space
@@ -52,8 +52,8 @@ enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain
 // Plans the page, makes its files, marks what is there, and looks for the rest on this device.
 // carry: after the page before; moved on. Errors: ERR_FORMAT, ERR_RANGE (a page that lies),
 // ERR_NO_SPACE, ERR_IO, ERR_MEMORY, ERR_FULL.
-enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a, struct page_carry *carry,
-	struct staged_page *out) MUST_CHECK;
+enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a,
+	struct page_carry *carry, struct staged_page *out) MUST_CHECK;
 
 bool staging_has_chunk(const struct staging *s, uint32_t page, uint32_t chunk);
 void staging_mark(struct staging *s, uint32_t page, uint32_t chunk);

@@ -61,10 +61,12 @@ enum err state_file_read(struct state_file *f, struct agent_state *out, enum sta
 	if (newest != ERR_NOT_FOUND && newest != ERR_CORRUPT)
 		return newest;
 	enum err before = copy_read(f->prev, out);
-	if (before == ERR_VERSION || (before != ERR_OK && before != ERR_NOT_FOUND && before != ERR_CORRUPT))
+	if (before == ERR_VERSION ||
+		(before != ERR_OK && before != ERR_NOT_FOUND && before != ERR_CORRUPT))
 		return before;
 	if (before == ERR_OK) {
-		// No newest at all: cut between the two renames, and nothing newer was ever promised.
+		// No newest at all: cut between the two renames, and nothing newer was ever
+		// promised.
 		if (newest == ERR_NOT_FOUND)
 			return ERR_OK;
 		*source = STATE_PREVIOUS;
@@ -85,7 +87,8 @@ enum err state_file_read(struct state_file *f, struct agent_state *out, enum sta
 
 static enum err tmp_write(struct state_file *f, struct bytes text)
 {
-	SCOPED_FD int fd = open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	SCOPED_FD int fd =
+		open(f->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_set_errno("cannot write %s", f->tmp);
 	TRY(fd_write_all(fd, text.data, text.size));

@@ -12,13 +12,19 @@ struct state_file {
 	char dir[256], path[300], prev[300], tmp[300], reserve[300];
 };
 
-enum state_source { STATE_NEW, STATE_READ, STATE_PREVIOUS, STATE_LOST };
+enum state_source {
+	STATE_NEW,
+	STATE_READ,
+	STATE_PREVIOUS,
+	STATE_LOST
+};
 
 enum err state_file_init(struct state_file *f, const char *state_dir) MUST_CHECK;
 // Reads the newest whole copy into out (initialised). STATE_PREVIOUS: the newest was damaged, and
 // out is marked uncertain. STATE_LOST: both were, out is a first state with a new store id, and the
 // damaged files are kept aside as *.bad. Errors: ERR_VERSION (never overwritten), ERR_IO.
-enum err state_file_read(struct state_file *f, struct agent_state *out, enum state_source *source) MUST_CHECK;
+enum err state_file_read(
+	struct state_file *f, struct agent_state *out, enum state_source *source) MUST_CHECK;
 enum err state_file_write(struct state_file *f, struct bytes text) MUST_CHECK;
 
 #endif

@@ -1,7 +1,8 @@
 // What was shown: the display's ledger, as rows of a report.
 //
-// The ledger only grows at its end (shown.log, and shown.log.1, the part before); a line that was cut, or whose number does not rise, is left
-// out, so that a row is counted once however often it is sent.
+// The ledger only grows at its end (shown.log, and shown.log.1, the part before); a line that was
+// cut, or whose number does not rise, is left out, so that a row is counted once however often it
+// is sent.
 #include "client/display_side.h"
 
 #include "client/escape.h"
@@ -22,7 +23,8 @@ static uint32_t clock_quality(const char *word)
 	return record_u64(word, &n) == ERR_OK && n >= 1 && n <= 3 ? (uint32_t)n : 1;
 }
 
-// The kernel's boot as the ledger names it (32 hex digits): its first half is enough to tell two apart.
+// The kernel's boot as the ledger names it (32 hex digits): its first half is enough to tell two
+// apart.
 static uint64_t boot_number(const char *boot_id)
 {
 	uint8_t b[8];
@@ -46,8 +48,10 @@ static bool row_parse(char *line, struct arena *a, struct shown *out)
 		return false;
 	*out = (struct shown){0};
 	if (record_u64(f[0], &out->ledger_seq) != ERR_OK || record_u64(f[4], &from) != ERR_OK ||
-		record_u64(f[5], &duration) != ERR_OK || duration > UINT32_MAX || from > INT64_MAX ||
-		hex_decode(f[2], out->package.b, sizeof out->package.b) != ERR_OK || !escape_decode(f[3]))
+		record_u64(f[5], &duration) != ERR_OK || duration > UINT32_MAX ||
+		from > INT64_MAX ||
+		hex_decode(f[2], out->package.b, sizeof out->package.b) != ERR_OK ||
+		!escape_decode(f[3]))
 		return false;
 	out->boot_counter = boot_number(f[1]);
 	out->image = arena_strdup(a, f[3]);
@@ -66,7 +70,8 @@ static FILE *ledger_open(const struct display_side *d, const char *name)
 	FILE *in = fopen(path, "re");
 	if (in == NULL || fstat(fileno(in), &st) != 0 || st.st_size <= LEDGER_READ_MAX)
 		return in;
-	if (fseeko(in, st.st_size - LEDGER_READ_MAX, SEEK_SET) == 0 && fgets(line, sizeof line, in) != NULL)
+	if (fseeko(in, st.st_size - LEDGER_READ_MAX, SEEK_SET) == 0 &&
+		fgets(line, sizeof line, in) != NULL)
 		return in;
 	fclose(in);
 	return NULL;

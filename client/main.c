@@ -1,0 +1,84 @@
+// helio-agent: the program. Reads its settings, holds the state folder, runs the loop.
+#include "client/runtime.h"
+
+#include "proto/base/log.h"
+#include "proto/base/program.h"
+
+#include <malloc.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+// One arena, and freed memory goes back: the agent shares small devices with a display.
+static void memory_keep_small(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
+	setenv("UV_THREADPOOL_SIZE", "3", 0);
+}
+
+// --once is ours alone: taken out before the common options are read.
+static bool once_take(int *argc, char **argv)
+{
+	bool once = false;
+	int kept = 1;
+	for (int i = 1; i < *argc; i++) {
+		if (strcmp(argv[i], "--once") == 0)
+			once = true;
+		else
+			argv[kept++] = argv[i];
+	}
+	argv[kept] = NULL;
+	*argc = kept;
+	return once;
+}
+
+static int agent_run(struct program *p, const struct agent_settings *settings, bool once)
+{
+	static struct runtime rt;
+	enum err e = runtime_init(&rt, settings, once);
+	if (e != ERR_OK) {
+		log_error("AGENT-START", "word=%s why=%s", err_word(e), log_quote(err_text()));
+		runtime_stop(&rt);
+		if (rt.loop_there)
+			uv_run(&rt.loop, UV_RUN_DEFAULT);
+		runtime_fini(&rt);
+		return e == ERR_RANGE || e == ERR_FORMAT || e == ERR_NOT_FOUND ? EXIT_USAGE
+									       : EXIT_FAILED;
+	}
+	program_signals(p, &rt.loop, runtime_stop, &rt);
+	uv_run(&rt.loop, UV_RUN_DEFAULT);
+	log_info("AGENT-END", "client=%s", settings->id);
+	runtime_fini(&rt);
+	return rt.exit_code;
+}
+
+int main(int argc, char **argv)
+{
+	static struct agent_settings settings;
+	size_t row_count;
+	int exit_code = EXIT_USAGE;
+	const struct setting *rows = agent_setting_rows(&row_count);
+	struct program program = {
+		.name = "helio-agent",
+		.about = "device agent of Heliograph: heartbeat, fetch, install, commands, "
+			 "reports.\n"
+			 "--once: one sign-in and one answered heartbeat, then exit 0; 3 when "
+			 "nobody answered.",
+		.rows = rows,
+		.row_count = row_count,
+		.settings = &settings,
+		.log_level_offset = offsetof(struct agent_settings, log_level),
+		.check = agent_settings_check,
+	};
+	memory_keep_small();
+	(void)prctl(PR_SET_DUMPABLE, 0);
+	bool once = once_take(&argc, argv);
+	if (!program_start(&program, argc, argv, &exit_code))
+		return exit_code;
+	exit_code = agent_run(&program, &settings, once);
+	settings_fini(rows, row_count, &settings);
+	return exit_code;
+}

@@ -1,0 +1,68 @@
+// The running agent: the core, and the doers around it, on one loop.
+//
+//   runtime.c           start, the control link, the timer, the end
+//   runtime_port.c      what the core asks for: save, publish, fetch, commands, views
+//   runtime_commands.c  the verbs that need the display, the store or a program
+#ifndef HELIO_CLIENT_RUNTIME_H
+#define HELIO_CLIENT_RUNTIME_H
+
+#include "client/agent.h"
+#include "client/display_side.h"
+#include "client/fetcher.h"
+#include "client/process.h"
+#include "client/settings.h"
+#include "client/side_link.h"
+#include "client/state_file.h"
+
+#define RUNTIME_COMMANDS 32
+
+struct runtime {
+	uv_loop_t loop;
+	const struct agent_settings *settings;
+	struct agent_core core;
+	struct agent_config config;
+	bool core_there, loop_there;
+	struct arena scratch, root_arena;
+	struct buf out, root_bytes;
+	struct root root;
+	struct sign_key *key;
+	struct state_file state_file;
+	struct package_store store;
+	struct display_side display;
+	struct fetcher_config fetcher_config;
+	struct fetcher *fetcher;
+	struct side_link *side;
+	struct mqtt_link *link;
+	uv_timer_t timer, once_timer;
+	int lock_fd;
+	struct named_command commands[RUNTIME_COMMANDS];
+	size_t command_count;
+	struct process *process;
+	uint64_t process_op, clear_op; // the operation that waits for it, 0: none
+	char trouble[16];
+	char view_image[513], view_name[AGENT_NAME_MAX + 1], view_version[AGENT_NAME_MAX + 1];
+	uint8_t ip[16];
+	size_t ip_size;
+	bool once, stopping;
+	int exit_code;
+};
+
+extern const struct agent_port runtime_port;
+
+// Opens everything and begins to connect. What was opened is closed by runtime_run or runtime_fini.
+enum err runtime_init(
+	struct runtime *rt, const struct agent_settings *settings, bool once) MUST_CHECK;
+void runtime_stop(void *rt);
+void runtime_fini(struct runtime *rt);
+// Sets the timer to the core's next deadline. After every event.
+void runtime_arm(struct runtime *rt);
+
+// runtime_commands.c
+void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e);
+void runtime_command_stop(void *ctx, uint64_t op_id);
+// The pool let go: what waited for that.
+void runtime_idle(struct runtime *rt);
+// The images of slot `name` are what the display shows from now on.
+enum err runtime_show(struct runtime *rt, const char *name) MUST_CHECK;
+
+#endif

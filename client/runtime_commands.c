@@ -1,0 +1,204 @@
+// The verbs that need the display, the store or a program.
+#include "client/runtime.h"
+
+#include "client/command_table.h"
+#include "proto/base/log.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TAIL_BYTES 300 // of a program's output in the operation's detail
+
+static void answer(
+	struct runtime *rt, uint64_t op_id, enum op_status status, int rc, const char *detail)
+{
+	struct command_result r = {.status = status, .rc = rc, .detail = detail};
+	agent_command_done(&rt->core, clock_now(), op_id, &r);
+	runtime_arm(rt);
+}
+
+static void answer_verb(
+	struct runtime *rt, uint64_t op_id, const char *verb, enum err e, const char *done)
+{
+	char why[LIMIT_TEXT];
+	int rc = e == ERR_OK ? 0 : 1;
+	if (e == ERR_OK || !str_copy(why, sizeof why, err_text()))
+		(void)str_copy(why, sizeof why, done);
+	log_info("EXEC", "client=%s verb=%s rc=%d op=%llu", rt->config.client_id, log_quote(verb),
+		rc, (unsigned long long)op_id);
+	answer(rt, op_id, e == ERR_OK ? OP_DONE : OP_FAILED, rc, why);
+}
+
+// ---- display
+
+enum err runtime_show(struct runtime *rt, const char *name)
+{
+	struct agent_state *s = &rt->core.state;
+	if (strcmp(s->showing, name) != 0) {
+		if (!str_copy(s->showing, sizeof s->showing, name))
+			return err_set(ERR_RANGE, "the name of a package is too long");
+		TRY(agent_state_save(&rt->core));
+	}
+	display_forget_show(&rt->display);
+	return display_write(&rt->display, s->showing);
+}
+
+static enum err display_verb(struct runtime *rt, const char *verb, const char *arg)
+{
+	struct agent_state *s = &rt->core.state;
+	struct digest id;
+	s->display_command++;
+	TRY(agent_state_save(&rt->core));
+	if (store_slot(&rt->store, PACKAGE_IMAGES, s->showing, SLOT_CURRENT, &id) != ERR_OK)
+		return err_set(ERR_NOT_FOUND, "nothing is shown");
+	TRY(display_command(&rt->display, s->display_command, verb, arg));
+	return display_write(&rt->display, s->showing);
+}
+
+static enum err show_verb(struct runtime *rt, const char *what)
+{
+	struct digest id;
+	char path[513];
+	if (store_slot(&rt->store, PACKAGE_IMAGES, what, SLOT_CURRENT, &id) == ERR_OK)
+		return runtime_show(rt, what);
+	if (display_has_picture(&rt->display, rt->core.state.showing, what, path))
+		return display_verb(rt, "show", path);
+	return err_set(ERR_NOT_FOUND, "neither a package nor a picture has the name %s", what);
+}
+
+static void display_execute(struct runtime *rt, uint64_t op_id, const struct execute_command *e)
+{
+	enum err err;
+	if (strcmp(e->verb, "show") == 0)
+		err = show_verb(rt, e->args[0]);
+	else if (strcmp(e->verb, "restart-display") == 0)
+		err = display_restart(&rt->display);
+	else
+		err = display_verb(rt, e->verb, "");
+	answer_verb(rt, op_id, e->verb, err, "");
+}
+
+// ---- store
+
+void runtime_idle(struct runtime *rt)
+{
+	uint64_t op = rt->clear_op;
+	if (op == 0 || !fetcher_is_idle(rt->fetcher))
+		return;
+	rt->clear_op = 0;
+	enum err e = store_collect(&rt->store, NULL, 0);
+	answer_verb(rt, op, "clear-cache", e, "");
+}
+
+// ---- programs
+
+static const struct named_command *named_find(const struct runtime *rt, const char *verb)
+{
+	for (size_t i = 0; i < rt->command_count; i++) {
+		if (strcmp(rt->commands[i].name, verb) == 0)
+			return &rt->commands[i];
+	}
+	return NULL;
+}
+
+// The end of what the program said, as one line of plain text.
+static void tail_copy(struct bytes output, char *out, size_t size)
+{
+	size_t take = output.size < TAIL_BYTES ? output.size : TAIL_BYTES;
+	size_t at = 0;
+	for (size_t i = output.size - take; i < output.size && at + 1 < size; i++) {
+		unsigned char c = output.data[i];
+		out[at++] = isprint(c) ? (char)c : ' ';
+	}
+	while (at > 0 && out[at - 1] == ' ')
+		at--;
+	out[at] = '\0';
+}
+
+static void on_process_done(void *ctx, const struct process_end *end)
+{
+	struct runtime *rt = ctx;
+	uint64_t op = rt->process_op;
+	char tail[TAIL_BYTES + 1], detail[LIMIT_TEXT];
+	bool good = !end->timed_out && end->signal == 0 && end->exit_code == 0;
+	rt->process = NULL;
+	rt->process_op = 0;
+	tail_copy(end->output, tail, sizeof tail);
+	if (end->timed_out)
+		(void)snprintf(detail, sizeof detail, "timeout output=%s", tail);
+	else if (end->signal != 0)
+		(void)snprintf(detail, sizeof detail, "signal=%d output=%s", end->signal, tail);
+	else
+		(void)snprintf(detail, sizeof detail, "rc=%d output=%s", end->exit_code, tail);
+	log_info("EXEC", "client=%s rc=%d op=%llu", rt->config.client_id,
+		good                  ? 0
+		: end->exit_code != 0 ? end->exit_code
+				      : -1,
+		(unsigned long long)op);
+	answer(rt, op, good ? OP_DONE : OP_FAILED, end->exit_code, detail);
+}
+
+static void named_execute(struct runtime *rt, uint64_t op_id, const struct named_command *c,
+	const struct execute_command *e)
+{
+	const char *argv[AGENT_COMMAND_ARGS + LIMIT_ARGS + 1] = {0};
+	size_t argc = 0;
+	if (e->arg_count != 0 && !c->takes_args) {
+		answer(rt, op_id, OP_REFUSED, 1, "this command takes no arguments");
+		return;
+	}
+	for (size_t i = 0; i < c->argc; i++)
+		argv[argc++] = c->argv[i];
+	for (size_t i = 0; i < e->arg_count && i < LIMIT_ARGS; i++)
+		argv[argc++] = e->args[i];
+	struct process_order order = {
+		.argv = argv,
+		.cwd = rt->settings->state_dir,
+		.timeout_ms = e->timeout_ms != 0 && e->timeout_ms < c->timeout_ms ? e->timeout_ms
+										  : c->timeout_ms,
+		.output_max = e->max_output_bytes != 0 ? e->max_output_bytes : PROCESS_OUTPUT_MAX,
+	};
+	log_info("EXEC-BEGIN", "client=%s verb=%s op=%llu", rt->config.client_id, c->name,
+		(unsigned long long)op_id);
+	rt->process_op = op_id;
+	if (process_start(&rt->loop, &order, on_process_done, rt, &rt->process) != ERR_OK) {
+		rt->process_op = 0;
+		answer_verb(rt, op_id, c->name, ERR_IO, err_text());
+	}
+}
+
+// ---- the closed list
+
+void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e)
+{
+	struct runtime *rt = ctx;
+	const struct command_row *row = command_row_find(e->verb);
+	const struct named_command *named = named_find(rt, e->verb);
+	if (row != NULL && row->place == COMMAND_DISPLAY) {
+		display_execute(rt, op_id, e);
+	} else if (row != NULL && row->place == COMMAND_STORE) {
+		rt->clear_op = op_id;
+		runtime_idle(rt);
+	} else if (named != NULL) {
+		named_execute(rt, op_id, named, e);
+	} else {
+		log_warn("EXEC-REFUSED", "client=%s verb=%s op=%llu", rt->config.client_id,
+			log_quote(e->verb), (unsigned long long)op_id);
+		answer(rt, op_id, OP_REFUSED, 1, "this verb is not on the list");
+	}
+}
+
+void runtime_command_stop(void *ctx, uint64_t op_id)
+{
+	struct runtime *rt = ctx;
+	if (rt->process != NULL && rt->process_op == op_id) {
+		process_kill(rt->process);
+		rt->process = NULL;
+		rt->process_op = 0;
+	}
+	if (rt->clear_op == op_id)
+		rt->clear_op = 0;
+	side_link_stop(rt->side);
+}
