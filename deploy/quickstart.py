@@ -246,8 +246,9 @@ class Quickstart:
             self.enrol("server", "server.1")
             for broker in self.port:
                 self.enrol("broker", broker, "--dns", "localhost", "--ip", "127.0.0.1", "--ip", "::1")
-            for seat in ("alice.1", "alice.2", "debug.1", "debug.2"):
-                self.enrol("operator", seat)
+            for role, seats in (("operator", ("alice.1", "alice.2")), ("watcher", ("debug.1", "debug.2"))):
+                for seat in seats:
+                    self.enrol(role, seat)
             self.enrol("publisher", "gallery")
             for agent in AGENTS:
                 self.enrol("client", agent)
@@ -389,7 +390,7 @@ class Quickstart:
 
     def ingest(self):
         with Step("ingest: checked, upright, stored by content") as step:
-            done = self.ctl("image", "add", *self.pictures, "--tag", "gallery", "--license", "CC0-1.0")
+            done = self.ctl("image", "add", *self.pictures, "--tag", "gallery", "--licence", "CC0-1.0")
             self.images = [i["image"] for i in done["images"]]
             step.note = f"{len(self.images)} pictures"
 
@@ -413,7 +414,7 @@ class Quickstart:
             self.ctl("ask", "f2", "display")
             wait_for(lambda: self.client("f2").get("state") == "idle" and not self.client("f2").get("private_elements"), 20,
                      "f2 has answered", step)
-            r = self.ctl("reports", "f2", "display")["display"]
+            r = self.ctl("report", "f2", "display")["display"]
             step.note = f"{bytes_text(r['free_bytes'])} free on its disk"
         with Step("f4: executes a command") as step:
             self.ctl("exec", "f4", "ping")

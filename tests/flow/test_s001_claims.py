@@ -38,7 +38,7 @@ def big_folder(folder, megabytes, seed=7):
 def test_S001_c9a_image_store(fleet_of, pictures, folder):
     fleet = fleet_of(clients=()).up()
     for p in pictures[:3]:
-        fleet.ctl("image", "add", p, "--tag", "sea", "--license", "CC0")
+        fleet.ctl("image", "add", p, "--tag", "sea", "--licence", "CC0")
     listed = fleet.ctl("image", "list")["images"]
     assert len(listed) == 3
     stored = [f for f in (fleet.folder / "pub" / "images").rglob("*") if f.is_file()]
@@ -250,7 +250,7 @@ def test_S001_c20_display_information(fleet_of):
     asked = [r for r in responses(watch, "f1") if r.body.kind == pb.SEND_INFORMATION]
     assert asked[0].body.send.what == pb.INFO_DISPLAY
     assert report.display.free_bytes > 0
-    stored = wait_for(lambda: fleet.ctl("--timeout", "10", "reports", "f1", "display", check=False), 10)
+    stored = wait_for(lambda: fleet.ctl("report", "f1", "display", check=False), 10)
     assert stored.returncode == 0, stored.stderr
     # Negative: an unknown kind of information is refused before it is sent.
     assert fleet.ctl("ask", "f1", "secrets", check=False).returncode != 0

@@ -69,8 +69,10 @@ class Fleet:
         self.enrol("server", "server.1")
         for broker in ["control", *self.data_ids]:
             self.enrol("broker", broker, "--dns", "localhost", "--ip", "127.0.0.1", "--ip", "::1")
-        for seat in ("alice.1", "alice.2", "watch.1", "watch.2"):
+        for seat in ("alice.1", "alice.2"):
             self.enrol("operator", seat)
+        for seat in ("watch.1", "watch.2"):
+            self.enrol("watcher", seat)
         for publisher in self.publishers:
             self.enrol("publisher", publisher)
         for client in self.clients:
