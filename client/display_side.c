@@ -21,7 +21,7 @@
 // ---- walking a package's files
 
 struct file_walk {
-	const struct package_store *store;
+	const struct depot *store;
 	struct digest id;
 	enum err (*each)(void *ctx, const struct file_entry *f);
 	void *ctx;
@@ -36,7 +36,7 @@ static enum err page_walk(const struct file_walk *w, uint32_t number)
 	arena_init(&a, 2 * 1024 * 1024, 20000);
 	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
-	store_package_path(w->store, &w->id, rest, path);
+	depot_package_path(w->store, &w->id, rest, path);
 	TRY(file_read(path, &bytes));
 	TRY(manifest_page_decode(&a, buf_bytes(&bytes), &page));
 	for (size_t i = 0; i < page.file_count; i++) {
@@ -83,7 +83,7 @@ static enum err playlist_head(struct playlist *p, const struct display_side *d,
 	const struct show_defaults none = {0};
 	const struct show_defaults *show = m->show != NULL ? m->show : &none;
 	hex_encode(id->b, sizeof id->b, hex);
-	store_package_path(d->store, id, "files", files);
+	depot_package_path(d->store, id, "files", files);
 	char *whole = realpath(files, NULL);
 	TRY(buf_printf(&p->text, "helio-playlist\t1\npackage\t%s\t", hex));
 	TRY(escape_append(&p->text, m->name));
@@ -128,7 +128,7 @@ static enum err playlist_write(
 	struct playlist p = {0};
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 512 * 1024, 4096);
-	TRY(store_manifest(d->store, id, &a, &m));
+	TRY(depot_manifest(d->store, id, &a, &m));
 	SCOPED_FD int fd =
 		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	if (fd < 0)
@@ -149,7 +149,7 @@ enum err display_write(struct display_side *d, const char *name)
 	TRY(path_join(path, sizeof path, d->dir, "playlist"));
 	TRY(path_join(temporary, sizeof temporary, d->dir, "playlist.tmp"));
 	if (name[0] == '\0' ||
-		store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK) {
+		depot_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK) {
 		if (unlink(path) != 0 && errno != ENOENT)
 			return err_set_errno("cannot remove the playlist");
 		return ERR_OK;
@@ -202,8 +202,7 @@ static void command_read(struct display_side *d)
 		fclose(in);
 }
 
-enum err display_side_init(
-	struct display_side *d, const char *state_dir, const struct package_store *store)
+enum err display_side_init(struct display_side *d, const char *state_dir, const struct depot *store)
 {
 	*d = (struct display_side){.store = store};
 	TRY(path_join(d->dir, sizeof d->dir, state_dir, "display"));
@@ -288,8 +287,8 @@ bool display_has_picture(
 	arena_init(&a, 512 * 1024, 4096);
 	path[0] = '\0';
 	if (name[0] == '\0' ||
-		store_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK ||
-		store_manifest(d->store, &id, &a, &m) != ERR_OK)
+		depot_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK ||
+		depot_manifest(d->store, &id, &a, &m) != ERR_OK)
 		return false;
 	struct file_walk walk = {.store = d->store, .id = id, .each = picture_match, .ctx = &x};
 	for (uint32_t i = 0; i < m.page_count && path[0] == '\0'; i++) {

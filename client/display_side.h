@@ -3,14 +3,14 @@
 #ifndef HELIO_CLIENT_DISPLAY_SIDE_H
 #define HELIO_CLIENT_DISPLAY_SIDE_H
 
-#include "client/package_store.h"
+#include "client/depot.h"
 
 #define DISPLAY_ARGS 4
 #define LEDGER_READ_MAX (4 * 1024 * 1024) // newest bytes of the ledger that a report looks at
 
 struct display_side {
 	char dir[256];
-	const struct package_store *store;
+	const struct depot *store;
 	char command[700]; // last command's line of the playlist without newline, "" none
 };
 
@@ -22,8 +22,8 @@ struct display_status {
 	int64_t pid;
 };
 
-enum err display_side_init(struct display_side *d, const char *state_dir,
-	const struct package_store *store) MUST_CHECK;
+enum err display_side_init(
+	struct display_side *d, const char *state_dir, const struct depot *store) MUST_CHECK;
 // The slot of images `name` becomes the playlist; no slot: the playlist goes away.
 enum err display_write(struct display_side *d, const char *name) MUST_CHECK;
 // Remembers a command for the next display_write. number rises.

@@ -98,13 +98,13 @@ void fetch_plan_start(struct fetch *f)
 
 static enum err install(struct fetch *f)
 {
-	struct package_store *store = f->config->store;
+	struct depot *store = f->config->store;
 	const struct manifest *m = &f->manifest;
 	TRY(page_carry_finish(&f->carry, m));
 	TRY(install_seal(store, &f->package, m));
 	TRY(install_rename(store, &f->package));
-	return f->activate ? store_activate(store, m->kind, m->name, &f->package)
-			   : store_keep(store, m->kind, m->name, &f->package);
+	return f->activate ? depot_activate(store, m->kind, m->name, &f->package)
+			   : depot_keep(store, m->kind, m->name, &f->package);
 }
 
 static void install_run(uv_work_t *work)
@@ -118,12 +118,12 @@ static void install_after(uv_work_t *work, int status)
 	struct fetch *f = work->data;
 	(void)status;
 	bool over = f->phase == FETCH_OVER;
-	if (over && f->work_result == ERR_OK && store_scan(f->config->store) != ERR_OK)
+	if (over && f->work_result == ERR_OK && depot_scan(f->config->store) != ERR_OK)
 		log_warn("STORE-UNREAD", "why=%s", log_quote(err_text()));
 	if (!work_after(work, "io"))
 		return;
 	struct fetcher *owner = f->owner;
-	if (store_scan(f->config->store) != ERR_OK) {
+	if (depot_scan(f->config->store) != ERR_OK) {
 		fetch_fail(f, "io", err_text());
 		return;
 	}

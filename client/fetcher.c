@@ -48,7 +48,7 @@ static void fetch_start(struct fetch *f)
 {
 	struct fetcher *o = f->owner;
 	o->now = f;
-	if (store_collect(o->config.store, &f->package, STORE_STAGING_KEPT) != ERR_OK)
+	if (depot_collect(o->config.store, &f->package, STORE_STAGING_KEPT) != ERR_OK)
 		log_warn("STORE-COLLECT", "why=%s", log_quote(err_text()));
 	fetch_connect(f);
 }
@@ -118,7 +118,7 @@ void fetch_fail_err(struct fetch *f, enum err e, const char *word, const char *t
 		word = "io";
 	else if (strncmp(text, "reason=path", 11) == 0 || strstr(text, "path") != NULL)
 		word = "path";
-	if (e == ERR_NO_SPACE && (store_collect(f->config->store, NULL, 0) != ERR_OK ||
+	if (e == ERR_NO_SPACE && (depot_collect(f->config->store, NULL, 0) != ERR_OK ||
 					 staging_drop(f->config->store, &f->package) != ERR_OK))
 		log_warn("STAGING-STUCK", "why=%s", log_quote(err_text()));
 	fetch_fail(f, word, text);

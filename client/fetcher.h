@@ -11,7 +11,7 @@
 #define HELIO_CLIENT_FETCHER_H
 
 #include "client/agent.h"
-#include "client/package_store.h"
+#include "client/depot.h"
 #include "proto/mqtt_link.h"
 
 struct fetcher_config {
@@ -20,7 +20,7 @@ struct fetcher_config {
 	const char *ca_file, *cert_file, *key_file;
 	const char *hw_class, *product;
 	const struct root *root;
-	struct package_store *store;
+	struct depot *store;
 	uint64_t window_bytes;  // on the way and not yet stored
 	uint64_t reserve_bytes; // of the disk, kept free
 	uint32_t connect_timeout_s;

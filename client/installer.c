@@ -48,18 +48,18 @@ static enum err folders_sync(char *path, size_t base)
 	return ERR_OK;
 }
 
-static enum err page_files_seal(const struct package_store *s, const struct digest *id,
-	const struct manifest_page *page, bool sync)
+static enum err page_files_seal(
+	const struct depot *s, const struct digest *id, const struct manifest_page *page, bool sync)
 {
 	char path[STORE_PATH], rest[600], folder[STORE_PATH] = "";
-	store_staging_path(s, id, "files", path);
+	depot_staging_path(s, id, "files", path);
 	size_t base = strlen(path);
 	for (size_t i = 0; i < page->file_count; i++) {
 		const struct file_entry *f = &page->files[i];
 		int n = snprintf(rest, sizeof rest, "files/%s", f->path);
 		if (n < 0 || (size_t)n >= sizeof rest || !path_is_safe(f->path))
 			return err_set(ERR_RANGE, "the path of a file is too long");
-		store_staging_path(s, id, rest, path);
+		depot_staging_path(s, id, rest, path);
 		TRY(file_seal(path, f->executable ? 0555 : 0444, sync));
 		char *slash = strrchr(path, '/');
 		*slash = '\0';
@@ -73,7 +73,7 @@ static enum err page_files_seal(const struct package_store *s, const struct dige
 }
 
 static enum err page_seal(
-	const struct package_store *s, const struct digest *id, uint32_t number, bool sync)
+	const struct depot *s, const struct digest *id, uint32_t number, bool sync)
 {
 	char path[STORE_PATH], rest[32];
 	struct manifest_page page;
@@ -82,7 +82,7 @@ static enum err page_seal(
 	arena_init(&a, 2 * 1024 * 1024, 20000);
 	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
-	store_staging_path(s, id, rest, path);
+	depot_staging_path(s, id, rest, path);
 	TRY(file_read(path, &bytes));
 	TRY(manifest_page_decode(&a, buf_bytes(&bytes), &page));
 	TRY(page_files_seal(s, id, &page, sync));
@@ -97,8 +97,7 @@ static enum err everything_sync(const char *dir)
 	return ERR_OK;
 }
 
-enum err install_seal(
-	const struct package_store *s, const struct digest *id, const struct manifest *m)
+enum err install_seal(const struct depot *s, const struct digest *id, const struct manifest *m)
 {
 	static const char *const folders[] = {"pages", "files", ""};
 	char path[STORE_PATH];
@@ -106,21 +105,21 @@ enum err install_seal(
 	TRY(step("seal"));
 	for (uint32_t i = 0; i < m->page_count; i++)
 		TRY(page_seal(s, id, i, each));
-	store_staging_path(s, id, "manifest", path);
+	depot_staging_path(s, id, "manifest", path);
 	TRY(file_seal(path, 0444, each));
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
-		store_staging_path(s, id, folders[i], path);
+		depot_staging_path(s, id, folders[i], path);
 		if (each)
 			TRY(dir_sync(path));
 	}
 	return each ? ERR_OK : everything_sync(path);
 }
 
-enum err install_rename(const struct package_store *s, const struct digest *id)
+enum err install_rename(const struct depot *s, const struct digest *id)
 {
 	char from[STORE_PATH], to[STORE_PATH], dir[STORE_PATH];
-	store_staging_path(s, id, "", from);
-	store_package_path(s, id, "", to);
+	depot_staging_path(s, id, "", from);
+	depot_package_path(s, id, "", to);
 	TRY(step("rename"));
 	if (rename(from, to) != 0) {
 		struct stat st;
@@ -154,7 +153,7 @@ static enum err slot_path(
 {
 	if (!path_is_safe(name) || strchr(name, '/') != NULL)
 		return err_set(ERR_RANGE, "a slot cannot have this name");
-	int n = snprintf(out, STORE_PATH, "%s/slots/%s/%s%s%s", root_dir, store_kind_folder(kind),
+	int n = snprintf(out, STORE_PATH, "%s/slots/%s/%s%s%s", root_dir, depot_kind_folder(kind),
 		name, link[0] != '\0' ? "/" : "", link);
 	if (n < 0 || n >= STORE_PATH)
 		return err_set(ERR_RANGE, "the path of a slot is too long");
@@ -214,7 +213,7 @@ static enum err slot_folder(
 		return ERR_OK;
 	TRY(dir_make(out));
 	char parent[STORE_PATH];
-	int n = snprintf(parent, sizeof parent, "%s/slots/%s", root_dir, store_kind_folder(kind));
+	int n = snprintf(parent, sizeof parent, "%s/slots/%s", root_dir, depot_kind_folder(kind));
 	if (n < 0 || (size_t)n >= sizeof parent)
 		return err_set(ERR_RANGE, "the path of a slot is too long");
 	return dir_sync(parent);

@@ -6,16 +6,16 @@
 #ifndef HELIO_CLIENT_INSTALLER_H
 #define HELIO_CLIENT_INSTALLER_H
 
-#include "client/package_store.h"
+#include "client/depot.h"
 
 #define INSTALL_FSYNC_FILES 64 // up to here file by file; above, one syncfs for all
 
 // Files get their final rights and everything is on disk; the folder is still in staging.
 // pages: the manifest's pages, which lie in staging/<id>/pages. Runs in the pool. May be repeated.
-enum err install_seal(const struct package_store *s, const struct digest *id,
-	const struct manifest *m) MUST_CHECK;
+enum err install_seal(
+	const struct depot *s, const struct digest *id, const struct manifest *m) MUST_CHECK;
 // staging/<id> -> packages/<id>. Done already is success.
-enum err install_rename(const struct package_store *s, const struct digest *id) MUST_CHECK;
+enum err install_rename(const struct depot *s, const struct digest *id) MUST_CHECK;
 
 enum err slot_read(const char *root_dir, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out) MUST_CHECK;

@@ -209,7 +209,7 @@ static void file_link(struct local_search *x, const struct source_file *source)
 		path_join(from, sizeof from, source->dir, source->f->path) != ERR_OK ||
 		!file_matches(from, source->f, x->scratch))
 		return;
-	store_staging_path(x->s->store, &x->s->id, rest, to);
+	depot_staging_path(x->s->store, &x->s->id, rest, to);
 	if (unlink(to) != 0)
 		return;
 	if (link(from, to) == 0) {
@@ -279,9 +279,9 @@ enum err staging_fill_local(struct staging *s, struct staged_page *p)
 	x.scratch = scratch;
 	TRY(table_make(&x));
 	for (size_t i = 0; i < s->store->held_count && x.missing != 0; i++) {
-		store_package_path(s->store, &s->store->held[i].id, "", dir);
+		depot_package_path(s->store, &s->store->held[i].id, "", dir);
 		TRY(source_search(&x, dir, LIMIT_PAGES, true));
 	}
-	store_staging_path(s->store, &s->id, "", dir);
+	depot_staging_path(s->store, &s->id, "", dir);
 	return source_search(&x, dir, p->number, false);
 }

@@ -244,7 +244,7 @@ static void showing_guess(struct runtime *rt)
 		const struct held_package *h = &rt->store.held[i];
 		struct digest id;
 		if (h->kind == PACKAGE_IMAGES &&
-			store_slot(&rt->store, h->kind, h->name, SLOT_CURRENT, &id) == ERR_OK &&
+			depot_slot(&rt->store, h->kind, h->name, SLOT_CURRENT, &id) == ERR_OK &&
 			!str_copy(s->showing, sizeof s->showing, h->name))
 			s->showing[0] = '\0';
 	}
@@ -337,7 +337,7 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	TRY(sign_key_read(settings->key, &rt->key));
 	TRY(root_open(rt));
 	TRY(commands_open(rt));
-	TRY(store_open(&rt->store, settings->state_dir, &rt->root));
+	TRY(depot_open(&rt->store, settings->state_dir, &rt->root));
 	config_fill(rt);
 	TRY(state_open(rt));
 	TRY(display_side_init(&rt->display, settings->state_dir, &rt->store));

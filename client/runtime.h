@@ -27,7 +27,7 @@ struct runtime {
 	struct root root;
 	struct sign_key *key;
 	struct state_file state_file;
-	struct package_store store;
+	struct depot store;
 	struct display_side display;
 	struct fetcher_config fetcher_config;
 	struct fetcher *fetcher;

@@ -51,7 +51,7 @@ static enum err display_verb(struct runtime *rt, const char *verb, const char *a
 	struct digest id;
 	s->display_command++;
 	TRY(agent_state_save(&rt->core));
-	if (store_slot(&rt->store, PACKAGE_IMAGES, s->showing, SLOT_CURRENT, &id) != ERR_OK)
+	if (depot_slot(&rt->store, PACKAGE_IMAGES, s->showing, SLOT_CURRENT, &id) != ERR_OK)
 		return err_set(ERR_NOT_FOUND, "nothing is shown");
 	TRY(display_command(&rt->display, s->display_command, verb, arg));
 	return display_write(&rt->display, s->showing);
@@ -61,7 +61,7 @@ static enum err show_verb(struct runtime *rt, const char *what)
 {
 	struct digest id;
 	char path[513];
-	if (store_slot(&rt->store, PACKAGE_IMAGES, what, SLOT_CURRENT, &id) == ERR_OK)
+	if (depot_slot(&rt->store, PACKAGE_IMAGES, what, SLOT_CURRENT, &id) == ERR_OK)
 		return runtime_show(rt, what);
 	if (display_has_picture(&rt->display, rt->core.state.showing, what, path))
 		return display_verb(rt, "show", path);
@@ -88,7 +88,7 @@ void runtime_idle(struct runtime *rt)
 	if (op == 0 || !fetcher_is_idle(rt->fetcher))
 		return;
 	rt->clear_op = 0;
-	enum err e = store_collect(&rt->store, NULL, 0);
+	enum err e = depot_collect(&rt->store, NULL, 0);
 	answer_verb(rt, op, "clear-cache", e, "");
 }
 

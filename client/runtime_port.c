@@ -89,7 +89,7 @@ static void view_display(struct runtime *rt, struct agent_view *out)
 {
 	struct display_status status;
 	display_status_read(&rt->display, &status);
-	const struct held_package *held = store_find(&rt->store, &status.package);
+	const struct held_package *held = depot_find(&rt->store, &status.package);
 	(void)str_copy(rt->view_image, sizeof rt->view_image, status.image);
 	(void)str_copy(rt->view_name, sizeof rt->view_name, held != NULL ? held->name : "");
 	(void)str_copy(
@@ -112,13 +112,13 @@ static void port_view(void *ctx, struct arena *a, struct agent_view *out)
 		out->free_bytes = 0;
 	out->clock_is_ntp = clock_is_ntp();
 	out->trouble = rt->trouble;
-	store_software(&rt->store, a, &out->software, &out->software_count);
+	depot_software(&rt->store, a, &out->software, &out->software_count);
 }
 
 static void port_holding(void *ctx, const struct digest *package, struct holding *out)
 {
 	struct runtime *rt = ctx;
-	const struct held_package *h = store_find(&rt->store, package);
+	const struct held_package *h = depot_find(&rt->store, package);
 	out->complete = h != NULL;
 	if (h != NULL)
 		out->chunks_have = out->chunks_total = h->chunk_count;
@@ -149,7 +149,7 @@ static enum err software_switch(struct runtime *rt, const struct held_package *h
 	if (h->security_counter < agent_state_floor(s, h->name))
 		return err_set(
 			ERR_STALE, "reason=security-counter: this version is below the floor");
-	TRY(store_activate(&rt->store, h->kind, h->name, &h->id));
+	TRY(depot_activate(&rt->store, h->kind, h->name, &h->id));
 	TRY(agent_state_raise_floor(s, h->name, h->security_counter));
 	log_info("SOFTWARE", "client=%s name=%s version=%s", rt->config.client_id,
 		log_quote(h->name), log_quote(h->version));
@@ -159,17 +159,17 @@ static enum err software_switch(struct runtime *rt, const struct held_package *h
 static enum err port_activate(void *ctx, const struct package_ref *package)
 {
 	struct runtime *rt = ctx;
-	const struct held_package *h = store_find(&rt->store, &package->package);
+	const struct held_package *h = depot_find(&rt->store, &package->package);
 	if (h == NULL)
 		return err_set(ERR_NOT_FOUND, "the package is not held");
 	if (h->kind != package->kind)
 		return err_set(ERR_DENIED, "reason=kind: the package is of kind %s",
 			package_kind_word(h->kind));
 	if (!package->activate)
-		return store_keep(&rt->store, h->kind, h->name, &h->id);
+		return depot_keep(&rt->store, h->kind, h->name, &h->id);
 	if (h->kind == PACKAGE_SOFTWARE)
 		return software_switch(rt, h);
-	TRY(store_activate(&rt->store, h->kind, h->name, &h->id));
+	TRY(depot_activate(&rt->store, h->kind, h->name, &h->id));
 	return runtime_show(rt, h->name);
 }
 

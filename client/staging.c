@@ -77,7 +77,7 @@ static enum err file_path(const struct staging *s, const char *relative, char *o
 	int n = snprintf(rest, sizeof rest, "files/%s", relative);
 	if (n < 0 || (size_t)n >= sizeof rest)
 		return err_set(ERR_RANGE, "reason=path: a path is too long");
-	store_staging_path(s->store, &s->id, rest, out);
+	depot_staging_path(s->store, &s->id, rest, out);
 	return ERR_OK;
 }
 
@@ -162,7 +162,7 @@ static enum err page_read(
 	SCOPED_BUF struct buf bytes;
 	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
-	store_staging_path(s->store, &s->id, rest, path);
+	depot_staging_path(s->store, &s->id, rest, path);
 	TRY(file_read(path, &bytes));
 	struct digest have = sha256(bytes.data, bytes.size);
 	if (!digest_equal(&have, &s->manifest.pages[number].sha256))
@@ -206,7 +206,7 @@ static enum err file_begin(struct staging *s, struct staged_page *p, uint32_t fi
 	bool existed = false;
 	int raw = -1;
 	TRY(file_path(s, f->path, path));
-	store_staging_path(s->store, &s->id, "files", base);
+	depot_staging_path(s->store, &s->id, "files", base);
 	TRY(file_open(path, strlen(base) + 1, &raw, &existed));
 	SCOPED_FD int fd = raw;
 	if (existed && inode_is_shared(fd)) {
@@ -316,7 +316,7 @@ enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain
 {
 	char path[STORE_PATH], rest[32];
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
-	store_staging_path(s->store, &s->id, rest, path);
+	depot_staging_path(s->store, &s->id, rest, path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno("cannot replace %s", path);
 	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -357,7 +357,7 @@ static enum err space_check(struct staging *s, uint64_t reserve_bytes)
 {
 	uint64_t free_bytes;
 	char path[STORE_PATH];
-	store_staging_path(s->store, &s->id, "", path);
+	depot_staging_path(s->store, &s->id, "", path);
 	TRY(disk_free(path, &free_bytes));
 	uint64_t total = s->page_first[s->manifest.page_count];
 	uint64_t have =
@@ -377,13 +377,13 @@ static enum err folders_make(struct staging *s, struct bytes envelope)
 	static const char *const folders[] = {"", "pages", "files"};
 	char path[STORE_PATH];
 	struct stat st;
-	store_staging_path(s->store, &s->id, "manifest", path);
+	depot_staging_path(s->store, &s->id, "manifest", path);
 	s->resumed = stat(path, &st) == 0;
 	for (size_t i = 0; i < 3; i++) {
-		store_staging_path(s->store, &s->id, folders[i], path);
+		depot_staging_path(s->store, &s->id, folders[i], path);
 		TRY(dir_make(path));
 	}
-	store_staging_path(s->store, &s->id, "manifest", path);
+	depot_staging_path(s->store, &s->id, "manifest", path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno("cannot replace %s", path);
 	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -392,7 +392,7 @@ static enum err folders_make(struct staging *s, struct bytes envelope)
 	return fd_write_all(fd, envelope.data, envelope.size);
 }
 
-enum err staging_open(struct staging *s, struct package_store *store, const struct digest *id,
+enum err staging_open(struct staging *s, struct depot *store, const struct digest *id,
 	const struct manifest *manifest, struct bytes envelope, uint64_t reserve_bytes)
 {
 	*s = (struct staging){.store = store, .id = *id, .manifest = *manifest};
@@ -411,9 +411,9 @@ void staging_close(struct staging *s)
 	s->page_first = NULL;
 }
 
-enum err staging_drop(const struct package_store *store, const struct digest *id)
+enum err staging_drop(const struct depot *store, const struct digest *id)
 {
 	char path[STORE_PATH];
-	store_staging_path(store, id, "", path);
+	depot_staging_path(store, id, "", path);
 	return tree_remove(path);
 }

@@ -9,11 +9,11 @@
 #ifndef HELIO_CLIENT_STAGING_H
 #define HELIO_CLIENT_STAGING_H
 
-#include "client/package_store.h"
+#include "client/depot.h"
 #include "proto/content.h"
 
 struct staging {
-	struct package_store *store; // borrowed; only its paths and list of packages are used
+	struct depot *store; // borrowed; only its paths and list of packages are used
 	struct digest id;
 	struct manifest manifest; // points into memory of the owner
 	uint8_t *present;         // one bit a chunk, pages one after the other; owned
@@ -38,11 +38,11 @@ struct staged_page {
 // manifest: decoded and checked; envelope: its signed bytes. Makes the folder, checks the space
 // (room for what is missing and reserve_bytes beyond), looks at what stands there.
 // Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_MEMORY.
-enum err staging_open(struct staging *s, struct package_store *store, const struct digest *id,
+enum err staging_open(struct staging *s, struct depot *store, const struct digest *id,
 	const struct manifest *manifest, struct bytes envelope, uint64_t reserve_bytes) MUST_CHECK;
 void staging_close(struct staging *s);
 // Removes the folder.
-enum err staging_drop(const struct package_store *store, const struct digest *id) MUST_CHECK;
+enum err staging_drop(const struct depot *store, const struct digest *id) MUST_CHECK;
 
 // True when page `number` lies there whole; then `out` is not needed from the broker.
 bool staging_has_page(const struct staging *s, uint32_t number);

@@ -8,8 +8,8 @@
 // changes nothing more. `manifest` holds the bytes of the signed envelope, so that a package can
 // be judged again by whoever holds the root. Not thread-safe but for the pure path builders; the
 // list of what is held lives in memory and is the loop's.
-#ifndef HELIO_CLIENT_PACKAGE_STORE_H
-#define HELIO_CLIENT_PACKAGE_STORE_H
+#ifndef HELIO_CLIENT_DEPOT_H
+#define HELIO_CLIENT_DEPOT_H
 
 #include "client/agent_state.h"
 #include "proto/content.h"
@@ -26,7 +26,7 @@ struct held_package {
 	uint64_t security_counter;
 };
 
-struct package_store {
+struct depot {
 	char root_dir[256];
 	const struct root *root; // keys; borrowed
 	struct held_package held[LIMIT_HOLDINGS];
@@ -41,18 +41,17 @@ enum slot_link {
 
 // Makes the folders where they lack, recovers, and lists what is held.
 // Errors: ERR_IO, ERR_READ_ONLY, ERR_NO_SPACE, ERR_RANGE (the folder's name is too long).
-enum err store_open(
-	struct package_store *s, const char *state_dir, const struct root *root) MUST_CHECK;
+enum err depot_open(struct depot *s, const char *state_dir, const struct root *root) MUST_CHECK;
 // Lists packages/ again.
-enum err store_scan(struct package_store *s) MUST_CHECK;
-const struct held_package *store_find(const struct package_store *s, const struct digest *id);
+enum err depot_scan(struct depot *s) MUST_CHECK;
+const struct held_package *depot_find(const struct depot *s, const struct digest *id);
 
 // Paths: out has STORE_PATH. They fit by construction (state_dir is limited).
-void store_package_path(
-	const struct package_store *s, const struct digest *id, const char *rest, char *out);
-void store_staging_path(
-	const struct package_store *s, const struct digest *id, const char *rest, char *out);
-const char *store_kind_folder(enum package_kind kind);
+void depot_package_path(
+	const struct depot *s, const struct digest *id, const char *rest, char *out);
+void depot_staging_path(
+	const struct depot *s, const struct digest *id, const char *rest, char *out);
+const char *depot_kind_folder(enum package_kind kind);
 
 // Verifies a manifest envelope against the root by the keys of its kind and the package id.
 // out lives in a; *payload borrows from envelope.
@@ -60,25 +59,24 @@ const char *store_kind_folder(enum package_kind kind);
 enum err manifest_open(const struct root *root, struct bytes envelope, const struct digest *id,
 	struct arena *a, struct manifest *out) MUST_CHECK;
 // The same from packages/<id>/manifest.
-enum err store_manifest(const struct package_store *s, const struct digest *id, struct arena *a,
+enum err depot_manifest(const struct depot *s, const struct digest *id, struct arena *a,
 	struct manifest *out) MUST_CHECK;
 
 // The package a slot's link names. Errors: ERR_NOT_FOUND.
-enum err store_slot(const struct package_store *s, enum package_kind kind, const char *name,
+enum err depot_slot(const struct depot *s, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out) MUST_CHECK;
 // Software that is switched to now: versions in a. At most LIMIT_SOFTWARE.
-void store_software(const struct package_store *s, struct arena *a, struct software_version **out,
-	size_t *count);
+void depot_software(
+	const struct depot *s, struct arena *a, struct software_version **out, size_t *count);
 
 // current -> id, previous -> what was current. Nothing changes when it is current already.
-enum err store_activate(struct package_store *s, enum package_kind kind, const char *name,
+enum err depot_activate(struct depot *s, enum package_kind kind, const char *name,
 	const struct digest *id) MUST_CHECK;
 // next -> id: held for later.
-enum err store_keep(struct package_store *s, enum package_kind kind, const char *name,
+enum err depot_keep(struct depot *s, enum package_kind kind, const char *name,
 	const struct digest *id) MUST_CHECK;
 
 // Removes packages that no slot names, and staging but `keep` (may be NULL) and the newest others.
-enum err store_collect(
-	struct package_store *s, const struct digest *keep, size_t staging_kept) MUST_CHECK;
+enum err depot_collect(struct depot *s, const struct digest *keep, size_t staging_kept) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
-// The packages of a device on disk; see package_store.h.
-#include "client/package_store.h"
+// The packages of a device on disk; see depot.h.
+#include "client/depot.h"
 
 #include "client/installer.h"
 #include "proto/base/file.h"
@@ -14,12 +14,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *store_kind_folder(enum package_kind kind)
+const char *depot_kind_folder(enum package_kind kind)
 {
 	return kind == PACKAGE_SOFTWARE ? "software" : "images";
 }
 
-static void path_of(const struct package_store *s, const char *folder, const struct digest *id,
+static void path_of(const struct depot *s, const char *folder, const struct digest *id,
 	const char *rest, char *out)
 {
 	char hex[65];
@@ -30,14 +30,12 @@ static void path_of(const struct package_store *s, const char *folder, const str
 		out[0] = '\0';
 }
 
-void store_package_path(
-	const struct package_store *s, const struct digest *id, const char *rest, char *out)
+void depot_package_path(const struct depot *s, const struct digest *id, const char *rest, char *out)
 {
 	path_of(s, "packages", id, rest, out);
 }
 
-void store_staging_path(
-	const struct package_store *s, const struct digest *id, const char *rest, char *out)
+void depot_staging_path(const struct depot *s, const struct digest *id, const char *rest, char *out)
 {
 	path_of(s, "staging", id, rest, out);
 }
@@ -71,13 +69,13 @@ enum err manifest_open(const struct root *root, struct bytes envelope, const str
 	return err_set(ERR_AUTH, "the manifest's kind needs other signatures");
 }
 
-enum err store_manifest(const struct package_store *s, const struct digest *id, struct arena *a,
-	struct manifest *out)
+enum err depot_manifest(
+	const struct depot *s, const struct digest *id, struct arena *a, struct manifest *out)
 {
 	char path[STORE_PATH];
 	SCOPED_BUF struct buf envelope;
 	buf_init(&envelope, LIMIT_ENVELOPE);
-	store_package_path(s, id, "manifest", path);
+	depot_package_path(s, id, "manifest", path);
 	TRY(file_read(path, &envelope));
 	struct bytes kept = arena_copy(a, buf_bytes(&envelope));
 	if (kept.data == NULL)
@@ -92,13 +90,12 @@ static bool id_of_name(const char *name, struct digest *out)
 	return strlen(name) == 64 && hex_decode(name, out->b, sizeof out->b) == ERR_OK;
 }
 
-static enum err held_fill(
-	struct package_store *s, const struct digest *id, struct held_package *out)
+static enum err held_fill(struct depot *s, const struct digest *id, struct held_package *out)
 {
 	struct manifest m;
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 512 * 1024, 4096);
-	TRY(store_manifest(s, id, &a, &m));
+	TRY(depot_manifest(s, id, &a, &m));
 	*out = (struct held_package){
 		.id = *id,
 		.kind = m.kind,
@@ -113,17 +110,17 @@ static enum err held_fill(
 
 // A package whose manifest no longer holds is not held. What it has goes to staging, where every
 // byte is hashed before it counts again.
-static void package_demote(struct package_store *s, const char *name, const struct digest *id)
+static void package_demote(struct depot *s, const char *name, const struct digest *id)
 {
 	char from[STORE_PATH], to[STORE_PATH];
 	log_error("PACKAGE-BROKEN", "package=%s why=%s", name, log_quote(err_text()));
-	store_package_path(s, id, "", from);
-	store_staging_path(s, id, "", to);
+	depot_package_path(s, id, "", from);
+	depot_staging_path(s, id, "", to);
 	if (rename(from, to) != 0 && tree_remove(from) != ERR_OK)
 		log_error("PACKAGE-STUCK", "package=%s why=%s", name, log_quote(err_text()));
 }
 
-enum err store_scan(struct package_store *s)
+enum err depot_scan(struct depot *s)
 {
 	char dir[STORE_PATH];
 	TRY(path_join(dir, sizeof dir, s->root_dir, "packages"));
@@ -145,7 +142,7 @@ enum err store_scan(struct package_store *s)
 	return ERR_OK;
 }
 
-const struct held_package *store_find(const struct package_store *s, const struct digest *id)
+const struct held_package *depot_find(const struct depot *s, const struct digest *id)
 {
 	for (size_t i = 0; i < s->held_count; i++) {
 		if (digest_equal(&s->held[i].id, id))
@@ -156,37 +153,37 @@ const struct held_package *store_find(const struct package_store *s, const struc
 
 // ---- slots
 
-enum err store_slot(const struct package_store *s, enum package_kind kind, const char *name,
+enum err depot_slot(const struct depot *s, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out)
 {
 	return slot_read(s->root_dir, kind, name, which, out);
 }
 
-enum err store_activate(
-	struct package_store *s, enum package_kind kind, const char *name, const struct digest *id)
+enum err depot_activate(
+	struct depot *s, enum package_kind kind, const char *name, const struct digest *id)
 {
 	return slot_switch(s->root_dir, kind, name, id);
 }
 
-enum err store_keep(
-	struct package_store *s, enum package_kind kind, const char *name, const struct digest *id)
+enum err depot_keep(
+	struct depot *s, enum package_kind kind, const char *name, const struct digest *id)
 {
 	return slot_set(s->root_dir, kind, name, SLOT_NEXT, id);
 }
 
-static bool slot_names(const struct package_store *s, const struct held_package *h)
+static bool slot_names(const struct depot *s, const struct held_package *h)
 {
 	for (int which = SLOT_CURRENT; which <= SLOT_NEXT; which++) {
 		struct digest id;
-		if (store_slot(s, h->kind, h->name, (enum slot_link)which, &id) == ERR_OK &&
+		if (depot_slot(s, h->kind, h->name, (enum slot_link)which, &id) == ERR_OK &&
 			digest_equal(&id, &h->id))
 			return true;
 	}
 	return false;
 }
 
-void store_software(const struct package_store *s, struct arena *a, struct software_version **out,
-	size_t *count)
+void depot_software(
+	const struct depot *s, struct arena *a, struct software_version **out, size_t *count)
 {
 	*count = 0;
 	*out = arena_array(a, LIMIT_SOFTWARE, sizeof **out);
@@ -194,7 +191,7 @@ void store_software(const struct package_store *s, struct arena *a, struct softw
 		const struct held_package *h = &s->held[i];
 		struct digest id;
 		if (h->kind != PACKAGE_SOFTWARE ||
-			store_slot(s, h->kind, h->name, SLOT_CURRENT, &id) != ERR_OK ||
+			depot_slot(s, h->kind, h->name, SLOT_CURRENT, &id) != ERR_OK ||
 			!digest_equal(&id, &h->id))
 			continue;
 		(*out)[(*count)++] = (struct software_version){
@@ -207,7 +204,7 @@ void store_software(const struct package_store *s, struct arena *a, struct softw
 
 // ---- garbage
 
-static enum err collect_packages(struct package_store *s)
+static enum err collect_packages(struct depot *s)
 {
 	char path[STORE_PATH], doomed[STORE_PATH];
 	for (size_t i = 0; i < s->held_count;) {
@@ -217,8 +214,8 @@ static enum err collect_packages(struct package_store *s)
 			continue;
 		}
 		// Out of packages/ in one step: a package is whole or it is not there.
-		store_package_path(s, &h->id, "", path);
-		store_staging_path(s, &h->id, "", doomed);
+		depot_package_path(s, &h->id, "", path);
+		depot_staging_path(s, &h->id, "", doomed);
 		TRY(tree_remove(doomed));
 		if (rename(path, doomed) != 0)
 			return err_set_errno("cannot remove %s", path);
@@ -269,7 +266,7 @@ static size_t staging_list(
 	return count;
 }
 
-static enum err collect_staging(struct package_store *s, const struct digest *keep, size_t kept)
+static enum err collect_staging(struct depot *s, const struct digest *keep, size_t kept)
 {
 	char dir[STORE_PATH], path[STORE_PATH];
 	struct staged list[64];
@@ -284,7 +281,7 @@ static enum err collect_staging(struct package_store *s, const struct digest *ke
 	return ERR_OK;
 }
 
-enum err store_collect(struct package_store *s, const struct digest *keep, size_t staging_kept)
+enum err depot_collect(struct depot *s, const struct digest *keep, size_t staging_kept)
 {
 	TRY(collect_packages(s));
 	return collect_staging(s, keep, staging_kept);
@@ -292,7 +289,7 @@ enum err store_collect(struct package_store *s, const struct digest *keep, size_
 
 // ---- start
 
-enum err store_open(struct package_store *s, const char *state_dir, const struct root *root)
+enum err depot_open(struct depot *s, const char *state_dir, const struct root *root)
 {
 	static const char *const folders[] = {
 		"packages", "staging", "slots", "slots/images", "slots/software", "display"};
@@ -305,7 +302,7 @@ enum err store_open(struct package_store *s, const char *state_dir, const struct
 		TRY(path_join(path, sizeof path, state_dir, folders[i]));
 		TRY(dir_make(path));
 	}
-	TRY(store_scan(s));
+	TRY(depot_scan(s));
 	TRY(slots_recover(s->root_dir));
 	// Packages that no slot names stay until the next switch: one of them may have been
 	// installed just before the cut, and its operation goes on.
