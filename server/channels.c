@@ -5,6 +5,7 @@
 #include "core_inside.h"
 #include "event_body.h"
 #include "sip_hash.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

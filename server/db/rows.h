@@ -202,10 +202,18 @@ enum err rows_value_list(struct db *db, const char *queue, struct arena *a, stru
 
 // ---- report, usage
 
-enum err rows_report_put(struct db *db, const char *client, enum info_kind what, uint64_t report_id,
-	int64_t at_ms, struct bytes body) MUST_CHECK;
+struct report_row {
+	const char *client;
+	enum info_kind what;
+	uint64_t report_id;
+	int64_t received_ms;
+	struct bytes body, data; // the encoded Report of its last part, and the data of all parts
+};
+
+enum err rows_report_put(struct db *db, const struct report_row *row) MUST_CHECK;
+// Into the arena. Errors: ERR_NOT_FOUND.
 enum err rows_report_find(struct db *db, const char *client, enum info_kind what, struct arena *a,
-	int64_t *at_ms, struct bytes *body) MUST_CHECK;
+	struct report_row *out) MUST_CHECK;
 // A row that is there already (client, store, ledger number) is kept: each showing is recorded
 // once.
 enum err rows_usage_add(struct db *db, const char *client, const struct id16 *store_id,

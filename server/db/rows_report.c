@@ -1,34 +1,37 @@
 // The last report of each kind, and the ledger of what was shown.
 #include "server/db/rows.h"
 
-enum err rows_report_put(struct db *db, const char *client, enum info_kind what, uint64_t report_id,
-	int64_t at_ms, struct bytes body)
+enum err rows_report_put(struct db *db, const struct report_row *r)
 {
 	return db_run(db,
-		"INSERT OR REPLACE INTO report (client, what, report_id, received_ms, body) VALUES "
-		"($1, $2, $3, $4, $5)",
-		DB_T(client), DB_I(what), DB_I(report_id), DB_I(at_ms), DB_B(body));
+		"INSERT OR REPLACE INTO report (client, what, report_id, received_ms, body, data)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		DB_T(r->client), DB_I(r->what), DB_I(r->report_id), DB_I(r->received_ms), DB_B(r->body), DB_B(r->data));
 }
 
 enum err rows_report_find(struct db *db, const char *client, enum info_kind what, struct arena *a,
-	int64_t *at_ms, struct bytes *body)
+	struct report_row *out)
 {
 	struct db_rows rows;
 	bool found = false;
 
-	TRY(db_query(db, &rows,
-		"SELECT received_ms, body FROM report WHERE client = $1 AND what = $2",
+	*out = (struct report_row){.client = client, .what = what};
+	TRY(db_query(db, &rows, "SELECT report_id, received_ms, body, data FROM report WHERE client = $1 AND what = $2",
 		DB_T(client), DB_I(what)));
 	if (db_next(&rows)) {
 		found = true;
-		*at_ms = db_int(&rows, 0);
-		*body = arena_copy(a, db_blob(&rows, 1));
+		out->report_id = (uint64_t)db_int(&rows, 0);
+		out->received_ms = db_int(&rows, 1);
+		out->body = arena_copy(a, db_blob(&rows, 2));
+		struct bytes data = db_blob(&rows, 3);
+		if (data.size)
+			out->data = arena_copy(a, data);
+		if (!out->body.data || out->data.size != data.size)
+			rows.failed = err_set(ERR_FULL, "no room for the report");
 	}
 	TRY(db_end(&rows));
-	if (!found)
-		return err_set(
-			ERR_NOT_FOUND, "%s has not reported %s yet", client, info_kind_word(what));
-	return body->data ? ERR_OK : err_set(ERR_FULL, "no room for the report");
+	return found ? ERR_OK
+		     : err_set(ERR_NOT_FOUND, "%s has not reported %s yet", client, info_kind_word(what));
 }
 
 enum err rows_usage_add(

@@ -76,7 +76,7 @@ static const char version_1[] =
 	" PRIMARY KEY (client, queue, seq)) WITHOUT ROWID;"
 	"CREATE TABLE report (client TEXT NOT NULL, what INTEGER NOT NULL, report_id INTEGER NOT "
 	"NULL,"
-	" received_ms INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (client, what)) WITHOUT "
+	" received_ms INTEGER NOT NULL, body BLOB NOT NULL, data BLOB, PRIMARY KEY (client, what)) WITHOUT "
 	"ROWID;"
 	"CREATE TABLE usage (client TEXT NOT NULL, store_id BLOB NOT NULL, ledger_seq INTEGER NOT "
 	"NULL,"

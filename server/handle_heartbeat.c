@@ -1,0 +1,429 @@
+// One heartbeat, in the order of protocol.md: record, judge, complete, select, set and answer. The gate has
+// authenticated it. The deciders (accordance, next_event) are pure; here is only who is asked in what order,
+// and what is written down.
+#include "core_inside.h"
+#include <stdio.h>
+#include <string.h>
+
+// A step failed. When the store failed the whole turn goes; anything else is our own limit and is told once.
+static void beat_failed(struct core *core, const struct passed *p)
+{
+	log_error("BEAT-UNANSWERED", "client=%s why=%s", p->id, log_quote(err_text()));
+	(void)core;
+}
+
+// ---- 2. record
+
+// Only a beat that shows something we said lately proves that the client lives now.
+static bool beat_is_fresh(const struct core *core, const struct client *c, const struct heartbeat *h)
+{
+	uint64_t shown = h->last_response_id, newest = core_response_id(core, c->v);
+
+	if (c->flags & CLIENT_FRESH)
+		return true;
+	if (c->last_was_resend && shown == c->d)
+		return true;
+	return c->v != 0 && shown <= newest && newest - shown < HEARD_WINDOW_RESPONSES;
+}
+
+static void record_address(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	bool had = p->client->ip != 0;
+
+	if (!intern_set(&core->interned, &p->client->ip, h->ip_address))
+		return;
+	p->client->flags |= CLIENT_STALE_ROW;
+	if (had)
+		log_info("ADDRESS-CHANGED", "client=%s", p->id);
+}
+
+static void record_status(struct core *core, const struct passed *p, const struct status *s)
+{
+	struct buf *b = &core->scratch;
+
+	if (profile_encode(s, b) == ERR_OK && intern_set(&core->interned, &p->client->profile, buf_bytes(b)))
+		p->client->flags |= CLIENT_STALE_ROW;
+	buf_clear(b);
+	if (buf_append(b, s->showing_package.b, sizeof(s->showing_package.b)) != ERR_OK ||
+		buf_append(b, s->showing_image, strlen(s->showing_image) + 1) != ERR_OK)
+		return;
+	bool nothing = digest_is_zero(&s->showing_package) && !s->showing_image[0];
+	struct bytes showing = nothing ? bytes_of(NULL, 0) : buf_bytes(b);
+	if (intern_set(&core->interned, &p->client->showing, showing)) {
+		p->client->flags |= CLIENT_STALE_ROW;
+		view_due(core, p->number);
+	}
+}
+
+static void record_holdings(struct core *core, const struct passed *p, const struct holdings *h)
+{
+	const struct core_hooks *hooks = &core->hooks;
+
+	if (client_merge_holdings(core, p->client, h))
+		client_dirty(core, p->number);
+	for (size_t i = 0; i < h->item_count && hooks->lease_renew; i++)
+		if (h->items[i].lease)
+			hooks->lease_renew(hooks->ctx, core, p->id, &h->items[i].package, h->items[i].lease,
+				p->client->told_interval_ms, core->now);
+}
+
+// The keys a client may change for its channel.
+static bool change_is_known(const char *key)
+{
+	static const char *const keys[] = {"showing", "skip", "orientation"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return false;
+}
+
+// Each change counts once: ids rise. One of an unknown key is acknowledged, so that it ends, and not passed on.
+static enum err record_changes(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	struct client_rare *rare = h->change_count ? client_rare_get(p->client) : NULL;
+	size_t count = 0;
+
+	if (!rare)
+		return ERR_OK;
+	struct change *fresh = arena_array(&core->arena, h->change_count, sizeof(*fresh));
+	if (!fresh)
+		return err_set(ERR_FULL, "no room for changes");
+	for (size_t i = 0; i < h->change_count; i++) {
+		if (h->changes[i].change_id <= rare->change_id)
+			continue;
+		rare->change_id = h->changes[i].change_id;
+		client_dirty(core, p->number);
+		if (change_is_known(h->changes[i].key))
+			fresh[count++] = h->changes[i];
+		else
+			log_warn("CHANGE-REFUSED", "client=%s key=%s why=\"no client may change this\"", p->id,
+				log_quote(h->changes[i].key));
+	}
+	return count ? channel_append_changes(core, p->number, fresh, count) : ERR_OK;
+}
+
+static void mismatch_note(struct core *core, const struct passed *p, const char *word, const char *why)
+{
+	core->mismatches++;
+	if (p->client->mismatches < UINT16_MAX)
+		p->client->mismatches++;
+	client_dirty(core, p->number);
+	view_due(core, p->number);
+	log_info("MISMATCH", "mismatch why=%s client=%s text=%s", word, p->id, log_quote(why));
+}
+
+// A client that keeps another interval than it was told, after it was told.
+static void record_interval(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	struct client *c = p->client;
+	bool told = c->v && h->last_response_id == core_response_id(core, c->v);
+	bool other = told && h->status->interval_ms != c->told_interval_ms;
+
+	if (!c->rare && !other)
+		return;
+	struct client_rare *rare = client_rare_get(c);
+	if (!rare)
+		return;
+	rare->status_interval_ms = other ? h->status->interval_ms : 0;
+	rare->interval_beats = other ? (uint8_t)(rare->interval_beats + (rare->interval_beats < 4)) : 0;
+	if (rare->interval_beats == 3)
+		mismatch_note(core, p, "interval", "the client keeps another interval than it was told");
+}
+
+static enum err beat_record(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	uint32_t tick = (uint32_t)(core->now.mono.ms / TICK_MS);
+
+	if (beat_is_fresh(core, p->client, h))
+		reach_heard(core, p->number);
+	record_address(core, p, h);
+	record_status(core, p, h->status);
+	if (h->holdings)
+		record_holdings(core, p, h->holdings);
+	record_interval(core, p, h);
+	if (tick - p->client->view_tick >= core->config.view_period_s * (1000 / TICK_MS))
+		view_due(core, p->number);
+	if (p->client->state == CS_CLONE_SUSPECT)
+		return ERR_OK;
+	return record_changes(core, p, h);
+}
+
+// ---- 3. judge
+
+static void progress_note(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	struct open_operation *op = client_open(p->client);
+	const struct operation *shown = h->op;
+
+	if (!op || !shown)
+		return;
+	if (op->passed && shown->op_id == op->passed->op_id)
+		op = op->passed;
+	if (shown->op_id != op->op_id)
+		return;
+	bool changed = op->status != shown->status || op->percent != shown->percent;
+	if (changed)
+		op->deadline_tick = operation_deadline(core);
+	if (op->status != shown->status)
+		view_due(core, p->number);
+	op->status = (uint8_t)shown->status;
+	op->percent = (uint8_t)shown->percent;
+	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
+}
+
+static struct accordance beat_judge(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	const struct client *c = p->client;
+	struct open_operation *op = client_open(c);
+	bool says_done = op && h->op && h->op->op_id == op->op_id && h->op->status == OP_DONE;
+	bool full = h->holdings && h->holdings->full;
+
+	if (op && op->resync && full)
+		op->reported = true;
+	struct accordance_state s = {
+		.state = (enum client_state)c->state,
+		.d = c->d,
+		.v = c->v ? core_response_id(core, c->v) : c->d,
+		.incarnation = core->incarnation,
+		.mismatch_limit = core->config.mismatch_limit,
+		.resend_limit = core->config.resend_limit,
+		.ack_resends = c->ack_resends,
+	};
+	if (op) {
+		s.p = op->before_id;
+		s.open_op = op->op_id;
+		s.passed_op = op->passed ? op->passed->op_id : 0;
+		s.reported = op->reported;
+		s.complete = says_done && op->kind == KIND_RETRIEVE_INFORMATION && operation_is_complete(core, c, op);
+		s.is_resync = op->resync;
+		s.full_holdings = op->resync && op->reported;
+		s.patience = op->patience;
+		s.resends = op->resends;
+	}
+	return accordance_judge(&s,
+		&(struct accordance_shown){
+			.last_response_id = h->last_response_id,
+			.ack = h->ack,
+			.op_id = h->op ? h->op->op_id : 0,
+			.op_status = h->op ? h->op->status : 0,
+		});
+}
+
+static void judgement_count(struct core *core, const struct passed *p, const struct heartbeat *h,
+	const struct accordance *a)
+{
+	struct client *c = p->client;
+	struct open_operation *op = client_open(c);
+
+	c->ack_resends = h->ack == ACK_RESEND ? (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX)) : 0;
+	if (a->mismatch)
+		mismatch_note(core, p, reason_word(a->code), a->why);
+	if (!op)
+		return;
+	if (a->waits)
+		op->patience++;
+	if (a->outcome == ACCORD_RESEND && a->mismatch)
+		op->resends++;
+	else if (a->outcome == ACCORD && !a->waits)
+		op->resends = 0;
+}
+
+// ---- 4. completion
+
+static bool is_overdue(const struct core *core, const struct open_operation *op)
+{
+	return (int32_t)(attended_tick(core) - op->deadline_tick) > 0;
+}
+
+static enum err beat_complete(struct core *core, const struct passed *p, const struct accordance *a)
+{
+	struct open_operation *op = client_open(p->client);
+
+	if (!op)
+		return ERR_OK;
+	if (a->passed_completes)
+		TRY(operation_close_passed(core, p->number, a->passed_completes));
+	if (a->completes) {
+		if (op->resync && a->completes == OP_DONE)
+			p->client->flags |= CLIENT_HOLDINGS_KNOWN;
+		return operation_close(core, p->number, a->completes, op_status_word(a->completes));
+	}
+	if (a->outcome != ACCORD || !is_overdue(core, op))
+		return ERR_OK;
+	(void)str_copy(op->detail, sizeof(op->detail), "no progress within the deadline");
+	enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
+	return operation_close(core, p->number, outcome, "deadline");
+}
+
+// ---- 5. select
+
+static enum queue_shows channel_shows(struct core *core, const struct client *c, enum element_type *type)
+{
+	const struct event_queue *q = &channel_of(core, c)->queue;
+
+	if (queue_is_detached(q, c->pointer))
+		return QUEUE_DETACHED;
+	const struct element *e = queue_show(q, c->pointer);
+	if (!e)
+		return QUEUE_TAIL;
+	*type = e->type;
+	return QUEUE_ELEMENT;
+}
+
+static struct next_event beat_select(struct core *core, const struct passed *p, const struct heartbeat *h,
+	const struct accordance *a)
+{
+	const struct client *c = p->client;
+	const struct client_rare *rare = c->rare;
+	const struct event_queue *q = &channel_of(core, c)->queue;
+	struct next_input in = {
+		.state = (enum client_state)c->state,
+		.accordance = a,
+		.busy = h->ack == ACK_BUSY,
+		.asked_again = h->ack == ACK_RESEND,
+		.open = client_open(c) != NULL,
+		.held = q->paused,
+		.holdings_known = c->flags & CLIENT_HOLDINGS_KNOWN,
+		.private_limit = core->config.private_in_a_row,
+		.private_shows = QUEUE_NONE,
+	};
+
+	in.channel_shows = channel_shows(core, c, &in.channel_type);
+	if (rare) {
+		in.retry = rare->retry != NULL;
+		in.resync_waits = rare->resync_wait > 0;
+		in.cancel_asked = rare->open && rare->open->cancel_flow && !rare->open->resync;
+		in.private_in_a_row = rare->in_a_row;
+		in.resting = rare->rest_tail == q->tail_seq && (int32_t)(rare->rest_tick - attended_tick(core)) > 0;
+		if (rare->private && rare->private->count && !rare->private->paused)
+			in.private_shows = QUEUE_ELEMENT;
+	}
+	return next_event_decide(&in);
+}
+
+// ---- 6. act
+
+static enum err act_cancel(struct core *core, const struct passed *p, const struct heartbeat *h,
+	const struct next_event *next)
+{
+	char number[24];
+	const char *args[1] = {number};
+	struct client_rare *rare = client_rare_get(p->client);
+	struct open_operation *passed = rare ? rare->open : NULL;
+	uint64_t op_id = passed ? passed->op_id : h->op->op_id;
+	struct execute_command command = {.verb = "cancel", .args = args, .arg_count = 1, .timeout_ms = 60000};
+
+	if (!rare)
+		return err_set(ERR_MEMORY, "no memory for an operation");
+	(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)op_id);
+	struct answer a = {
+		.kind = KIND_EXECUTE_COMMAND,
+		.state = CS_AWAIT_COMMAND,
+		.code = next->code,
+		.text = next->why,
+		.queue = "",
+		.flow_id = passed ? passed->cancel_flow : core_flow_new(core),
+		.attempt = 1,
+		.execute = &command,
+		.passed = passed,
+	};
+	if (passed) {
+		passed->cancel_flow = 0;
+		TRY(rows_operation_cancel(core->db, p->id, passed->op_id, 0));
+		rare->open = NULL;
+	}
+	enum err e = operation_open(core, p->number, h->seq, &a);
+	if (e != ERR_OK && !rare->open)
+		rare->open = passed;
+	return e;
+}
+
+static enum err act_resync(struct core *core, const struct passed *p, const struct heartbeat *h,
+	const struct next_event *next)
+{
+	struct client_rare *rare = client_rare_get(p->client);
+	struct execute_command command = {.verb = "resync", .timeout_ms = 60000};
+
+	if (!rare)
+		return err_set(ERR_MEMORY, "no memory for an operation");
+	struct open_operation *op = rare->open;
+	if (op) {
+		if (!op->resync)
+			(void)str_copy(op->detail, sizeof(op->detail), "the client and the server disagreed");
+		enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
+		TRY(operation_close(core, p->number, outcome, next->why));
+	}
+	rare->resyncs = (uint16_t)(rare->resyncs + (rare->resyncs < UINT16_MAX));
+	rare->resync_wait = (uint16_t)(1u << (rare->resyncs < 6 ? rare->resyncs : 6));
+	p->client->ack_resends = 0;
+	if (rare->resyncs > core->config.mismatch_limit && !rare->alerted) {
+		rare->alerted = true;
+		log_error("CLIENT-DISAGREES", "client=%s resyncs=%u why=%s", p->id, rare->resyncs, log_quote(next->why));
+	}
+	return operation_open(core, p->number, h->seq,
+		&(struct answer){
+			.kind = KIND_EXECUTE_COMMAND,
+			.state = CS_RESYNC,
+			.code = next->code,
+			.text = next->why,
+			.queue = "",
+			.flow_id = core_flow_new(core),
+			.attempt = 1,
+			.execute = &command,
+			.resync = true,
+		});
+}
+
+static enum err beat_act(struct core *core, const struct passed *p, const struct heartbeat *h,
+	const struct next_event *next)
+{
+	switch (next->act) {
+	case NEXT_NOTHING:
+		return respond_no_action(core, p->number, h->seq, next->code, next->why);
+	case NEXT_RESEND:
+		return respond_resend(core, p->number, h->seq, next->code, next->why);
+	case NEXT_CANCEL:
+	case NEXT_CANCEL_OPEN:
+		return act_cancel(core, p, h, next);
+	case NEXT_RESYNC:
+		return act_resync(core, p, h, next);
+	case NEXT_RETRY:
+		return operation_retry(core, p->number, h->seq);
+	case NEXT_PRIVATE:
+		return channel_take(core, p->number, h->seq, true);
+	case NEXT_CHANNEL:
+		return channel_take(core, p->number, h->seq, false);
+	case NEXT_ASK_HOLDINGS:
+		return channel_ask_holdings(core, p->number, h->seq);
+	case NEXT_SNAPSHOT:
+		return channel_snapshot(core, p->number, h->seq);
+	}
+	return err_set(ERR_RANGE, "no such act");
+}
+
+static enum err beat_answer(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	const struct event_queue *q = &channel_of(core, p->client)->queue;
+
+	TRY(beat_record(core, p, h));
+	if (p->client->pointer != POINTER_HEAD && queue_is_detached(q, p->client->pointer))
+		TRY(channel_detach(core, p->number, "it fell behind what the queue keeps"));
+	progress_note(core, p, h);
+	struct accordance a = beat_judge(core, p, h);
+	if (a.outcome == ACCORD_RESTORED && incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
+		TRY(channels_new_epoch(core, "a client remembers a later start of the server"));
+	judgement_count(core, p, h, &a);
+	TRY(beat_complete(core, p, &a));
+	if (p->client->rare && p->client->rare->resync_wait > 0)
+		p->client->rare->resync_wait--;
+	struct next_event next = beat_select(core, p, h, &a);
+	return beat_act(core, p, h, &next);
+}
+
+void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h)
+{
+	core->heartbeats++;
+	if (beat_answer(core, p, h) != ERR_OK)
+		beat_failed(core, p);
+}

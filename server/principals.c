@@ -1,0 +1,314 @@
+// Who may sign in: enrolment, revocation, removal; and what other rooms may ask about a client.
+#include "core_inside.h"
+#include <stdlib.h>
+#include <string.h>
+
+void rare_free(struct client_rare *rare)
+{
+	if (!rare)
+		return;
+	if (rare->open)
+		free(rare->open->passed);
+	free(rare->open);
+	free(rare->retry);
+	report_parts_free(rare->parts);
+	private_queue_free(rare);
+	free(rare);
+}
+
+void principal_forget(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	offers_forget(core, number);
+	rare_free(c->rare);
+	c->rare = NULL;
+	intern_drop(&core->interned, c->ip);
+	intern_drop(&core->interned, c->profile);
+	intern_drop(&core->interned, c->showing);
+	intern_drop(&core->interned, c->holdings);
+	c->ip = c->profile = c->showing = c->holdings = 0;
+	if (c->role == ROLE_CLIENT) {
+		queue_leave(&channel_of(core, c)->queue, c->pointer);
+		channel_touch(core, channel_of(core, c));
+	}
+	client_table_remove(&core->clients, number);
+}
+
+static enum err enrolled_before(struct core *core, const struct enrolment *e)
+{
+	struct principal_row row;
+
+	TRY(rows_principal_find(core->db, e->id, &core->arena, &row));
+	if (memcmp(row.public_key.b, e->public_key.b, sizeof(row.public_key.b)) != 0 || row.role != e->role)
+		return err_set(ERR_EXISTS, "%s is enrolled with another key or role: remove it first", e->id);
+	return row.revoked ? err_set(ERR_DENIED, "%s is revoked: remove it before it can enrol again", e->id) : ERR_OK;
+}
+
+enum err core_enrol(struct core *core, const struct enrolment *e)
+{
+	struct channel *ch = NULL;
+	uint32_t number = CLIENT_NONE;
+
+	if (!id_is_valid(e->id))
+		return err_set(ERR_RANGE, "an id has 1 to %d of A-Z a-z 0-9 . _ -", LIMIT_ID);
+	if (e->role != ROLE_CLIENT && e->role != ROLE_PUBLISHER && e->role != ROLE_OPERATOR)
+		return err_set(ERR_RANGE, "only clients, publishers and operators sign in");
+	if (client_table_find(&core->clients, e->id) != CLIENT_NONE)
+		return enrolled_before(core, e);
+	TRY(channel_make(core, "default", &ch));
+	TRY(rows_principal_put(core->db,
+		&(struct principal_row){
+			.id = e->id,
+			.name = e->name,
+			.role = e->role,
+			.public_key = e->public_key,
+			.box_key = e->box_key,
+			.enrolled_ms = core->now.wall.ms,
+		}));
+	TRY(client_table_add(&core->clients, e->id, e->role, &number));
+	struct client *c = client_at(&core->clients, number);
+	c->channel = ch->number;
+	c->told_interval_ms = core->config.interval_ms;
+	log_info("ENROLLED", "id=%s role=%s", e->id, role_word(e->role));
+	if (e->role != ROLE_CLIENT)
+		return ERR_OK;
+	view_due(core, number);
+	channel_touch(core, ch);
+	return client_row_write(core, number);
+}
+
+enum err core_principal_revoke(struct core *core, const char *id)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+
+	if (number == CLIENT_NONE)
+		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
+	struct client *c = client_at(&core->clients, number);
+	TRY(rows_principal_revoke(core->db, id));
+	c->flags |= CLIENT_REVOKED;
+	c->session_id = 0;
+	secret_wipe(&c->mac_up, sizeof(c->mac_up));
+	secret_wipe(&c->mac_down, sizeof(c->mac_down));
+	offers_forget(core, number);
+	log_warn("REVOKED", "id=%s", id);
+	if (core->hooks.principal_gone)
+		core->hooks.principal_gone(core->hooks.ctx, core, id, (enum role)c->role);
+	return ERR_OK;
+}
+
+enum err core_principal_remove(struct core *core, const char *id)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+
+	if (number == CLIENT_NONE)
+		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
+	enum role role = (enum role)client_at(&core->clients, number)->role;
+	TRY(rows_principal_delete(core->db, id));
+	if (core->hooks.principal_gone)
+		core->hooks.principal_gone(core->hooks.ctx, core, id, role);
+	principal_forget(core, number);
+	if (role == ROLE_CLIENT)
+		view_remove(core, id);
+	log_warn("REMOVED", "id=%s role=%s", id, role_word(role));
+	return ERR_OK;
+}
+
+enum err core_principal_key(struct core *core, const char *id, enum role role, struct key32 *out)
+{
+	struct principal_row row;
+
+	TRY(rows_principal_find(core->db, id, &core->arena, &row));
+	if (row.role != role)
+		return err_set(ERR_NOT_FOUND, "%s is no %s", id, role_word(role));
+	if (row.revoked)
+		return err_set(ERR_DENIED, "%s is revoked", id);
+	*out = row.public_key;
+	return ERR_OK;
+}
+
+// ---- what is known of a client
+
+static void info_texts(const struct core *core, const struct client *c, struct client_info *out)
+{
+	const char *image = NULL;
+	struct profile profile;
+
+	profile_split(intern_get(&core->interned, c->profile), &profile);
+	(void)str_copy(out->agent_version, sizeof(out->agent_version), profile.agent_version);
+	(void)str_copy(out->agent_state, sizeof(out->agent_state), profile.state);
+	(void)str_copy(out->hw_class, sizeof(out->hw_class), profile.hw_class);
+	showing_split(intern_get(&core->interned, c->showing), &out->showing_package, &image);
+	(void)str_copy(out->showing_image, sizeof(out->showing_image), image);
+	struct bytes ip = intern_get(&core->interned, c->ip);
+	out->ip_size = ip.size <= sizeof(out->ip) ? ip.size : 0;
+	if (out->ip_size)
+		memcpy(out->ip, ip.data, out->ip_size);
+	out->holding_count = intern_get(&core->interned, c->holdings).size / sizeof(struct digest);
+}
+
+static void info_pointer(const struct core *core, const struct client *c, struct client_info *out)
+{
+	const struct event_queue *q = &channel_of(core, c)->queue;
+
+	(void)str_copy(out->channel, sizeof(out->channel), q->name);
+	out->pointer_at = ELEMENT_HEAD;
+	if (queue_is_detached(q, c->pointer))
+		return;
+	const struct element *e = queue_show(q, c->pointer);
+	out->pointer_seq = e ? e->seq : q->tail_seq;
+	out->pointer_at = e ? e->type : ELEMENT_TAIL;
+}
+
+static void info_fill(const struct core *core, const struct client *c, struct client_info *out)
+{
+	const struct client_rare *rare = c->rare;
+
+	*out = (struct client_info){
+		.role = (enum role)c->role,
+		.revoked = c->flags & CLIENT_REVOKED,
+		.state = (enum client_state)c->state,
+		.reach = (enum reach)c->reach,
+		.session_id = c->session_id,
+		.seq = c->seq,
+		.response_id = c->v && !c->last_was_resend ? core_response_id(core, c->v) : c->d,
+		.last_kind = (enum response_kind)c->last_kind,
+		.last_reason = (enum reason_code)c->last_reason,
+		.last_heard = client_heard(c),
+		.mismatches = c->mismatches,
+		.interval_ms = c->told_interval_ms,
+		.interval_status_ms = c->told_interval_ms,
+	};
+	(void)str_copy(out->id, sizeof(out->id), client_id(&core->clients, c));
+	info_texts(core, c, out);
+	info_pointer(core, c, out);
+	if (!rare)
+		return;
+	out->interval_set_ms = rare->interval_set_ms;
+	if (rare->status_interval_ms)
+		out->interval_status_ms = rare->status_interval_ms;
+	out->private_elements = rare->private ? rare->private->count : 0;
+	out->has_operation = rare->open != NULL;
+}
+
+size_t core_client_count(const struct core *core)
+{
+	return core->clients.clients;
+}
+
+enum err core_client_find(struct core *core, const char *id, struct client_info *out)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+	struct principal_row row;
+
+	if (number == CLIENT_NONE)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	const struct client *c = client_at(&core->clients, number);
+	info_fill(core, c, out);
+	if (out->has_operation)
+		operation_describe(core, c, c->rare->open, &out->operation);
+	TRY(rows_principal_find(core->db, id, &core->arena, &row));
+	(void)str_copy(out->name, sizeof(out->name), row.name);
+	return ERR_OK;
+}
+
+bool core_client_next(struct core *core, size_t *cursor, struct client_info *out)
+{
+	uint32_t number = client_table_next(&core->clients, cursor);
+
+	if (number == CLIENT_NONE)
+		return false;
+	info_fill(core, client_at(&core->clients, number), out);
+	return true;
+}
+
+static struct client *client_find(const struct core *core, const char *id)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
+
+	return c && c->role == ROLE_CLIENT ? c : NULL;
+}
+
+bool core_client_holds(struct core *core, const char *id, const struct digest *package)
+{
+	const struct client *c = client_find(core, id);
+
+	return c && client_holds(core, c, package);
+}
+
+enum err core_client_holdings(struct core *core, const char *id, struct arena *a, struct digest **out, size_t *count)
+{
+	const struct client *c = client_find(core, id);
+
+	*count = 0;
+	if (!c)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	struct bytes set = intern_get(&core->interned, c->holdings);
+	*out = arena_array(a, set.size / sizeof(**out) + 1, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for the holdings of %s", id);
+	if (set.size)
+		memcpy(*out, set.data, set.size);
+	*count = set.size / sizeof(**out);
+	return ERR_OK;
+}
+
+enum err core_client_software(struct core *core, const char *id, struct arena *a, struct software_version **out,
+	size_t *count)
+{
+	const struct client *c = client_find(core, id);
+	struct profile profile;
+
+	*count = 0;
+	if (!c)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	profile_split(intern_get(&core->interned, c->profile), &profile);
+	return profile_software(profile.software, a, out, count);
+}
+
+enum err core_client_set_interval(struct core *core, const char *id, uint32_t interval_ms)
+{
+	struct client *c = client_find(core, id);
+	struct client_rare *rare = c ? client_rare_get(c) : NULL;
+
+	if (!c)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	if (!rare)
+		return err_set(ERR_MEMORY, "no memory for an interval");
+	if (interval_ms && interval_ms < HEARTBEAT_MIN_MS)
+		interval_ms = HEARTBEAT_MIN_MS;
+	if (interval_ms > HEARTBEAT_MAX_MS)
+		interval_ms = HEARTBEAT_MAX_MS;
+	rare->interval_set_ms = interval_ms;
+	client_dirty(core, client_table_find(&core->clients, id));
+	log_info("INTERVAL-SET", "client=%s interval_ms=%u", id, interval_ms);
+	return ERR_OK;
+}
+
+enum err core_client_clear_clone(struct core *core, const char *id)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+
+	if (!client_find(core, id))
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	if (client_at(&core->clients, number)->state != CS_CLONE_SUSPECT)
+		return err_set(ERR_NOT_NOW, "%s is not suspected to be a clone", id);
+	TRY(operations_abandon(core, number, "an operator cleared the suspicion"));
+	client_set_state(core, number, CS_IDLE, "an operator cleared the suspicion");
+	return channel_detach(core, number, "an operator cleared the suspicion");
+}
+
+enum reach core_client_reach(struct core *core, const char *id)
+{
+	const struct client *c = client_find(core, id);
+
+	return c ? (enum reach)c->reach : 0;
+}
+
+uint32_t core_client_told_interval_ms(struct core *core, const char *id)
+{
+	const struct client *c = client_find(core, id);
+
+	return c && c->told_interval_ms ? c->told_interval_ms : core->config.interval_ms;
+}
