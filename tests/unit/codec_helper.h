@@ -19,7 +19,7 @@ static inline int setup(void **state)
 	(void)state;
 	arena_init(&arena, 8 * 1024 * 1024, 100000);
 	buf_init(&out, 2 * 1024 * 1024);
-	return samples_prepare(bodies);
+	return samples_prepare(bodies) == ERR_OK ? 0 : -1;
 }
 
 static inline int teardown(void **state)
