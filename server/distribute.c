@@ -25,7 +25,7 @@ static enum route_reason link_verdict(const struct route_client *c, const struct
 	return c->reach == REACH_NEVER ? ROUTE_NEVER_HEARD : ROUTE_SILENT;
 }
 
-struct route_decision route(const struct route_client *c, const struct route_policy *policy)
+struct route_decision route_decide(const struct route_client *c, const struct route_policy *policy)
 {
 	enum route_reason why = link_verdict(c, policy);
 

@@ -43,7 +43,7 @@ struct route_decision {
 	enum route_reason why;
 };
 
-struct route_decision route(const struct route_client *c, const struct route_policy *policy);
+struct route_decision route_decide(const struct route_client *c, const struct route_policy *policy);
 const char *route_word(enum route r);               // "link", "medium"
 const char *route_reason_word(enum route_reason r); // "asked" ...
 

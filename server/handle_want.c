@@ -297,7 +297,7 @@ static void fetch(
 	struct route_decision way;
 
 	state.asks = true;
-	way = route(&state, &p->config.route);
+	way = route_decide(&state, &p->config.route);
 	if (!c.k || (m->publisher[0] && strcmp(m->publisher, c.k->publisher) != 0)) {
 		deny(p, client, &m->package, m->request_id, "unknown: no such package",
 			PRESENCE_REFUSED_RETRY_MS);

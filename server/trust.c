@@ -3,7 +3,7 @@
 #include "proto/base/file.h"
 #include <string.h>
 
-enum err trust_open(struct trust *t, const char *root_file, const char *key_file)
+enum err server_trust_open(struct server_trust *t, const char *root_file, const char *key_file)
 {
 	SCOPED_BUF struct buf file;
 	struct key32 root_key;
@@ -20,17 +20,17 @@ enum err trust_open(struct trust *t, const char *root_file, const char *key_file
 	if (e == ERR_OK)
 		e = root_decode(&t->arena, arena_copy(&t->arena, payload), &t->root);
 	if (e != ERR_OK)
-		trust_close(t);
+		server_trust_close(t);
 	return e;
 }
 
-void trust_close(struct trust *t)
+void server_trust_close(struct server_trust *t)
 {
 	arena_fini(&t->arena);
 	memset(&t->root, 0, sizeof(t->root));
 }
 
-enum err trust_check_online(const struct trust *t, const struct key32 *online, struct wall now)
+enum err server_trust_check_online(const struct server_trust *t, const struct key32 *online, struct wall now)
 {
 	if (t->root.expires_unix_ms && t->root.expires_unix_ms < now.ms)
 		return err_set(ERR_STALE, "the root of trust has expired: sign a new one");

@@ -7,16 +7,16 @@
 #include "proto/envelope.h"
 #include "proto/message.h"
 
-struct trust {
+struct server_trust {
 	struct arena arena;
 	struct root root; // points into the arena
 };
 
 // Errors: those of file_read; ERR_AUTH, ERR_FORMAT.
-enum err trust_open(struct trust *t, const char *root_file, const char *key_file) MUST_CHECK;
-void trust_close(struct trust *t);
+enum err server_trust_open(struct server_trust *t, const char *root_file, const char *key_file) MUST_CHECK;
+void server_trust_close(struct server_trust *t);
 // ERR_AUTH unless the root lists this key as an online key; ERR_STALE when the root has expired.
-enum err trust_check_online(
-	const struct trust *t, const struct key32 *online, struct wall now) MUST_CHECK;
+enum err server_trust_check_online(
+	const struct server_trust *t, const struct key32 *online, struct wall now) MUST_CHECK;
 
 #endif

@@ -1,0 +1,303 @@
+// Verbs about one principal: clients above all, and who may take part at all.
+#include "server/operator.h"
+
+#include "server/enrol.h"
+#include <arpa/inet.h>
+
+// ---------------------------------------------------------------- shapes
+
+static void json_ip(cJSON *o, const struct client_info *i)
+{
+	char text[INET6_ADDRSTRLEN] = "";
+
+	if (i->ip_size == 4 || i->ip_size == 16)
+		inet_ntop(i->ip_size == 4 ? AF_INET : AF_INET6, i->ip, text, sizeof(text));
+	json_text(o, "ip", text);
+}
+
+void json_operation(cJSON *o, const struct operation_info *op)
+{
+	json_text(o, "client", op->client);
+	json_id(o, "op_id", op->op_id);
+	json_id(o, "first_op_id", op->first_op_id);
+	json_text(o, "kind", response_kind_word(op->kind));
+	json_number(o, "attempt", op->attempt);
+	json_id(o, "flow", op->flow_id);
+	json_text(o, "queue", op->queue);
+	json_number(o, "event_seq", op->event_seq);
+	json_text(o, "status", op->status ? op_status_word(op->status) : "");
+	json_text(o, "outcome", op->outcome ? op_status_word(op->outcome) : "open");
+	json_bool(o, "final", op->is_final);
+	json_number(o, "percent", op->percent);
+	json_text(o, "detail", op->detail);
+	json_time(o, "opened_unix_ms", op->opened);
+	json_time(o, "ended_unix_ms", op->ended);
+}
+
+static void json_open_operation(struct operator_call *c, cJSON *o, const struct client_info *i)
+{
+	struct client_info *full = NULL;
+
+	if (i->has_operation && !i->operation.op_id) { // a row of core_client_next: look it up
+		full = arena_alloc(c->arena, sizeof(*full));
+		if (full && core_client_find(c->room->core, i->id, full) == ERR_OK)
+			i = full;
+	}
+	if (i->has_operation && i->operation.op_id)
+		json_operation(json_object(o, "op"), &i->operation);
+	else
+		cJSON_AddNullToObject(o, "op");
+}
+
+// The version people mean: of what is shown, else of the software.
+static void json_showing(struct operator_call *c, cJSON *o, const struct client_info *i)
+{
+	struct package *k = presence_find(c->room->presence, &i->showing_package);
+	struct software_version *list = NULL;
+	size_t count = 0;
+	const char *version = k ? k->version : "";
+	cJSON *s;
+
+	if (!k && core_client_software(c->room->core, i->id, c->arena, &list, &count) == ERR_OK &&
+		count > 0)
+		version = list[0].version;
+	json_text(o, "version", version);
+	s = json_object(o, "showing");
+	json_digest(s, "package", &i->showing_package);
+	json_text(s, "name", k ? k->name : "");
+	json_text(s, "version", k ? k->version : "");
+	json_text(o, "showing_image", i->showing_image);
+}
+
+void json_client(struct operator_call *c, cJSON *o, const struct client_info *i)
+{
+	json_text(o, "id", i->id);
+	json_text(o, "name", i->name);
+	json_text(o, "role", role_word(i->role));
+	json_bool(o, "revoked", i->revoked);
+	json_text(o, "state", i->role == ROLE_CLIENT ? client_state_word(i->state) : "");
+	json_text(o, "reach", reach_word(i->reach));
+	json_time(o, "last_heard_unix_ms", i->last_heard);
+	json_text(o, "channel", i->channel);
+	json_open_operation(c, o, i);
+	json_showing(c, o, i);
+	json_ip(o, i);
+	json_number(o, "interval_ms", i->interval_ms);
+	json_number(o, "interval_set_ms", i->interval_set_ms);
+	json_number(o, "interval_status_ms", i->interval_status_ms);
+	json_id(o, "session_id", i->session_id);
+	json_id(o, "response_id", i->response_id);
+	json_text(o, "last_kind", i->last_kind ? response_kind_word(i->last_kind) : "");
+	json_text(o, "last_reason", i->last_reason ? reason_word(i->last_reason) : "");
+	json_number(o, "mismatches", i->mismatches);
+	json_number(o, "pointer", i->pointer_seq);
+	json_text(o, "pointer_at", i->role == ROLE_CLIENT ? element_type_word(i->pointer_at) : "");
+	json_bool(o, "at_tail", i->pointer_at == ELEMENT_TAIL);
+	json_number(o, "private_elements", i->private_elements);
+	json_text(o, "agent_version", i->agent_version);
+	json_text(o, "agent_state", i->agent_state);
+	json_text(o, "hw_class", i->hw_class);
+	json_number(o, "free_bytes", i->free_bytes);
+	json_number(o, "packages", i->holding_count);
+}
+
+void json_leases(
+	struct operator_call *c, cJSON *o, const char *client, const struct digest *package)
+{
+	cJSON *list = json_list(o, "leases");
+	void *cursor = NULL;
+
+	for (const struct lease *l; (l = leases_next(c->room->presence->leases, &cursor));) {
+		cJSON *item;
+
+		if ((client && strcmp(l->client, client) != 0) ||
+			(package && !digest_equal(&l->package, package)))
+			continue;
+		item = json_item(list);
+		json_id(item, "lease", l->id);
+		json_text(item, "client", l->client);
+		json_digest(item, "package", &l->package);
+		json_text(item, "broker", l->broker);
+		json_time(item, "granted_unix_ms", l->granted);
+		json_number(item, "ttl_ms", l->ttl_ms);
+		json_number(item, "rate_bytes_per_s", l->rate_bytes_per_s);
+	}
+}
+
+// ---------------------------------------------------------------- verbs
+
+static enum err run_list(struct operator_call *c)
+{
+	const char *channel = call_text(c, "channel"), *role = call_text(c, "role");
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	cJSON *list = json_list(c->json, "clients");
+	size_t cursor = 0;
+
+	if (!info)
+		return err_set(ERR_FULL, "no memory for this request");
+	while (core_client_next(c->room->core, &cursor, info)) {
+		if (strcmp(role_word(info->role), role ? role : "client") != 0 ||
+			(channel && strcmp(info->channel, channel) != 0))
+			continue;
+		json_client(c, json_item(list), info);
+	}
+	return ERR_OK;
+}
+
+static enum err run_show(struct operator_call *c)
+{
+	const char *id = call_text(c, "client");
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct digest *held = NULL;
+	struct software_version *software = NULL;
+	size_t held_count = 0, software_count = 0;
+	cJSON *list;
+
+	if (!info)
+		return err_set(ERR_FULL, "no memory for this request");
+	TRY(core_client_find(c->room->core, id, info));
+	json_client(c, c->json, info);
+	if (info->role == ROLE_CLIENT) {
+		TRY(core_client_holdings(c->room->core, id, c->arena, &held, &held_count));
+		TRY(core_client_software(c->room->core, id, c->arena, &software, &software_count));
+	}
+	list = json_list(c->json, "holdings");
+	for (size_t i = 0; i < held_count; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateString(digest_hex(&held[i])));
+	list = json_list(c->json, "software");
+	for (size_t i = 0; i < software_count; i++) {
+		cJSON *o = json_item(list);
+
+		json_text(o, "name", software[i].name);
+		json_text(o, "version", software[i].version);
+		json_digest(o, "package", &software[i].package);
+	}
+	json_leases(c, c->json, id, NULL);
+	return ERR_OK;
+}
+
+// An operator must not lock itself out by a slip of the hand.
+static enum err not_oneself(struct operator_call *c, const char *id)
+{
+	return strcmp(id, c->seat) == 0 ? err_set(ERR_DENIED, "%s is the seat that asks", id)
+					: ERR_OK;
+}
+
+static enum err run_remove(struct operator_call *c)
+{
+	const char *id = call_text(c, "client");
+
+	TRY(not_oneself(c, id));
+	TRY(core_principal_remove(c->room->core, id));
+	json_text(c->json, "client", id);
+	return ERR_OK;
+}
+
+static enum err run_revoke(struct operator_call *c)
+{
+	const char *id = call_text(c, "client");
+
+	TRY(not_oneself(c, id));
+	TRY(core_principal_revoke(c->room->core, id));
+	json_text(c->json, "client", id);
+	return ERR_OK;
+}
+
+static enum err run_channel(struct operator_call *c)
+{
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct channel_info ch;
+
+	if (!info)
+		return err_set(ERR_FULL, "no memory for this request");
+	TRY(call_client(c, "client", info));
+	TRY(core_channel_find(c->room->core, call_text(c, "channel"), &ch));
+	TRY(core_client_set_channel(c->room->core, info->id, ch.name));
+	json_text(c->json, "client", info->id);
+	json_text(c->json, "channel", ch.name);
+	return ERR_OK;
+}
+
+static enum err run_clear_clone(struct operator_call *c)
+{
+	TRY(core_client_clear_clone(c->room->core, call_text(c, "client")));
+	json_text(c->json, "client", call_text(c, "client"));
+	return ERR_OK;
+}
+
+static enum err run_interval(struct operator_call *c)
+{
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	uint32_t ms = (uint32_t)call_u64(c, "ms", 0);
+
+	if (!info)
+		return err_set(ERR_FULL, "no memory for this request");
+	if (ms && (ms < HEARTBEAT_MIN_MS || ms > HEARTBEAT_MAX_MS))
+		return err_set(ERR_RANGE, "an interval is %d to %d ms, or 0 for the policy's",
+			HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
+	TRY(call_client(c, "client", info));
+	TRY(core_client_set_interval(c->room->core, info->id, ms));
+	TRY(core_client_find(c->room->core, info->id, info));
+	json_text(c->json, "client", info->id);
+	json_number(c->json, "interval_ms", ms ? ms : info->interval_ms);
+	return ERR_OK;
+}
+
+static enum err run_enrol(struct operator_call *c)
+{
+	struct enrolment e;
+
+	TRY(enrol_take(c->room->core, &c->room->trust->root, c->room->server_id, c->body, c->arena,
+		c->now, &e));
+	json_text(c->json, "id", e.id);
+	json_text(c->json, "role", role_word(e.role));
+	return ERR_OK;
+}
+
+static const struct verb_row rows[] = {
+	{.name = "client-list",
+		.help = "clients, or other principals",
+		.run = run_list,
+		.args = {{"channel", ARG_ID, false, NULL, "only clients of this channel"},
+			{"role", ARG_WORD, false, "client|publisher|operator",
+				"other principals"}}},
+	{.name = "client-show",
+		.help = "everything known of one client",
+		.run = run_show,
+		.args = {{"client", ARG_ID, true, NULL, "whom"}}},
+	{.name = "client-remove",
+		.help = "forgets a principal; it may enrol again",
+		.writes = true,
+		.run = run_remove,
+		.args = {{"client", ARG_ID, true, NULL, "whom"}}},
+	{.name = "client-revoke",
+		.help = "accepts nothing from a principal any more",
+		.writes = true,
+		.run = run_revoke,
+		.args = {{"client", ARG_ID, true, NULL, "whom"}}},
+	{.name = "client-channel",
+		.help = "moves a client to a channel",
+		.writes = true,
+		.run = run_channel,
+		.args = {{"client", ARG_ID, true, NULL, "whom"},
+			{"channel", ARG_ID, true, NULL, "to which channel"}}},
+	{.name = "client-clear-clone",
+		.help = "the operator knows which of two devices with one identity is the right "
+			"one",
+		.writes = true,
+		.run = run_clear_clone,
+		.args = {{"client", ARG_ID, true, NULL, "whom"}}},
+	{.name = "interval",
+		.help = "how often a client sends heartbeats",
+		.writes = true,
+		.run = run_interval,
+		.args = {{"client", ARG_ID, true, NULL, "whom"},
+			{"ms", ARG_U32, true, NULL, "milliseconds; 0: back to the policy"}}},
+	{.name = "enrol",
+		.help = "takes a signed enrolment",
+		.writes = true,
+		.body = true,
+		.run = run_enrol},
+};
+
+const struct verb_table operator_client_verbs = {rows, sizeof(rows) / sizeof(rows[0])};

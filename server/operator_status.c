@@ -1,0 +1,152 @@
+// help, status, counters, doctor: the fleet and the server at a glance.
+#include "server/operator.h"
+
+#include <arpa/inet.h>
+
+static void help_verb(cJSON *list, const struct verb_row *v)
+{
+	cJSON *o = json_item(list), *args;
+
+	json_text(o, "name", v->name);
+	json_text(o, "help", v->help);
+	json_bool(o, "body", v->body);
+	json_bool(o, "writes", v->writes);
+	args = json_list(o, "args");
+	for (size_t i = 0; i < VERB_ARGS && v->args[i].name; i++) {
+		cJSON *a = json_item(args);
+
+		json_text(a, "name", v->args[i].name);
+		json_text(a, "type", arg_type_word(v->args[i].type));
+		json_bool(a, "required", v->args[i].required);
+		json_text(a, "words", v->args[i].words);
+		json_text(a, "help", v->args[i].help);
+	}
+}
+
+static enum err run_help(struct operator_call *c)
+{
+	const char *name = call_text(c, "verb");
+	cJSON *list = json_list(c->json, "verbs");
+	const struct verb_row *v;
+
+	if (name && !operator_verb_find(name))
+		return err_set(ERR_NOT_FOUND, "no such verb as %s", name);
+	for (size_t i = 0; (v = operator_verb_at(i)); i++)
+		if (!name || strcmp(name, v->name) == 0)
+			help_verb(list, v);
+	return ERR_OK;
+}
+
+static bool status_matches(const struct operator_call *c, const struct client_info *i)
+{
+	const char *client = call_text(c, "client"), *channel = call_text(c, "channel"),
+		   *reach = call_text(c, "reach");
+
+	return i->role == ROLE_CLIENT && (!client || strcmp(client, i->id) == 0) &&
+	       (!channel || strcmp(channel, i->channel) == 0) &&
+	       (!reach || strcmp(reach, reach_word(i->reach)) == 0);
+}
+
+static enum err run_status(struct operator_call *c)
+{
+	struct core *core = c->room->core;
+	uint64_t reach[REACH_SILENT + 1] = {0}, total = 0;
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	size_t cursor = 0;
+	cJSON *list;
+
+	if (!info)
+		return err_set(ERR_FULL, "no memory for this request");
+	json_text(c->json, "server", c->room->server_id);
+	json_number(c->json, "incarnation", core_incarnation(core));
+	json_time(c->json, "server_unix_ms", c->now.wall);
+	json_time(c->json, "started_unix_ms", c->room->started);
+	json_bool(c->json, "degraded", core_is_degraded(core));
+	json_bool(c->json, "mass_silence", core_mass_silence(core));
+	list = cJSON_CreateArray();
+	while (core_client_next(core, &cursor, info)) {
+		if (!status_matches(c, info))
+			continue;
+		total++;
+		if (info->reach <= REACH_SILENT)
+			reach[info->reach]++;
+		json_client(c, json_item(list), info);
+	}
+	json_number(c->json, "total", total);
+	json_number(c->json, "online", reach[REACH_ONLINE]);
+	json_number(c->json, "late", reach[REACH_LATE]);
+	json_number(c->json, "silent", reach[REACH_SILENT]);
+	json_number(c->json, "never", reach[REACH_NEVER]);
+	cJSON_AddItemToObject(c->json, "clients", list);
+	return ERR_OK;
+}
+
+static enum err run_counters(struct operator_call *c)
+{
+	struct core_counter counters[256];
+	size_t n = core_counters(c->room->core, counters, 256);
+	cJSON *o = json_object(c->json, "counters");
+	const struct presence *p = c->room->presence;
+
+	for (size_t i = 0; i < n && i < 256; i++)
+		json_number(o, counters[i].name, counters[i].value);
+	json_number(o, "presence.grants", p->grants);
+	json_number(o, "presence.denials", p->denials);
+	json_number(o, "presence.directives", p->directives);
+	json_number(o, "presence.leases", leases_count(p->leases));
+	json_number(o, "presence.waiting", p->waiting_count);
+	return ERR_OK;
+}
+
+static enum err run_doctor(struct operator_call *c)
+{
+	struct findings *f = arena_alloc(c->arena, sizeof(*f));
+	cJSON *list;
+	bool ok = true;
+
+	if (!f)
+		return err_set(ERR_FULL, "no memory for this request");
+	*f = *c->room->findings;
+	if (c->room->look)
+		c->room->look(c->room->ctx, f);
+	for (size_t i = 0; i < f->count; i++)
+		ok = ok && f->items[i].level == FINDING_OK;
+	json_bool(c->json, "ok", ok);
+	list = json_list(c->json, "findings");
+	for (int level = FINDING_ERROR; level >= FINDING_OK; level--)
+		for (size_t i = 0; i < f->count; i++) {
+			const struct finding *one = &f->items[i];
+			cJSON *o;
+
+			if ((int)one->level != level)
+				continue;
+			o = json_item(list);
+			json_text(o, "level", finding_level_word(one->level));
+			json_text(o, "id", one->id);
+			json_text(o, "where", one->where);
+			json_text(o, "what", one->what);
+			json_text(o, "mend", one->mend);
+		}
+	return ERR_OK;
+}
+
+static const struct verb_row rows[] = {
+	{.name = "help",
+		.help = "the verbs, their arguments and what they are for",
+		.run = run_help,
+		.args = {{"verb", ARG_ID, false, NULL, "only this one"}}},
+	{.name = "status",
+		.help = "every client: state, reach, last heard, operation, what is shown",
+		.run = run_status,
+		.args = {{"channel", ARG_ID, false, NULL, "only clients of this channel"},
+			{"client", ARG_ID, false, NULL, "only this client"},
+			{"reach", ARG_WORD, false, "never|online|late|silent",
+				"only clients within or out of reach"}}},
+	{.name = "counters", .help = "numbers since the start of the server", .run = run_counters},
+	{.name = "doctor",
+		.help = "what is not well at the server and its brokers, and the line that mends "
+			"it",
+		.run = run_doctor},
+};
+
+const struct verb_table operator_status_verbs = {rows, sizeof(rows) / sizeof(rows[0])};

@@ -1,0 +1,493 @@
+// Verbs about what clients do: questions, commands, and how far each of them is.
+#include "server/operator.h"
+
+#include "proto/topics.h"
+#include "server/db/rows_content.h"
+
+#define OPERATIONS_MAX 20000
+#define DEFAULT_TIMEOUT_MS 60000
+
+static enum err no_memory(void)
+{
+	return err_set(ERR_FULL, "no memory for this request");
+}
+
+// ---------------------------------------------------------------- ask, exec, cancel
+
+static enum info_kind info_kind_of(const char *word)
+{
+	for (int k = INFO_DISPLAY; k <= INFO_SCREENSHOT; k++)
+		if (strcmp(info_kind_word((enum info_kind)k), word) == 0)
+			return (enum info_kind)k;
+	return INFO_DISPLAY;
+}
+
+#define INFO_WORDS "display|usage|holdings|software|logs|screenshot"
+
+static enum err address_of(struct operator_call *c, const char *client, struct address *out)
+{
+	const char *id = call_text(c, "to");
+	const struct data_broker *b = data_brokers_find(c->room->presence->brokers, id);
+	struct topic inbox = topic_of(TOPIC_INBOX, client);
+
+	if (!b)
+		return err_set(ERR_NOT_FOUND, "no data broker %s", id);
+	*out = data_broker_address(b, arena_strdup(c->arena, inbox.s));
+	return out->topic ? ERR_OK : no_memory();
+}
+
+static enum err run_ask(struct operator_call *c)
+{
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct address to;
+	struct send_information ask = {
+		.what = info_kind_of(call_text(c, "what")),
+		.since_unix_ms = (int64_t)call_u64(c, "since", 0),
+		.max_bytes = (uint32_t)call_u64(c, "max_bytes", 0),
+		.unit = call_text(c, "unit"),
+		.pattern = call_text(c, "pattern"),
+		.lines = (uint32_t)call_u64(c, "lines", 0),
+	};
+	struct event e = {.type = ELEMENT_REQUEST, .request = &ask};
+	const char *queue;
+
+	if (!info)
+		return no_memory();
+	TRY(call_client(c, "client", info));
+	if (call_text(c, "to")) {
+		TRY(address_of(c, info->id, &to));
+		ask.to = &to;
+	}
+	queue = arena_printf(c->arena, "@%s", info->id);
+	return queue ? call_append(c, queue, &e, NULL) : no_memory();
+}
+
+static enum err run_exec(struct operator_call *c)
+{
+	const char **args = arena_array(c->arena, LIMIT_ARGS, sizeof(*args)), *queue;
+	struct execute_command command = {
+		.verb = call_text(c, "verb"),
+		.args = args,
+		.timeout_ms = (uint32_t)call_u64(c, "timeout", DEFAULT_TIMEOUT_MS),
+		.expires_unix_ms = (int64_t)call_u64(c, "expires", 0),
+		.max_output_bytes = (uint32_t)call_u64(c, "max_output", 4096),
+	};
+	struct event e = {.type = ELEMENT_COMMAND, .command = &command};
+
+	if (!args)
+		return no_memory();
+	for (size_t i = 0; i < c->arg_count; i++)
+		if (strcmp(c->args[i].name, "arg") == 0)
+			args[command.arg_count++] = c->args[i].value;
+	if (command.expires_unix_ms && command.expires_unix_ms <= c->now.wall.ms)
+		return err_set(ERR_STALE, "the command has expired already");
+	TRY(call_queue(c, &queue));
+	return call_append(c, queue, &e, NULL);
+}
+
+static enum err run_cancel(struct operator_call *c)
+{
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	uint64_t flow = 0;
+	const char *queue;
+
+	if (!info)
+		return no_memory();
+	TRY(call_client(c, "client", info));
+	TRY(core_operation_cancel(c->room->core, info->id, call_u64(c, "op", 0), c->seat, &flow));
+	queue = arena_printf(c->arena, "@%s", info->id);
+	return queue ? call_event_done(c, queue, flow, 0, NULL) : no_memory();
+}
+
+// ---------------------------------------------------------------- why, queue, operations
+
+static void json_why(cJSON *o, const struct why_entry *w)
+{
+	json_time(o, "first_unix_ms", w->first);
+	json_time(o, "last_unix_ms", w->last);
+	json_number(o, "count", w->count);
+	json_id(o, "response_id", w->response_id);
+	json_number(o, "in_reply_to_seq", w->in_reply_to_seq);
+	json_id(o, "op_id", w->op_id);
+	json_text(o, "kind", response_kind_word(w->kind));
+	json_text(o, "state", client_state_word(w->state));
+	json_text(o, "reason", reason_word(w->code));
+	json_text(o, "text", w->text);
+	json_text(o, "queue", w->queue);
+	json_number(o, "event_seq", w->event_seq);
+	json_id(o, "flow", w->flow_id);
+	json_number(o, "attempt", w->attempt);
+}
+
+static enum err run_why(struct operator_call *c)
+{
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct why_entry *list = NULL;
+	size_t count = 0, max = call_u64(c, "max", 20);
+	cJSON *entries;
+
+	if (!info)
+		return no_memory();
+	TRY(call_client(c, "client", info));
+	TRY(core_why(c->room->core, info->id, max < 1000 ? max : 1000, c->arena, &list, &count));
+	json_text(c->json, "client", info->id);
+	json_text(c->json, "state", client_state_word(info->state));
+	json_text(c->json, "reach", reach_word(info->reach));
+	entries = json_list(c->json, "entries");
+	for (size_t i = 0; i < count; i++)
+		json_why(json_item(entries), &list[i]);
+	return ERR_OK;
+}
+
+static enum err run_queue(struct operator_call *c)
+{
+	struct queue_view v;
+	const char *queue;
+	cJSON *list;
+
+	TRY(call_queue(c, &queue));
+	TRY(core_queue_view(c->room->core, queue, c->arena, &v));
+	json_text(c->json, "queue", queue);
+	json_number(c->json, "epoch", v.epoch);
+	list = json_list(c->json, "elements");
+	for (size_t i = 0; i < v.element_count; i++) {
+		cJSON *o = json_item(list);
+
+		json_number(o, "seq", v.elements[i].seq);
+		json_text(o, "type", element_type_word(v.elements[i].type));
+		json_text(o, "text", v.elements[i].text);
+		json_id(o, "flow", v.elements[i].flow_id);
+	}
+	list = json_list(c->json, "pointers");
+	for (size_t i = 0; i < v.pointer_count; i++) {
+		cJSON *o = json_item(list);
+
+		json_text(o, "client", v.pointers[i].client_id);
+		json_number(o, "seq", v.pointers[i].seq);
+		json_text(o, "at", element_type_word(v.pointers[i].at));
+	}
+	json_number(c->json, "pointer_total", v.pointer_total);
+	return ERR_OK;
+}
+
+static enum err run_operations(struct operator_call *c)
+{
+	const char *client = call_text(c, "client");
+	uint64_t flow = call_u64(c, "flow", 0);
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct operation_info *ops = NULL;
+	size_t count = 0, max = call_u64(c, "max", 50);
+	cJSON *list;
+
+	if (!info)
+		return no_memory();
+	if (!client == !flow)
+		return err_set(ERR_FORMAT, "operations needs either a client or a flow");
+	if (client)
+		TRY(call_client(c, "client", info));
+	TRY(core_operations(
+		c->room->core, client, flow, max < 1000 ? max : 1000, c->arena, &ops, &count));
+	list = json_list(c->json, "operations");
+	for (size_t i = 0; i < count; i++)
+		json_operation(json_item(list), &ops[i]);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- reports
+
+static void base64_add(cJSON *o, const char *name, struct bytes b)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = malloc((b.size + 2) / 3 * 4 + 1);
+	size_t n = 0;
+
+	if (!text)
+		abort();
+	for (size_t i = 0; i < b.size; i += 3) {
+		uint32_t v = (uint32_t)b.data[i] << 16;
+
+		v |= i + 1 < b.size ? (uint32_t)b.data[i + 1] << 8 : 0;
+		v |= i + 2 < b.size ? b.data[i + 2] : 0;
+		text[n++] = digits[v >> 18];
+		text[n++] = digits[v >> 12 & 63];
+		text[n++] = i + 1 < b.size ? digits[v >> 6 & 63] : '=';
+		text[n++] = i + 2 < b.size ? digits[v & 63] : '=';
+	}
+	text[n] = 0;
+	cJSON_AddStringToObject(o, name, text);
+	free(text);
+}
+
+static void json_display(cJSON *o, const struct display_info *d)
+{
+	json_digest(o, "showing_package", &d->showing_package);
+	json_text(o, "showing_image", d->showing_image);
+	json_text(o, "showing_name", d->showing_name);
+	json_text(o, "showing_version", d->showing_version);
+	json_number(o, "width_px", d->width_px);
+	json_number(o, "height_px", d->height_px);
+	json_number(o, "free_bytes", d->free_bytes);
+	json_bool(o, "display_alive", d->display_alive);
+}
+
+static void json_report_holdings(cJSON *list, const struct holdings *h)
+{
+	for (size_t i = 0; h && i < h->item_count; i++) {
+		cJSON *o = json_item(list);
+
+		json_digest(o, "package", &h->items[i].package);
+		json_bool(o, "complete", h->items[i].complete);
+		json_number(o, "chunks_have", h->items[i].chunks_have);
+		json_number(o, "chunks_total", h->items[i].chunks_total);
+	}
+}
+
+static void json_report_software(cJSON *list, const struct report *r)
+{
+	for (size_t i = 0; i < r->software_count; i++) {
+		cJSON *o = json_item(list);
+
+		json_text(o, "name", r->software[i].name);
+		json_text(o, "version", r->software[i].version);
+		json_digest(o, "package", &r->software[i].package);
+	}
+}
+
+static enum err json_usage(struct operator_call *c, const char *client)
+{
+	struct usage_row *rows = NULL;
+	size_t count = 0, max = call_u64(c, "max", 100);
+	cJSON *list;
+
+	TRY(core_usage(c->room->core, client, max < 10000 ? max : 10000, c->arena, &rows, &count));
+	list = json_list(c->json, "usage");
+	for (size_t i = 0; i < count; i++) {
+		cJSON *o = json_item(list);
+
+		json_digest(o, "package", &rows[i].package);
+		json_text(o, "image", rows[i].image);
+		json_number(o, "from_unix_ms",
+			rows[i].from_unix_ms > 0 ? (uint64_t)rows[i].from_unix_ms : 0);
+		json_number(o, "duration_ms", rows[i].duration_ms);
+	}
+	return ERR_OK;
+}
+
+static void json_report_part(cJSON *o, const struct report *r)
+{
+	switch (r->what) {
+	case INFO_DISPLAY:
+		if (r->display)
+			json_display(json_object(o, "display"), r->display);
+		break;
+	case INFO_HOLDINGS:
+		json_report_holdings(json_list(o, "holdings"), r->holdings);
+		break;
+	case INFO_SOFTWARE:
+		json_report_software(json_list(o, "software"), r);
+		break;
+	case INFO_LOGS:
+	case INFO_SCREENSHOT:
+		base64_add(o, "data", r->data);
+		break;
+	case INFO_USAGE:
+		break; // the ledger's rows
+	}
+}
+
+static enum err run_reports(struct operator_call *c)
+{
+	const char *word = call_text(c, "what") ? call_text(c, "what") : "display";
+	enum info_kind what = info_kind_of(word);
+	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct stored_report s;
+
+	if (!info)
+		return no_memory();
+	TRY(call_client(c, "client", info));
+	TRY(core_report_find(c->room->core, info->id, what, c->arena, &s));
+	json_text(c->json, "client", info->id);
+	json_text(c->json, "what", word);
+	json_time(c->json, "received_unix_ms", s.received);
+	json_id(c->json, "report_id", s.report.report_id);
+	json_id(c->json, "op_id", s.report.op_id);
+	if (what == INFO_USAGE)
+		return json_usage(c, info->id);
+	json_report_part(c->json, &s.report);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- flow
+
+struct flow_call {
+	struct operator_call *call;
+	struct flow_row row;
+	struct operation_info *ops;
+	size_t op_count;
+	uint64_t total, done, failed, open, waiting;
+	cJSON *list;
+};
+
+// Newest first, so the first hit is the latest attempt.
+static const struct operation_info *flow_operation(const struct flow_call *f, const char *client)
+{
+	for (size_t i = 0; i < f->op_count; i++)
+		if (strcmp(f->ops[i].client, client) == 0)
+			return &f->ops[i];
+	return NULL;
+}
+
+static const char *flow_state(
+	const struct flow_call *f, const struct client_info *i, const struct operation_info *op)
+{
+	bool has_package = !digest_is_zero(&f->row.package);
+	bool is_private = f->row.queue[0] == '@';
+
+	if (op && !op->outcome)
+		return "open";
+	if (op && op->outcome == OP_DONE)
+		return "done";
+	if (op && op->is_final)
+		return "failed";
+	if (op)
+		return "open"; // another attempt follows
+	if (has_package && core_client_holds(f->call->room->core, i->id, &f->row.package))
+		return "done";
+	if (is_private)
+		return i->private_elements > 0 || i->has_operation ? "waiting" : "skipped";
+	return i->pointer_at != ELEMENT_HEAD && i->pointer_seq > f->row.seq && !has_package
+		       ? "skipped"
+		       : "waiting";
+}
+
+static void flow_client(struct flow_call *f, const struct client_info *i)
+{
+	const struct operation_info *op = flow_operation(f, i->id);
+	const char *state = flow_state(f, i, op);
+	cJSON *o = json_item(f->list);
+
+	f->total++;
+	f->done += strcmp(state, "done") == 0;
+	f->failed += strcmp(state, "failed") == 0;
+	f->open += strcmp(state, "open") == 0;
+	f->waiting += strcmp(state, "waiting") == 0;
+	json_text(o, "client", i->id);
+	json_text(o, "state", state);
+	json_text(o, "reach", reach_word(i->reach));
+	json_id(o, "op_id", op ? op->op_id : 0);
+	json_text(o, "kind", op ? response_kind_word(op->kind) : "");
+	json_text(o, "status",
+		op && op->outcome  ? op_status_word(op->outcome)
+		: op && op->status ? op_status_word(op->status)
+				   : "");
+	json_number(o, "percent", op ? op->percent : 0);
+	json_text(o, "detail", op ? op->detail : "");
+	json_number(o, "attempt", op ? op->attempt : 0);
+}
+
+static enum err flow_clients(struct flow_call *f)
+{
+	struct client_info *info = arena_alloc(f->call->arena, sizeof(*info));
+	const char *queue = f->row.queue;
+	size_t cursor = 0;
+
+	if (!info)
+		return no_memory();
+	if (queue[0] == '@') {
+		if (core_client_find(f->call->room->core, queue + 1, info) == ERR_OK)
+			flow_client(f, info);
+		return ERR_OK;
+	}
+	while (core_client_next(f->call->room->core, &cursor, info))
+		if (info->role == ROLE_CLIENT && !info->revoked &&
+			strcmp(info->channel, queue) == 0)
+			flow_client(f, info);
+	return ERR_OK;
+}
+
+static enum err run_flow(struct operator_call *c)
+{
+	struct flow_call f = {.call = c};
+	uint64_t flow = call_u64(c, "flow", 0);
+
+	TRY(rows_flow_find(core_db(c->room->core), flow, c->arena, &f.row));
+	TRY(core_operations(
+		c->room->core, NULL, flow, OPERATIONS_MAX, c->arena, &f.ops, &f.op_count));
+	f.list = cJSON_CreateArray();
+	enum err e = flow_clients(&f);
+	json_id(c->json, "flow", flow);
+	json_text(c->json, "queue", f.row.queue);
+	json_text(c->json, "verb", f.row.verb);
+	json_digest(c->json, "package", &f.row.package);
+	json_number(c->json, "total", f.total);
+	json_number(c->json, "done", f.done);
+	json_number(c->json, "failed", f.failed);
+	json_number(c->json, "open", f.open);
+	json_number(c->json, "waiting", f.waiting);
+	json_bool(c->json, "finished", f.open + f.waiting == 0);
+	cJSON_AddItemToObject(c->json, "clients", f.list);
+	return e;
+}
+
+static const struct verb_row rows[] = {
+	{.name = "ask",
+		.help = "asks a client for information",
+		.writes = true,
+		.run = run_ask,
+		.args = {{"client", ARG_ID, true, NULL, "whom"},
+			{"what", ARG_WORD, true, INFO_WORDS, "what to send"},
+			{"since", ARG_U64, false, NULL, "Unix milliseconds: only what is newer"},
+			{"max_bytes", ARG_U32, false, NULL, "at most this much"},
+			{"unit", ARG_TEXT, false, NULL, "logs: of which unit"},
+			{"pattern", ARG_TEXT, false, NULL, "logs: only lines that hold this"},
+			{"lines", ARG_U32, false, NULL, "logs: the last so many"},
+			{"to", ARG_ID, false, NULL,
+				"a data broker instead of the control broker"}}},
+	{.name = "exec",
+		.help = "lets a client, or all of a channel, execute a command of its closed list",
+		.writes = true,
+		.run = run_exec,
+		.args = {{"client", ARG_ID, false, NULL, "whom"},
+			{"channel", ARG_ID, false, NULL, "or every client of it"},
+			{"verb", ARG_ID, true, NULL, "the command"},
+			{"arg", ARG_LIST, false, NULL, "an argument; may be repeated"},
+			{"timeout", ARG_U32, false, NULL, "milliseconds it may run (60000)"},
+			{"expires", ARG_U64, false, NULL,
+				"Unix milliseconds after which it is not begun; 0: never"},
+			{"max_output", ARG_U32, false, NULL, "bytes of its output (4096)"}}},
+	{.name = "cancel",
+		.help = "ends an open operation of a client",
+		.writes = true,
+		.run = run_cancel,
+		.args = {{"client", ARG_ID, true, NULL, "whose"},
+			{"op", ARG_U64, false, NULL, "which; 0: the open one"}}},
+	{.name = "why",
+		.help = "the answers a client got, each with its reason",
+		.run = run_why,
+		.args = {{"client", ARG_ID, true, NULL, "whose"},
+			{"max", ARG_U32, false, NULL, "how many (20)"}}},
+	{.name = "queue",
+		.help = "the elements of a queue and who stands where",
+		.run = run_queue,
+		.args = {{"channel", ARG_ID, false, NULL, "of a channel"},
+			{"client", ARG_ID, false, NULL, "or the private one of a client"}}},
+	{.name = "operations",
+		.help = "operations of a client or of a flow, newest first",
+		.run = run_operations,
+		.args = {{"client", ARG_ID, false, NULL, "of a client"},
+			{"flow", ARG_U64, false, NULL, "or of a flow"},
+			{"max", ARG_U32, false, NULL, "how many (50)"}}},
+	{.name = "reports",
+		.help = "what a client sent last",
+		.run = run_reports,
+		.args = {{"client", ARG_ID, true, NULL, "whose"},
+			{"what", ARG_WORD, false, INFO_WORDS, "of which kind (display)"},
+			{"max", ARG_U32, false, NULL, "usage: how many rows (100)"}}},
+	{.name = "flow",
+		.help = "how far every client is with what an operator began",
+		.run = run_flow,
+		.args = {{"flow", ARG_U64, true, NULL, "the number that the act returned"}}},
+};
+
+const struct verb_table operator_work_verbs = {rows, sizeof(rows) / sizeof(rows[0])};
