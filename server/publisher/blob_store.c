@@ -1,4 +1,4 @@
-#include "blob_store.h"
+#include "server/publisher/blob_store.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
 #include <dirent.h>

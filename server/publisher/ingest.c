@@ -1,9 +1,9 @@
 // The parent's side of ingest: copies the bytes, starts the child, waits with a deadline, and
 // believes nothing that the child says without looking at it again.
-#include "ingest.h"
-#include "ingest_wire.h"
+#include "server/publisher/ingest.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
+#include "server/publisher/ingest_wire.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -9,7 +9,7 @@
 #ifndef HELIO_PUBLISHER_INGEST_H
 #define HELIO_PUBLISHER_INGEST_H
 
-#include "picture.h"
+#include "server/publisher/picture.h"
 
 #define INGEST_CHILD_OPTION "--decode-picture"
 #define INGEST_DEADLINE_MS 90000

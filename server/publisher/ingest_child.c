@@ -2,9 +2,9 @@
 // converted picture. It gives up everything before it looks at the first byte: limits of memory,
 // time, file size and descriptors, the right to gain rights, and all system calls but the few that
 // a decoder needs; another one ends it on the spot.
-#include "ingest.h"
-#include "ingest_wire.h"
 #include "proto/base/file.h"
+#include "server/publisher/ingest.h"
+#include "server/publisher/ingest_wire.h"
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

@@ -1,4 +1,4 @@
-#include "known.h"
+#include "server/publisher/known.h"
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,10 +1,10 @@
 // First pass: files to chunks, large chunks to objects, small ones to the spool, all to the
 // manifest.
-#include "packager.h"
-#include "packager_inside.h"
+#include "server/publisher/packager.h"
 #include "proto/base/file.h"
 #include "proto/chunker.h"
 #include "proto/digest.h"
+#include "server/publisher/packager_inside.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -14,10 +14,10 @@
 #ifndef HELIO_PUBLISHER_PACKAGER_H
 #define HELIO_PUBLISHER_PACKAGER_H
 
-#include "blob_store.h"
-#include "known.h"
 #include "proto/content.h"
-#include "software_tree.h"
+#include "server/publisher/blob_store.h"
+#include "server/publisher/known.h"
+#include "server/publisher/software_tree.h"
 
 struct pack_file {
 	const char *path;             // ascending; borrowed

@@ -1,7 +1,7 @@
 // Second pass: for each page of the manifest, which object yields which run of its chunks.
-#include "packager_inside.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
+#include "server/publisher/packager_inside.h"
 #include <stdlib.h>
 #include <string.h>
 

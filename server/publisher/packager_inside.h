@@ -2,7 +2,7 @@
 #ifndef HELIO_PUBLISHER_PACKAGER_INSIDE_H
 #define HELIO_PUBLISHER_PACKAGER_INSIDE_H
 
-#include "packager.h"
+#include "server/publisher/packager.h"
 
 struct pack_work {
 	const struct pack_job *job;

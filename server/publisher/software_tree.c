@@ -1,4 +1,4 @@
-#include "software_tree.h"
+#include "server/publisher/software_tree.h"
 #include "proto/base/file.h"
 #include "proto/limits.h"
 #include <dirent.h>

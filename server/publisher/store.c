@@ -1,0 +1,199 @@
+// Opening the store: lock, schema, the index of chunks, and the sweep of what no row names.
+#include "store.h"
+#include "proto/base/file.h"
+#include "proto/base/log.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STORE_VERSION 1
+
+static const char *const tables[] = {
+	"CREATE TABLE image (sha256 BLOB PRIMARY KEY, original BLOB NOT NULL, title TEXT NOT NULL,"
+	" licence TEXT NOT NULL, format INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
+	" width INTEGER NOT NULL, height INTEGER NOT NULL, added_unix_ms INTEGER NOT NULL)",
+	"CREATE TABLE image_tag (image BLOB NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (image, tag))"
+	" WITHOUT ROWID",
+	"CREATE INDEX image_tag_tag ON image_tag (tag, image)",
+	"CREATE TABLE package (id BLOB PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL,"
+	" version TEXT NOT NULL, state INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
+	" object_bytes INTEGER NOT NULL, new_bytes INTEGER NOT NULL, files INTEGER NOT NULL,"
+	" chunks INTEGER NOT NULL, objects INTEGER NOT NULL, built_unix_ms INTEGER NOT NULL,"
+	" directive_id INTEGER NOT NULL DEFAULT 0, manifest BLOB NOT NULL,"
+	" envelope BLOB, package_index BLOB NOT NULL)",
+	"CREATE TABLE package_image (package BLOB NOT NULL, ordinal INTEGER NOT NULL,"
+	" image BLOB NOT NULL, PRIMARY KEY (package, ordinal)) WITHOUT ROWID",
+	"CREATE INDEX package_image_image ON package_image (image)",
+	"CREATE TABLE object (sha256 BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL,"
+	" coding INTEGER NOT NULL, chunks BLOB NOT NULL) WITHOUT ROWID",
+	"CREATE TABLE package_object (package BLOB NOT NULL, ordinal INTEGER NOT NULL,"
+	" object BLOB NOT NULL, PRIMARY KEY (package, ordinal)) WITHOUT ROWID",
+	"CREATE INDEX package_object_object ON package_object (object, package)",
+	"CREATE TABLE broker (broker TEXT PRIMARY KEY, mark BLOB NOT NULL, host TEXT NOT NULL,"
+	" ip TEXT NOT NULL, port INTEGER NOT NULL, tls INTEGER NOT NULL) WITHOUT ROWID",
+	"CREATE TABLE placement (package BLOB NOT NULL, broker TEXT NOT NULL, state INTEGER NOT "
+	"NULL,"
+	" directive_id INTEGER NOT NULL, PRIMARY KEY (package, broker)) WITHOUT ROWID",
+	"CREATE TABLE object_on (broker TEXT NOT NULL, object BLOB NOT NULL,"
+	" PRIMARY KEY (broker, object)) WITHOUT ROWID",
+	"CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+};
+
+static enum err schema_version(struct db *db, int64_t *version)
+{
+	struct db_rows rows;
+
+	TRY(db_query_values(db, &rows, "PRAGMA user_version", NULL, 0));
+	*version = db_next(&rows) ? db_int(&rows, 0) : 0;
+	return db_end(&rows);
+}
+
+static enum err schema_make(struct db *db)
+{
+	int64_t version = 0;
+
+	TRY(schema_version(db, &version));
+	if (version > STORE_VERSION)
+		return err_set(ERR_VERSION,
+			"the publisher's store has version %lld, this program knows %d",
+			(long long)version, STORE_VERSION);
+	if (version == STORE_VERSION)
+		return ERR_OK;
+	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+		TRY(db_run_values(db, tables[i], NULL, 0));
+	TRY(db_run_values(db, "PRAGMA user_version = 1", NULL, 0));
+	return db_commit(db);
+}
+
+// ---- objects in memory
+
+static enum err known_load(struct store *s)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	known_fini(&s->known);
+	TRY(db_query_values(
+		s->db, &rows, "SELECT sha256, size_bytes, coding, chunks FROM object", NULL, 0));
+	while (e == ERR_OK && db_next(&rows)) {
+		struct bytes chunks = db_blob(&rows, 3);
+		struct object o = {.size_bytes = (uint32_t)db_int(&rows, 1),
+			.coding = (enum coding)db_int(&rows, 2),
+			.chunk_count = (uint32_t)(chunks.size / sizeof(struct digest))};
+		SCOPED_FREE struct digest *copy = malloc(chunks.size + 1);
+		if (!copy || !db_fixed(&rows, 0, o.sha256.b, sizeof o.sha256.b)) {
+			e = err_set(ERR_CORRUPT, "a row of the object store is damaged");
+			break;
+		}
+		memcpy(copy, chunks.data, chunks.size);
+		e = known_add(&s->known, &o, copy);
+	}
+	enum err ended = db_end(&rows);
+	return e != ERR_OK ? e : ended;
+}
+
+static bool row_exists(struct store *s, const char *sql, const struct digest *d)
+{
+	struct db_rows rows;
+	const struct db_value value[] = {DB_D(d)};
+
+	if (db_query_values(s->db, &rows, sql, value, 1) != ERR_OK)
+		return true; // in doubt nothing is removed
+	bool found = db_next(&rows);
+	return db_end(&rows) != ERR_OK || found;
+}
+
+static bool image_is_kept(void *ctx, const struct digest *d)
+{
+	return row_exists(ctx, "SELECT 1 FROM image WHERE sha256 = $1", d);
+}
+
+static bool object_is_kept(void *ctx, const struct digest *d)
+{
+	return row_exists(ctx, "SELECT 1 FROM object WHERE sha256 = $1", d);
+}
+
+// ---- life
+
+static enum err folders_open(struct store *s)
+{
+	char path[512];
+
+	TRY(path_join(path, sizeof path, s->dir, "images"));
+	TRY(blob_store_open(&s->images, path));
+	TRY(path_join(path, sizeof path, s->dir, "objects"));
+	return blob_store_open(&s->objects, path);
+}
+
+static enum err store_begin(struct store *s, const char *dir)
+{
+	char path[512];
+
+	if (!str_copy(s->dir, sizeof s->dir, dir))
+		return err_set(ERR_RANGE, "the path of the state folder is too long");
+	TRY(dir_make(dir));
+	TRY(path_join(path, sizeof path, dir, "lock"));
+	TRY(lock_take(path, &s->lock_fd));
+	TRY(folders_open(s));
+	TRY(path_join(path, sizeof path, dir, "publisher.db"));
+	TRY(db_sqlite_open(path, &s->db));
+	TRY(schema_make(s->db));
+	TRY(known_load(s));
+	size_t swept = blob_sweep(&s->images, image_is_kept, s) +
+		       blob_sweep(&s->objects, object_is_kept, s);
+	if (swept > 0)
+		log_info("PUBLISHER-STORE-SWEPT", "files=%zu", swept);
+	return ERR_OK;
+}
+
+enum err store_open(struct store *s, const char *dir)
+{
+	*s = (struct store){.lock_fd = -1};
+	known_init(&s->known);
+	enum err e = store_begin(s, dir);
+	if (e != ERR_OK)
+		store_close(s);
+	return e;
+}
+
+void store_close(struct store *s)
+{
+	if (s->db)
+		db_close(s->db);
+	s->db = NULL;
+	known_fini(&s->known);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	s->lock_fd = -1;
+}
+
+enum err store_end(struct store *s, enum err e)
+{
+	char why[512];
+
+	if (e == ERR_OK)
+		e = db_commit(s->db);
+	if (e == ERR_OK)
+		return ERR_OK;
+	snprintf(why, sizeof why, "%s", err_text());
+	db_rollback(s->db);
+	return err_set(e, "%s", why);
+}
+
+// ---- small values
+
+enum err meta_get(struct store *s, const char *name, void *out, size_t size, bool *found)
+{
+	struct db_rows rows;
+
+	TRY(db_query(s->db, &rows, "SELECT value FROM meta WHERE name = $1", DB_T(name)));
+	*found = db_next(&rows) && db_fixed(&rows, 0, out, size);
+	return db_end(&rows);
+}
+
+enum err meta_set(struct store *s, const char *name, const void *value, size_t size)
+{
+	return db_run(s->db, "INSERT OR REPLACE INTO meta (name, value) VALUES ($1, $2)",
+		DB_T(name), DB_B(bytes_of(value, size)));
+}

@@ -1,0 +1,159 @@
+// The publisher's store: rows in SQLite, bytes in two content-addressed folders beside it.
+//
+//   STATE/publisher.db     image, image_tag, package, package_image, package_object, object,
+//                          object_chunk, broker, placement, object_on, meta
+//   STATE/images/          what devices show
+//   STATE/objects/         what lies on data brokers, shared by all packages
+//
+// Bytes come first, rows after them, and one commit per act of a caller: a row names only what is
+// on the disk. A failed commit is rolled back and the act is refused with its reason (ERR_NO_SPACE,
+// ERR_READ_ONLY, ...); nothing is kept in memory that the rows do not say. One thread.
+#ifndef HELIO_PUBLISHER_STORE_H
+#define HELIO_PUBLISHER_STORE_H
+
+#include "blob_store.h"
+#include "known.h"
+#include "packager.h"
+#include "proto/message.h"
+#include "server/db/db.h"
+
+struct store {
+	struct db *db;
+	struct blob_store images, objects;
+	struct known known;
+	int lock_fd;
+	char dir[400];
+};
+
+// Errors: ERR_EXISTS (another publisher has it), ERR_VERSION (made by a newer program), ERR_CORRUPT
+// ...
+enum err store_open(struct store *s, const char *dir) MUST_CHECK;
+void store_close(struct store *s);
+// Ends an act: commits when e is ERR_OK, else rolls back. Returns e, or the commit's error.
+enum err store_end(struct store *s, enum err e) MUST_CHECK;
+
+// ---- images
+
+struct image {
+	struct digest sha256, original;
+	char title[LIMIT_TEXT + 1], licence[LIMIT_ID + 1];
+	char tags[LIMIT_TAGS][LIMIT_ID + 1];
+	size_t tag_count;
+	uint32_t format; // enum picture_format
+	uint64_t size_bytes;
+	uint32_t width, height;
+	int64_t added_unix_ms;
+};
+
+// Adds the row; an image that is there gains the tags (*duplicate). The bytes are in s->images.
+enum err image_add(struct store *s, const struct image *i, bool *duplicate) MUST_CHECK;
+enum err image_find(struct store *s, const struct digest *sha256, struct image *out) MUST_CHECK;
+// Refused with ERR_NOT_NOW while a package lists it. Removes row and bytes.
+enum err image_remove(struct store *s, const struct digest *sha256) MUST_CHECK;
+// Images that have all the tags (none: all), in order of arrival. each returns false to stop.
+typedef bool image_each(void *ctx, const struct image *i);
+enum err image_list(struct store *s, const char *const *tags, size_t tag_count, image_each *each,
+	void *ctx) MUST_CHECK;
+enum err image_count(struct store *s, uint64_t *count) MUST_CHECK;
+
+// ---- packages
+
+enum package_state {
+	PACKAGE_BUILT = 1,
+	PACKAGE_SIGNED,
+	PACKAGE_OFFERED,
+	PACKAGE_WITHDRAWN
+};
+const char *package_state_word(enum package_state s);
+
+struct package {
+	struct digest id;
+	enum package_kind kind;
+	char name[LIMIT_ID + 1], version[LIMIT_ID + 1];
+	enum package_state state;
+	uint64_t size_bytes, object_bytes, new_bytes;
+	uint32_t files, chunks, objects;
+	int64_t built_unix_ms;
+	uint64_t directive_id; // highest one obeyed
+};
+
+// Rows of a build. images: of a picture package, in order. *existing: the package was there
+// already, and nothing was changed.
+enum err package_add(struct store *s, const struct package *p, const struct package_built *b,
+	const struct digest *images, size_t image_count, bool *existing) MUST_CHECK;
+enum err package_find(struct store *s, const struct digest *id, struct package *out) MUST_CHECK;
+typedef bool package_each(void *ctx, const struct package *p);
+enum err package_list(struct store *s, package_each *each, void *ctx) MUST_CHECK;
+enum err package_set_state(
+	struct store *s, const struct digest *id, enum package_state state) MUST_CHECK;
+enum err package_set_directive(
+	struct store *s, const struct digest *id, uint64_t directive_id) MUST_CHECK;
+enum err package_set_envelope(
+	struct store *s, const struct digest *id, struct bytes envelope) MUST_CHECK;
+// The payload, the envelope (empty when unsigned), the index payload; each may be NULL.
+enum err package_bytes(struct store *s, const struct digest *id, struct buf *manifest,
+	struct buf *envelope, struct buf *index) MUST_CHECK;
+enum err package_images(struct store *s, const struct digest *id, struct digest **images,
+	size_t *count) MUST_CHECK; // free
+// Refused while it lies on a broker. Removes the objects that no other package uses.
+enum err package_remove(struct store *s, const struct digest *id, uint64_t *freed_bytes) MUST_CHECK;
+
+// ---- what lies where
+
+enum placement_state {
+	PLACEMENT_SENDING = 1, // claimed: some of it may lie there
+	PLACEMENT_STORED,      // complete, and the mark was read back
+	PLACEMENT_STOPPING,    // being withdrawn: some of it may still lie there
+	PLACEMENT_FAILED,      // given up in the middle
+	PLACEMENT_LOST         // the broker forgot everything
+};
+const char *placement_state_word(enum placement_state s);
+
+struct placement {
+	struct digest package;
+	char broker[LIMIT_ID + 1];
+	enum placement_state state;
+	uint64_t directive_id;
+};
+typedef bool placement_each(void *ctx, const struct placement *p);
+// package NULL: all.
+enum err placement_list(
+	struct store *s, const struct digest *package, placement_each *each, void *ctx) MUST_CHECK;
+
+// Where a broker is, as the server told it last; kept so that we can withdraw by ourselves.
+enum err broker_put(struct store *s, const struct address *a) MUST_CHECK;
+enum err broker_address(
+	struct store *s, const char *broker, struct arena *a, struct address *out) MUST_CHECK;
+// The mark that we put on this broker; zero when there is none.
+enum err broker_mark(struct store *s, const char *broker, struct id16 *mark) MUST_CHECK;
+// A new mark: what we claimed there before is gone.
+enum err broker_forget(struct store *s, const char *broker, const struct id16 *mark) MUST_CHECK;
+
+struct send_object {
+	struct digest sha256;
+	uint32_t size_bytes;
+	bool there; // lies there already, by our own claim under the present mark
+	bool done;  // acknowledged in this transmission
+};
+
+// Claims the package on the broker (committed by the caller before anything is sent) and lists its
+// objects in order. Freed by the caller.
+enum err claim_package(struct store *s, const char *broker, const struct digest *package,
+	uint64_t directive_id, struct send_object **objects, size_t *count) MUST_CHECK;
+// All of it is acknowledged and the mark was read back.
+enum err claim_complete(
+	struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
+enum err claim_fail(struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
+// The package is being withdrawn: lists the objects that no other package claims on this broker,
+// and counts them as absent from now on.
+enum err withdraw_begin(struct store *s, const char *broker, const struct digest *package,
+	uint64_t directive_id, struct send_object **objects, size_t *count) MUST_CHECK;
+enum err withdraw_end(struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
+
+// ---- small values (16 bytes or a number), by name
+
+enum err meta_get(
+	struct store *s, const char *name, void *out, size_t size, bool *found) MUST_CHECK;
+enum err meta_set(struct store *s, const char *name, const void *value, size_t size) MUST_CHECK;
+
+#endif

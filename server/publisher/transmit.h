@@ -1,0 +1,34 @@
+// What the server directs, and what becomes of it. One station per data broker; a directive becomes
+// a job there, a finished job becomes a message to the server. Nothing is ever sent to a data
+// broker without a directive; only the highest directive of a package is obeyed, and only for
+// packages that were offered. What lies on brokers of a package that the operator withdrew is
+// withdrawn unasked.
+#ifndef HELIO_PUBLISHER_TRANSMIT_H
+#define HELIO_PUBLISHER_TRANSMIT_H
+
+#include "control.h"
+#include "station.h"
+
+struct transmit;
+
+// All borrowed for its life.
+enum err transmit_new(const struct publisher_config *config, struct store *store,
+	struct control *control, struct transmit **out) MUST_CHECK;
+void transmit_free(struct transmit *t);
+
+// Says that the package exists. Errors: ERR_NOT_NOW (not signed), ERR_NOT_FOUND.
+enum err transmit_offer(
+	struct transmit *t, const struct digest *package, uint64_t *request_id) MUST_CHECK;
+// The operator withdrew it: tells the server, and takes it from every broker.
+enum err transmit_withdraw(struct transmit *t, const struct digest *package) MUST_CHECK;
+
+// A session began, or the server restarted: offers again what is offered.
+void transmit_session(struct transmit *t);
+// asked: it answers a request of ours, so that it is in force whatever its number.
+void transmit_directive(struct transmit *t, const struct directive *d, bool asked);
+void transmit_tick(struct transmit *t, struct mono now);
+
+#define STATIONS_MAX 32
+size_t transmit_stations(const struct transmit *t, struct station_status out[STATIONS_MAX]);
+
+#endif
