@@ -51,7 +51,6 @@ SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
-    "TSAN_OPTIONS": f"suppressions={ROOT}/tests/tsan.supp:halt_on_error=1",
 }
 
 
@@ -95,7 +94,8 @@ def fuzz_replay(preset, words):
 def pytest_run(folders, words, long, preset):
     report = BUILD / "pytest.xml"
     report.unlink(missing_ok=True)
-    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *folders]
+    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "worksteal",
+            f"--junitxml={report}", *folders]
     if words:
         argv += ["-k", " or ".join(words)]
     env = {**os.environ, "HELIO_BUILD": str(BUILD / preset), "HELIO_LONG": "1" if long else "",
