@@ -317,21 +317,25 @@ static enum err blocks_make(struct broker_conf *b)
 }
 
 // Defaults name each other: ca_file is {{ conf_dir }}/ca.crt.
+static enum err value_resolve(struct broker_conf *b, struct broker_variable *v)
+{
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, 64 * 1024);
+	TRY(template_fill(bytes_of(v->value, strlen(v->value)), variable_find, b, &text));
+	return variable_store(
+		b, v->name, text.size ? (const char *)text.data : "", text.size, NULL);
+}
+
 static enum err values_resolve(struct broker_conf *b)
 {
 	for (int round = 0; round < 4; round++) {
 		bool again = false;
 
 		for (size_t i = 0; i < b->count; i++) {
-			struct broker_variable *v = &b->variables[i];
-			SCOPED_BUF struct buf text = {.max = 64 * 1024};
-
-			if (!strstr(v->value, "{{"))
+			if (!strstr(b->variables[i].value, "{{"))
 				continue;
-			TRY(template_fill(
-				bytes_of(v->value, strlen(v->value)), variable_find, b, &text));
-			TRY(variable_store(b, v->name, text.size ? (const char *)text.data : "",
-				text.size, NULL));
+			TRY(value_resolve(b, &b->variables[i]));
 			again = true;
 		}
 		if (!again)
