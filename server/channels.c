@@ -1,10 +1,11 @@
 // Channels and private queues: the managed event queue joined with the store and with the clients.
 //
-// A channel also remembers what it wants now: per package name the newest package (slot), per key the
-// newest value. That is what a detached client is given at once, instead of the history it missed.
-#include "core_inside.h"
-#include "event_body.h"
-#include "sip_hash.h"
+// A channel also remembers what it wants now: per package name the newest package (slot), per key
+// the newest value. That is what a detached client is given at once, instead of the history it
+// missed.
+#include "server/core_inside.h"
+#include "server/event_body.h"
+#include "server/sip_hash.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,15 +78,14 @@ static enum err channel_add(struct core *core, const char *name, uint64_t epoch,
 
 static enum err queue_write(struct core *core, const struct event_queue *q)
 {
-	return rows_queue_put(core->db,
-		&(struct queue_row){
-			.name = q->name,
-			.epoch = q->epoch,
-			.tail_seq = q->tail_seq,
-			.paused = q->paused,
-			.closed = q->closed,
-			.rate_bytes_per_s = q->rate_bytes_per_s,
-		});
+	return rows_queue_put(core->db, &(struct queue_row){
+						.name = q->name,
+						.epoch = q->epoch,
+						.tail_seq = q->tail_seq,
+						.paused = q->paused,
+						.closed = q->closed,
+						.rate_bytes_per_s = q->rate_bytes_per_s,
+					});
 }
 
 enum err channel_make(struct core *core, const char *name, struct channel **out)
@@ -165,7 +165,8 @@ enum err private_queue_get(struct core *core, uint32_t number, struct event_queu
 	return ERR_OK;
 }
 
-enum err queue_of_name(struct core *core, const char *name, struct event_queue **queue, uint32_t *client)
+enum err queue_of_name(
+	struct core *core, const char *name, struct event_queue **queue, uint32_t *client)
 {
 	struct channel *ch = NULL;
 
@@ -187,18 +188,17 @@ enum err queue_of_name(struct core *core, const char *name, struct event_queue *
 
 static enum err event_write(struct core *core, const struct event_queue *q, const struct element *e)
 {
-	return rows_event_put(core->db,
-		&(struct event_row){
-			.queue = q->name,
-			.text = e->text,
-			.author = e->author,
-			.seq = e->seq,
-			.first_seq = e->first_seq,
-			.type = e->type,
-			.body = e->body,
-			.flow_id = e->flow_id,
-			.at_ms = e->at.ms,
-		});
+	return rows_event_put(core->db, &(struct event_row){
+						.queue = q->name,
+						.text = e->text,
+						.author = e->author,
+						.seq = e->seq,
+						.first_seq = e->first_seq,
+						.type = e->type,
+						.body = e->body,
+						.flow_id = e->flow_id,
+						.at_ms = e->at.ms,
+					});
 }
 
 static enum err slot_write(struct core *core, const struct event_queue *q, const struct element *e,
@@ -218,8 +218,8 @@ static enum err slot_write(struct core *core, const struct event_queue *q, const
 }
 
 // What a newcomer must be given from now on.
-static enum err wanted_write(struct core *core, const struct event_queue *q, const struct element *e,
-	const struct response_body *body)
+static enum err wanted_write(struct core *core, const struct event_queue *q,
+	const struct element *e, const struct response_body *body)
 {
 	const struct retrieve_information *r = body->retrieve;
 
@@ -228,14 +228,13 @@ static enum err wanted_write(struct core *core, const struct event_queue *q, con
 	for (size_t i = 0; i < r->package_count; i++)
 		TRY(slot_write(core, q, e, &r->packages[i]));
 	for (size_t i = 0; i < r->change_count; i++)
-		TRY(rows_value_put(core->db,
-			&(struct value_row){
-				.queue = q->name,
-				.key = r->changes[i].key,
-				.value = r->changes[i].value,
-				.change_id = r->changes[i].change_id,
-				.seq = e->seq,
-			}));
+		TRY(rows_value_put(core->db, &(struct value_row){
+						     .queue = q->name,
+						     .key = r->changes[i].key,
+						     .value = r->changes[i].value,
+						     .change_id = r->changes[i].change_id,
+						     .seq = e->seq,
+					     }));
 	return ERR_OK;
 }
 
@@ -253,22 +252,26 @@ struct merge_context {
 	struct event_queue *queue;
 };
 
-static enum err run_merge(void *ctx, struct element *const *run, size_t count, struct element_data *out)
+static enum err run_merge(
+	void *ctx, struct element *const *run, size_t count, struct element_data *out)
 {
 	struct merge_context *m = ctx;
 
 	return event_body_merge(&m->core->arena, &m->core->body, run, count, out);
 }
 
-static enum err run_merged(void *ctx, struct element *const *run, size_t count, const struct element *into)
+static enum err run_merged(
+	void *ctx, struct element *const *run, size_t count, const struct element *into)
 {
 	struct merge_context *m = ctx;
 	char chose[256];
 	size_t at = 0;
 
 	for (size_t i = 0; i < count && at < sizeof(chose) - 12; i++)
-		at += (size_t)snprintf(chose + at, sizeof(chose) - at, "%s%u", i ? "," : "", run[i]->seq);
-	log_info("CONSOLIDATE", "consolidate queue=%s chose=%s into=%u", m->queue->name, chose, into->seq);
+		at += (size_t)snprintf(
+			chose + at, sizeof(chose) - at, "%s%u", i ? "," : "", run[i]->seq);
+	log_info("CONSOLIDATE", "consolidate queue=%s chose=%s into=%u", m->queue->name, chose,
+		into->seq);
 	TRY(rows_event_retire(m->core->db, m->queue->name, into->first_seq, into->seq));
 	return event_write(m->core, m->queue, into);
 }
@@ -280,7 +283,8 @@ static enum err consolidate(struct core *core, struct event_queue *q, size_t *go
 	return queue_consolidate(q, &(struct queue_merge){&ctx, run_merge, run_merged}, gone);
 }
 
-// At high water runs of DISPLAY events become one each; what is still too long loses its slowest readers.
+// At high water runs of DISPLAY events become one each; what is still too long loses its slowest
+// readers.
 static enum err queue_shorten(struct core *core, struct event_queue *q)
 {
 	size_t gone = 0;
@@ -289,8 +293,8 @@ static enum err queue_shorten(struct core *core, struct event_queue *q)
 		q->tail_seq - q->looked_seq > core->config.queue_high_water / 8)
 		TRY(consolidate(core, q, &gone));
 	while (q->count > core->config.queue_max) {
-		log_warn("QUEUE-DETACHED", "queue=%s seq=%u pointers=%u why=\"the queue is full\"", q->name,
-			q->head->seq, q->head->standing);
+		log_warn("QUEUE-DETACHED", "queue=%s seq=%u pointers=%u why=\"the queue is full\"",
+			q->name, q->head->seq, q->head->standing);
 		TRY(rows_event_retire(core->db, q->name, 0, q->head->seq));
 		queue_drop_head(q);
 	}
@@ -302,7 +306,8 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 {
 	struct element_data data = {
 		.type = ev->type,
-		.text = ev->text && ev->text[0] ? ev->text : event_body_text(&core->arena, ev->type, body),
+		.text = ev->text && ev->text[0] ? ev->text
+						: event_body_text(&core->arena, ev->type, body),
 		.author = ev->author,
 		.flow_id = ev->flow_id ? ev->flow_id : core_flow_new(core),
 		.at = core->now.wall,
@@ -311,9 +316,9 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 	TRY(event_body_encode(body, &core->body));
 	data.body = buf_bytes(&core->body);
 	TRY(queue_append(q, &data, out));
-	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", q->name, (*out)->seq,
-		element_type_word(ev->type), (unsigned long long)(*out)->flow_id, log_quote((*out)->author),
-		log_quote((*out)->text));
+	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", q->name,
+		(*out)->seq, element_type_word(ev->type), (unsigned long long)(*out)->flow_id,
+		log_quote((*out)->author), log_quote((*out)->text));
 	TRY(event_write(core, q, *out));
 	return wanted_write(core, q, *out, body);
 }
@@ -327,7 +332,8 @@ static enum err event_append(struct core *core, const char *queue, const struct 
 
 	TRY(queue_of_name(core, queue, &q, &client));
 	if (client != CLIENT_NONE && q->count >= PRIVATE_QUEUE_MAX)
-		return err_set(ERR_FULL, "%u events wait in the private queue of %s", q->count, queue + 1);
+		return err_set(
+			ERR_FULL, "%u events wait in the private queue of %s", q->count, queue + 1);
 	TRY(element_append(core, q, ev, body, &e));
 	if (seq)
 		*seq = e->seq;
@@ -340,7 +346,8 @@ static enum err event_append(struct core *core, const char *queue, const struct 
 	return queue_shorten(core, q);
 }
 
-enum err core_append_event(struct core *core, const char *queue, const struct event *e, uint64_t *seq, uint64_t *flow)
+enum err core_append_event(
+	struct core *core, const char *queue, const struct event *e, uint64_t *seq, uint64_t *flow)
 {
 	struct response_body *body = NULL;
 
@@ -351,7 +358,8 @@ enum err core_append_event(struct core *core, const char *queue, const struct ev
 }
 
 // A visual change that a client indicates becomes a display event of its channel (S004-4).
-enum err channel_append_changes(struct core *core, uint32_t number, const struct change *changes, size_t count)
+enum err channel_append_changes(
+	struct core *core, uint32_t number, const struct change *changes, size_t count)
 {
 	const struct client *c = client_at(&core->clients, number);
 	struct event e = {
@@ -366,7 +374,8 @@ enum err channel_append_changes(struct core *core, uint32_t number, const struct
 
 // ---- control events: the server's own state about this queue
 
-static enum err control_apply(struct event_queue *q, enum channel_control what, uint64_t value, const char **word)
+static enum err control_apply(
+	struct event_queue *q, enum channel_control what, uint64_t value, const char **word)
 {
 	switch (what) {
 	case CONTROL_PAUSE:
@@ -396,16 +405,18 @@ static enum err control_apply(struct event_queue *q, enum channel_control what, 
 static enum err private_resume(struct core *core, const char *queue)
 {
 	uint32_t number = client_table_find(&core->clients, queue + 1);
-	struct client_rare *rare = number == CLIENT_NONE ? NULL : client_at(&core->clients, number)->rare;
+	struct client_rare *rare =
+		number == CLIENT_NONE ? NULL : client_at(&core->clients, number)->rare;
 
 	if (!rare || !rare->private)
-		return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
+		return err_set(
+			ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
 	rare->private->paused = false;
 	return rows_queue_delete(core->db, queue);
 }
 
-enum err core_channel_control(struct core *core, const char *channel, enum channel_control what, uint64_t value,
-	const char *author, uint64_t *flow)
+enum err core_channel_control(struct core *core, const char *channel, enum channel_control what,
+	uint64_t value, const char *author, uint64_t *flow)
 {
 	const char *word = "";
 
@@ -418,8 +429,10 @@ enum err core_channel_control(struct core *core, const char *channel, enum chann
 	const char *args[2] = {word, arena_printf(&core->arena, "%llu", (unsigned long long)value)};
 	if (!args[1])
 		return err_set(ERR_FULL, "no room for a control event");
-	struct execute_command command = {.verb = "control", .args = args, .arg_count = 2, .timeout_ms = 60000};
-	struct event e = {.type = ELEMENT_CONTROL, .command = &command, .author = author, .text = word};
+	struct execute_command command = {
+		.verb = "control", .args = args, .arg_count = 2, .timeout_ms = 60000};
+	struct event e = {
+		.type = ELEMENT_CONTROL, .command = &command, .author = author, .text = word};
 	struct response_body *body = NULL;
 	TRY(event_body_make(core, &e, &body));
 	return event_append(core, channel, &e, body, NULL, flow);
@@ -439,8 +452,8 @@ enum err core_channel_consolidate(struct core *core, const char *channel, size_t
 	return ERR_OK;
 }
 
-// Our store is older than what the fleet has seen: no pointer can be trusted any more, so all of them are
-// below the floor from here on, and everybody gets a snapshot.
+// Our store is older than what the fleet has seen: no pointer can be trusted any more, so all of
+// them are below the floor from here on, and everybody gets a snapshot.
 enum err channels_new_epoch(struct core *core, const char *because)
 {
 	for (uint32_t i = 0; i < core->channel_count; i++) {
@@ -455,7 +468,8 @@ enum err channels_new_epoch(struct core *core, const char *because)
 		TRY(rows_event_retire(core->db, q->name, 0, q->tail_seq));
 		TRY(queue_write(core, q));
 		channel_touch(core, core->channels[i]);
-		log_warn("EPOCH", "channel=%s epoch=%u because=%s", q->name, core->incarnation, log_quote(because));
+		log_warn("EPOCH", "channel=%s epoch=%u because=%s", q->name, core->incarnation,
+			log_quote(because));
 	}
 	return ERR_OK;
 }
@@ -470,9 +484,10 @@ enum err channel_detach(struct core *core, uint32_t number, const char *because)
 
 	if (c->pointer == POINTER_HEAD)
 		return ERR_OK;
-	log_info("DETACHED", "client=%s channel=%s pointer=%u tail=%u because=%s", id, ch->queue.name, c->pointer,
-		ch->queue.tail_seq, log_quote(because));
-	TRY(rows_event_skip(core->db, id, ch->queue.name, c->pointer, ch->queue.tail_seq, core->now.wall.ms));
+	log_info("DETACHED", "client=%s channel=%s pointer=%u tail=%u because=%s", id,
+		ch->queue.name, c->pointer, ch->queue.tail_seq, log_quote(because));
+	TRY(rows_event_skip(
+		core->db, id, ch->queue.name, c->pointer, ch->queue.tail_seq, core->now.wall.ms));
 	queue_leave(&ch->queue, c->pointer);
 	c->pointer = POINTER_HEAD;
 	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
@@ -517,8 +532,8 @@ static bool still_exists(struct core *core, struct retrieve_information *r)
 		struct package_ref found;
 		bool activate = r->packages[i].activate;
 		if (core->hooks.package_find) {
-			if (core->hooks.package_find(core->hooks.ctx, core, &r->packages[i].package, &core->arena,
-				    &found) != ERR_OK)
+			if (core->hooks.package_find(core->hooks.ctx, core, &r->packages[i].package,
+				    &core->arena, &found) != ERR_OK)
 				continue;
 			r->packages[i] = found;
 			r->packages[i].activate = activate;
@@ -539,8 +554,8 @@ static void interval_apply(struct core *core, uint32_t number, const struct retr
 		rare->interval_set_ms = r->heartbeat_interval_ms;
 }
 
-static enum err element_answer(struct core *core, uint32_t number, uint64_t seq, const struct event_queue *q,
-	const struct element *e)
+static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
+	const struct event_queue *q, const struct element *e)
 {
 	struct response_body body;
 
@@ -561,7 +576,8 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	if (!a.text)
 		return err_set(ERR_FULL, "no room for an answer");
 	if (a.retrieve && !still_exists(core, a.retrieve))
-		return respond_no_action(core, number, seq, REASON_EVENT, "what the event named was withdrawn");
+		return respond_no_action(
+			core, number, seq, REASON_EVENT, "what the event named was withdrawn");
 	if (a.retrieve)
 		interval_apply(core, number, a.retrieve);
 	return operation_open(core, number, seq, &a);
@@ -607,7 +623,8 @@ enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq)
 
 // ---- the snapshot
 
-static bool lacks(const struct core *core, const struct client *c, const struct slot_row *slot, bool newest_shown)
+static bool lacks(const struct core *core, const struct client *c, const struct slot_row *slot,
+	bool newest_shown)
 {
 	struct digest showing;
 	const char *image = NULL;
@@ -620,13 +637,14 @@ static bool lacks(const struct core *core, const struct client *c, const struct 
 	return !digest_equal(&showing, &slot->package);
 }
 
-static enum err snapshot_packages(struct core *core, const struct client *c, struct retrieve_information *r,
-	uint64_t *flow, bool *more)
+static enum err snapshot_packages(struct core *core, const struct client *c,
+	struct retrieve_information *r, uint64_t *flow, bool *more)
 {
 	struct slot_row *slots = NULL;
 	size_t count = 0, last_shown = SIZE_MAX;
 
-	TRY(rows_slot_list(core->db, channel_of(core, c)->queue.name, &core->arena, &slots, &count));
+	TRY(rows_slot_list(
+		core->db, channel_of(core, c)->queue.name, &core->arena, &slots, &count));
 	r->packages = arena_array(&core->arena, LIMIT_PACKAGES_PER_RESPONSE, sizeof(*r->packages));
 	if (!r->packages)
 		return err_set(ERR_FULL, "no room for a snapshot");
@@ -637,33 +655,38 @@ static enum err snapshot_packages(struct core *core, const struct client *c, str
 		struct package_ref ref;
 		if (!lacks(core, c, &slots[i], i == last_shown))
 			continue;
-		if (!core->hooks.package_find || core->hooks.package_find(core->hooks.ctx, core, &slots[i].package,
-							 &core->arena, &ref) != ERR_OK)
+		if (!core->hooks.package_find ||
+			core->hooks.package_find(core->hooks.ctx, core, &slots[i].package,
+				&core->arena, &ref) != ERR_OK)
 			continue;
 		if (r->package_count == LIMIT_PACKAGES_PER_RESPONSE) {
 			*more = true;
 			return ERR_OK;
 		}
-		ref.activate = slots[i].activate && (slots[i].kind == PACKAGE_SOFTWARE || i == last_shown);
+		ref.activate =
+			slots[i].activate && (slots[i].kind == PACKAGE_SOFTWARE || i == last_shown);
 		r->packages[r->package_count++] = ref;
 		*flow = slots[i].flow_id;
 	}
 	return ERR_OK;
 }
 
-static enum err snapshot_values(struct core *core, const struct client *c, struct retrieve_information *r)
+static enum err snapshot_values(
+	struct core *core, const struct client *c, struct retrieve_information *r)
 {
 	struct value_row *values = NULL;
 	size_t count = 0;
 
-	TRY(rows_value_list(core->db, channel_of(core, c)->queue.name, &core->arena, &values, &count));
+	TRY(rows_value_list(
+		core->db, channel_of(core, c)->queue.name, &core->arena, &values, &count));
 	size_t first = count > LIMIT_CHANGES ? count - LIMIT_CHANGES : 0;
 	r->changes = arena_array(&core->arena, LIMIT_CHANGES, sizeof(*r->changes));
 	if (!r->changes)
 		return err_set(ERR_FULL, "no room for a snapshot");
 	for (size_t i = first; i < count; i++)
-		r->changes[r->change_count++] =
-			(struct change){.change_id = values[i].change_id, .key = values[i].key, .value = values[i].value};
+		r->changes[r->change_count++] = (struct change){.change_id = values[i].change_id,
+			.key = values[i].key,
+			.value = values[i].value};
 	return ERR_OK;
 }
 
@@ -679,9 +702,10 @@ enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq)
 	if (!more)
 		TRY(pointer_to_tail(core, number));
 	if (r.package_count == 0 && r.change_count == 0)
-		return respond_no_action(core, number, seq, REASON_SNAPSHOT, "the client lacks nothing: it is caught up");
-	const char *text = arena_printf(&core->arena, "all it lacks at once: %zu packages, %zu values", r.package_count,
-		r.change_count);
+		return respond_no_action(core, number, seq, REASON_SNAPSHOT,
+			"the client lacks nothing: it is caught up");
+	const char *text = arena_printf(&core->arena,
+		"all it lacks at once: %zu packages, %zu values", r.package_count, r.change_count);
 	return operation_open(core, number, seq,
 		&(struct answer){
 			.kind = KIND_RETRIEVE_INFORMATION,
@@ -734,8 +758,8 @@ enum err core_channel_find(struct core *core, const char *channel, struct channe
 	return ERR_OK;
 }
 
-enum err core_channel_slots(struct core *core, const char *channel, struct arena *a, struct channel_slot **out,
-	size_t *count)
+enum err core_channel_slots(struct core *core, const char *channel, struct arena *a,
+	struct channel_slot **out, size_t *count)
 {
 	struct slot_row *rows = NULL;
 
@@ -747,8 +771,8 @@ enum err core_channel_slots(struct core *core, const char *channel, struct arena
 	if (!*out)
 		return err_set(ERR_FULL, "no room for %zu slots", *count);
 	for (size_t i = 0; i < *count; i++)
-		(*out)[i] = (struct channel_slot){rows[i].kind, rows[i].name, rows[i].version, rows[i].package,
-			rows[i].previous};
+		(*out)[i] = (struct channel_slot){rows[i].kind, rows[i].name, rows[i].version,
+			rows[i].package, rows[i].previous};
 	return ERR_OK;
 }
 
@@ -759,7 +783,8 @@ bool core_package_is_wanted(struct core *core, const struct digest *package)
 	if (rows_slot_wants(core->db, package, &wanted) != ERR_OK)
 		return true;
 	for (uint32_t i = 0; !wanted && i < core->channel_count; i++)
-		for (const struct element *e = core->channels[i]->queue.head; !wanted && e; e = e->after)
+		for (const struct element *e = core->channels[i]->queue.head; !wanted && e;
+			e = e->after)
 			wanted = event_body_names(core, e, package);
 	return wanted;
 }
@@ -776,7 +801,8 @@ enum err core_client_set_channel(struct core *core, const char *id, const char *
 	if (c->channel == ch->number)
 		return ERR_OK;
 	TRY(channel_detach(core, number, "it changes the channel"));
-	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s", id, channel_of(core, c)->queue.name, channel);
+	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s", id, channel_of(core, c)->queue.name,
+		channel);
 	c->channel = ch->number;
 	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
 	client_dirty(core, number);

@@ -1,5 +1,5 @@
-// What the server keeps of a client and sets by its responses: the state, in one table and changed by one
-// function; the row that goes to the store; and the set of packages it holds.
+// What the server keeps of a client and sets by its responses: the state, in one table and changed
+// by one function; the row that goes to the store; and the set of packages it holds.
 #include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -11,14 +11,14 @@ static const bool known_change[7][7] = {
 	[CS_AWAIT_INFO] = {0, 1, 1, 1, 1, 1, 1},
 	[CS_AWAIT_RETRIEVE] = {0, 1, 1, 1, 1, 1, 1},
 	[CS_AWAIT_COMMAND] = {0, 1, 1, 1, 1, 1, 1},
-	[CS_RESYNC] = {0, 1, 0, 0, 0, 1, 1},        // nothing is begun before the client agrees again
+	[CS_RESYNC] = {0, 1, 0, 0, 0, 1, 1}, // nothing is begun before the client agrees again
 	[CS_CLONE_SUSPECT] = {0, 1, 0, 0, 0, 0, 1}, // an operator clears it
 };
 
 bool client_state_change_is_known(enum client_state from, enum client_state to)
 {
-	return from >= CS_IDLE && from <= CS_CLONE_SUSPECT && to >= CS_IDLE && to <= CS_CLONE_SUSPECT &&
-		known_change[from][to];
+	return from >= CS_IDLE && from <= CS_CLONE_SUSPECT && to >= CS_IDLE &&
+	       to <= CS_CLONE_SUSPECT && known_change[from][to];
 }
 
 void client_set_state(struct core *core, uint32_t number, enum client_state to, const char *because)
@@ -31,12 +31,13 @@ void client_set_state(struct core *core, uint32_t number, enum client_state to, 
 		return;
 	if (!client_state_change_is_known(from, to)) {
 		log_error("STATE-CHANGE-REFUSED", "client=%s from=%s to=%s because=%s",
-			client_id(&core->clients, c), client_state_word(from), client_state_word(to),
-			log_quote(because));
+			client_id(&core->clients, c), client_state_word(from),
+			client_state_word(to), log_quote(because));
 		return;
 	}
-	log_debug("STATE-CHANGE", "client=%s from=%s to=%s because=%s", client_id(&core->clients, c),
-		client_state_word(from), client_state_word(to), log_quote(because));
+	log_debug("STATE-CHANGE", "client=%s from=%s to=%s because=%s",
+		client_id(&core->clients, c), client_state_word(from), client_state_word(to),
+		log_quote(because));
 	c->state = (uint8_t)to;
 	view_due(core, number);
 }
@@ -47,8 +48,9 @@ void client_set_reach(struct core *core, uint32_t number, enum reach to, const c
 
 	if (c->reach == to)
 		return;
-	log_debug("REACH-CHANGE", "client=%s from=%s to=%s because=%s", client_id(&core->clients, c),
-		reach_word((enum reach)c->reach), reach_word(to), log_quote(because));
+	log_debug("REACH-CHANGE", "client=%s from=%s to=%s because=%s",
+		client_id(&core->clients, c), reach_word((enum reach)c->reach), reach_word(to),
+		log_quote(because));
 	c->reach = (uint8_t)to;
 	c->flags |= CLIENT_STALE_ROW;
 	view_due(core, number);
@@ -73,30 +75,30 @@ enum err client_row_write(struct core *core, uint32_t number)
 	const struct channel *ch = channel_of(core, c);
 	const struct client_rare *rare = c->rare;
 
-	return rows_client_put(core->db,
-		&(struct client_row){
-			.id = client_id(&core->clients, c),
-			.channel = ch->queue.name,
-			.highest_session = c->session_id,
-			.state = (enum client_state)c->state,
-			.reach = (enum reach)c->reach,
-			.d = c->d,
-			.epoch = ch->queue.epoch,
-			.pointer = c->pointer,
-			.holdings_known = c->flags & CLIENT_HOLDINGS_KNOWN,
-			.mismatches = c->mismatches,
-			.interval_set_ms = rare ? rare->interval_set_ms : 0,
-			.told_interval_ms = c->told_interval_ms,
-			.status_interval_ms = rare ? rare->status_interval_ms : 0,
-			.change_id = rare ? rare->change_id : 0,
-			.report_id = rare ? rare->report_id : 0,
-			.last_kind = (enum response_kind)c->last_kind,
-			.last_heard_ms = client_heard(c).ms,
-			.ip = intern_get(&core->interned, c->ip),
-			.profile = intern_get(&core->interned, c->profile),
-			.showing = intern_get(&core->interned, c->showing),
-			.holdings = intern_get(&core->interned, c->holdings),
-		});
+	return rows_client_put(
+		core->db, &(struct client_row){
+				  .id = client_id(&core->clients, c),
+				  .channel = ch->queue.name,
+				  .highest_session = c->session_id,
+				  .state = (enum client_state)c->state,
+				  .reach = (enum reach)c->reach,
+				  .d = c->d,
+				  .epoch = ch->queue.epoch,
+				  .pointer = c->pointer,
+				  .holdings_known = c->flags & CLIENT_HOLDINGS_KNOWN,
+				  .mismatches = c->mismatches,
+				  .interval_set_ms = rare ? rare->interval_set_ms : 0,
+				  .told_interval_ms = c->told_interval_ms,
+				  .status_interval_ms = rare ? rare->status_interval_ms : 0,
+				  .change_id = rare ? rare->change_id : 0,
+				  .report_id = rare ? rare->report_id : 0,
+				  .last_kind = (enum response_kind)c->last_kind,
+				  .last_heard_ms = client_heard(c).ms,
+				  .ip = intern_get(&core->interned, c->ip),
+				  .profile = intern_get(&core->interned, c->profile),
+				  .showing = intern_get(&core->interned, c->showing),
+				  .holdings = intern_get(&core->interned, c->holdings),
+			  });
 }
 
 enum err clients_flush(struct core *core)
@@ -105,7 +107,7 @@ enum err clients_flush(struct core *core)
 		struct client *c = client_at(&core->clients, core->dirty.items[i]);
 		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_DIRTY))
 			continue;
-		c->flags &= (uint8_t)~(CLIENT_DIRTY | CLIENT_STALE_ROW);
+		c->flags &= (uint8_t) ~(CLIENT_DIRTY | CLIENT_STALE_ROW);
 		if (c->role == ROLE_CLIENT)
 			TRY(client_row_write(core, core->dirty.items[i]));
 	}
@@ -124,8 +126,8 @@ bool client_holds(const struct core *core, const struct client *c, const struct 
 {
 	struct bytes set = intern_get(&core->interned, c->holdings);
 
-	return set.size &&
-		bsearch(package, set.data, set.size / sizeof(struct digest), sizeof(struct digest), digest_order);
+	return set.size && bsearch(package, set.data, set.size / sizeof(struct digest),
+				   sizeof(struct digest), digest_order);
 }
 
 static void set_add(struct digest *set, size_t *count, size_t max, const struct digest *d)

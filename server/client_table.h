@@ -31,7 +31,7 @@ struct open_operation {
 	uint64_t op_id, first_op_id;
 	uint64_t before_id; // P: D before this one
 	uint64_t flow_id, event_seq;
-	uint64_t cancel_flow; // an operator asked to cancel it; 0: no
+	uint64_t cancel_flow;          // an operator asked to cancel it; 0: no
 	struct open_operation *passed; // that operation, still open
 	struct wall opened;
 	uint32_t deadline_tick; // attended
@@ -54,16 +54,16 @@ struct client_rare {
 	struct report_parts *parts;
 	struct event_queue *private;
 	uint32_t private_pointer;
-	uint64_t change_id, report_id;                 // highest held
-	uint64_t report_seq, inbox_seq, want_seq, peer_seq;       // upward, per topic
-	uint64_t grant_seq, directive_seq, answer_seq; // downward, per topic
+	uint64_t change_id, report_id;                      // highest held
+	uint64_t report_seq, inbox_seq, want_seq, peer_seq; // upward, per topic
+	uint64_t grant_seq, directive_seq, answer_seq;      // downward, per topic
 	uint32_t interval_set_ms;
 	uint32_t status_interval_ms;
 	uint16_t in_a_row; // answers from the private queue
 	uint16_t resyncs, resync_wait;
-	uint32_t rest_tick, rest_tail;  // no snapshot before this attended time while the tail stays
+	uint32_t rest_tick, rest_tail; // no snapshot before this attended time while the tail stays
 	uint32_t exhausted;            // times in a row
-	uint8_t interval_beats; // in a row with another interval than told
+	uint8_t interval_beats;        // in a row with another interval than told
 	bool alerted;
 };
 
@@ -89,7 +89,7 @@ struct client {
 	uint16_t mismatches;
 	uint8_t state, reach, role, flags;
 	uint8_t last_kind, last_reason;
-	uint8_t ack_resends;           // beats in a row that asked for the response again
+	uint8_t ack_resends; // beats in a row that asked for the response again
 	bool last_was_resend;
 };
 

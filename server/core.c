@@ -1,6 +1,6 @@
-// The core's own loop: messages and ticks change the state, the end of a turn commits it and lets the answers
-// go. See core.h for the promise, core_inside.h for the rooms.
-#include "core_inside.h"
+// The core's own loop: messages and ticks change the state, the end of a turn commits it and lets
+// the answers go. See core.h for the promise, core_inside.h for the rooms.
+#include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,9 +37,11 @@ static enum err config_check(const struct core_config *c)
 		return err_set(ERR_RANGE, "the core needs a server id and an online key");
 	if (c->interval_ms < HEARTBEAT_MIN_MS || c->interval_ms > HEARTBEAT_MAX_MS ||
 		c->interval_busy_ms < HEARTBEAT_MIN_MS || c->interval_busy_ms > HEARTBEAT_MAX_MS)
-		return err_set(ERR_RANGE, "an interval lies between %d and %d ms", HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
+		return err_set(ERR_RANGE, "an interval lies between %d and %d ms", HEARTBEAT_MIN_MS,
+			HEARTBEAT_MAX_MS);
 	if (c->attempts_max < 1 || c->queue_high_water < 2 || c->queue_max < c->queue_high_water ||
-		c->why_entries < 1 || c->views_per_s < 1 || c->host_period_ms < 100 || c->offers_per_client_min < 1)
+		c->why_entries < 1 || c->views_per_s < 1 || c->host_period_ms < 100 ||
+		c->offers_per_client_min < 1)
 		return err_set(ERR_RANGE, "a limit of the core is too small");
 	return ERR_OK;
 }
@@ -60,12 +62,14 @@ bool number_list_add(struct number_list *l, uint32_t number)
 	return true;
 }
 
-enum err outbox_send(struct core *core, const char *broker, const char *topic, const struct buf *payload, int qos,
-	bool retained)
+enum err outbox_send(struct core *core, const char *broker, const char *topic,
+	const struct buf *payload, int qos, bool retained)
 {
-	return outbox_add(&core->outbox,
-		&(struct outbox_message){
-			.broker = broker, .topic = topic, .payload = buf_bytes(payload), .qos = qos, .retained = retained});
+	return outbox_add(&core->outbox, &(struct outbox_message){.broker = broker,
+						 .topic = topic,
+						 .payload = buf_bytes(payload),
+						 .qos = qos,
+						 .retained = retained});
 }
 
 struct db *core_db(struct core *core)
@@ -127,12 +131,14 @@ static void core_init(struct core *core)
 	core->key_id = key_id(sign_key_public(core->config.online_key));
 	core->attended_at = core->host_at = core->save_at = core->now.mono;
 	core->prune_at = mono_add_ms(core->now.mono, 60000);
-	ratelimit_init(&core->views_allowed, core->config.views_per_s, core->config.views_per_s, core->now.mono);
-	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s, core->now.mono);
+	ratelimit_init(&core->views_allowed, core->config.views_per_s, core->config.views_per_s,
+		core->now.mono);
+	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,
+		core->now.mono);
 }
 
-enum err core_new(const struct core_config *config, struct db *db, const struct core_ports *ports, struct now now,
-	struct core **out)
+enum err core_new(const struct core_config *config, struct db *db, const struct core_ports *ports,
+	struct now now, struct core **out)
 {
 	*out = NULL;
 	TRY(config_check(config));
@@ -147,8 +153,8 @@ enum err core_new(const struct core_config *config, struct db *db, const struct 
 	core->now = now;
 	core_init(core);
 	enum err e = !core->server_id || (config->incarnation_file && !core->incarnation_file)
-		? err_set(ERR_MEMORY, "no memory for the core")
-		: core_load(core);
+			     ? err_set(ERR_MEMORY, "no memory for the core")
+			     : core_load(core);
 	if (e != ERR_OK) {
 		core_free(core);
 		return e;
@@ -184,18 +190,20 @@ void core_set_hooks(struct core *core, const struct core_hooks *hooks)
 
 // ---- when the store fails
 
-// What was done in this turn is not on disk: nobody may hear of it. Memory goes, and comes back from the rows.
+// What was done in this turn is not on disk: nobody may hear of it. Memory goes, and comes back
+// from the rows.
 void core_fail(struct core *core, enum err e, const char *what)
 {
 	core->commits_failed++;
 	if (!core->degraded) {
 		core->recover_ms = RECOVER_FIRST_MS;
-		log_error("STATE-WRITE", "fatal state-write word=%s what=%s why=%s", err_word(e), what,
-			log_quote(err_text()));
+		log_error("STATE-WRITE", "fatal state-write word=%s what=%s why=%s", err_word(e),
+			what, log_quote(err_text()));
 	} else {
-		log_warn("STATE-WRITE-AGAIN", "word=%s what=%s retry_ms=%lld why=%s", err_word(e), what,
-			(long long)core->recover_ms, log_quote(err_text()));
-		core->recover_ms = core->recover_ms * 2 < RECOVER_MAX_MS ? core->recover_ms * 2 : RECOVER_MAX_MS;
+		log_warn("STATE-WRITE-AGAIN", "word=%s what=%s retry_ms=%lld why=%s", err_word(e),
+			what, (long long)core->recover_ms, log_quote(err_text()));
+		core->recover_ms = core->recover_ms * 2 < RECOVER_MAX_MS ? core->recover_ms * 2
+									 : RECOVER_MAX_MS;
 	}
 	core->degraded = true;
 	core->recover_at = mono_add_ms(core->now.mono, core->recover_ms);
@@ -221,8 +229,8 @@ static void core_recover(struct core *core)
 
 // ---- the turn
 
-void core_message(struct core *core, const char *from_broker, const char *topic, size_t topic_length,
-	struct bytes payload, bool retained, struct now now)
+void core_message(struct core *core, const char *from_broker, const char *topic,
+	size_t topic_length, struct bytes payload, bool retained, struct now now)
 {
 	core->now = now;
 	if (core->degraded || core->db->failed) {
@@ -238,7 +246,9 @@ void core_message(struct core *core, const char *from_broker, const char *topic,
 // last_heard and status of a part of the fleet, so that no turn writes all of it.
 static void save_some(struct core *core)
 {
-	size_t share = core->clients.high / (core->config.save_period_s ? core->config.save_period_s : 1) + 1;
+	size_t share =
+		core->clients.high / (core->config.save_period_s ? core->config.save_period_s : 1) +
+		1;
 	uint32_t number = CLIENT_NONE;
 
 	for (size_t i = 0; i < share; i++) {
@@ -296,7 +306,8 @@ static void outbox_publish(struct core *core, struct outbox *o)
 {
 	for (size_t i = 0; i < o->count; i++) {
 		struct outbox_message m = outbox_get(o, i);
-		core->ports.publish(core->ports.ctx, m.broker, m.topic, m.payload, m.qos, m.retained);
+		core->ports.publish(
+			core->ports.ctx, m.broker, m.topic, m.payload, m.qos, m.retained);
 	}
 	outbox_clear(o);
 }
@@ -350,7 +361,8 @@ void core_shutdown(struct core *core, struct now now)
 
 // ---- sending
 
-static struct client *peer_find(struct core *core, const char *id, enum role role, struct client_rare **rare)
+static struct client *peer_find(
+	struct core *core, const char *id, enum role role, struct client_rare **rare)
 {
 	uint32_t number = client_table_find(&core->clients, id);
 	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
@@ -400,8 +412,8 @@ enum err core_send_directive(struct core *core, const char *publisher, struct di
 	return outbox_send(core, NULL, topic.s, &core->message, 1, false);
 }
 
-static enum err api_part_send(struct core *core, const struct client *c, struct client_rare *rare, const char *seat,
-	const char *level, struct api_answer *m)
+static enum err api_part_send(struct core *core, const struct client *c, struct client_rare *rare,
+	const char *seat, const char *level, struct api_answer *m)
 {
 	struct topic topic = topic_apir(seat, level);
 
@@ -440,8 +452,8 @@ enum err core_send_api_answer(struct core *core, const char *seat, const struct 
 	return ERR_OK;
 }
 
-enum err core_publish_signed(struct core *core, const char *broker, const char *topic, struct buf *payload, int qos,
-	bool retained)
+enum err core_publish_signed(struct core *core, const char *broker, const char *topic,
+	struct buf *payload, int qos, bool retained)
 {
 	TRY(seal_signature(payload, topic, core->config.online_key));
 	return outbox_send(core, broker, topic, payload, qos, retained);
@@ -451,10 +463,11 @@ enum err core_publish_signed(struct core *core, const char *broker, const char *
 
 size_t core_counters(const struct core *core, struct core_counter *out, size_t max)
 {
-	static const char *const reject_names[REJECT_COUNT] = {"reject.topic", "reject.retained", "reject.size",
-		"reject.unknown-client", "reject.revoked", "reject.signature", "reject.schema", "reject.format",
-		"reject.no-status", "reject.ip", "reject.identity", "reject.session", "reject.boot", "reject.replay",
-		"reject.key", "reject.offers", "reject.role"};
+	static const char *const reject_names[REJECT_COUNT] = {"reject.topic", "reject.retained",
+		"reject.size", "reject.unknown-client", "reject.revoked", "reject.signature",
+		"reject.schema", "reject.format", "reject.no-status", "reject.ip",
+		"reject.identity", "reject.session", "reject.boot", "reject.replay", "reject.key",
+		"reject.offers", "reject.role"};
 	const struct core_counter all[] = {
 		{"heartbeats", core->heartbeats},
 		{"answers.no-action", core->answers[KIND_NO_ACTION]},

@@ -3,14 +3,18 @@
 //   message -> gate -> (sign_in | handle_heartbeat | handle_report | hooks) -> respond -> outbox
 //
 // Rooms call each other downward in this order:
-//   core  restore  gate  sign_in  handle_*  principals  operations  respond  channels  views  reach  why  client_state
-// and all of them stand on the tables (client_table, intern, event_queue, outbox) and the rows of db/.
+//   core  restore  gate  sign_in  handle_*  principals  operations  respond  channels  views  reach
+//   why  client_state
+// and all of them stand on the tables (client_table, intern, event_queue, outbox) and the rows of
+// db/.
 #ifndef HELIO_SERVER_CORE_INSIDE_H
 #define HELIO_SERVER_CORE_INSIDE_H
 
-#include "server/accordance.h"
 #include "proto/base/log.h"
 #include "proto/base/ratelimit.h"
+#include "proto/session.h"
+#include "proto/topics.h"
+#include "server/accordance.h"
 #include "server/client_table.h"
 #include "server/core.h"
 #include "server/db/rows.h"
@@ -18,19 +22,17 @@
 #include "server/intern.h"
 #include "server/next_event.h"
 #include "server/outbox.h"
-#include "proto/session.h"
-#include "proto/topics.h"
 
 // ---- limits of the core, each with its reason
 
-#define CORE_ARENA_BYTES (8u * 1024 * 1024)  // one message, decoded, and what its answer needs
+#define CORE_ARENA_BYTES (8u * 1024 * 1024) // one message, decoded, and what its answer needs
 #define CORE_ARENA_COUNT 65536u
-#define API_PART_BYTES (128u * 1024)         // a part of an API answer
-#define OFFERS_PER_PRINCIPAL 4               // waiting at once; a replayed sign-in cannot push out an honest one
+#define API_PART_BYTES (128u * 1024) // a part of an API answer
+#define OFFERS_PER_PRINCIPAL 4 // waiting at once; a replayed sign-in cannot push out an honest one
 #define OFFERS_WAITING_MAX 65536u
-#define PRIVATE_QUEUE_MAX 256u               // elements
+#define PRIVATE_QUEUE_MAX 256u // elements
 #define CHANNELS_MAX 65535u
-#define TICK_MS 10                           // attended time in a client's record
+#define TICK_MS 10 // attended time in a client's record
 #define WHEEL_SLOTS 4096u
 #define WHEEL_SLOT_TICKS 25u                 // 250 ms
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
@@ -39,7 +41,7 @@
 #define REPORT_PARTS_BYTES (16u * 1024 * 1024)
 #define RECOVER_FIRST_MS 1000
 #define RECOVER_MAX_MS 30000
-#define ATTENDED_STEP_MS 5000                // a longer gap between two calls was not attended
+#define ATTENDED_STEP_MS 5000 // a longer gap between two calls was not attended
 
 // ---- why a message was refused
 
@@ -133,19 +135,19 @@ struct core {
 	struct arena arena;
 	struct buf body, message, scratch;
 	struct outbox outbox;
-	struct outbox views;      // go out before the outbox
+	struct outbox views; // go out before the outbox
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
 	struct key32 lineage_key;
 	uint64_t flow_count;
-	bool restored;            // this start found an older store
+	bool restored; // this start found an older store
 
 	struct client_table clients;
 	struct intern interned;
 	struct channel **channels;
 	uint32_t channel_count, channel_cap;
-	uint16_t *channel_slots;  // number + 1 by hash
+	uint16_t *channel_slots; // number + 1 by hash
 	uint32_t channel_slot_count;
 	struct offer_list offers;
 	struct why_log why;
@@ -171,43 +173,47 @@ struct core {
 
 	uint64_t rejects[REJECT_COUNT];
 	struct log_gate reject_gates[REJECT_COUNT];
-	uint64_t heartbeats, stale_boots, sign_ins, answers[5], resends, mismatches, reports, wants, publisher_messages,
-		requests, commits_failed, views_sent, restored_count, skipped_messages;
+	uint64_t heartbeats, stale_boots, sign_ins, answers[5], resends, mismatches, reports, wants,
+		publisher_messages, requests, commits_failed, views_sent, restored_count,
+		skipped_messages;
 };
 
 // An authenticated message, on its way through the gate.
 struct passed {
 	uint32_t number;
 	struct client *client;
-	const char *id;           // borrowed from the table
-	bool fresh_session;       // this message made its session current
+	const char *id;     // borrowed from the table
+	bool fresh_session; // this message made its session current
 };
 
 // ---- restore.c
 
 enum err core_load(struct core *core) MUST_CHECK;
 void core_unload(struct core *core);
-enum err incarnation_open(struct core *core) MUST_CHECK;      // at each start, in the open transaction
-enum err incarnation_seal(struct core *core) MUST_CHECK;      // after its commit
-// A client remembers a later start of the server: ours is an older store. False when not believable.
+enum err incarnation_open(struct core *core) MUST_CHECK; // at each start, in the open transaction
+enum err incarnation_seal(struct core *core) MUST_CHECK; // after its commit
+// A client remembers a later start of the server: ours is an older store. False when not
+// believable.
 bool incarnation_raise(struct core *core, uint32_t shown);
 void core_fail(struct core *core, enum err e, const char *what);
 uint64_t core_response_id(const struct core *core, uint32_t v);
 
 // ---- gate.c
 
-void gate_message(struct core *core, const char *broker, const char *topic, size_t topic_length, struct bytes payload,
-	bool retained);
+void gate_message(struct core *core, const char *broker, const char *topic, size_t topic_length,
+	struct bytes payload, bool retained);
 void gate_reject(struct core *core, enum reject why, const char *id, const char *topic);
 const char *reject_word(enum reject why);
 
 // ---- sign_in.c
 
 // The message was signed by the enrolled key and is of session 0.
-void sign_in_offer(struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload);
+void sign_in_offer(
+	struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload);
 // Before the signature is looked at: is there room for another offer?
 bool sign_in_allowed(struct core *core, uint32_t number);
-struct offer *offer_find(struct core *core, uint32_t number, struct bytes payload, const char *topic);
+struct offer *offer_find(
+	struct core *core, uint32_t number, struct bytes payload, const char *topic);
 enum err sign_in_complete(struct core *core, uint32_t number, struct offer *offer) MUST_CHECK;
 void offers_expire(struct core *core);
 void offers_forget(struct core *core, uint32_t number);
@@ -216,7 +222,8 @@ void offers_fini(struct core *core);
 // ---- handle_*.c
 
 void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h);
-void handle_report(struct core *core, const struct passed *p, const struct report *r, const char *broker);
+void handle_report(
+	struct core *core, const struct passed *p, const struct report *r, const char *broker);
 void report_parts_free(struct report_parts *parts);
 
 // ---- operations.c
@@ -226,10 +233,10 @@ struct answer {
 	enum client_state state;
 	enum reason_code code;
 	const char *text;
-	const char *queue;        // "" none
+	const char *queue; // "" none
 	uint64_t event_seq, flow_id;
-	uint32_t attempt;         // 1..
-	uint64_t first_op_id;     // 0: this one
+	uint32_t attempt;     // 1..
+	uint64_t first_op_id; // 0: this one
 	struct send_information *send;
 	struct retrieve_information *retrieve;
 	struct execute_command *execute;
@@ -238,31 +245,36 @@ struct answer {
 };
 
 // Opens an operation with this answer to heartbeat `seq`: id, body, rows, state, response.
-enum err operation_open(struct core *core, uint32_t number, uint64_t seq, const struct answer *a) MUST_CHECK;
+enum err operation_open(
+	struct core *core, uint32_t number, uint64_t seq, const struct answer *a) MUST_CHECK;
 // The open operation got its outcome; what follows (retry, detach, nothing) is decided here.
-enum err operation_close(struct core *core, uint32_t number, enum op_status outcome, const char *because) MUST_CHECK;
-enum err operation_close_passed(struct core *core, uint32_t number, enum op_status outcome) MUST_CHECK;
+enum err operation_close(
+	struct core *core, uint32_t number, enum op_status outcome, const char *because) MUST_CHECK;
+enum err operation_close_passed(
+	struct core *core, uint32_t number, enum op_status outcome) MUST_CHECK;
 enum err operation_retry(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 // Every operation of the client ends: commands as UNKNOWN, the others as FAILED, without a retry.
 enum err operations_abandon(struct core *core, uint32_t number, const char *because) MUST_CHECK;
 // Every package of the open RETRIEVE is held.
-bool operation_is_complete(struct core *core, const struct client *c, const struct open_operation *op);
-void operation_describe(const struct core *core, const struct client *c, const struct open_operation *op,
-	struct operation_info *out);
+bool operation_is_complete(
+	struct core *core, const struct client *c, const struct open_operation *op);
+void operation_describe(const struct core *core, const struct client *c,
+	const struct open_operation *op, struct operation_info *out);
 struct open_operation *operation_from_row(const struct operation_row *row);
 struct open_operation *client_open(const struct client *c); // NULL: none
 uint32_t operation_deadline(const struct core *core);
 
 // ---- respond.c
 
-enum err respond_no_action(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
-	MUST_CHECK;
+enum err respond_no_action(struct core *core, uint32_t number, uint64_t seq, enum reason_code code,
+	const char *why) MUST_CHECK;
 // The body of the open operation once more.
-enum err respond_resend(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
-	MUST_CHECK;
-enum err respond_stale_boot(struct core *core, uint32_t number, const struct heartbeat *h) MUST_CHECK;
-enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body, enum response_kind kind)
-	MUST_CHECK;
+enum err respond_resend(struct core *core, uint32_t number, uint64_t seq, enum reason_code code,
+	const char *why) MUST_CHECK;
+enum err respond_stale_boot(
+	struct core *core, uint32_t number, const struct heartbeat *h) MUST_CHECK;
+enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
+	enum response_kind kind) MUST_CHECK;
 uint32_t respond_interval(const struct core *core, const struct client *c);
 // Copies the kind's part of a stored body into the arena and fills *a from it.
 enum err body_open(struct core *core, struct bytes body, struct response_body *out) MUST_CHECK;
@@ -276,15 +288,17 @@ enum err channel_load(struct core *core, const struct queue_row *row) MUST_CHECK
 void channels_fini(struct core *core);
 enum err channels_new_epoch(struct core *core, const char *because) MUST_CHECK;
 // "channel" or "@client"; *client is CLIENT_NONE for a channel.
-enum err queue_of_name(struct core *core, const char *name, struct event_queue **queue, uint32_t *client) MUST_CHECK;
+enum err queue_of_name(struct core *core, const char *name, struct event_queue **queue,
+	uint32_t *client) MUST_CHECK;
 enum err private_queue_get(struct core *core, uint32_t number, struct event_queue **out) MUST_CHECK;
 void private_queue_free(struct client_rare *rare);
 void channel_touch(struct core *core, struct channel *ch);
 enum err channel_detach(struct core *core, uint32_t number, const char *because) MUST_CHECK;
-enum err channel_append_changes(struct core *core, uint32_t number, const struct change *changes, size_t count)
-	MUST_CHECK;
+enum err channel_append_changes(
+	struct core *core, uint32_t number, const struct change *changes, size_t count) MUST_CHECK;
 // What the element at the client's pointer says, as an answer; then the pointer moves.
-enum err channel_take(struct core *core, uint32_t number, uint64_t seq, bool from_private) MUST_CHECK;
+enum err channel_take(
+	struct core *core, uint32_t number, uint64_t seq, bool from_private) MUST_CHECK;
 enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 void channels_flush_views(struct core *core);
@@ -292,7 +306,8 @@ void channels_flush_views(struct core *core);
 // ---- client_state.c
 
 // The one place where state changes: logs from -> to, because; marks row and view.
-void client_set_state(struct core *core, uint32_t number, enum client_state to, const char *because);
+void client_set_state(
+	struct core *core, uint32_t number, enum client_state to, const char *because);
 void client_set_reach(struct core *core, uint32_t number, enum reach to, const char *because);
 void client_dirty(struct core *core, uint32_t number);
 enum err clients_flush(struct core *core) MUST_CHECK;
@@ -325,8 +340,8 @@ struct profile {
 	struct bytes software;
 };
 void profile_split(struct bytes profile, struct profile *out);
-enum err profile_software(struct bytes software, struct arena *a, struct software_version **out, size_t *count)
-	MUST_CHECK;
+enum err profile_software(struct bytes software, struct arena *a, struct software_version **out,
+	size_t *count) MUST_CHECK;
 void showing_split(struct bytes showing, struct digest *package, const char **image);
 
 // ---- why.c
@@ -342,8 +357,8 @@ void principal_forget(struct core *core, uint32_t number); // out of memory, not
 
 // ---- core.c
 
-enum err outbox_send(struct core *core, const char *broker, const char *topic, const struct buf *payload, int qos,
-	bool retained) MUST_CHECK;
+enum err outbox_send(struct core *core, const char *broker, const char *topic,
+	const struct buf *payload, int qos, bool retained) MUST_CHECK;
 bool number_list_add(struct number_list *l, uint32_t number);
 
 #endif

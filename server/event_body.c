@@ -1,22 +1,28 @@
 // Making, merging and reading the bodies of queue elements.
-#include "event_body.h"
+#include "server/event_body.h"
 #include <stdio.h>
 #include <string.h>
 
-static enum err packages_find(struct core *core, const struct event *e, struct retrieve_information *r)
+static enum err packages_find(
+	struct core *core, const struct event *e, struct retrieve_information *r)
 {
 	if (e->package_count > LIMIT_PACKAGES_PER_RESPONSE)
-		return err_set(ERR_RANGE, "an event names at most %d packages", LIMIT_PACKAGES_PER_RESPONSE);
+		return err_set(ERR_RANGE, "an event names at most %d packages",
+			LIMIT_PACKAGES_PER_RESPONSE);
 	r->packages = arena_array(&core->arena, e->package_count + 1, sizeof(*r->packages));
 	if (!r->packages)
 		return err_set(ERR_FULL, "no room for an event");
 	for (size_t i = 0; i < e->package_count; i++) {
 		if (!core->hooks.package_find)
-			return err_set(ERR_NOT_FOUND, "no package %s", digest_short(&e->packages[i]));
-		TRY(core->hooks.package_find(core->hooks.ctx, core, &e->packages[i], &core->arena, &r->packages[i]));
-		enum package_kind kind = e->type == ELEMENT_SOFTWARE ? PACKAGE_SOFTWARE : PACKAGE_IMAGES;
+			return err_set(
+				ERR_NOT_FOUND, "no package %s", digest_short(&e->packages[i]));
+		TRY(core->hooks.package_find(
+			core->hooks.ctx, core, &e->packages[i], &core->arena, &r->packages[i]));
+		enum package_kind kind =
+			e->type == ELEMENT_SOFTWARE ? PACKAGE_SOFTWARE : PACKAGE_IMAGES;
 		if (r->packages[i].kind != kind)
-			return err_set(ERR_RANGE, "package %s is of the other kind", r->packages[i].name);
+			return err_set(
+				ERR_RANGE, "package %s is of the other kind", r->packages[i].name);
 		r->packages[i].activate = e->activate;
 	}
 	r->package_count = e->package_count;
@@ -46,16 +52,17 @@ static enum err retrieve_make(struct core *core, const struct event *e, struct r
 		TRY(changes_check(e, r));
 		TRY(packages_find(core, e, r));
 		return r->package_count + r->change_count
-			? ERR_OK
-			: err_set(ERR_RANGE, "a display event names a package or a change");
+			       ? ERR_OK
+			       : err_set(ERR_RANGE, "a display event names a package or a change");
 	case ELEMENT_SOFTWARE:
 		TRY(packages_find(core, e, r));
-		return r->package_count ? ERR_OK : err_set(ERR_RANGE, "a software event names a package");
+		return r->package_count ? ERR_OK
+					: err_set(ERR_RANGE, "a software event names a package");
 	case ELEMENT_INTERVAL:
 		r->heartbeat_interval_ms = e->interval_ms;
 		if (e->interval_ms < HEARTBEAT_MIN_MS || e->interval_ms > HEARTBEAT_MAX_MS)
-			return err_set(ERR_RANGE, "an interval lies between %d and %d ms", HEARTBEAT_MIN_MS,
-				HEARTBEAT_MAX_MS);
+			return err_set(ERR_RANGE, "an interval lies between %d and %d ms",
+				HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
 		return ERR_OK;
 	case ELEMENT_COMMAND_REF:
 		r->command = (struct command_ref *)(uintptr_t)e->command_ref;
@@ -83,8 +90,8 @@ static enum err part_make(struct core *core, const struct event *e, struct respo
 		body->state = CS_AWAIT_COMMAND;
 		body->execute = (struct execute_command *)(uintptr_t)e->command;
 		return e->command && e->command->verb && e->command->verb[0]
-			? ERR_OK
-			: err_set(ERR_RANGE, "a command has a verb");
+			       ? ERR_OK
+			       : err_set(ERR_RANGE, "a command has a verb");
 	}
 	return retrieve_make(core, e, body);
 }
@@ -116,25 +123,28 @@ static const char *retrieve_text(struct arena *a, const struct retrieve_informat
 	if (r->heartbeat_interval_ms)
 		return arena_printf(a, "interval %u ms", r->heartbeat_interval_ms);
 	if (r->command)
-		return arena_printf(a, "command %s of %s", digest_short(&r->command->sha256), r->command->publisher);
+		return arena_printf(a, "command %s of %s", digest_short(&r->command->sha256),
+			r->command->publisher);
 	for (size_t i = 0; i < r->package_count && at < 300; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s/%.60s", at ? " " : "",
 			r->packages[i].name, r->packages[i].version);
 	for (size_t i = 0; i < r->change_count && at < 300; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s=%.60s", at ? " " : "", r->changes[i].key,
-			r->changes[i].value);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s=%.60s", at ? " " : "",
+			r->changes[i].key, r->changes[i].value);
 	return arena_strdup(a, text);
 }
 
-const char *event_body_text(struct arena *a, enum element_type type, const struct response_body *body)
+const char *event_body_text(
+	struct arena *a, enum element_type type, const struct response_body *body)
 {
 	const char *text = NULL;
 
 	if (body->send)
 		text = arena_printf(a, "ask %s", info_kind_word(body->send->what));
 	else if (body->execute)
-		text = arena_printf(a, "%s %.100s%s%.200s", type == ELEMENT_CONTROL ? "control" : "exec",
-			body->execute->verb, body->execute->arg_count ? " " : "",
+		text = arena_printf(a, "%s %.100s%s%.200s",
+			type == ELEMENT_CONTROL ? "control" : "exec", body->execute->verb,
+			body->execute->arg_count ? " " : "",
 			body->execute->arg_count ? body->execute->args[0] : "");
 	else if (body->retrieve)
 		text = retrieve_text(a, body->retrieve);
@@ -183,8 +193,8 @@ static enum err merge_one(struct arena *a, struct retrieve_information *r, const
 	return ERR_OK;
 }
 
-enum err event_body_merge(struct arena *a, struct buf *body, struct element *const *run, size_t count,
-	struct element_data *out)
+enum err event_body_merge(struct arena *a, struct buf *body, struct element *const *run,
+	size_t count, struct element_data *out)
 {
 	struct retrieve_information r = {
 		.packages = arena_array(a, LIMIT_PACKAGES_PER_RESPONSE, sizeof(struct package_ref)),

@@ -1,7 +1,8 @@
-// The gate: what every message passes before anything of it is believed, in the order of protocol.md: topic,
-// size, authentication by session or sign-in, schema, session, boot, seq, not retained. A failure changes
-// nothing; it is counted by its reason and logged at most once a second per reason.
-#include "core_inside.h"
+// The gate: what every message passes before anything of it is believed, in the order of
+// protocol.md: topic, size, authentication by session or sign-in, schema, session, boot, seq, not
+// retained. A failure changes nothing; it is counted by its reason and logged at most once a second
+// per reason.
+#include "server/core_inside.h"
 #include <string.h>
 
 static const char *const reject_words[REJECT_COUNT] = {
@@ -36,8 +37,8 @@ void gate_reject(struct core *core, enum reject why, const char *id, const char 
 	core->rejects[why]++;
 	if (!log_gate_open(gate, core->now.mono.ms, 1000))
 		return;
-	log_warn("GATE-REJECT", "reject reason=%s id=%s topic=%s count=%llu", reject_word(why), log_quote(id),
-		log_quote(topic), (unsigned long long)core->rejects[why]);
+	log_warn("GATE-REJECT", "reject reason=%s id=%s topic=%s count=%llu", reject_word(why),
+		log_quote(id), log_quote(topic), (unsigned long long)core->rejects[why]);
 }
 
 // One message on its way: what was read, and what all kinds have in common.
@@ -71,15 +72,16 @@ static bool kind_is_ours(enum topic_kind kind, bool from_data_broker)
 {
 	if (from_data_broker)
 		return kind == TOPIC_INBOX;
-	return kind == TOPIC_HB || kind == TOPIC_REPORT || kind == TOPIC_WANT || kind == TOPIC_PUB || kind == TOPIC_API;
+	return kind == TOPIC_HB || kind == TOPIC_REPORT || kind == TOPIC_WANT ||
+	       kind == TOPIC_PUB || kind == TOPIC_API;
 }
 
-#define COMMON(m, name)                 \
-	do {                            \
-		in->id = (m).name;      \
-		in->session_id = (m).session_id; \
-		in->seq = (m).seq;      \
-		in->boot = (m).boot;    \
+#define COMMON(m, name)                                                                            \
+	do {                                                                                       \
+		in->id = (m).name;                                                                 \
+		in->session_id = (m).session_id;                                                   \
+		in->seq = (m).seq;                                                                 \
+		in->boot = (m).boot;                                                               \
 	} while (0)
 
 static enum err decode(struct core *core, struct incoming *in)
@@ -119,7 +121,8 @@ static enum reject reject_of_decode(enum err e)
 		return REJECT_SCHEMA;
 	if (strstr(err_text(), "schema"))
 		return REJECT_SCHEMA;
-	if (strstr(err_text(), "heartbeat.status is missing") || strstr(err_text(), "status: is missing"))
+	if (strstr(err_text(), "heartbeat.status is missing") ||
+		strstr(err_text(), "status: is missing"))
 		return REJECT_NO_STATUS;
 	return strstr(err_text(), "ip_address") ? REJECT_IP : REJECT_FORMAT;
 }
@@ -193,8 +196,8 @@ static bool seq_take(struct client *c, enum topic_kind kind, uint64_t seq)
 	return true;
 }
 
-// The MAC fails under the current key and every offered one. If the message names another session it is of an
-// old one; nothing else of it is looked at.
+// The MAC fails under the current key and every offered one. If the message names another session
+// it is of an old one; nothing else of it is looked at.
 static enum reject reject_of_mac(struct core *core, struct incoming *in)
 {
 	if (in->client->session_id == 0)
@@ -225,17 +228,20 @@ static void answer_stale_boot(struct core *core, struct incoming *in)
 				.request_id = in->api.request_id,
 				.answer_level = in->api.answer_level,
 				.error_word = "boot",
-				.error = "the request answers an earlier start of the server: sign in again",
+				.error = "the request answers an earlier start of the server: sign "
+					 "in again",
 			});
 	if (e != ERR_OK)
 		log_warn("ANSWER-FAILED", "id=%s why=%s", in->parts.id, log_quote(err_text()));
 }
 
-static bool gate_session(struct core *core, struct incoming *in, enum reject *why, bool *fresh_session)
+static bool gate_session(
+	struct core *core, struct incoming *in, enum reject *why, bool *fresh_session)
 {
 	struct client *c = in->client;
 	struct offer *offer = NULL;
-	bool current = c->session_id && seal_check_mac(in->payload, in->topic, &c->mac_up) == ERR_OK;
+	bool current =
+		c->session_id && seal_check_mac(in->payload, in->topic, &c->mac_up) == ERR_OK;
 
 	if (!current)
 		offer = offer_find(core, in->number, in->payload, in->topic);
@@ -346,8 +352,8 @@ static bool gate_outside(struct core *core, struct incoming *in, bool retained, 
 	return in->client->role == role_of_topic(in->parts.kind);
 }
 
-void gate_message(struct core *core, const char *broker, const char *topic, size_t topic_length, struct bytes payload,
-	bool retained)
+void gate_message(struct core *core, const char *broker, const char *topic, size_t topic_length,
+	struct bytes payload, bool retained)
 {
 	struct incoming in = {.topic = topic, .broker = broker, .payload = payload};
 	enum reject why = REJECT_TOPIC;
@@ -360,7 +366,7 @@ void gate_message(struct core *core, const char *broker, const char *topic, size
 		log_debug("BYE", "client=%s", in.parts.id); // a hint, never heard
 		return;
 	}
-	if (!kind_is_ours(in.parts.kind, broker != NULL) || !gate_outside(core, &in, retained, &why) ||
-		!gate_authenticate(core, &in, &why))
+	if (!kind_is_ours(in.parts.kind, broker != NULL) ||
+		!gate_outside(core, &in, retained, &why) || !gate_authenticate(core, &in, &why))
 		gate_reject(core, why, in.parts.id, topic);
 }

@@ -1,11 +1,12 @@
-// One heartbeat, in the order of protocol.md: record, judge, complete, select, set and answer. The gate has
-// authenticated it. The deciders (accordance, next_event) are pure; here is only who is asked in what order,
-// and what is written down.
-#include "core_inside.h"
+// One heartbeat, in the order of protocol.md: record, judge, complete, select, set and answer. The
+// gate has authenticated it. The deciders (accordance, next_event) are pure; here is only who is
+// asked in what order, and what is written down.
+#include "server/core_inside.h"
 #include <stdio.h>
 #include <string.h>
 
-// A step failed. When the store failed the whole turn goes; anything else is our own limit and is told once.
+// A step failed. When the store failed the whole turn goes; anything else is our own limit and is
+// told once.
 static void beat_failed(struct core *core, const struct passed *p)
 {
 	log_error("BEAT-UNANSWERED", "client=%s why=%s", p->id, log_quote(err_text()));
@@ -15,7 +16,8 @@ static void beat_failed(struct core *core, const struct passed *p)
 // ---- 2. record
 
 // Only a beat that shows something we said lately proves that the client lives now.
-static bool beat_is_fresh(const struct core *core, const struct client *c, const struct heartbeat *h)
+static bool beat_is_fresh(
+	const struct core *core, const struct client *c, const struct heartbeat *h)
 {
 	uint64_t shown = h->last_response_id, newest = core_response_id(core, c->v);
 
@@ -41,7 +43,8 @@ static void record_status(struct core *core, const struct passed *p, const struc
 {
 	struct buf *b = &core->scratch;
 
-	if (profile_encode(s, b) == ERR_OK && intern_set(&core->interned, &p->client->profile, buf_bytes(b)))
+	if (profile_encode(s, b) == ERR_OK &&
+		intern_set(&core->interned, &p->client->profile, buf_bytes(b)))
 		p->client->flags |= CLIENT_STALE_ROW;
 	buf_clear(b);
 	if (buf_append(b, s->showing_package.b, sizeof(s->showing_package.b)) != ERR_OK ||
@@ -63,8 +66,8 @@ static void record_holdings(struct core *core, const struct passed *p, const str
 		client_dirty(core, p->number);
 	for (size_t i = 0; i < h->item_count && hooks->lease_renew; i++)
 		if (h->items[i].lease)
-			hooks->lease_renew(hooks->ctx, core, p->id, &h->items[i].package, h->items[i].lease,
-				p->client->told_interval_ms, core->now);
+			hooks->lease_renew(hooks->ctx, core, p->id, &h->items[i].package,
+				h->items[i].lease, p->client->told_interval_ms, core->now);
 }
 
 // The keys a client may change for its channel.
@@ -78,7 +81,8 @@ static bool change_is_known(const char *key)
 	return false;
 }
 
-// Each change counts once: ids rise. One of an unknown key is acknowledged, so that it ends, and not passed on.
+// Each change counts once: ids rise. One of an unknown key is acknowledged, so that it ends, and
+// not passed on.
 static enum err record_changes(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct client_rare *rare = h->change_count ? client_rare_get(p->client) : NULL;
@@ -97,13 +101,15 @@ static enum err record_changes(struct core *core, const struct passed *p, const 
 		if (change_is_known(h->changes[i].key))
 			fresh[count++] = h->changes[i];
 		else
-			log_warn("CHANGE-REFUSED", "client=%s key=%s why=\"no client may change this\"", p->id,
+			log_warn("CHANGE-REFUSED",
+				"client=%s key=%s why=\"no client may change this\"", p->id,
 				log_quote(h->changes[i].key));
 	}
 	return count ? channel_append_changes(core, p->number, fresh, count) : ERR_OK;
 }
 
-static void mismatch_note(struct core *core, const struct passed *p, const char *word, const char *why)
+static void mismatch_note(
+	struct core *core, const struct passed *p, const char *word, const char *why)
 {
 	core->mismatches++;
 	if (p->client->mismatches < UINT16_MAX)
@@ -126,9 +132,11 @@ static void record_interval(struct core *core, const struct passed *p, const str
 	if (!rare)
 		return;
 	rare->status_interval_ms = other ? h->status->interval_ms : 0;
-	rare->interval_beats = other ? (uint8_t)(rare->interval_beats + (rare->interval_beats < 4)) : 0;
+	rare->interval_beats =
+		other ? (uint8_t)(rare->interval_beats + (rare->interval_beats < 4)) : 0;
 	if (rare->interval_beats == 3)
-		mismatch_note(core, p, "interval", "the client keeps another interval than it was told");
+		mismatch_note(
+			core, p, "interval", "the client keeps another interval than it was told");
 }
 
 static enum err beat_record(struct core *core, const struct passed *p, const struct heartbeat *h)
@@ -172,7 +180,8 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
 }
 
-static struct accordance beat_judge(struct core *core, const struct passed *p, const struct heartbeat *h)
+static struct accordance beat_judge(
+	struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	const struct client *c = p->client;
 	struct open_operation *op = client_open(c);
@@ -195,19 +204,19 @@ static struct accordance beat_judge(struct core *core, const struct passed *p, c
 		s.open_op = op->op_id;
 		s.passed_op = op->passed ? op->passed->op_id : 0;
 		s.reported = op->reported;
-		s.complete = says_done && op->kind == KIND_RETRIEVE_INFORMATION && operation_is_complete(core, c, op);
+		s.complete = says_done && op->kind == KIND_RETRIEVE_INFORMATION &&
+			     operation_is_complete(core, c, op);
 		s.is_resync = op->resync;
 		s.full_holdings = op->resync && op->reported;
 		s.patience = op->patience;
 		s.resends = op->resends;
 	}
-	return accordance_judge(&s,
-		&(struct accordance_shown){
-			.last_response_id = h->last_response_id,
-			.ack = h->ack,
-			.op_id = h->op ? h->op->op_id : 0,
-			.op_status = h->op ? h->op->status : 0,
-		});
+	return accordance_judge(&s, &(struct accordance_shown){
+					    .last_response_id = h->last_response_id,
+					    .ack = h->ack,
+					    .op_id = h->op ? h->op->op_id : 0,
+					    .op_status = h->op ? h->op->status : 0,
+				    });
 }
 
 static void judgement_count(struct core *core, const struct passed *p, const struct heartbeat *h,
@@ -216,7 +225,8 @@ static void judgement_count(struct core *core, const struct passed *p, const str
 	struct client *c = p->client;
 	struct open_operation *op = client_open(c);
 
-	c->ack_resends = h->ack == ACK_RESEND ? (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX)) : 0;
+	c->ack_resends =
+		h->ack == ACK_RESEND ? (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX)) : 0;
 	if (a->mismatch)
 		mismatch_note(core, p, reason_word(a->code), a->why);
 	if (!op)
@@ -258,7 +268,8 @@ static enum err beat_complete(struct core *core, const struct passed *p, const s
 
 // ---- 5. select
 
-static enum queue_shows channel_shows(struct core *core, const struct client *c, enum element_type *type)
+static enum queue_shows channel_shows(
+	struct core *core, const struct client *c, enum element_type *type)
 {
 	const struct event_queue *q = &channel_of(core, c)->queue;
 
@@ -271,8 +282,8 @@ static enum queue_shows channel_shows(struct core *core, const struct client *c,
 	return QUEUE_ELEMENT;
 }
 
-static struct next_event beat_select(struct core *core, const struct passed *p, const struct heartbeat *h,
-	const struct accordance *a)
+static struct next_event beat_select(struct core *core, const struct passed *p,
+	const struct heartbeat *h, const struct accordance *a)
 {
 	const struct client *c = p->client;
 	const struct client_rare *rare = c->rare;
@@ -295,7 +306,8 @@ static struct next_event beat_select(struct core *core, const struct passed *p, 
 		in.resync_waits = rare->resync_wait > 0;
 		in.cancel_asked = rare->open && rare->open->cancel_flow && !rare->open->resync;
 		in.private_in_a_row = rare->in_a_row;
-		in.resting = rare->rest_tail == q->tail_seq && (int32_t)(rare->rest_tick - attended_tick(core)) > 0;
+		in.resting = rare->rest_tail == q->tail_seq &&
+			     (int32_t)(rare->rest_tick - attended_tick(core)) > 0;
 		if (rare->private && rare->private->count && !rare->private->paused)
 			in.private_shows = QUEUE_ELEMENT;
 	}
@@ -312,7 +324,8 @@ static enum err act_cancel(struct core *core, const struct passed *p, const stru
 	struct client_rare *rare = client_rare_get(p->client);
 	struct open_operation *passed = rare ? rare->open : NULL;
 	uint64_t op_id = passed ? passed->op_id : h->op->op_id;
-	struct execute_command command = {.verb = "cancel", .args = args, .arg_count = 1, .timeout_ms = 60000};
+	struct execute_command command = {
+		.verb = "cancel", .args = args, .arg_count = 1, .timeout_ms = 60000};
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
@@ -350,7 +363,8 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 	struct open_operation *op = rare->open;
 	if (op) {
 		if (!op->resync)
-			(void)str_copy(op->detail, sizeof(op->detail), "the client and the server disagreed");
+			(void)str_copy(op->detail, sizeof(op->detail),
+				"the client and the server disagreed");
 		enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
 		TRY(operation_close(core, p->number, outcome, next->why));
 	}
@@ -359,7 +373,8 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 	p->client->ack_resends = 0;
 	if (rare->resyncs > core->config.mismatch_limit && !rare->alerted) {
 		rare->alerted = true;
-		log_error("CLIENT-DISAGREES", "client=%s resyncs=%u why=%s", p->id, rare->resyncs, log_quote(next->why));
+		log_error("CLIENT-DISAGREES", "client=%s resyncs=%u why=%s", p->id, rare->resyncs,
+			log_quote(next->why));
 	}
 	return operation_open(core, p->number, h->seq,
 		&(struct answer){
@@ -411,7 +426,8 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 		TRY(channel_detach(core, p->number, "it fell behind what the queue keeps"));
 	progress_note(core, p, h);
 	struct accordance a = beat_judge(core, p, h);
-	if (a.outcome == ACCORD_RESTORED && incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
+	if (a.outcome == ACCORD_RESTORED &&
+		incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
 		TRY(channels_new_epoch(core, "a client remembers a later start of the server"));
 	judgement_count(core, p, h, &a);
 	TRY(beat_complete(core, p, &a));

@@ -1,7 +1,7 @@
-// One report: recorded once under its id, acknowledged by the next response's acked_report_id. Parts come
-// in order; a part that does not fit is ignored, and the client says it again. Only when the report has
-// arrived does DONE of the operation that asked for it count.
-#include "core_inside.h"
+// One report: recorded once under its id, acknowledged by the next response's acked_report_id.
+// Parts come in order; a part that does not fit is ignored, and the client says it again. Only when
+// the report has arrived does DONE of the operation that asked for it count.
+#include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,10 +26,12 @@ static bool parts_take(struct client_rare *rare, const struct report *r, struct 
 		p = rare->parts = calloc(1, sizeof(*p));
 		if (!p)
 			return false;
-		*p = (struct report_parts){.report_id = r->report_id, .parts = r->parts, .what = r->what};
+		*p = (struct report_parts){
+			.report_id = r->report_id, .parts = r->parts, .what = r->what};
 		buf_init(&p->data, REPORT_PARTS_BYTES);
 	}
-	if (!p || p->report_id != r->report_id || p->parts != r->parts || p->what != r->what || p->next != r->part)
+	if (!p || p->report_id != r->report_id || p->parts != r->parts || p->what != r->what ||
+		p->next != r->part)
 		return false;
 	if (buf_append(&p->data, r->data.data, r->data.size) != ERR_OK)
 		return false;
@@ -50,7 +52,8 @@ static enum err usage_record(struct core *core, const char *id, const struct rep
 	return ERR_OK;
 }
 
-static enum err report_store(struct core *core, const char *id, const struct report *r, struct bytes data)
+static enum err report_store(
+	struct core *core, const char *id, const struct report *r, struct bytes data)
 {
 	struct report kept = *r;
 
@@ -58,18 +61,18 @@ static enum err report_store(struct core *core, const char *id, const struct rep
 	kept.part = 0;
 	kept.parts = 1;
 	TRY(report_encode(&kept, &core->scratch));
-	return rows_report_put(core->db,
-		&(struct report_row){
-			.client = id,
-			.what = r->what,
-			.report_id = r->report_id,
-			.received_ms = core->now.wall.ms,
-			.body = buf_bytes(&core->scratch),
-			.data = data,
-		});
+	return rows_report_put(core->db, &(struct report_row){
+						 .client = id,
+						 .what = r->what,
+						 .report_id = r->report_id,
+						 .received_ms = core->now.wall.ms,
+						 .body = buf_bytes(&core->scratch),
+						 .data = data,
+					 });
 }
 
-static enum err operation_reported(struct core *core, const struct passed *p, const struct report *r)
+static enum err operation_reported(
+	struct core *core, const struct passed *p, const struct report *r)
 {
 	struct open_operation *op = client_open(p->client);
 
@@ -78,11 +81,12 @@ static enum err operation_reported(struct core *core, const struct passed *p, co
 	if (!op || op->op_id != r->op_id || op->kind != KIND_SEND_INFORMATION || op->reported)
 		return ERR_OK;
 	op->reported = true;
-	return rows_operation_progress(core->db, p->id, op->op_id, (enum op_status)op->status, op->percent, op->detail,
-		true);
+	return rows_operation_progress(core->db, p->id, op->op_id, (enum op_status)op->status,
+		op->percent, op->detail, true);
 }
 
-static enum err report_take(struct core *core, const struct passed *p, const struct report *r, const char *broker)
+static enum err report_take(
+	struct core *core, const struct passed *p, const struct report *r, const char *broker)
 {
 	struct client_rare *rare = client_rare_get(p->client);
 	struct bytes data;
@@ -103,8 +107,9 @@ static enum err report_take(struct core *core, const struct passed *p, const str
 	rare->report_id = r->report_id;
 	client_dirty(core, p->number);
 	core->reports++;
-	log_info("REPORT", "client=%s what=%s report=%llu op=%llu bytes=%zu rows=%zu", p->id, info_kind_word(r->what),
-		(unsigned long long)r->report_id, (unsigned long long)r->op_id, data.size, r->usage_count);
+	log_info("REPORT", "client=%s what=%s report=%llu op=%llu bytes=%zu rows=%zu", p->id,
+		info_kind_word(r->what), (unsigned long long)r->report_id,
+		(unsigned long long)r->op_id, data.size, r->usage_count);
 	if (core->hooks.report) {
 		struct report whole = *r;
 		whole.data = data;
@@ -123,7 +128,8 @@ static enum err report_take(struct core *core, const struct passed *p, const str
 	return ERR_OK;
 }
 
-void handle_report(struct core *core, const struct passed *p, const struct report *r, const char *broker)
+void handle_report(
+	struct core *core, const struct passed *p, const struct report *r, const char *broker)
 {
 	if (p->client->state == CS_CLONE_SUSPECT)
 		return;
@@ -131,8 +137,8 @@ void handle_report(struct core *core, const struct passed *p, const struct repor
 		log_error("REPORT-UNRECORDED", "client=%s why=%s", p->id, log_quote(err_text()));
 }
 
-enum err core_report_find(struct core *core, const char *client, enum info_kind what, struct arena *a,
-	struct stored_report *out)
+enum err core_report_find(struct core *core, const char *client, enum info_kind what,
+	struct arena *a, struct stored_report *out)
 {
 	struct report_row row;
 
@@ -143,8 +149,8 @@ enum err core_report_find(struct core *core, const char *client, enum info_kind 
 	return ERR_OK;
 }
 
-enum err core_usage(struct core *core, const char *client, size_t max, struct arena *a, struct usage_row **out,
-	size_t *count)
+enum err core_usage(struct core *core, const char *client, size_t max, struct arena *a,
+	struct usage_row **out, size_t *count)
 {
 	struct usage_item *items = NULL;
 
@@ -153,7 +159,7 @@ enum err core_usage(struct core *core, const char *client, size_t max, struct ar
 	if (!*out)
 		return err_set(ERR_FULL, "no room for %zu rows", *count);
 	for (size_t i = 0; i < *count; i++)
-		(*out)[i] = (struct usage_row){items[i].package, items[i].image, items[i].from_unix_ms,
-			items[i].duration_ms};
+		(*out)[i] = (struct usage_row){items[i].package, items[i].image,
+			items[i].from_unix_ms, items[i].duration_ms};
 	return ERR_OK;
 }

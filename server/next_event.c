@@ -35,7 +35,8 @@ static struct next_event from_channel(const struct next_input *in)
 			return nothing(REASON_HOLD, "the channel is paused");
 		if (in->resting)
 			return nothing(REASON_ATTEMPTS_EXHAUSTED,
-				"every attempt failed; the next one waits for its time, or for something new");
+				"every attempt failed; the next one waits for its time, or for "
+				"something new");
 		if (!in->holdings_known)
 			return (struct next_event){NEXT_ASK_HOLDINGS, REASON_SNAPSHOT,
 				"the client is new or was away: what does it hold"};

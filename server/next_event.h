@@ -28,7 +28,7 @@ struct next_input {
 	bool retry;        // a failed operation waits for its next attempt
 	bool held;         // the channel is paused
 	bool holdings_known;
-	bool resting;                     // attempts were exhausted; the snapshot waits
+	bool resting; // attempts were exhausted; the snapshot waits
 	enum queue_shows private_shows, channel_shows;
 	enum element_type channel_type; // of the element the channel's pointer shows
 	uint32_t private_in_a_row, private_limit;

@@ -1,8 +1,9 @@
-// Operations: opened by a response of kinds 2 to 4, closed by exactly one recorded outcome. At most one is
-// open per client; a cancel passes the open one and holds it until both are known.
+// Operations: opened by a response of kinds 2 to 4, closed by exactly one recorded outcome. At most
+// one is open per client; a cancel passes the open one and holds it until both are known.
 //
 //   open --DONE/REFUSED/CANCELLED/UNKNOWN--> ended
-//        --FAILED, deadline, resync-------> SEND, RETRIEVE: waits for its next attempt, after the last ended
+//        --FAILED, deadline, resync-------> SEND, RETRIEVE: waits for its next attempt, after the
+//        last ended
 //                                           EXECUTE_COMMAND: ended, never repeated unasked
 #include "server/core_inside.h"
 #include <stdlib.h>
@@ -18,8 +19,8 @@ uint32_t operation_deadline(const struct core *core)
 	return attended_tick(core) + core->config.op_deadline_s * (1000 / TICK_MS);
 }
 
-static struct operation_row row_of(const struct core *core, const struct client *c, const struct open_operation *op,
-	enum operation_place place)
+static struct operation_row row_of(const struct core *core, const struct client *c,
+	const struct open_operation *op, enum operation_place place)
 {
 	return (struct operation_row){
 		.client = client_id(&core->clients, c),
@@ -68,8 +69,8 @@ struct open_operation *operation_from_row(const struct operation_row *r)
 	return op;
 }
 
-void operation_describe(const struct core *core, const struct client *c, const struct open_operation *op,
-	struct operation_info *out)
+void operation_describe(const struct core *core, const struct client *c,
+	const struct open_operation *op, struct operation_info *out)
 {
 	*out = (struct operation_info){
 		.op_id = op->op_id,
@@ -114,26 +115,25 @@ static enum err answer_encode(struct core *core, const struct answer *a, uint64_
 static enum err answer_note(struct core *core, const struct client *c, uint64_t seq, uint64_t id,
 	const struct answer *a)
 {
-	return rows_answer_add(core->db,
-		&(struct answer_row){
-			.client = client_id(&core->clients, c),
-			.text = a->text,
-			.queue = a->queue,
-			.response_id = id,
-			.in_reply_to = seq,
-			.op_id = id,
-			.event_seq = a->event_seq,
-			.flow_id = a->flow_id,
-			.at_ms = core->now.wall.ms,
-			.kind = a->kind,
-			.state = a->state,
-			.code = a->code,
-			.attempt = a->attempt,
-		});
+	return rows_answer_add(core->db, &(struct answer_row){
+						 .client = client_id(&core->clients, c),
+						 .text = a->text,
+						 .queue = a->queue,
+						 .response_id = id,
+						 .in_reply_to = seq,
+						 .op_id = id,
+						 .event_seq = a->event_seq,
+						 .flow_id = a->flow_id,
+						 .at_ms = core->now.wall.ms,
+						 .kind = a->kind,
+						 .state = a->state,
+						 .code = a->code,
+						 .attempt = a->attempt,
+					 });
 }
 
-static struct open_operation *operation_new(struct core *core, const struct client *c, uint64_t id,
-	const struct answer *a)
+static struct open_operation *operation_new(
+	struct core *core, const struct client *c, uint64_t id, const struct answer *a)
 {
 	struct open_operation *op = operation_from_row(&(struct operation_row){
 		.queue = a->queue,
@@ -189,8 +189,9 @@ enum err operation_open(struct core *core, uint32_t number, uint64_t seq, const 
 
 // ---- ending
 
-static enum err outcome_write(struct core *core, const struct client *c, const struct open_operation *op,
-	enum op_status outcome, bool is_final, enum operation_place place)
+static enum err outcome_write(struct core *core, const struct client *c,
+	const struct open_operation *op, enum op_status outcome, bool is_final,
+	enum operation_place place)
 {
 	struct operation_row row = row_of(core, c, op, place);
 
@@ -198,9 +199,11 @@ static enum err outcome_write(struct core *core, const struct client *c, const s
 	row.is_final = is_final;
 	row.ended_ms = core->now.wall.ms;
 	TRY(rows_operation_end(core->db, &row));
-	log_info("OP-ENDED", "client=%s op=%llu kind=%s outcome=%s final=%d attempt=%u flow=%llu detail=%s", row.client,
-		(unsigned long long)op->op_id, response_kind_word(row.kind), op_status_word(outcome), is_final,
-		op->attempt, (unsigned long long)op->flow_id, log_quote(op->detail));
+	log_info("OP-ENDED",
+		"client=%s op=%llu kind=%s outcome=%s final=%d attempt=%u flow=%llu detail=%s",
+		row.client, (unsigned long long)op->op_id, response_kind_word(row.kind),
+		op_status_word(outcome), is_final, op->attempt, (unsigned long long)op->flow_id,
+		log_quote(op->detail));
 	if (!core->hooks.operation_ended)
 		return ERR_OK;
 	struct operation_info info;
@@ -212,14 +215,15 @@ static enum err outcome_write(struct core *core, const struct client *c, const s
 	return ERR_OK;
 }
 
-static bool repeats(const struct core *core, const struct open_operation *op, enum op_status outcome)
+static bool repeats(
+	const struct core *core, const struct open_operation *op, enum op_status outcome)
 {
 	return outcome == OP_FAILED && !op->resync && op->kind != KIND_EXECUTE_COMMAND &&
-		op->attempt < core->config.attempts_max;
+	       op->attempt < core->config.attempts_max;
 }
 
-// All attempts failed. What came from the channel, or from us, detaches the client: it will get one snapshot,
-// not before a while, or when there is something new.
+// All attempts failed. What came from the channel, or from us, detaches the client: it will get one
+// snapshot, not before a while, or when there is something new.
 static enum err exhausted(struct core *core, uint32_t number, const struct open_operation *op)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -232,12 +236,14 @@ static enum err exhausted(struct core *core, uint32_t number, const struct open_
 	if (op->queue[0] == '@')
 		return ERR_OK;
 	c->rare->exhausted++;
-	c->rare->rest_tick = attended_tick(core) + (rest_s < REST_MAX_S ? rest_s : REST_MAX_S) * (1000 / TICK_MS);
+	c->rare->rest_tick = attended_tick(core) +
+			     (rest_s < REST_MAX_S ? rest_s : REST_MAX_S) * (1000 / TICK_MS);
 	c->rare->rest_tail = q->tail_seq;
 	return channel_detach(core, number, "every attempt failed");
 }
 
-enum err operation_close(struct core *core, uint32_t number, enum op_status outcome, const char *because)
+enum err operation_close(
+	struct core *core, uint32_t number, enum op_status outcome, const char *because)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct client_rare *rare = c->rare;
@@ -246,7 +252,8 @@ enum err operation_close(struct core *core, uint32_t number, enum op_status outc
 	enum err e = ERR_OK;
 
 	if (op->passed)
-		TRY(operation_close_passed(core, number, outcome == OP_DONE ? OP_CANCELLED : OP_UNKNOWN));
+		TRY(operation_close_passed(
+			core, number, outcome == OP_DONE ? OP_CANCELLED : OP_UNKNOWN));
 	rare->open = NULL;
 	op->status = (uint8_t)outcome;
 	client_set_state(core, number, CS_IDLE, because);
@@ -335,8 +342,8 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 		.retrieve = body.retrieve,
 		.execute = body.execute,
 	};
-	a.text = arena_printf(&core->arena, "attempt %u of %u: %.300s", a.attempt, core->config.attempts_max,
-		old->detail[0] ? old->detail : "the one before failed");
+	a.text = arena_printf(&core->arena, "attempt %u of %u: %.300s", a.attempt,
+		core->config.attempts_max, old->detail[0] ? old->detail : "the one before failed");
 	if (!a.text)
 		a.text = "";
 	enum err e = operation_open(core, number, seq, &a);
@@ -346,7 +353,8 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 
 // ---- questions
 
-bool operation_is_complete(struct core *core, const struct client *c, const struct open_operation *op)
+bool operation_is_complete(
+	struct core *core, const struct client *c, const struct open_operation *op)
 {
 	struct response_body body;
 
@@ -358,8 +366,8 @@ bool operation_is_complete(struct core *core, const struct client *c, const stru
 	return true;
 }
 
-enum err core_operation_cancel(struct core *core, const char *client, uint64_t op_id, const char *author,
-	uint64_t *flow)
+enum err core_operation_cancel(
+	struct core *core, const char *client, uint64_t op_id, const char *author, uint64_t *flow)
 {
 	uint32_t number = client_table_find(&core->clients, client);
 	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
@@ -368,12 +376,13 @@ enum err core_operation_cancel(struct core *core, const char *client, uint64_t o
 	if (!c || c->role != ROLE_CLIENT)
 		return err_set(ERR_NOT_FOUND, "no client %s", client);
 	if (op && op->passed && (op_id == 0 || op_id == op->passed->op_id))
-		return err_set(ERR_NOT_NOW, "the operation of %s is being cancelled already", client);
+		return err_set(
+			ERR_NOT_NOW, "the operation of %s is being cancelled already", client);
 	if (!op || (op_id != 0 && op_id != op->op_id))
 		return err_set(ERR_NOT_NOW, "%s has no such operation open", client);
 	c->rare->open->cancel_flow = core_flow_new(core);
-	log_info("OP-CANCEL-ASKED", "client=%s op=%llu author=%s", client, (unsigned long long)op->op_id,
-		log_quote(author ? author : ""));
+	log_info("OP-CANCEL-ASKED", "client=%s op=%llu author=%s", client,
+		(unsigned long long)op->op_id, log_quote(author ? author : ""));
 	if (flow)
 		*flow = op->cancel_flow;
 	return rows_operation_cancel(core->db, client, op->op_id, op->cancel_flow);
@@ -400,8 +409,8 @@ static void info_of_row(const struct operation_row *r, struct operation_info *ou
 	(void)str_copy(out->detail, sizeof(out->detail), r->detail);
 }
 
-enum err core_operations(struct core *core, const char *client, uint64_t flow, size_t max, struct arena *a,
-	struct operation_info **out, size_t *count)
+enum err core_operations(struct core *core, const char *client, uint64_t flow, size_t max,
+	struct arena *a, struct operation_info **out, size_t *count)
 {
 	struct operation_row *rows = NULL;
 

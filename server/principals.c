@@ -1,5 +1,5 @@
 // Who may sign in: enrolment, revocation, removal; and what other rooms may ask about a client.
-#include "core_inside.h"
+#include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +40,13 @@ static enum err enrolled_before(struct core *core, const struct enrolment *e)
 	struct principal_row row;
 
 	TRY(rows_principal_find(core->db, e->id, &core->arena, &row));
-	if (memcmp(row.public_key.b, e->public_key.b, sizeof(row.public_key.b)) != 0 || row.role != e->role)
-		return err_set(ERR_EXISTS, "%s is enrolled with another key or role: remove it first", e->id);
-	return row.revoked ? err_set(ERR_DENIED, "%s is revoked: remove it before it can enrol again", e->id) : ERR_OK;
+	if (memcmp(row.public_key.b, e->public_key.b, sizeof(row.public_key.b)) != 0 ||
+		row.role != e->role)
+		return err_set(ERR_EXISTS,
+			"%s is enrolled with another key or role: remove it first", e->id);
+	return row.revoked ? err_set(ERR_DENIED,
+				     "%s is revoked: remove it before it can enrol again", e->id)
+			   : ERR_OK;
 }
 
 enum err core_enrol(struct core *core, const struct enrolment *e)
@@ -57,15 +61,14 @@ enum err core_enrol(struct core *core, const struct enrolment *e)
 	if (client_table_find(&core->clients, e->id) != CLIENT_NONE)
 		return enrolled_before(core, e);
 	TRY(channel_make(core, "default", &ch));
-	TRY(rows_principal_put(core->db,
-		&(struct principal_row){
-			.id = e->id,
-			.name = e->name,
-			.role = e->role,
-			.public_key = e->public_key,
-			.box_key = e->box_key,
-			.enrolled_ms = core->now.wall.ms,
-		}));
+	TRY(rows_principal_put(core->db, &(struct principal_row){
+						 .id = e->id,
+						 .name = e->name,
+						 .role = e->role,
+						 .public_key = e->public_key,
+						 .box_key = e->box_key,
+						 .enrolled_ms = core->now.wall.ms,
+					 }));
 	TRY(client_table_add(&core->clients, e->id, e->role, &number));
 	struct client *c = client_at(&core->clients, number);
 	c->channel = ch->number;
@@ -237,7 +240,8 @@ bool core_client_holds(struct core *core, const char *id, const struct digest *p
 	return c && client_holds(core, c, package);
 }
 
-enum err core_client_holdings(struct core *core, const char *id, struct arena *a, struct digest **out, size_t *count)
+enum err core_client_holdings(
+	struct core *core, const char *id, struct arena *a, struct digest **out, size_t *count)
 {
 	const struct client *c = client_find(core, id);
 
@@ -254,8 +258,8 @@ enum err core_client_holdings(struct core *core, const char *id, struct arena *a
 	return ERR_OK;
 }
 
-enum err core_client_software(struct core *core, const char *id, struct arena *a, struct software_version **out,
-	size_t *count)
+enum err core_client_software(struct core *core, const char *id, struct arena *a,
+	struct software_version **out, size_t *count)
 {
 	const struct client *c = client_find(core, id);
 	struct profile profile;

@@ -1,9 +1,10 @@
-// Reach: whether a client has been heard lately. Set by time alone, and only by attended time: time in
-// which the control broker answered us and we were there to listen, less a spread after each gap for the
-// fleet to find its way back. A will, a retained replay or a ping is nothing here.
+// Reach: whether a client has been heard lately. Set by time alone, and only by attended time: time
+// in which the control broker answered us and we were there to listen, less a spread after each gap
+// for the fleet to find its way back. A will, a retained replay or a ping is nothing here.
 //
-// Each client that may change stands in a wheel at the tick when that is to be looked at again; being
-// heard does not move it, looking does. So a heartbeat costs nothing here and nothing is walked per tick.
+// Each client that may change stands in a wheel at the tick when that is to be looked at again;
+// being heard does not move it, looking does. So a heartbeat costs nothing here and nothing is
+// walked per tick.
 #include "server/core_inside.h"
 
 static uint32_t deadline_ms(const struct core *core, const struct client *c)
@@ -80,7 +81,8 @@ void reach_heard(struct core *core, uint32_t number)
 static void silent_count(struct core *core, uint32_t tick)
 {
 	uint32_t window = core->config.interval_ms / TICK_MS + 1;
-	uint32_t limit = (uint32_t)((uint64_t)core->clients.clients * core->config.mass_silence_percent / 100);
+	uint32_t limit = (uint32_t)((uint64_t)core->clients.clients *
+				    core->config.mass_silence_percent / 100);
 
 	if (tick - core->silent_window_tick > window) {
 		core->silent_window_tick = tick;
@@ -90,7 +92,8 @@ static void silent_count(struct core *core, uint32_t tick)
 	if (core->mass_silence || core->silent_in_window < 20 || core->silent_in_window <= limit)
 		return;
 	core->mass_silence = true;
-	log_error("MASS-SILENCE", "silent=%u of=%u why=\"so many at once point at the network, not at the devices\"",
+	log_error("MASS-SILENCE",
+		"silent=%u of=%u why=\"so many at once point at the network, not at the devices\"",
 		core->silent_in_window, core->clients.clients);
 }
 
@@ -110,7 +113,8 @@ static void client_look(struct core *core, uint32_t number, uint32_t tick)
 		return;
 	}
 	if (c->reach == REACH_ONLINE) {
-		client_set_reach(core, number, REACH_LATE, "no heartbeat for two and a half intervals");
+		client_set_reach(
+			core, number, REACH_LATE, "no heartbeat for two and a half intervals");
 		reach_watch(core, number);
 		return;
 	}
@@ -133,7 +137,8 @@ void reach_run(struct core *core)
 {
 	uint32_t tick = attended_tick(core);
 
-	for (uint32_t turns = 0; turns < WHEEL_SLOTS && (int32_t)(tick - core->wheel_tick) >= (int32_t)WHEEL_SLOT_TICKS;
+	for (uint32_t turns = 0; turns < WHEEL_SLOTS &&
+				 (int32_t)(tick - core->wheel_tick) >= (int32_t)WHEEL_SLOT_TICKS;
 		turns++) {
 		uint32_t slot = core->wheel_tick / WHEEL_SLOT_TICKS % WHEEL_SLOTS;
 		uint32_t number = core->wheel[slot];

@@ -1,5 +1,6 @@
-// How an answer leaves: a fresh header (session, boot, interval, rate, hold, epoch) around a body, sealed
-// with the session's MAC, into the outbox of the turn. What must last was written to the store before.
+// How an answer leaves: a fresh header (session, boot, interval, rate, hold, epoch) around a body,
+// sealed with the session's MAC, into the outbox of the turn. What must last was written to the
+// store before.
 #include "server/core_inside.h"
 #include <string.h>
 
@@ -20,7 +21,8 @@ static uint64_t rate_of(const struct core *core, const struct event_queue *q)
 	return all < own ? all : own;
 }
 
-enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body, enum response_kind kind)
+enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
+	enum response_kind kind)
 {
 	struct client *c = client_at(&core->clients, number);
 	const char *id = client_id(&core->clients, c);
@@ -51,7 +53,8 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 	TRY(seal_mac(&core->message, topic.s, &c->mac_down));
 	c->flags &= (uint8_t)~CLIENT_FRESH;
 	core->answers[kind]++;
-	return outbox_send(core, NULL, topic.s, &core->message, kind == KIND_NO_ACTION ? 0 : 1, false);
+	return outbox_send(
+		core, NULL, topic.s, &core->message, kind == KIND_NO_ACTION ? 0 : 1, false);
 }
 
 static void remember(struct core *core, uint32_t number, uint64_t seq, const struct why_item *item)
@@ -87,7 +90,8 @@ static enum err no_action_encode(struct core *core, const struct client *c, uint
 		&core->body);
 }
 
-enum err respond_no_action(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
+enum err respond_no_action(
+	struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
 {
 	struct client *c = client_at(&core->clients, number);
 	uint64_t id = core_response_id(core, ++c->v);
@@ -105,7 +109,8 @@ enum err respond_no_action(struct core *core, uint32_t number, uint64_t seq, enu
 	return respond_body(core, number, seq, buf_bytes(&core->body), KIND_NO_ACTION);
 }
 
-enum err respond_resend(struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
+enum err respond_resend(
+	struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
 {
 	struct client *c = client_at(&core->clients, number);
 	const struct open_operation *open = client_open(c);
@@ -119,11 +124,13 @@ enum err respond_resend(struct core *core, uint32_t number, uint64_t seq, enum r
 			.kind = open->kind,
 			.code = (uint8_t)code,
 			.text = why});
-	return respond_body(core, number, seq, bytes_of(open->body, open->body_size), (enum response_kind)open->kind);
+	return respond_body(core, number, seq, bytes_of(open->body, open->body_size),
+		(enum response_kind)open->kind);
 }
 
-// The client learns the present boot and nothing else: no id of ours is spent, so nothing that it shows
-// later can look like the receipt of a response it never got. A client that has no id yet needs one.
+// The client learns the present boot and nothing else: no id of ours is spent, so nothing that it
+// shows later can look like the receipt of a response it never got. A client that has no id yet
+// needs one.
 enum err respond_stale_boot(struct core *core, uint32_t number, const struct heartbeat *h)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -131,7 +138,8 @@ enum err respond_stale_boot(struct core *core, uint32_t number, const struct hea
 	uint64_t id = h->last_response_id ? h->last_response_id : core_response_id(core, ++c->v);
 
 	core->stale_boots++;
-	TRY(no_action_encode(core, c, id, REASON_STALE_BOOT, "the heartbeat answers an earlier start of the server"));
+	TRY(no_action_encode(core, c, id, REASON_STALE_BOOT,
+		"the heartbeat answers an earlier start of the server"));
 	TRY(respond_body(core, number, h->seq, buf_bytes(&core->body), KIND_NO_ACTION));
 	c->flags |= fresh;
 	return ERR_OK;

@@ -1,11 +1,12 @@
-// Start, and start again after the store failed: everything in memory comes from the rows. A plain restart
-// changes nothing for the fleet but the boot and the incarnation; a store that turns out to be older than what
-// we or a client remember opens a new epoch.
+// Start, and start again after the store failed: everything in memory comes from the rows. A plain
+// restart changes nothing for the fleet but the boot and the incarnation; a store that turns out to
+// be older than what we or a client remember opens a new epoch.
 //
-// The incarnation has a second copy in a file outside the backups: "intent N M" before the commit of M,
-// "sealed M" after it. A store that holds neither what was sealed nor what was intended was restored.
-#include "base/file.h"
-#include "core_inside.h"
+// The incarnation has a second copy in a file outside the backups: "intent N M" before the commit
+// of M, "sealed M" after it. A store that holds neither what was sealed nor what was intended was
+// restored.
+#include "proto/base/file.h"
+#include "server/core_inside.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +45,8 @@ static enum err copy_read(const struct core *core, struct incarnation_copy *out)
 	if (sscanf(text, "sealed %" SCNu32, &out->now) == 1)
 		out->sealed = true;
 	else if (sscanf(text, "intent %" SCNu32 " %" SCNu32, &out->before, &out->now) != 2)
-		return err_set(ERR_CORRUPT, "%s does not hold an incarnation", core->incarnation_file);
+		return err_set(
+			ERR_CORRUPT, "%s does not hold an incarnation", core->incarnation_file);
 	return ERR_OK;
 }
 
@@ -55,7 +57,8 @@ static enum err copy_write(const struct core *core, const char *text)
 	return file_write_atomic(core->incarnation_file, text, strlen(text), 0600);
 }
 
-static bool store_is_older(const struct core *core, const struct incarnation_copy *copy, uint32_t stored)
+static bool store_is_older(
+	const struct core *core, const struct incarnation_copy *copy, uint32_t stored)
 {
 	if (!core->incarnation_file)
 		return false;
@@ -71,7 +74,8 @@ static enum err incarnation_take(struct core *core, uint32_t stored, uint32_t fl
 	uint32_t highest = stored > floor ? stored : floor;
 
 	core->incarnation = highest + 1 > clock ? highest + 1 : clock;
-	(void)snprintf(text, sizeof(text), "intent %" PRIu32 " %" PRIu32 "\n", stored, core->incarnation);
+	(void)snprintf(
+		text, sizeof(text), "intent %" PRIu32 " %" PRIu32 "\n", stored, core->incarnation);
 	TRY(copy_write(core, text));
 	return rows_meta_put_number(core->db, "incarnation", core->incarnation);
 }
@@ -84,7 +88,8 @@ enum err incarnation_open(struct core *core)
 	TRY(copy_read(core, &copy));
 	TRY(rows_meta_number(core->db, "incarnation", &stored));
 	core->restored = store_is_older(core, &copy, (uint32_t)stored);
-	return incarnation_take(core, (uint32_t)stored, copy.now > copy.before ? copy.now : copy.before);
+	return incarnation_take(
+		core, (uint32_t)stored, copy.now > copy.before ? copy.now : copy.before);
 }
 
 enum err incarnation_seal(struct core *core)
@@ -111,8 +116,9 @@ bool incarnation_raise(struct core *core, uint32_t shown)
 		client_at(&core->clients, n)->v = 0;
 	core->restored = true;
 	core->restored_count++;
-	log_error("STORE-OLDER", "incarnation=%u shown=%u why=\"a client remembers a later start of the server\"", before,
-		shown);
+	log_error("STORE-OLDER",
+		"incarnation=%u shown=%u why=\"a client remembers a later start of the server\"",
+		before, shown);
 	return true;
 }
 
@@ -127,7 +133,8 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	if (!ch)
 		ch = channel_find(core, "default");
 	if (!ch)
-		return err_set(ERR_CORRUPT, "%s stands in channel %s, which does not exist", row->id, row->channel);
+		return err_set(ERR_CORRUPT, "%s stands in channel %s, which does not exist",
+			row->id, row->channel);
 	TRY(client_table_add(&core->clients, row->id, row->role, &number));
 	struct client *c = client_at(&core->clients, number);
 	c->channel = ch->number;
@@ -136,7 +143,8 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	c->session_id = (uint32_t)row->session_id;
 	c->session_expires_s = (uint32_t)(row->session_expires_ms / 1000);
 	c->flags |= CLIENT_FRESH | (row->revoked ? CLIENT_REVOKED : 0);
-	c->told_interval_ms = row->told_interval_ms ? row->told_interval_ms : core->config.interval_ms;
+	c->told_interval_ms =
+		row->told_interval_ms ? row->told_interval_ms : core->config.interval_ms;
 	if (row->role != ROLE_CLIENT || row->state == 0)
 		return ERR_OK;
 	c->flags |= row->holdings_known ? CLIENT_HOLDINGS_KNOWN : 0;
@@ -174,7 +182,8 @@ static enum err queue_load_row(void *ctx, const struct queue_row *row)
 static enum err queue_hold_row(void *ctx, const struct queue_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = row->name[0] == '@' ? client_table_find(&core->clients, row->name + 1) : CLIENT_NONE;
+	uint32_t number = row->name[0] == '@' ? client_table_find(&core->clients, row->name + 1)
+					      : CLIENT_NONE;
 	struct event_queue *q = NULL;
 
 	if (number == CLIENT_NONE || !client_at(&core->clients, number)->rare)
@@ -205,14 +214,16 @@ static enum err channel_event_load(void *ctx, const struct event_row *row)
 	if (row->queue[0] == '@')
 		return ERR_OK;
 	if (!ch)
-		return err_set(ERR_CORRUPT, "event %u of %s, which does not exist", row->seq, row->queue);
+		return err_set(
+			ERR_CORRUPT, "event %u of %s, which does not exist", row->seq, row->queue);
 	return queue_load(&ch->queue, row->first_seq, row->seq, &data);
 }
 
 static enum err private_event_load(void *ctx, const struct event_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = row->queue[0] == '@' ? client_table_find(&core->clients, row->queue + 1) : CLIENT_NONE;
+	uint32_t number = row->queue[0] == '@' ? client_table_find(&core->clients, row->queue + 1)
+					       : CLIENT_NONE;
 	struct element_data data = data_of_row(row);
 
 	if (number == CLIENT_NONE)
@@ -238,7 +249,8 @@ static enum err operation_load(void *ctx, const struct operation_row *row)
 {
 	struct core *core = ctx;
 	uint32_t number = client_table_find(&core->clients, row->client);
-	struct client_rare *rare = number == CLIENT_NONE ? NULL : client_rare_get(client_at(&core->clients, number));
+	struct client_rare *rare =
+		number == CLIENT_NONE ? NULL : client_rare_get(client_at(&core->clients, number));
 	struct open_operation *op = rare ? operation_from_row(row) : NULL;
 
 	if (number == CLIENT_NONE)
@@ -253,7 +265,8 @@ static enum err operation_load(void *ctx, const struct operation_row *row)
 	}
 	// Rows come by rising id: the passed operation first, then the cancel that holds it.
 	op->passed = rare->open;
-	op->resync = row->place == PLACE_OPEN && client_at(&core->clients, number)->state == CS_RESYNC;
+	op->resync =
+		row->place == PLACE_OPEN && client_at(&core->clients, number)->state == CS_RESYNC;
 	rare->open = op;
 	return ERR_OK;
 }
@@ -270,10 +283,13 @@ static enum err commands_hold(struct core *core, uint32_t number)
 		command = command || e->type == ELEMENT_COMMAND;
 	if (command) {
 		q->paused = true;
-		log_warn("COMMANDS-HELD", "client=%s why=\"the store was restored: an operator confirms\"",
+		log_warn("COMMANDS-HELD",
+			"client=%s why=\"the store was restored: an operator confirms\"",
 			client_id(&core->clients, c));
-		TRY(rows_queue_put(core->db,
-			&(struct queue_row){.name = q->name, .epoch = q->epoch, .tail_seq = q->tail_seq, .paused = true}));
+		TRY(rows_queue_put(core->db, &(struct queue_row){.name = q->name,
+						     .epoch = q->epoch,
+						     .tail_seq = q->tail_seq,
+						     .paused = true}));
 	}
 	return operations_abandon(core, number, "the store was restored");
 }
@@ -283,7 +299,8 @@ static enum err restored_settle(struct core *core)
 	size_t cursor = 0;
 
 	core->restored_count++;
-	log_error("STORE-RESTORED", "incarnation=%u why=\"the store is older than its copy outside the backups\"",
+	log_error("STORE-RESTORED",
+		"incarnation=%u why=\"the store is older than its copy outside the backups\"",
 		core->incarnation);
 	for (uint32_t n = 0; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;) {
 		if (client_at(&core->clients, n)->role != ROLE_CLIENT)
@@ -338,8 +355,9 @@ enum err core_load(struct core *core)
 	TRY(clients_flush(core));
 	TRY(db_commit(core->db));
 	TRY(incarnation_seal(core));
-	log_info("STARTED", "incarnation=%u principals=%u clients=%u channels=%u restored=%d", core->incarnation,
-		core->clients.count, core->clients.clients, core->channel_count, core->restored);
+	log_info("STARTED", "incarnation=%u principals=%u clients=%u channels=%u restored=%d",
+		core->incarnation, core->clients.count, core->clients.clients, core->channel_count,
+		core->restored);
 	return ERR_OK;
 }
 

@@ -1,10 +1,11 @@
-// Sign-in: a signed message of session 0 obtains an offer and changes nothing else. The first valid message
-// inside the offered session makes it current and ends the old one.
+// Sign-in: a signed message of session 0 obtains an offer and changes nothing else. The first valid
+// message inside the offered session makes it current and ends the old one.
 //
-// An offer lives 60 s, in memory only, and serves once. Session ids rise: none at or below the current one
-// can become current. The lineage token that travels in each offer names the session it was given for, under
-// a key of ours: who comes back with the token of an earlier session runs on a copy of the device's disk.
-#include "core_inside.h"
+// An offer lives 60 s, in memory only, and serves once. Session ids rise: none at or below the
+// current one can become current. The lineage token that travels in each offer names the session it
+// was given for, under a key of ours: who comes back with the token of an earlier session runs on a
+// copy of the device's disk.
+#include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,7 +33,9 @@ static uint64_t lineage_session(const struct core *core, const char *id, const s
 	for (size_t i = 0; i < LINEAGE_COUNTER; i++)
 		session_id = session_id << 8 | token->b[i];
 	struct id16 right = lineage_make(core, id, session_id);
-	return mac_equal(bytes_of(right.b, sizeof(right.b)), bytes_of(token->b, sizeof(token->b))) ? session_id : 0;
+	return mac_equal(bytes_of(right.b, sizeof(right.b)), bytes_of(token->b, sizeof(token->b)))
+		       ? session_id
+		       : 0;
 }
 
 // ---- the list of offers
@@ -47,11 +50,14 @@ void offers_expire(struct core *core)
 {
 	struct offer_list *l = &core->offers;
 
-	while (l->first && (l->first->principal == CLIENT_NONE || l->first->expires.ms <= core->now.mono.ms)) {
+	while (l->first &&
+		(l->first->principal == CLIENT_NONE || l->first->expires.ms <= core->now.mono.ms)) {
 		struct offer *o = l->first;
 		if (o->principal != CLIENT_NONE) {
-			// Each principal's list is in the order of time too: the oldest is its first.
-			client_at(&core->clients, o->principal)->rare->offers = o->next_of_principal;
+			// Each principal's list is in the order of time too: the oldest is its
+			// first.
+			client_at(&core->clients, o->principal)->rare->offers =
+				o->next_of_principal;
 		}
 		l->first = o->next_in_time;
 		if (!l->first)
@@ -98,17 +104,20 @@ bool sign_in_allowed(struct core *core, uint32_t number)
 	const struct client *c = client_at(&core->clients, number);
 
 	offers_expire(core);
-	return offers_of(c) < core->config.offers_per_client_min && core->offers.count < OFFERS_WAITING_MAX &&
-		ratelimit_take(&core->offers.all, 1, core->now.mono);
+	return offers_of(c) < core->config.offers_per_client_min &&
+	       core->offers.count < OFFERS_WAITING_MAX &&
+	       ratelimit_take(&core->offers.all, 1, core->now.mono);
 }
 
-struct offer *offer_find(struct core *core, uint32_t number, struct bytes payload, const char *topic)
+struct offer *offer_find(
+	struct core *core, uint32_t number, struct bytes payload, const char *topic)
 {
 	const struct client *c = client_at(&core->clients, number);
 
 	offers_expire(core);
 	for (struct offer *o = c->rare ? c->rare->offers : NULL; o; o = o->next_of_principal)
-		if (o->session_id > c->session_id && seal_check_mac(payload, topic, &o->keys.mac_up) == ERR_OK)
+		if (o->session_id > c->session_id &&
+			seal_check_mac(payload, topic, &o->keys.mac_up) == ERR_OK)
 			return o;
 	return NULL;
 }
@@ -121,7 +130,8 @@ static enum err session_id_next(struct core *core, uint32_t number, const char *
 	struct device_row device;
 
 	TRY(rows_device_find(core->db, id, &device));
-	uint64_t next = device.highest_session > c->session_id ? device.highest_session : c->session_id;
+	uint64_t next =
+		device.highest_session > c->session_id ? device.highest_session : c->session_id;
 	for (const struct offer *o = c->rare->offers; o; o = o->next_of_principal)
 		if (o->session_id > next)
 			next = o->session_id;
@@ -130,8 +140,9 @@ static enum err session_id_next(struct core *core, uint32_t number, const char *
 	return *out < UINT32_MAX ? ERR_OK : err_set(ERR_FULL, "%s has used up its session ids", id);
 }
 
-static enum err offer_encode(struct core *core, const char *id, const struct client *c, const struct offer *o,
-	const struct sign_in *in, const struct key32 *share, struct bytes payload)
+static enum err offer_encode(struct core *core, const char *id, const struct client *c,
+	const struct offer *o, const struct sign_in *in, const struct key32 *share,
+	struct bytes payload)
 {
 	struct topic topic = topic_of(TOPIC_OFFER, id);
 
@@ -169,8 +180,8 @@ static void offer_link(struct core *core, struct client *c, struct offer *o)
 	core->offers.count++;
 }
 
-static enum err offer_make(struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload,
-	struct offer *o)
+static enum err offer_make(struct core *core, uint32_t number, const struct sign_in *in,
+	struct bytes payload, struct offer *o)
 {
 	struct client *c = client_at(&core->clients, number);
 	const char *id = client_id(&core->clients, c);
@@ -188,13 +199,15 @@ static enum err offer_make(struct core *core, uint32_t number, const struct sign
 	core->ports.x25519(core->ports.ctx, &secret, &share);
 	enum err e = offer_encode(core, id, c, o, in, &share, payload);
 	if (e == ERR_OK)
-		e = session_derive(&secret, &in->x25519_share, payload, buf_bytes(&core->scratch), &o->keys);
+		e = session_derive(
+			&secret, &in->x25519_share, payload, buf_bytes(&core->scratch), &o->keys);
 	secret_wipe(&secret, sizeof(secret));
 	TRY(e);
 	return outbox_send(core, NULL, topic.s, &core->scratch, 1, false);
 }
 
-void sign_in_offer(struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload)
+void sign_in_offer(
+	struct core *core, uint32_t number, const struct sign_in *in, struct bytes payload)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct offer *o = client_rare_get(c) ? calloc(1, sizeof(*o)) : NULL;
@@ -203,18 +216,21 @@ void sign_in_offer(struct core *core, uint32_t number, const struct sign_in *in,
 		return;
 	enum err e = offer_make(core, number, in, payload, o);
 	if (e != ERR_OK) {
-		log_warn("OFFER-FAILED", "id=%s why=%s", client_id(&core->clients, c), log_quote(err_text()));
+		log_warn("OFFER-FAILED", "id=%s why=%s", client_id(&core->clients, c),
+			log_quote(err_text()));
 		offer_wipe(o);
 		return;
 	}
 	offer_link(core, c, o);
-	log_debug("OFFER", "id=%s session=%llu", client_id(&core->clients, c), (unsigned long long)o->session_id);
+	log_debug("OFFER", "id=%s session=%llu", client_id(&core->clients, c),
+		(unsigned long long)o->session_id);
 }
 
 // ---- completing
 
 // What the sign-in told about the device itself.
-static enum err device_judge(struct core *core, uint32_t number, const struct offer *o, struct device_row *device)
+static enum err device_judge(
+	struct core *core, uint32_t number, const struct offer *o, struct device_row *device)
 {
 	struct client *c = client_at(&core->clients, number);
 	const char *id = client_id(&core->clients, c);
@@ -223,7 +239,8 @@ static enum err device_judge(struct core *core, uint32_t number, const struct of
 	bool same_store = memcmp(device->store_id.b, o->store_id.b, sizeof(none.b)) == 0;
 
 	if (!first && !same_store) {
-		log_warn("NEW-STORE", "client=%s why=\"the device lost its disk, or is another one\"", id);
+		log_warn("NEW-STORE",
+			"client=%s why=\"the device lost its disk, or is another one\"", id);
 		TRY(operations_abandon(core, number, "the device lost its store"));
 		TRY(channel_detach(core, number, "the device lost its store"));
 		intern_drop(&core->interned, c->holdings);
@@ -237,7 +254,8 @@ static enum err device_judge(struct core *core, uint32_t number, const struct of
 			log_error("CLONE-SUSPECT", "client=%s why=\"%s\"", id,
 				stale ? "it came back with the token of an earlier session"
 				      : "its boot counter went back");
-			client_set_state(core, number, CS_CLONE_SUSPECT, "two devices seem to use this identity");
+			client_set_state(core, number, CS_CLONE_SUSPECT,
+				"two devices seem to use this identity");
 		}
 	}
 	device->store_id = o->store_id;
@@ -271,8 +289,10 @@ enum err sign_in_complete(struct core *core, uint32_t number, struct offer *o)
 	int64_t expires_ms = core->now.wall.ms + life_ms - life_ms / 10 * jitter / UINT16_MAX;
 	if (c->role == ROLE_CLIENT)
 		TRY(client_complete(core, number, o));
-	TRY(rows_session_put(core->db,
-		&(struct session_row){.id = id, .session_id = o->session_id, .keys = o->keys, .expires_ms = expires_ms}));
+	TRY(rows_session_put(core->db, &(struct session_row){.id = id,
+					       .session_id = o->session_id,
+					       .keys = o->keys,
+					       .expires_ms = expires_ms}));
 	c->session_id = (uint32_t)o->session_id;
 	c->session_expires_s = (uint32_t)(expires_ms / 1000);
 	c->mac_up = o->keys.mac_up;
@@ -283,6 +303,7 @@ enum err sign_in_complete(struct core *core, uint32_t number, struct offer *o)
 	c->rare->grant_seq = c->rare->directive_seq = c->rare->answer_seq = 0;
 	offers_forget(core, number);
 	core->sign_ins++;
-	log_info("SESSION", "id=%s session=%u role=%s", id, c->session_id, role_word((enum role)c->role));
+	log_info("SESSION", "id=%s session=%u role=%s", id, c->session_id,
+		role_word((enum role)c->role));
 	return ERR_OK;
 }

@@ -1,5 +1,5 @@
 // SipHash-2-4 as in its paper, section 2.
-#include "sip_hash.h"
+#include "server/sip_hash.h"
 #include <string.h>
 
 struct sip {

@@ -3,7 +3,7 @@
 #ifndef HELIO_SERVER_SIP_HASH_H
 #define HELIO_SERVER_SIP_HASH_H
 
-#include "base/mem.h"
+#include "proto/base/mem.h"
 
 uint64_t sip_hash(const struct id16 *key, const void *data, size_t size);
 

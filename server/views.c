@@ -1,6 +1,7 @@
-// What others may read: StateView and QueueView, retained and signed with the online key, and the host
-// state that says whether we live. A changed client's view goes out with the turn of the change, before
-// the response that changed it; an unchanged one at most once per period; all under one budget.
+// What others may read: StateView and QueueView, retained and signed with the online key, and the
+// host state that says whether we live. A changed client's view goes out with the turn of the
+// change, before the response that changed it; an unchanged one at most once per period; all under
+// one budget.
 #include "server/core_inside.h"
 #include <string.h>
 
@@ -54,7 +55,8 @@ void profile_split(struct bytes profile, struct profile *out)
 	out->software = profile;
 }
 
-enum err profile_software(struct bytes software, struct arena *a, struct software_version **out, size_t *count)
+enum err profile_software(
+	struct bytes software, struct arena *a, struct software_version **out, size_t *count)
 {
 	*count = 0;
 	*out = arena_array(a, LIMIT_SOFTWARE, sizeof(**out));
@@ -67,7 +69,8 @@ enum err profile_software(struct bytes software, struct arena *a, struct softwar
 		if (software.size < sizeof(v->package.b) || !v->name || !v->version)
 			return err_set(ERR_CORRUPT, "a stored software list is cut");
 		memcpy(v->package.b, software.data, sizeof(v->package.b));
-		software = bytes_of(software.data + sizeof(v->package.b), software.size - sizeof(v->package.b));
+		software = bytes_of(
+			software.data + sizeof(v->package.b), software.size - sizeof(v->package.b));
 	}
 	return ERR_OK;
 }
@@ -84,7 +87,8 @@ void showing_split(struct bytes showing, struct digest *package, const char **im
 
 // ---- StateView
 
-enum err core_state_view(struct core *core, const char *client, struct arena *a, struct state_view *out)
+enum err core_state_view(
+	struct core *core, const char *client, struct arena *a, struct state_view *out)
 {
 	uint32_t number = client_table_find(&core->clients, client);
 	struct profile profile;
@@ -115,7 +119,8 @@ enum err core_state_view(struct core *core, const char *client, struct arena *a,
 	// A resend of D is the last thing said.
 	if (c->last_was_resend)
 		out->response_id = c->d;
-	showing_split(intern_get(&core->interned, c->showing), &out->showing_package, &out->showing_image);
+	showing_split(intern_get(&core->interned, c->showing), &out->showing_package,
+		&out->showing_image);
 	return profile_software(profile.software, a, &out->software, &out->software_count);
 }
 
@@ -123,7 +128,8 @@ static enum err view_send(struct core *core, const char *topic, struct buf *payl
 {
 	TRY(seal_signature(payload, topic, core->config.online_key));
 	return outbox_add(&core->views,
-		&(struct outbox_message){.topic = topic, .payload = buf_bytes(payload), .qos = 1, .retained = true});
+		&(struct outbox_message){
+			.topic = topic, .payload = buf_bytes(payload), .qos = 1, .retained = true});
 }
 
 static enum err state_view_send(struct core *core, uint32_t number)
@@ -137,7 +143,8 @@ static enum err state_view_send(struct core *core, uint32_t number)
 	return view_send(core, topic.s, &core->message);
 }
 
-// What is over the budget stays due and goes out with a later turn, merged with what happens meanwhile.
+// What is over the budget stays due and goes out with a later turn, merged with what happens
+// meanwhile.
 void views_flush(struct core *core)
 {
 	size_t kept = 0;
@@ -166,7 +173,8 @@ void views_flush(struct core *core)
 void view_remove(struct core *core, const char *client)
 {
 	struct topic topic = topic_of(TOPIC_VIEW_STATE, client);
-	enum err e = outbox_add(&core->views, &(struct outbox_message){.topic = topic.s, .qos = 1, .retained = true});
+	enum err e = outbox_add(&core->views,
+		&(struct outbox_message){.topic = topic.s, .qos = 1, .retained = true});
 
 	if (e != ERR_OK)
 		log_warn("VIEW-FAILED", "client=%s why=%s", client, log_quote(err_text()));
@@ -199,15 +207,17 @@ static enum err elements_fill(const struct event_queue *q, struct arena *a, stru
 	out->elements = arena_array(a, LIMIT_VIEW_ELEMENTS, sizeof(*out->elements));
 	if (!out->elements)
 		return err_set(ERR_FULL, "no room for the view of %s", q->name);
-	out->elements[out->element_count++] = (struct queue_element){.type = ELEMENT_HEAD, .text = ""};
-	for (const struct element *e = q->head; e && out->element_count < LIMIT_VIEW_ELEMENTS - 1; e = e->after) {
-		const char *text = e->first_seq == e->seq
-			? e->text
-			: arena_printf(a, "%u..%u %.400s", e->first_seq, e->seq, e->text);
+	out->elements[out->element_count++] =
+		(struct queue_element){.type = ELEMENT_HEAD, .text = ""};
+	for (const struct element *e = q->head; e && out->element_count < LIMIT_VIEW_ELEMENTS - 1;
+		e = e->after) {
+		const char *text = e->first_seq == e->seq ? e->text
+							  : arena_printf(a, "%u..%u %.400s",
+								    e->first_seq, e->seq, e->text);
 		if (!text)
 			return err_set(ERR_FULL, "no room for the view of %s", q->name);
-		out->elements[out->element_count++] =
-			(struct queue_element){.seq = e->seq, .type = e->type, .text = text, .flow_id = e->flow_id};
+		out->elements[out->element_count++] = (struct queue_element){
+			.seq = e->seq, .type = e->type, .text = text, .flow_id = e->flow_id};
 	}
 	out->elements[out->element_count++] =
 		(struct queue_element){.seq = q->tail_seq, .type = ELEMENT_TAIL, .text = ""};
@@ -223,7 +233,8 @@ static uint64_t standing_total(const struct event_queue *q)
 	return total;
 }
 
-enum err core_queue_view(struct core *core, const char *queue, struct arena *a, struct queue_view *out)
+enum err core_queue_view(
+	struct core *core, const char *queue, struct arena *a, struct queue_view *out)
 {
 	uint32_t client = CLIENT_NONE;
 	struct event_queue *q = NULL;
@@ -231,9 +242,11 @@ enum err core_queue_view(struct core *core, const char *queue, struct arena *a, 
 	*out = (struct queue_view){.channel = queue[0] == '@' ? queue + 1 : queue};
 	if (queue[0] == '@') {
 		client = client_table_find(&core->clients, queue + 1);
-		const struct client *c = client == CLIENT_NONE ? NULL : client_at(&core->clients, client);
+		const struct client *c =
+			client == CLIENT_NONE ? NULL : client_at(&core->clients, client);
 		if (!c || !c->rare || !c->rare->private)
-			return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
+			return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s",
+				queue + 1);
 		q = c->rare->private;
 	} else {
 		struct channel *ch = channel_find(core, queue);
@@ -281,7 +294,8 @@ void channels_flush_views(struct core *core)
 		ch->view_after = mono_add_ms(core->now.mono, QUEUE_VIEW_EVERY_MS);
 		enum err e = queue_view_send(core, ch);
 		if (e != ERR_OK)
-			log_warn("VIEW-FAILED", "channel=%s why=%s", ch->queue.name, log_quote(err_text()));
+			log_warn("VIEW-FAILED", "channel=%s why=%s", ch->queue.name,
+				log_quote(err_text()));
 		arena_reset(&core->arena);
 	}
 }

@@ -1,6 +1,6 @@
 // The why log: what was answered and the rule behind it. Answers of kinds 2 to 4 are rows; the many
-// NO_ACTIONs, and resends, stand here, in one ring for all clients: each entry knows its client's entry
-// before it, and equal answers in a row are one entry with a count.
+// NO_ACTIONs, and resends, stand here, in one ring for all clients: each entry knows its client's
+// entry before it, and equal answers in a row are one entry with a count.
 #include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,8 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 	struct client *c = client_at(&core->clients, number);
 	struct why_item *last = why_get(&core->why, c->why, number);
 
-	if (last && last->kind == add->kind && last->code == add->code && last->state == add->state &&
-		last->op_id == add->op_id && last->text == add->text) {
+	if (last && last->kind == add->kind && last->code == add->code &&
+		last->state == add->state && last->op_id == add->op_id && last->text == add->text) {
 		last->count++;
 		last->last_ms = core->now.wall.ms;
 		last->response_id = add->response_id;
@@ -90,8 +90,8 @@ static struct why_entry entry_of_row(const struct answer_row *r)
 }
 
 // Rows and ring are both newest first: merged by time.
-enum err core_why(struct core *core, const char *client, size_t max, struct arena *a, struct why_entry **out,
-	size_t *count)
+enum err core_why(struct core *core, const char *client, size_t max, struct arena *a,
+	struct why_entry **out, size_t *count)
 {
 	struct answer_row *rows = NULL;
 	size_t row_count = 0, row = 0;

@@ -5,9 +5,9 @@
 #define HELIO_SERVER_DB_ROWS_H
 
 #include "proto/base/clock.h"
-#include "server/db/db.h"
 #include "proto/message.h"
 #include "proto/session.h"
+#include "server/db/db.h"
 
 // ---- meta: numbers and keys of the store itself
 
@@ -112,7 +112,8 @@ enum err rows_operation_end(
 	struct db *db, const struct operation_row *row) MUST_CHECK; // outcome, place, is_final ...
 enum err rows_operation_place(
 	struct db *db, const char *client, uint64_t op_id, enum operation_place place) MUST_CHECK;
-enum err rows_operation_cancel(struct db *db, const char *client, uint64_t op_id, uint64_t flow) MUST_CHECK;
+enum err rows_operation_cancel(
+	struct db *db, const char *client, uint64_t op_id, uint64_t flow) MUST_CHECK;
 // Everything that is not ended.
 enum err rows_operation_each_open(struct db *db,
 	enum err (*fn)(void *ctx, const struct operation_row *row), void *ctx) MUST_CHECK;

@@ -50,8 +50,8 @@ enum err rows_operation_place(
 
 enum err rows_operation_cancel(struct db *db, const char *client, uint64_t op_id, uint64_t flow)
 {
-	return db_run(db, "UPDATE operation SET cancel_flow = $1 WHERE client = $2 AND op_id = $3", DB_I(flow),
-		DB_T(client), DB_I(op_id));
+	return db_run(db, "UPDATE operation SET cancel_flow = $1 WHERE client = $2 AND op_id = $3",
+		DB_I(flow), DB_T(client), DB_I(op_id));
 }
 
 static void row_read(struct db_rows *rows, struct operation_row *r)

@@ -54,7 +54,8 @@ enum err rows_event_highest(struct db *db, const char *queue, uint32_t *seq)
 	struct db_rows rows;
 
 	*seq = 0;
-	TRY(db_query(db, &rows, "SELECT coalesce(max(seq), 0) FROM event WHERE queue = $1", DB_T(queue)));
+	TRY(db_query(db, &rows, "SELECT coalesce(max(seq), 0) FROM event WHERE queue = $1",
+		DB_T(queue)));
 	if (db_next(&rows))
 		*seq = (uint32_t)db_int(&rows, 0);
 	return db_end(&rows);

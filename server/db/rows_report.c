@@ -6,7 +6,8 @@ enum err rows_report_put(struct db *db, const struct report_row *r)
 	return db_run(db,
 		"INSERT OR REPLACE INTO report (client, what, report_id, received_ms, body, data)"
 		" VALUES ($1, $2, $3, $4, $5, $6)",
-		DB_T(r->client), DB_I(r->what), DB_I(r->report_id), DB_I(r->received_ms), DB_B(r->body), DB_B(r->data));
+		DB_T(r->client), DB_I(r->what), DB_I(r->report_id), DB_I(r->received_ms),
+		DB_B(r->body), DB_B(r->data));
 }
 
 enum err rows_report_find(struct db *db, const char *client, enum info_kind what, struct arena *a,
@@ -16,7 +17,9 @@ enum err rows_report_find(struct db *db, const char *client, enum info_kind what
 	bool found = false;
 
 	*out = (struct report_row){.client = client, .what = what};
-	TRY(db_query(db, &rows, "SELECT report_id, received_ms, body, data FROM report WHERE client = $1 AND what = $2",
+	TRY(db_query(db, &rows,
+		"SELECT report_id, received_ms, body, data FROM report WHERE client = $1 AND what "
+		"= $2",
 		DB_T(client), DB_I(what)));
 	if (db_next(&rows)) {
 		found = true;
@@ -31,7 +34,8 @@ enum err rows_report_find(struct db *db, const char *client, enum info_kind what
 	}
 	TRY(db_end(&rows));
 	return found ? ERR_OK
-		     : err_set(ERR_NOT_FOUND, "%s has not reported %s yet", client, info_kind_word(what));
+		     : err_set(ERR_NOT_FOUND, "%s has not reported %s yet", client,
+			       info_kind_word(what));
 }
 
 enum err rows_usage_add(
