@@ -1,10 +1,13 @@
 // The link to one broker: Paho MQTT C (async) behind a plain interface, MQTT 5, TLS 1.3.
 //
-// Paho's threads only copy what arrives into a bounded inbox and wake the loop (uv_async). All
-// callbacks below run on the loop's thread, in link_drain(). The rules in protocol.md ("Traps")
-// are kept in here: TCP_NODELAY is set after connect; at most `outstanding_max` publishes are under
-// way; reason codes are looked at; automatic reconnect is off and the addresses are walked in order
-// with full-jitter back-off; no timeout is below 3 s.
+// Paho's threads only put what arrives into a bounded inbox and wake the loop (uv_async). All
+// callbacks below run on the loop's thread, in a turn of the link. The rules in protocol.md
+// ("Traps") are kept in here: TCP_NODELAY is set after connect; at most `outstanding_max` publishes
+// are under way; reason codes are looked at; automatic reconnect is off and the addresses are
+// walked in order with full-jitter back-off; no timeout is below 3 s; sessions begin clean.
+// One link belongs to one loop; several links of a process may go to the same broker.
+// Behind this door Paho frees nothing at the end of the process: its threads, one loopback
+// connection that wakes them, and its lists live as long as it.
 #ifndef HELIO_MQTT_LINK_H
 #define HELIO_MQTT_LINK_H
 
@@ -26,13 +29,17 @@ struct link_config {
 	size_t address_count;                   // 1..8; copied
 	bool tls;                               // false only for loopback tests
 	const char *ca_file, *cert_file, *key_file;   // copied
-	uint16_t keepalive_s;
+	uint16_t keepalive_s;     // a dead peer is noticed within 1.5 of it (from 4 s on); 0: never
 	uint16_t receive_maximum;               // 0: 65535
 	uint32_t connect_timeout_s;             // >= 3
-	uint32_t backoff_min_ms, backoff_max_ms; // full jitter between 0 and min(max, min << n)
-	uint32_t outstanding_max;               // publishes of QoS 1 under way; others wait in order
-	size_t outbox_max;                      // waiting publishes, then ERR_FULL
-	size_t inbox_messages, inbox_bytes;     // full: the message is dropped and counted (QoS heals)
+	uint32_t backoff_min_ms, backoff_max_ms; // full jitter between 0 and min(max, min << n); 0: 1 s, 60 s
+	// Publishes that expect an answer (QoS 1, or a token) under way; the others wait in order.
+	// 0: CONTROL_OUTSTANDING. More than 4 of chunk size make Paho slow.
+	uint32_t outstanding_max;
+	size_t outbox_max;                      // waiting publishes, then ERR_FULL; 0: 1000
+	// Full: the message is dropped and counted, and its PUBACK has left: the application asks
+	// again. 0: INBOX_MESSAGES, INBOX_BYTES.
+	size_t inbox_messages, inbox_bytes;
 	const char *will_topic;                 // NULL: none
 	struct bytes will_payload;
 	int will_qos;
@@ -51,14 +58,17 @@ struct link_message {
 struct link_events {
 	// Connected: subscribe here; subscriptions do not survive a reconnect.
 	void (*up)(void *ctx, const struct link_address *via, bool session_present);
-	// Connection lost, refused or unreachable. why: one sentence, borrowed. retry_ms: until the next try,
-	// -1: none will come (config.once).
+	// Connection lost, or an address refused or unreachable: once for each. why: one sentence,
+	// borrowed. retry_ms: until the next try; 0: the next address at once; -1: none will come
+	// (config.once). Every token under way was told -1 before.
 	void (*down)(void *ctx, const char *why, int64_t retry_ms);
 	void (*message)(void *ctx, const struct link_message *m);
-	// For publishes with a non-zero token: the PUBACK came with this MQTT 5 reason code, or the
-	// connection broke before (reason -1). reason 16: no matching subscribers. QoS 0: 0 when handed over.
+	// For publishes with a non-zero token: the PUBACK came; 0 accepted, >= 128 refused with this
+	// MQTT 5 reason code; -1: the connection broke before. QoS 0: 0 when written to the socket.
+	// (Paho's asynchronous client gives 0 for 16, "no matching subscribers", too.)
 	void (*published)(void *ctx, uint64_t token, int reason);
-	// One per link_subscribe call: each filter's reason code in order (>= 128: refused).
+	// One per link_subscribe call, unless the connection breaks before: each filter's reason code
+	// in order (>= 128: refused).
 	void (*subscribed)(void *ctx, uint64_t token, const int *reasons, size_t count);
 };
 
@@ -71,21 +81,25 @@ struct link_stats {
 
 struct mqtt_link;
 
-// Call once per process before the first link_new.
+// Call once per process before the first link_new, while there is one thread. Takes http_proxy and
+// https_proxy out of the environment (Paho would obey them), and tells malloc to keep blocks of a
+// chunk's size, which makes fetches up to a third faster.
 void link_library_init(void);
 
 // Starts connecting at once. events and strings of config are copied; ctx is borrowed.
 enum err link_new(uv_loop_t *loop, const struct link_config *config, const struct link_events *events,
                   void *ctx, struct mqtt_link **out) MUST_CHECK;
-// Disconnects (waits at most 1 s for the DISCONNECT to leave), stops all callbacks, and frees when
-// the loop has closed the handles. graceful false: drops the connection, so that the will is sent.
+// Stops all callbacks at once, disconnects, and frees when the loop has closed the handles. May be
+// called in a callback of the link itself, and in any state. graceful: publishes handed over before
+// still leave, for 1 s at most, and the will does not. graceful false: the broker sends the will.
 void link_close(struct mqtt_link *l, bool graceful);
 
 bool link_is_up(const struct mqtt_link *l);
 // "10.0.0.7:8883" of the address now used, "" when down.
 const char *link_peer(const struct mqtt_link *l);
 
-// token 0: no `published` callback. The bytes are copied. Errors: ERR_CLOSED when down, ERR_FULL.
+// token 0: no `published` callback. The bytes are copied. Order is kept, also between QoS 0 and 1.
+// Errors: ERR_CLOSED when down, ERR_FULL, ERR_RANGE (topic, or more than the broker takes).
 enum err link_publish(struct mqtt_link *l, const char *topic, struct bytes payload, int qos, bool retained,
                       uint64_t token) MUST_CHECK;
 // As one SUBSCRIBE / UNSUBSCRIBE packet. count 1..64.
@@ -94,7 +108,8 @@ enum err link_subscribe(struct mqtt_link *l, const char *const *filters, size_t 
 enum err link_unsubscribe(struct mqtt_link *l, const char *const *filters, size_t count) MUST_CHECK;
 
 // Called from the loop by itself; a program that commits per turn sets a turn hook instead:
-// before(ctx) at the beginning of a drain, after(ctx) at its end, at most `batch` messages between.
+// before(ctx) at the beginning of a drain, after(ctx) at its end, at most `batch` callbacks between.
+// A turn that began is always ended, also when link_close() was called inside it. batch 0: 256.
 void link_set_turn(struct mqtt_link *l, size_t batch, void (*before)(void *), void (*after)(void *));
 
 // Changes the back-off of later rests, as a server tells its clients.

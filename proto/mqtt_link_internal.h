@@ -27,13 +27,15 @@
 // Subscriptions under way; a fetch has two or three, a server at its start a dozen.
 #define LINK_SUBSCRIBES_MAX 256
 // QoS 0 messages and bytes handed to Paho and not written yet: its queue has no bound of its own.
-#define LINK_UNWRITTEN_MESSAGES 512
+#define LINK_UNWRITTEN_MESSAGES 64
 #define LINK_UNWRITTEN_BYTES (4 * 1024 * 1024)
 #define LINK_BATCH 256
 #define LINK_CLOSE_MS 1000
 // How often Paho's threads are woken: while something is under way without progress, and idle.
 #define LINK_NUDGE_MS 5
 #define LINK_TICK_MS 500
+// More wakes than this within a millisecond, and the loop looks by itself every millisecond.
+#define LINK_WAKES_PER_MS 16
 
 // ---- inbox
 
@@ -107,6 +109,7 @@ struct link_conn {
 	MQTTAsync handle;
 	uint32_t generation;
 	struct link_news news;
+	int buffer_max; // publishes Paho may queue before it drops the oldest
 	atomic_size_t unwritten, unwritten_bytes;
 };
 
@@ -114,6 +117,7 @@ struct pub_slot {
 	TAILQ_ENTRY(pub_slot) entry;
 	struct link_conn *conn;
 	uint64_t token;
+	size_t size;
 	int qos;
 };
 
@@ -169,6 +173,10 @@ struct mqtt_link {
 	uv_timer_t nudge;
 	uint64_t nudge_seen; // progress at the last nudge
 	bool nudge_fast;
+	uv_timer_t poll;
+	atomic_bool polling;     // Paho's threads need not wake the loop for a message
+	uint64_t wakes_ms;       // the millisecond in which `wakes` were counted
+	unsigned wakes;
 	uv_timer_t timer; // back-off, connect limit or closing limit: never two at a time
 	int handles_open;
 	struct link_events events;
@@ -238,6 +246,8 @@ void send_subscribed(struct mqtt_link *l, struct sub_slot *slot);
 // Every token is told -1, and nothing is left. Frees only when the link is closing.
 void send_abandon(struct mqtt_link *l);
 bool send_is_idle(const struct mqtt_link *l);
+// Bytes handed to Paho whose fate is not known.
+size_t send_unsure_bytes(const struct mqtt_link *l);
 // mqtt_link_paho.c: Paho's own return codes.
 int publish_paho(struct link_conn *conn, const char *topic, struct bytes payload, int qos,
                  bool retained, struct pub_slot *slot);

@@ -18,6 +18,9 @@
 // list that cannot be used without a PSK leaves TLS 1.3 as the only way to agree.
 #define TLS_1_3_ONLY "PSK-AES256-GCM-SHA384"
 
+// Below this, what a destroyed handle loses is not worth the trouble.
+#define LINK_LOSS_BYTES 16384
+
 // Paho's own header does not publish it.
 #define PAHO_NO_MEMORY (-99)
 
@@ -135,7 +138,8 @@ static int on_message(void *context, char *topic, int topic_length, MQTTAsync_me
 	size_t length = topic_length > 0 ? (size_t)topic_length : strlen(topic);
 
 	inbox_push_message(&c->link->inbox, c->generation, topic, length, message);
-	uv_async_send(&c->link->wake);
+	if (!atomic_load(&c->link->polling))
+		uv_async_send(&c->link->wake);
 	return 1;
 }
 
@@ -326,7 +330,12 @@ static enum err handle_make(struct link_conn *c)
 	char uri[320];
 
 	options.MQTTVersion = MQTTVERSION_5;
-	options.maxBufferedMessages = 1 << 20;
+	// Never reached but by queue_flush(): the outbox holds back more than this.
+	c->buffer_max = LINK_UNWRITTEN_MESSAGES + (int)c->link->config.outstanding_max + 1;
+	options.maxBufferedMessages = c->buffer_max;
+	options.deleteOldestMessages = 1;
+	options.sendWhileDisconnected = 1;
+	options.allowDisconnectedSendAtAnyTime = 1;
 	uri_format(c->link, uri, sizeof(uri));
 	TRY(paho_error(MQTTAsync_createWithOptions(&c->handle, uri, c->link->config.client_id,
 			       MQTTCLIENT_PERSISTENCE_NONE, NULL, &options),
@@ -355,6 +364,17 @@ enum err conn_open(struct mqtt_link *l)
 	return e;
 }
 
+// MQTTAsync_destroy() loses the payloads of publishes that wait behind a blocked socket: it clears
+// the pointers and frees the commands. A full buffer, on the other hand, frees its oldest publish
+// whole. So where much may be waiting, it is pushed out by empty ones, which cost some bytes each.
+static void queue_flush(struct link_conn *c)
+{
+	if (send_unsure_bytes(c->link) < LINK_LOSS_BYTES)
+		return;
+	for (int i = 0; i < c->buffer_max; i++)
+		MQTTAsync_send(c->handle, "w", 0, "", 0, 0, NULL);
+}
+
 void conn_close(struct mqtt_link *l)
 {
 	struct link_conn *c = l->conn;
@@ -362,9 +382,11 @@ void conn_close(struct mqtt_link *l)
 	if (!c)
 		return;
 	l->generation++; // what Paho says from here on is of no interest
-	l->conn = NULL;
-	if (c->handle)
+	if (c->handle) {
+		queue_flush(c);
 		MQTTAsync_destroy(&c->handle);
+	}
+	l->conn = NULL;
 	free(c);
 }
 

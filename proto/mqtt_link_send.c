@@ -42,13 +42,13 @@ static void slot_free(struct mqtt_link *l, struct pub_slot *slot)
 	free(slot);
 }
 
-static struct pub_slot *slot_new(struct mqtt_link *l, int qos, uint64_t token)
+static struct pub_slot *slot_new(struct mqtt_link *l, size_t size, int qos, uint64_t token)
 {
 	struct pub_slot *slot = malloc(sizeof(*slot));
 
 	if (!slot)
 		return NULL;
-	*slot = (struct pub_slot){.conn = l->conn, .token = token, .qos = qos};
+	*slot = (struct pub_slot){.conn = l->conn, .token = token, .size = size, .qos = qos};
 	TAILQ_INSERT_TAIL(&l->pubs, slot, entry);
 	l->outstanding++;
 	return slot;
@@ -61,7 +61,7 @@ static enum err hand_over(struct mqtt_link *l, const char *topic, struct bytes p
 	struct pub_slot *slot = NULL;
 
 	if (qos > 0 || token != 0) {
-		slot = slot_new(l, qos, token);
+		slot = slot_new(l, payload.size, qos, token);
 		if (!slot)
 			return err_set(ERR_MEMORY, "no memory for a publish");
 	} else {
@@ -189,6 +189,16 @@ bool send_is_idle(const struct mqtt_link *l)
 {
 	return TAILQ_EMPTY(&l->pubs) && TAILQ_EMPTY(&l->outbox) &&
 	       (!l->conn || atomic_load(&l->conn->unwritten) == 0);
+}
+
+size_t send_unsure_bytes(const struct mqtt_link *l)
+{
+	size_t sum = l->conn ? atomic_load(&l->conn->unwritten_bytes) : 0;
+	const struct pub_slot *slot;
+
+	TAILQ_FOREACH(slot, &l->pubs, entry)
+	sum += slot->size;
+	return sum;
 }
 
 // ---- subscriptions
