@@ -384,7 +384,12 @@ class Quickstart:
     def draw(self):
         with Step("drawing pictures") as step:
             out = self.home / "pictures"
-            self.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "44"])
+            p = subprocess.Popen([str(PROGRAMS["helio-pictures"]), str(out), "44"], stdout=subprocess.DEVNULL)
+            while p.poll() is None:
+                step.draw(f"{len(list(out.glob('*.*'))) if out.exists() else 0} of 44")
+                time.sleep(0.1)
+            if p.returncode != 0:
+                raise Problem("helio-pictures failed")
             self.pictures = sorted(out.iterdir())
             step.note = f"{len(self.pictures)} pictures, {bytes_text(sum(p.stat().st_size for p in self.pictures))}, CC0"
 

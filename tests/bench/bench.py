@@ -225,7 +225,7 @@ def bench_update_bytes(quick):
     """Version 1 to 2 of a picture package with 10 % new pictures."""
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         folder = pathlib.Path(d)
-        subprocess.run([PROGRAMS["helio-pictures"], "--out", folder / "pictures", "--count", "44"], check=True,
+        subprocess.run([PROGRAMS["helio-pictures"], folder / "pictures", "44"], check=True,
                        stdout=subprocess.DEVNULL)
         pictures = sorted((folder / "pictures").iterdir())
         bench = Bench(folder / "fleet", True)

@@ -62,8 +62,7 @@ def shared(tmp_path_factory):
 @pytest.fixture
 def pictures(folder):
     out = folder / "pictures"
-    subprocess.run([PROGRAMS["helio-pictures"], "--out", out, "--count", "4", "--width", "640", "--height", "360"],
-                   check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PROGRAMS["helio-pictures"], out, "4"], check=True, stdout=subprocess.DEVNULL)
     return sorted(out.iterdir())
 
 

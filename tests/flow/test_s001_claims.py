@@ -45,7 +45,7 @@ def test_S001_c9a_image_store(fleet_of, pictures, folder):
     sums = subprocess.run(["sha256sum", *stored], stdout=subprocess.PIPE, text=True, check=True).stdout
     assert {line.split()[0] for line in sums.splitlines()} == {i["image"] for i in listed}
     for i in listed:
-        assert i["width"] == 640 and i["height"] == 360 and "sea" in i["tags"]
+        assert i["width"] == 1920 and i["height"] == 1080 and "sea" in i["tags"]
     # The same content again is the same picture.
     fleet.ctl("image", "add", pictures[0])
     assert len(fleet.ctl("image", "list")["images"]) == 3
