@@ -70,6 +70,8 @@ static enum err put(
 
 	TRY(temporary_open(s, tmp, &fd));
 	enum err e = from >= 0 ? fd_copy(from, fd, size) : fd_write_all(fd, data.data, data.size);
+	if (e == ERR_OK && from >= 0 && fsync(fd) != 0)
+		e = err_set_errno("cannot sync %s", tmp);
 	if (e == ERR_OK)
 		e = temporary_name(s, tmp, name);
 	if (e != ERR_OK)
@@ -84,7 +86,13 @@ enum err blob_put(struct blob_store *s, const struct digest *name, struct bytes 
 
 enum err blob_put_fd(struct blob_store *s, const struct digest *name, int fd, size_t size)
 {
-	return put(s, name, (struct bytes){0}, fd, size);
+	char path[PATH_SIZE];
+
+	TRY(put(s, name, (struct bytes){0}, fd, size));
+	blob_path(s, name, path);
+	*strrchr(path, '/') = 0;
+	TRY(dir_sync(path));
+	return dir_sync(s->dir);
 }
 
 enum err blob_sync(struct blob_store *s)

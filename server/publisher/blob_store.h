@@ -16,7 +16,7 @@ enum err blob_store_open(struct blob_store *s, const char *dir) MUST_CHECK;
 
 // Nothing half-written remains when it fails. Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
 enum err blob_put(struct blob_store *s, const struct digest *name, struct bytes data) MUST_CHECK;
-// The same from a descriptor, offset 0, exactly size bytes.
+// The same from a descriptor, offset 0, exactly size bytes; on the disk when it returns.
 enum err blob_put_fd(
 	struct blob_store *s, const struct digest *name, int fd, size_t size) MUST_CHECK;
 // Everything put before is on the disk.

@@ -1,0 +1,117 @@
+#include "publisher.h"
+#include "proto/base/log.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_MS 100
+
+// ---- events
+
+static void on_session(void *ctx)
+{
+	struct publisher *p = ctx;
+
+	transmit_session(p->transmit);
+}
+
+static void on_directive(void *ctx, const struct directive *d, bool asked)
+{
+	struct publisher *p = ctx;
+
+	if (asked)
+		waiters_answer(p, d);
+	transmit_directive(p->transmit, d, asked);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	struct publisher *p = t->data;
+	struct mono now = clock_now().mono;
+
+	control_tick(p->control, now);
+	transmit_tick(p->transmit, now);
+	waiters_tick(p, now);
+}
+
+// ---- start
+
+static void config_fill(struct publisher *p, uv_loop_t *loop)
+{
+	const struct publisher_settings *s = p->settings;
+	size_t n = 0;
+
+	if (s->control_name[0])
+		p->control_addresses[n++] = (struct link_address){
+			s->control_name, (uint16_t)s->control_port, LINK_VIA_NAME};
+	if (s->control_ip[0])
+		p->control_addresses[n++] = (struct link_address){
+			s->control_ip, (uint16_t)s->control_port, LINK_VIA_IP};
+	p->config = (struct publisher_config){.loop = loop,
+		.id = s->id,
+		.identity = p->identity,
+		.root = &p->trust.root,
+		.tls = s->tls,
+		.ca_file = s->ca,
+		.cert_file = s->cert,
+		.key_file = s->tls_key,
+		.control = p->control_addresses,
+		.control_count = n,
+		.station_patience_ms = s->station_patience_ms};
+}
+
+static enum err connections_start(struct publisher *p)
+{
+	const struct control_events events = {
+		.ctx = p, .in_session = on_session, .directive = on_directive};
+
+	TRY(control_new(&p->config, &p->store, &events, &p->control));
+	TRY(transmit_new(&p->config, &p->store, p->control, &p->transmit));
+	return socket_open(p->config.loop, p->settings->socket, publisher_call, p, &p->socket);
+}
+
+enum err publisher_start(
+	struct publisher *p, const struct publisher_settings *settings, uv_loop_t *loop)
+{
+	memset(p, 0, sizeof *p);
+	p->settings = settings;
+	p->store.lock_fd = -1;
+	TRY(sign_key_read(settings->key, &p->identity));
+	TRY(server_trust_open(&p->trust, settings->root_file, settings->root_key));
+	TRY(store_open(&p->store, settings->state_dir));
+	config_fill(p, loop);
+	work_line_init(&p->work, loop);
+	TRY(connections_start(p));
+	uv_timer_init(loop, &p->tick);
+	p->tick.data = p;
+	uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS);
+	log_info("PUBLISHER-STARTED", "id=%s state=%s objects=%zu", settings->id,
+		log_quote(settings->state_dir), p->store.known.object_count);
+	return ERR_OK;
+}
+
+// ---- end
+
+void publisher_stop(struct publisher *p)
+{
+	if (p->stopping)
+		return;
+	p->stopping = true;
+	p->cancel = true;
+	waiters_tick(p, clock_now().mono);
+	work_line_stop(&p->work);
+	socket_close(p->socket);
+	transmit_free(p->transmit);
+	control_free(p->control);
+	p->socket = NULL;
+	p->transmit = NULL;
+	p->control = NULL;
+	uv_close((uv_handle_t *)&p->tick, NULL);
+}
+
+void publisher_fini(struct publisher *p)
+{
+	store_close(&p->store);
+	sign_key_free(p->identity);
+	server_trust_close(&p->trust);
+	p->identity = NULL;
+}

@@ -1,0 +1,91 @@
+// helio-publisher put together: settings, store, control session, stations, socket, work.
+#ifndef HELIO_PUBLISHER_PUBLISHER_H
+#define HELIO_PUBLISHER_PUBLISHER_H
+
+#include "proto/base/settings.h"
+#include "publisher_config.h"
+#include "server/trust.h"
+#include "socket.h"
+#include "store.h"
+#include "transmit.h"
+#include "work.h"
+
+struct publisher_settings {
+	char log_level[16];
+	char id[LIMIT_ID + 1], key[400], root_file[400], root_key[400];
+	bool tls;
+	char ca[400], cert[400], tls_key[400];
+	char control_name[256], control_ip[64];
+	uint32_t control_port;
+	char state_dir[400], socket[100];
+	uint64_t package_bytes_max;
+	uint32_t zstd_level, station_patience_ms;
+};
+
+const struct setting *publisher_rows(size_t *count);
+// For --check-config.
+enum err publisher_settings_check(const void *settings) MUST_CHECK;
+
+// A call that waits for the server's word on an offer.
+struct waiter {
+	struct waiter *next;
+	struct call *call;
+	uint64_t request_id;
+	struct digest package;
+	struct mono since;
+};
+
+struct publisher {
+	const struct publisher_settings *settings;
+	struct publisher_config config;
+	struct link_address control_addresses[2];
+	struct sign_key *identity;
+	struct server_trust trust;
+	struct store store;
+	struct control *control;
+	struct transmit *transmit;
+	struct socket_server *socket;
+	struct work_line work;
+	struct waiter *waiters;
+	uv_timer_t tick;
+	bool stopping;
+	_Atomic bool cancel; // builds end early
+	struct log_gate full_gate;
+};
+
+// Everything runs when it returns. Errors: of the files, the store, the socket.
+enum err publisher_start(
+	struct publisher *p, const struct publisher_settings *settings, uv_loop_t *loop) MUST_CHECK;
+// Ends everything, so that uv_run returns; then publisher_fini.
+void publisher_stop(struct publisher *p);
+void publisher_fini(struct publisher *p);
+
+// What a caller asks for: verbs*.c.
+void publisher_call(void *ctx, struct call *call);
+// The server answered a request.
+void waiters_answer(struct publisher *p, const struct directive *d);
+void waiters_tick(struct publisher *p, struct mono now);
+// Refuses the call; a full or read-only disk is also an alert in the log.
+void publisher_refuse(struct publisher *p, struct call *call, enum err e);
+
+// verbs_image.c, verbs_package.c
+void verb_image_add(struct publisher *p, struct call *c);
+void verb_image_list(struct publisher *p, struct call *c);
+void verb_image_remove(struct publisher *p, struct call *c);
+void verb_package_build(struct publisher *p, struct call *c);
+void verb_package_sign(struct publisher *p, struct call *c);
+void verb_package_publish(struct publisher *p, struct call *c);
+void verb_package_withdraw(struct publisher *p, struct call *c);
+void verb_package_remove(struct publisher *p, struct call *c);
+void verb_package_list(struct publisher *p, struct call *c);
+void verb_package_show(struct publisher *p, struct call *c);
+
+// Arguments. Errors: ERR_FORMAT with the argument's name.
+enum err call_digest(struct call *c, const char *key, struct digest *out) MUST_CHECK;
+// A list of tags; absent is empty.
+enum err call_tags(struct call *c, const char *key, char tags[LIMIT_TAGS][LIMIT_ID + 1],
+	size_t *count) MUST_CHECK;
+// UTF-8 of at most max bytes without control characters. Absent is "".
+enum err call_line(struct call *c, const char *key, size_t max, const char **out) MUST_CHECK;
+
+#endif
