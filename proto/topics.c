@@ -209,7 +209,9 @@ static bool digest_level_parse(const char *level, size_t n, struct digest *out)
 
 static bool shard_level_parse(const char *level, size_t n, char out[3])
 {
-	if (n != 2 || !strchr("0123456789abcdef", level[0]) || !strchr("0123456789abcdef", level[1]))
+	const char *digits = "0123456789abcdef"; // memchr: strchr would find a NUL too
+
+	if (n != 2 || !memchr(digits, level[0], 16) || !memchr(digits, level[1], 16))
 		return false;
 	memcpy(out, level, 2);
 	out[2] = '\0';
