@@ -49,13 +49,13 @@ static const char *target_of(const struct codec_table *t)
 	return NULL;
 }
 
-// tests/fuzz/corpus/TARGET/NAME, from where this file stands.
+// tests/fuzz/corpus/fuzz_TARGET/NAME, from where this file stands.
 static void seed_path(char *path, size_t size, const char *target, const char *name)
 {
 	char file[] = __FILE__;
 	char folder[512];
 
-	snprintf(folder, sizeof(folder), "%s/../fuzz/corpus/%s", dirname(file), target);
+	snprintf(folder, sizeof(folder), "%s/../fuzz/corpus/fuzz_%s", dirname(file), target);
 	if (getenv("HELIO_WRITE_CORPUS"))
 		assert_int_equal(dir_make(folder), ERR_OK);
 	snprintf(path, size, "%s/%s", folder, name);
@@ -151,6 +151,7 @@ static void every_topic_is_a_seed(void **state)
 	struct topic full = topic_idx("studio.1", &d, NULL);
 	assert_seed("topic", "idx-full", bytes_of(full.s, strlen(full.s)));
 	assert_seed("topic", "nul-inside", bytes_of("helio/v1/offer/a\0b", 18));
+	assert_seed("topic", "nul-for-shard", bytes_of("helio/v1/bye/\0\0/screen-1", 24));
 	assert_seed("topic", "wrong-shard", bytes_of("helio/v1/hb/zz/screen-1", 23));
 }
 
