@@ -135,8 +135,9 @@ static enum err defaults_line(struct broker_conf *b, const char *file, int numbe
 		return ERR_OK;
 	}
 	size_t size = strlen(line);
-	if (n == 0 || n >= sizeof(name) || size < n + 4 || memcmp(line + n, ": \"", 3) != 0 ||
-		line[size - 1] != '"')
+	if (n == 0 || n >= sizeof(name) ||
+		strspn(line, "abcdefghijklmnopqrstuvwxyz_0123456789") != n || size < n + 4 ||
+		memcmp(line + n, ": \"", 3) != 0 || line[size - 1] != '"')
 		return err_set(ERR_FORMAT, "%s:%d: not `name: \"value\"`", file, number);
 	memcpy(name, line, n);
 	name[n] = '\0';
