@@ -235,20 +235,19 @@ static enum err get_record(struct agent_state *s, char *line)
 	return err_set(ERR_CORRUPT, "the state holds an unknown line");
 }
 
-// The last line is  end TAB 64 hex digits NEWLINE  and everything before it must hash to them.
+// The last line is  end TAB 64 hex digits NEWLINE  and must be what the bytes before it hash to.
 static enum err check_end(struct bytes text, size_t *body_size)
 {
-	const size_t end_size = 4 + 64 + 1;
-	struct digest want;
-	char hex[65] = {0};
-	if (text.size < end_size || memcmp(text.data + text.size - end_size, "end\t", 4) != 0)
+	char want[4 + 64 + 2];
+	const size_t end_size = sizeof want - 1;
+	if (text.size < end_size)
 		return err_set(ERR_CORRUPT, "the state is cut short");
 	*body_size = text.size - end_size;
-	memcpy(hex, text.data + *body_size + 4, 64);
-	if (hex_decode(hex, want.b, sizeof want.b) != ERR_OK)
-		return err_set(ERR_CORRUPT, "the state's digest is broken");
 	struct digest have = sha256(text.data, *body_size);
-	if (!digest_equal(&want, &have))
+	memcpy(want, "end\t", 4);
+	hex_encode(have.b, sizeof have.b, want + 4);
+	want[end_size - 1] = '\n';
+	if (memcmp(text.data + *body_size, want, end_size) != 0)
 		return err_set(ERR_CORRUPT, "the state does not match its digest");
 	return ERR_OK;
 }

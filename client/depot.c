@@ -24,9 +24,9 @@ static void path_of(const struct depot *s, const char *folder, const struct dige
 {
 	char hex[65];
 	hex_encode(id->b, sizeof id->b, hex);
-	int n = snprintf(out, STORE_PATH, "%s/%s/%s%s%s", s->root_dir, folder, hex,
+	int n = snprintf(out, DEPOT_PATH, "%s/%s/%s%s%s", s->root_dir, folder, hex,
 		rest[0] != '\0' ? "/" : "", rest);
-	if (n < 0 || n >= STORE_PATH)
+	if (n < 0 || n >= DEPOT_PATH)
 		out[0] = '\0';
 }
 
@@ -72,7 +72,7 @@ enum err manifest_open(const struct root *root, struct bytes envelope, const str
 enum err depot_manifest(
 	const struct depot *s, const struct digest *id, struct arena *a, struct manifest *out)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	SCOPED_BUF struct buf envelope;
 	buf_init(&envelope, LIMIT_ENVELOPE);
 	depot_package_path(s, id, "manifest", path);
@@ -112,7 +112,7 @@ static enum err held_fill(struct depot *s, const struct digest *id, struct held_
 // byte is hashed before it counts again.
 static void package_demote(struct depot *s, const char *name, const struct digest *id)
 {
-	char from[STORE_PATH], to[STORE_PATH];
+	char from[DEPOT_PATH], to[DEPOT_PATH];
 	log_error("PACKAGE-BROKEN", "package=%s why=%s", name, log_quote(err_text()));
 	depot_package_path(s, id, "", from);
 	depot_staging_path(s, id, "", to);
@@ -122,7 +122,7 @@ static void package_demote(struct depot *s, const char *name, const struct diges
 
 enum err depot_scan(struct depot *s)
 {
-	char dir[STORE_PATH];
+	char dir[DEPOT_PATH];
 	TRY(path_join(dir, sizeof dir, s->root_dir, "packages"));
 	DIR *d = opendir(dir);
 	if (d == NULL)
@@ -206,7 +206,7 @@ void depot_software(
 
 static enum err collect_packages(struct depot *s)
 {
-	char path[STORE_PATH], doomed[STORE_PATH];
+	char path[DEPOT_PATH], doomed[DEPOT_PATH];
 	for (size_t i = 0; i < s->held_count;) {
 		const struct held_package *h = &s->held[i];
 		if (slot_names(s, h)) {
@@ -250,7 +250,7 @@ static size_t staging_list(
 	for (struct dirent *e; d != NULL && count < max && (e = readdir(d)) != NULL;) {
 		struct digest id;
 		struct stat st;
-		char path[STORE_PATH];
+		char path[DEPOT_PATH];
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
 			continue;
 		if (keep != NULL && id_of_name(e->d_name, &id) && digest_equal(&id, keep))
@@ -268,7 +268,7 @@ static size_t staging_list(
 
 static enum err collect_staging(struct depot *s, const struct digest *keep, size_t kept)
 {
-	char dir[STORE_PATH], path[STORE_PATH];
+	char dir[DEPOT_PATH], path[DEPOT_PATH];
 	struct staged list[64];
 	TRY(path_join(dir, sizeof dir, s->root_dir, "staging"));
 	size_t count = staging_list(dir, keep, list, 64);
@@ -293,7 +293,7 @@ enum err depot_open(struct depot *s, const char *state_dir, const struct root *r
 {
 	static const char *const folders[] = {
 		"packages", "staging", "slots", "slots/images", "slots/software", "display"};
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	s->root = root;
 	s->held_count = 0;
 	if (!str_copy(s->root_dir, sizeof s->root_dir, state_dir))
@@ -306,5 +306,5 @@ enum err depot_open(struct depot *s, const char *state_dir, const struct root *r
 	TRY(slots_recover(s->root_dir));
 	// Packages that no slot names stay until the next switch: one of them may have been
 	// installed just before the cut, and its operation goes on.
-	return collect_staging(s, NULL, STORE_STAGING_KEPT + 1);
+	return collect_staging(s, NULL, DEPOT_STAGING_KEPT + 1);
 }

@@ -15,8 +15,8 @@
 #include "proto/content.h"
 #include "proto/message.h"
 
-#define STORE_PATH 1024
-#define STORE_STAGING_KEPT 2 // interrupted attempts of other packages that may stay
+#define DEPOT_PATH 1024
+#define DEPOT_STAGING_KEPT 2 // interrupted attempts of other packages that may stay
 
 struct held_package {
 	struct digest id;
@@ -46,7 +46,7 @@ enum err depot_open(struct depot *s, const char *state_dir, const struct root *r
 enum err depot_scan(struct depot *s) MUST_CHECK;
 const struct held_package *depot_find(const struct depot *s, const struct digest *id);
 
-// Paths: out has STORE_PATH. They fit by construction (state_dir is limited).
+// Paths: out has DEPOT_PATH. They fit by construction (state_dir is limited).
 void depot_package_path(
 	const struct depot *s, const struct digest *id, const char *rest, char *out);
 void depot_staging_path(

@@ -29,7 +29,7 @@ struct file_walk {
 
 static enum err page_walk(const struct file_walk *w, uint32_t number)
 {
-	char path[STORE_PATH], rest[32];
+	char path[DEPOT_PATH], rest[32];
 	struct manifest_page page;
 	SCOPED_BUF struct buf bytes;
 	SCOPED_ARENA struct arena a;
@@ -79,7 +79,7 @@ static enum err playlist_image(void *ctx, const struct file_entry *f)
 static enum err playlist_head(struct playlist *p, const struct display_side *d,
 	const struct digest *id, const struct manifest *m)
 {
-	char hex[65], files[STORE_PATH];
+	char hex[65], files[DEPOT_PATH];
 	const struct show_defaults none = {0};
 	const struct show_defaults *show = m->show != NULL ? m->show : &none;
 	hex_encode(id->b, sizeof id->b, hex);

@@ -48,7 +48,7 @@ static void fetch_start(struct fetch *f)
 {
 	struct fetcher *o = f->owner;
 	o->now = f;
-	if (depot_collect(o->config.store, &f->package, STORE_STAGING_KEPT) != ERR_OK)
+	if (depot_collect(o->config.store, &f->package, DEPOT_STAGING_KEPT) != ERR_OK)
 		log_warn("STORE-COLLECT", "why=%s", log_quote(err_text()));
 	fetch_connect(f);
 }

@@ -51,7 +51,7 @@ static enum err folders_sync(char *path, size_t base)
 static enum err page_files_seal(
 	const struct depot *s, const struct digest *id, const struct manifest_page *page, bool sync)
 {
-	char path[STORE_PATH], rest[600], folder[STORE_PATH] = "";
+	char path[DEPOT_PATH], rest[600], folder[DEPOT_PATH] = "";
 	depot_staging_path(s, id, "files", path);
 	size_t base = strlen(path);
 	for (size_t i = 0; i < page->file_count; i++) {
@@ -75,7 +75,7 @@ static enum err page_files_seal(
 static enum err page_seal(
 	const struct depot *s, const struct digest *id, uint32_t number, bool sync)
 {
-	char path[STORE_PATH], rest[32];
+	char path[DEPOT_PATH], rest[32];
 	struct manifest_page page;
 	SCOPED_BUF struct buf bytes;
 	SCOPED_ARENA struct arena a;
@@ -100,7 +100,7 @@ static enum err everything_sync(const char *dir)
 enum err install_seal(const struct depot *s, const struct digest *id, const struct manifest *m)
 {
 	static const char *const folders[] = {"pages", "files", ""};
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	bool each = m->file_count <= INSTALL_FSYNC_FILES;
 	TRY(step("seal"));
 	for (uint32_t i = 0; i < m->page_count; i++)
@@ -117,7 +117,7 @@ enum err install_seal(const struct depot *s, const struct digest *id, const stru
 
 enum err install_rename(const struct depot *s, const struct digest *id)
 {
-	char from[STORE_PATH], to[STORE_PATH], dir[STORE_PATH];
+	char from[DEPOT_PATH], to[DEPOT_PATH], dir[DEPOT_PATH];
 	depot_staging_path(s, id, "", from);
 	depot_package_path(s, id, "", to);
 	TRY(step("rename"));
@@ -153,9 +153,9 @@ static enum err slot_path(
 {
 	if (!path_is_safe(name) || strchr(name, '/') != NULL)
 		return err_set(ERR_RANGE, "a slot cannot have this name");
-	int n = snprintf(out, STORE_PATH, "%s/slots/%s/%s%s%s", root_dir, depot_kind_folder(kind),
+	int n = snprintf(out, DEPOT_PATH, "%s/slots/%s/%s%s%s", root_dir, depot_kind_folder(kind),
 		name, link[0] != '\0' ? "/" : "", link);
-	if (n < 0 || n >= STORE_PATH)
+	if (n < 0 || n >= DEPOT_PATH)
 		return err_set(ERR_RANGE, "the path of a slot is too long");
 	return ERR_OK;
 }
@@ -180,14 +180,14 @@ static enum err link_target(const char *path, struct digest *out)
 enum err slot_read(const char *root_dir, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	TRY(slot_path(root_dir, kind, name, link_name(which), path));
 	return link_target(path, out);
 }
 
 static enum err link_replace(const char *folder, const char *name, const struct digest *id)
 {
-	char hex[65], target[128], path[STORE_PATH], temporary[STORE_PATH];
+	char hex[65], target[128], path[DEPOT_PATH], temporary[DEPOT_PATH];
 	hex_encode(id->b, sizeof id->b, hex);
 	(void)snprintf(target, sizeof target, "../../../packages/%s", hex);
 	TRY(path_join(path, sizeof path, folder, name));
@@ -212,7 +212,7 @@ static enum err slot_folder(
 	if (stat(out, &st) == 0)
 		return ERR_OK;
 	TRY(dir_make(out));
-	char parent[STORE_PATH];
+	char parent[DEPOT_PATH];
 	int n = snprintf(parent, sizeof parent, "%s/slots/%s", root_dir, depot_kind_folder(kind));
 	if (n < 0 || (size_t)n >= sizeof parent)
 		return err_set(ERR_RANGE, "the path of a slot is too long");
@@ -222,7 +222,7 @@ static enum err slot_folder(
 enum err slot_set(const char *root_dir, enum package_kind kind, const char *name,
 	enum slot_link which, const struct digest *id)
 {
-	char folder[STORE_PATH];
+	char folder[DEPOT_PATH];
 	TRY(slot_folder(root_dir, kind, name, folder));
 	return link_replace(folder, link_name(which), id);
 }
@@ -231,7 +231,7 @@ enum err slot_switch(
 	const char *root_dir, enum package_kind kind, const char *name, const struct digest *id)
 {
 	struct digest now, next;
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	enum err e = slot_read(root_dir, kind, name, SLOT_CURRENT, &now);
 	if (e != ERR_OK && e != ERR_NOT_FOUND)
 		return e;
@@ -253,7 +253,7 @@ enum err slot_switch(
 
 static enum err link_recover(const char *folder, const char *name, const char *fallback)
 {
-	char path[STORE_PATH], other[STORE_PATH];
+	char path[DEPOT_PATH], other[DEPOT_PATH];
 	struct digest id;
 	struct stat st;
 	TRY(path_join(path, sizeof path, folder, name));
@@ -272,7 +272,7 @@ static enum err link_recover(const char *folder, const char *name, const char *f
 
 static enum err slot_recover(const char *folder)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	TRY(path_join(path, sizeof path, folder, "link.tmp"));
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno("cannot remove %s", path);
@@ -283,7 +283,7 @@ static enum err slot_recover(const char *folder)
 
 static enum err kind_recover(const char *dir)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	enum err e = ERR_OK;
 	DIR *d = opendir(dir);
 	if (d == NULL)
@@ -301,7 +301,7 @@ static enum err kind_recover(const char *dir)
 
 enum err slots_recover(const char *root_dir)
 {
-	char dir[STORE_PATH];
+	char dir[DEPOT_PATH];
 	TRY(path_join(dir, sizeof dir, root_dir, "slots/images"));
 	TRY(kind_recover(dir));
 	TRY(path_join(dir, sizeof dir, root_dir, "slots/software"));

@@ -98,7 +98,7 @@ struct source_file {
 
 static int source_open(const struct source_file *source)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	if (!path_is_safe(source->f->path) ||
 		path_join(path, sizeof path, source->dir, source->f->path) != ERR_OK)
 		return -1;
@@ -200,7 +200,7 @@ static bool file_has_missing(const struct local_search *x, uint32_t file)
 
 static void file_link(struct local_search *x, const struct source_file *source)
 {
-	char from[STORE_PATH], to[STORE_PATH], rest[600];
+	char from[DEPOT_PATH], to[DEPOT_PATH], rest[600];
 	int64_t file = file_wanted(x, source->f);
 	if (file < 0 || !file_has_missing(x, (uint32_t)file))
 		return;
@@ -255,7 +255,7 @@ static enum err page_search(struct local_search *x, const char *path, const char
 static enum err source_search(
 	struct local_search *x, const char *dir, uint32_t pages, bool link_files)
 {
-	char path[STORE_PATH], files[STORE_PATH], rest[32];
+	char path[DEPOT_PATH], files[DEPOT_PATH], rest[32];
 	uint64_t carry = 0;
 	TRY(path_join(files, sizeof files, dir, "files"));
 	for (uint32_t i = 0; i < pages && x->missing != 0; i++) {
@@ -271,7 +271,7 @@ static enum err source_search(
 
 enum err staging_fill_local(struct staging *s, struct staged_page *p)
 {
-	char dir[STORE_PATH];
+	char dir[DEPOT_PATH];
 	struct local_search x = {.s = s, .p = p};
 	SCOPED_FREE uint8_t *scratch = malloc(LIMIT_CHUNK);
 	if (scratch == NULL)

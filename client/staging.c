@@ -98,7 +98,7 @@ static enum err parents_make(char *path, size_t base)
 static enum err file_open(const char *path, size_t base, int *fd, bool *existed)
 {
 	const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
-	char copy[STORE_PATH];
+	char copy[DEPOT_PATH];
 	*fd = open(path, flags, 0600);
 	if (*fd < 0 && errno == ENOENT) {
 		(void)str_copy(copy, sizeof copy, path);
@@ -158,7 +158,7 @@ static enum err places_index(struct staged_page *p)
 static enum err page_read(
 	const struct staging *s, uint32_t number, struct arena *a, struct manifest_page *out)
 {
-	char path[STORE_PATH], rest[32];
+	char path[DEPOT_PATH], rest[32];
 	SCOPED_BUF struct buf bytes;
 	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
@@ -202,7 +202,7 @@ static enum err file_begin(struct staging *s, struct staged_page *p, uint32_t fi
 	size_t to, uint8_t *scratch, uint32_t *confirmed)
 {
 	const struct file_entry *f = &p->page.files[file];
-	char path[STORE_PATH], base[STORE_PATH];
+	char path[DEPOT_PATH], base[DEPOT_PATH];
 	bool existed = false;
 	int raw = -1;
 	TRY(file_path(s, f->path, path));
@@ -231,7 +231,7 @@ static enum err link_mend(struct staging *s, struct staged_page *p, uint32_t fil
 		whole = whole && confirmed[p->plan.places[i].chunk] > before[i - from];
 	if (whole)
 		return ERR_OK;
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	TRY(file_path(s, p->page.files[file].path, path));
 	for (size_t i = from; i < to; i++)
 		confirmed[p->plan.places[i].chunk] = before[i - from];
@@ -275,7 +275,7 @@ enum err staging_write(const struct staging *s, const struct staged_page *p, uin
 	SCOPED_FD int fd = -1;
 	uint32_t open_file = UINT32_MAX;
 	size_t at = 0;
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	for (uint32_t c = first; c < first + count; c++) {
 		uint32_t size = p->plan.chunks[c].size;
 		if (at + size > plain.size)
@@ -314,7 +314,7 @@ bool staging_has_page(const struct staging *s, uint32_t number)
 
 enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain)
 {
-	char path[STORE_PATH], rest[32];
+	char path[DEPOT_PATH], rest[32];
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
 	depot_staging_path(s->store, &s->id, rest, path);
 	if (unlink(path) != 0 && errno != ENOENT)
@@ -356,7 +356,7 @@ static void staging_look(struct staging *s)
 static enum err space_check(struct staging *s, uint64_t reserve_bytes)
 {
 	uint64_t free_bytes;
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	depot_staging_path(s->store, &s->id, "", path);
 	TRY(disk_free(path, &free_bytes));
 	uint64_t total = s->page_first[s->manifest.page_count];
@@ -375,7 +375,7 @@ static enum err space_check(struct staging *s, uint64_t reserve_bytes)
 static enum err folders_make(struct staging *s, struct bytes envelope)
 {
 	static const char *const folders[] = {"", "pages", "files"};
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	struct stat st;
 	depot_staging_path(s->store, &s->id, "manifest", path);
 	s->resumed = stat(path, &st) == 0;
@@ -413,7 +413,7 @@ void staging_close(struct staging *s)
 
 enum err staging_drop(const struct depot *store, const struct digest *id)
 {
-	char path[STORE_PATH];
+	char path[DEPOT_PATH];
 	depot_staging_path(store, id, "", path);
 	return tree_remove(path);
 }

@@ -66,6 +66,11 @@ static uint32_t background_of(const struct display *d)
 	return d->list ? d->list->background_rgb : 0;
 }
 
+static int64_t frame_period_ms(const struct display *d)
+{
+	return 1000 / d->settings->fps;
+}
+
 static void view_draw(struct display *d, const struct show_plan *p, struct now now)
 {
 	struct screen_view v = {p->below, p->front, p->alpha, background_of(d)};
@@ -73,8 +78,15 @@ static void view_draw(struct display *d, const struct show_plan *p, struct now n
 		v.below == d->view.below && v.front == d->view.front && v.alpha == d->view.alpha;
 	bool shoot = screenshot_is_due(d, p);
 
-	if (same && !d->redraw && !shoot)
-		return;
+	if (!d->redraw && !shoot) {
+		// Woken between two frames of a fade, or a frame that looks as the one before.
+		if (p->fading && mono_since_ms(now.mono, d->frame_at) < frame_period_ms(d))
+			return;
+		if (same) {
+			d->frame_at = now.mono;
+			return;
+		}
+	}
 	if (shoot)
 		screenshot_begin(d);
 	enum err e = screen_draw(
@@ -213,9 +225,7 @@ static void sleep_set(struct display *d, const struct show_plan *p, struct now n
 	int64_t wait = min64(screen_poll_ms(d->screen), STATUS_PERIOD_MS);
 
 	if (p->fading) {
-		int64_t period = 1000 / d->settings->fps;
-
-		wait = period - mono_since_ms(clock_now().mono, d->frame_at);
+		wait = frame_period_ms(d) - mono_since_ms(clock_now().mono, d->frame_at);
 	} else if (screen_event_fd(d->screen) >= 0) {
 		wait = STATUS_PERIOD_MS - mono_since_ms(now.mono, d->status_at);
 		if (d->show.front.ticket != 0)

@@ -1,0 +1,309 @@
+// The window of a fetch against a broker in memory that follows Mosquitto's rules: a SUBSCRIBE to a
+// retained topic delivers once, a live filter subscribed again is an error of ours, silence is all
+// that a missing object says.
+#include "client/fetch_plan.h"
+#include "proto/digest.h"
+#include "tests/unit/helper.h"
+
+#define MAX 2000
+#define SIZE (192 * 1024)
+
+struct lab {
+	struct fetch_pace pace;
+	struct fetch_plan plan;
+	struct fetch_item items[MAX];
+	uint32_t order[MAX];
+	bool filter[MAX]; // at the broker, by tag
+	bool absent[MAX]; // by tag
+	unsigned asked[MAX], delivered[MAX];
+	uint32_t flight[MAX]; // items on their way, first in first out
+	size_t flight_count;
+	unsigned subscribes, largest_batch, most_live;
+	uint64_t most_bytes;
+	struct mono now;
+	int64_t next_ms;
+	uint64_t bytes;
+};
+
+static void lab_init(struct lab *x, size_t count, uint32_t window, uint64_t window_bytes,
+	uint64_t rate, uint64_t seed)
+{
+	memset(x, 0, sizeof *x);
+	x->now.ms = 5000;
+	for (uint32_t i = 0; i < count; i++)
+		x->items[i] = (struct fetch_item){
+			.topic = sha256(&i, sizeof i), .size_bytes = SIZE, .tag = i};
+	fetch_pace_init(&x->pace, window, window_bytes, rate, x->now);
+	fetch_plan_init(&x->plan, &x->pace, x->items, x->order, count, seed, x->now);
+}
+
+static bool lab_step(struct lab *x)
+{
+	struct fetch_step s;
+	fetch_plan_step(&x->plan, x->now, &s);
+	for (size_t i = 0; i < s.unsubscribe_count; i++) {
+		assert_true(x->filter[x->items[s.unsubscribe[i]].tag]);
+		x->filter[x->items[s.unsubscribe[i]].tag] = false;
+	}
+	for (size_t i = 0; i < s.subscribe_count; i++) {
+		uint32_t tag = x->items[s.subscribe[i]].tag;
+		assert_false(x->filter[tag]); // never a live filter again
+		x->filter[tag] = true;
+		x->asked[tag]++;
+		if (!x->absent[tag])
+			x->flight[x->flight_count++] = s.subscribe[i];
+	}
+	x->subscribes += s.subscribe_count != 0 ? 1 : 0;
+	if (s.subscribe_count > x->largest_batch)
+		x->largest_batch = (unsigned)s.subscribe_count;
+	if (x->plan.live > x->most_live)
+		x->most_live = (unsigned)x->plan.live;
+	if (x->plan.out_bytes > x->most_bytes)
+		x->most_bytes = x->plan.out_bytes;
+	x->next_ms = s.wait_ms;
+	return s.finished;
+}
+
+static void lab_deliver(struct lab *x)
+{
+	uint32_t item = x->flight[0];
+	memmove(x->flight, x->flight + 1, --x->flight_count * sizeof x->flight[0]);
+	if (!fetch_plan_arrived(&x->plan, item, x->now))
+		return;
+	x->delivered[x->items[item].tag]++;
+	x->bytes += x->items[item].size_bytes;
+	fetch_plan_stored(&x->plan, item);
+}
+
+// All that is on its way. An arrival is followed by another step, as in the fetcher.
+static bool lab_arrive(struct lab *x)
+{
+	bool any = x->flight_count != 0;
+	while (x->flight_count != 0)
+		lab_deliver(x);
+	return any;
+}
+
+// One object a tick, or the wait that the plan asks for.
+static void lab_run(struct lab *x, int64_t tick_ms)
+{
+	for (unsigned i = 0; i < 100000; i++) {
+		if (lab_step(x))
+			return;
+		if (x->flight_count != 0) {
+			lab_deliver(x);
+			x->now.ms += tick_ms;
+		} else {
+			assert_true(x->next_ms >= 0);
+			x->now.ms += x->next_ms > 0 ? x->next_ms : 1;
+		}
+	}
+	fail_msg("the plan does not end");
+}
+
+static void every_object_is_asked_for_once_and_the_window_holds(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 1000, 32, UINT64_MAX / 8, 0, 1);
+	lab_run(x, 1);
+	for (size_t i = 0; i < 1000; i++) {
+		assert_int_equal(x->asked[i], 1);
+		assert_int_equal(x->delivered[i], 1);
+		assert_false(x->filter[i]); // and unsubscribed
+	}
+	assert_in_range(x->most_live, 24, 32);
+	assert_in_range(x->largest_batch, 8, 32);
+	assert_true(x->subscribes <= 1000 / 8 + 8);
+	free(x);
+}
+
+static void the_window_is_bounded_in_bytes_too(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 300, 64, 2 * 1024 * 1024, 0, 1);
+	lab_run(x, 1);
+	assert_true(x->most_bytes <= 2 * 1024 * 1024);
+	assert_true(x->most_live >= 8);
+	// An object larger than the window goes alone.
+	lab_init(x, 3, 64, 1000, 0, 1);
+	lab_run(x, 1);
+	assert_int_equal(x->plan.stored, 3);
+	assert_int_equal(x->most_live, 1);
+	free(x);
+}
+
+static void the_order_is_the_clients_own(void **state)
+{
+	struct lab *x = malloc(sizeof *x), *y = malloc(sizeof *y);
+	(void)state;
+	lab_init(x, 100, 32, UINT64_MAX / 8, 0, 1);
+	lab_init(y, 100, 32, UINT64_MAX / 8, 0, 2);
+	unsigned same = 0;
+	for (size_t i = 0; i < 100; i++)
+		same += x->order[i] == y->order[i] ? 1 : 0;
+	assert_true(same < 20);
+	lab_init(y, 100, 32, UINT64_MAX / 8, 0, 1);
+	assert_memory_equal(x->order, y->order, 100 * sizeof x->order[0]);
+	free(x);
+	free(y);
+}
+
+static void a_missing_object_is_asked_for_three_times_and_reported(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 50, 16, UINT64_MAX / 8, 0, 1);
+	x->absent[7] = x->absent[31] = true;
+	lab_run(x, 1);
+	assert_int_equal(x->asked[7], FETCH_TRIES);
+	assert_int_equal(x->asked[31], FETCH_TRIES);
+	assert_int_equal(x->plan.missing, 2);
+	assert_int_equal(x->plan.stored, 48);
+	assert_false(x->filter[7]);
+	free(x);
+}
+
+static void silence_is_borne_for_a_second_at_least_and_longer_on_slow_lines(void **state)
+{
+	struct fetch_pace p;
+	(void)state;
+	fetch_pace_init(&p, 32, 1 << 22, 0, (struct mono){0});
+	assert_int_equal(fetch_pace_patience_ms(&p, 0), 1000);
+	fetch_pace_round_trip(&p, 600);
+	assert_int_equal(fetch_pace_patience_ms(&p, 0), 2400);
+	p.bytes_per_ms = 10; // 10 kB/s
+	assert_int_equal(fetch_pace_patience_ms(&p, 200000), 40000);
+	p.alarms = 5;
+	assert_int_equal(fetch_pace_patience_ms(&p, 200000), 60000);
+}
+
+static void a_slow_line_does_not_lead_to_copies(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 40, 32, 2 * 1024 * 1024, 0, 1);
+	lab_run(x, 900); // 213 kB/s
+	for (size_t i = 0; i < 40; i++)
+		assert_int_equal(x->asked[i], 1);
+	free(x);
+}
+
+static void wrong_bytes_are_asked_for_again_and_then_given_up(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 1, 16, UINT64_MAX / 8, 0, 1);
+	for (int i = 0; i < FETCH_TRIES; i++) {
+		assert_false(lab_step(x));
+		assert_int_equal(x->flight_count, 1);
+		uint32_t item = x->flight[0];
+		x->flight_count = 0;
+		assert_true(fetch_plan_arrived(&x->plan, item, x->now));
+		assert_false(fetch_plan_arrived(&x->plan, item, x->now)); // a copy
+		fetch_plan_bad(&x->plan, item);
+	}
+	assert_true(lab_step(x));
+	assert_int_equal(x->plan.missing, 1);
+	assert_int_equal(x->asked[0], FETCH_TRIES);
+	free(x);
+}
+
+static void after_a_broken_connection_only_the_missing_ones_are_asked_for(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 200, 32, UINT64_MAX / 8, 0, 1);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 30; i++) {
+			(void)lab_step(x);
+			if (x->flight_count != 0)
+				lab_deliver(x);
+			x->now.ms++;
+		}
+		fetch_plan_disconnected(&x->plan);
+		memset(x->filter, 0, sizeof x->filter);
+		x->flight_count = 0;
+	}
+	lab_run(x, 1);
+	assert_int_equal(x->plan.stored, 200);
+	for (size_t i = 0; i < 200; i++)
+		assert_int_equal(x->delivered[i], 1);
+	free(x);
+}
+
+static void a_rate_is_kept_in_every_second_and_used(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	const uint64_t rate = 2000000;
+	(void)state;
+	lab_init(x, 100, 64, UINT64_MAX / 8, rate, 1);
+	struct {
+		int64_t ms;
+		uint64_t bytes;
+	} log[4000];
+	size_t n = 0;
+	struct mono begin = x->now;
+	while (!lab_step(x)) {
+		bool arrived = lab_arrive(x);
+		assert_true(n < 4000);
+		log[n].ms = x->now.ms;
+		log[n++].bytes = x->bytes;
+		x->now.ms += arrived ? 1 : x->next_ms > 0 ? x->next_ms : 1;
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = i; k < n && log[k].ms - log[i].ms < 1000; k++) {
+			uint64_t before = i == 0 ? 0 : log[i - 1].bytes;
+			assert_true(log[k].bytes - before <= rate + SIZE + 65536);
+		}
+	}
+	double seconds = (double)(x->now.ms - begin.ms) / 1000;
+	double expected = 100.0 * SIZE / (double)rate;
+	assert_true(seconds > expected * 0.85 && seconds < expected * 1.15);
+	free(x);
+}
+
+static void a_new_rate_takes_effect_in_mid_flight_and_hold_begins_nothing(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	lab_init(x, 100, 64, UINT64_MAX / 8, 1000000, 1);
+	for (int i = 0; i < 10; i++) {
+		(void)lab_step(x);
+		x->now.ms += lab_arrive(x) ? 1 : x->next_ms > 0 ? x->next_ms : 1;
+	}
+	fetch_pace_set(&x->pace, 1000000, true, x->now);
+	uint64_t held = x->bytes;
+	x->now.ms += 10000;
+	assert_false(lab_step(x));
+	assert_int_equal(x->flight_count, 0);
+	assert_int_equal(x->bytes, held);
+	fetch_pace_set(&x->pace, 8000000, false, x->now);
+	struct mono begin = x->now;
+	while (!lab_step(x)) {
+		x->now.ms += lab_arrive(x) ? 1 : x->next_ms > 0 ? x->next_ms : 1;
+	}
+	double seconds = (double)(x->now.ms - begin.ms) / 1000;
+	double expected = (100.0 * SIZE - (double)held) / 8000000;
+	if (!(seconds > expected * 0.8 && seconds < expected * 1.2))
+		fail_msg("%.3f s instead of %.3f s", seconds, expected);
+	free(x);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_object_is_asked_for_once_and_the_window_holds),
+		cmocka_unit_test(the_window_is_bounded_in_bytes_too),
+		cmocka_unit_test(the_order_is_the_clients_own),
+		cmocka_unit_test(a_missing_object_is_asked_for_three_times_and_reported),
+		cmocka_unit_test(silence_is_borne_for_a_second_at_least_and_longer_on_slow_lines),
+		cmocka_unit_test(a_slow_line_does_not_lead_to_copies),
+		cmocka_unit_test(wrong_bytes_are_asked_for_again_and_then_given_up),
+		cmocka_unit_test(after_a_broken_connection_only_the_missing_ones_are_asked_for),
+		cmocka_unit_test(a_rate_is_kept_in_every_second_and_used),
+		cmocka_unit_test(a_new_rate_takes_effect_in_mid_flight_and_hold_begins_nothing),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

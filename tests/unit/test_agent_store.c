@@ -1,0 +1,590 @@
+// The depot on disk: what is staged, resumed, found on the device, installed, switched and
+// recovered, with the process ending before every single step.
+#include "client/display_side.h"
+#include "client/installer.h"
+#include "client/staging.h"
+#include "tests/unit/package_helper.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct lab {
+	char dir[200];
+	struct test_keys keys;
+	struct depot depot;
+	struct test_package v1, v2;
+};
+
+static int lab_setup(void **state)
+{
+	struct lab *x = calloc(1, sizeof *x);
+	char dir[] = "/tmp/helio-unit-XXXXXX";
+	assert_non_null(mkdtemp(dir));
+	assert_true(str_copy(x->dir, sizeof x->dir, dir));
+	test_keys_init(&x->keys);
+	assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+	// v2 keeps a, changes b, renames c, adds d; e stands twice.
+	test_package_add(&x->v1, "a.jpg", 300000, 1);
+	test_package_add(&x->v1, "b.jpg", 2000000, 2);
+	test_package_add(&x->v1, "c.jpg", 50000, 3);
+	test_package_add(&x->v1, "empty.jpg", 0, 0);
+	test_package_add(&x->v1, "sub/e.jpg", 700000, 5);
+	test_package_add(&x->v1, "sub/f.jpg", 700000, 5);
+	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "1"};
+	test_package_build(&x->v1, &x->keys, &info);
+	test_package_add(&x->v2, "a.jpg", 300000, 1);
+	struct test_file *b = test_package_add(&x->v2, "b.jpg", 2000000, 2);
+	memset(b->data + 900000, 0x55, 10000);
+	test_package_add(&x->v2, "c2.jpg", 50000, 3);
+	test_package_add(&x->v2, "d.jpg", 120000, 4);
+	info.version = "2";
+	test_package_build(&x->v2, &x->keys, &info);
+	install_step_hook = NULL;
+	*state = x;
+	return 0;
+}
+
+static int lab_teardown(void **state)
+{
+	struct lab *x = *state;
+	test_package_free(&x->v1);
+	test_package_free(&x->v2);
+	test_keys_fini(&x->keys);
+	install_step_hook = NULL;
+	enum err e = tree_remove(x->dir);
+	free(x);
+	return e == ERR_OK ? 0 : -1;
+}
+
+struct staged {
+	struct staging s;
+	struct arena head, page;
+	struct manifest m;
+	struct page_carry carry;
+	uint32_t fetched; // chunks that were not on the device
+};
+
+static enum err stage_begin(struct lab *x, const struct test_package *p, struct staged *t)
+{
+	*t = (struct staged){0};
+	arena_init(&t->head, 4 * 1024 * 1024, 100000);
+	arena_init(&t->page, 16 * 1024 * 1024, 200000);
+	TRY(manifest_open(&x->keys.root, buf_bytes(&p->envelope), &p->id, &t->head, &t->m));
+	return staging_open(&t->s, &x->depot, &p->id, &t->m, buf_bytes(&p->envelope), 0);
+}
+
+static void stage_end(struct staged *t)
+{
+	staging_close(&t->s);
+	arena_fini(&t->head);
+	arena_fini(&t->page);
+}
+
+// Fetches like the fetcher does, but from memory; at most `max` chunks.
+static enum err stage_fill(const struct test_package *p, struct staged *t, uint32_t max)
+{
+	for (uint32_t n = 0; n < t->m.page_count; n++) {
+		struct staged_page page;
+		if (n >= t->s.page_known)
+			TRY(staging_put_page(&t->s, n, p->pages[n].bytes));
+		arena_reset(&t->page);
+		TRY(staging_begin_page(&t->s, n, &t->page, &t->carry, &page));
+		for (uint32_t c = 0; c < page.plan.chunk_count; c++) {
+			if (staging_has_chunk(&t->s, n, c))
+				continue;
+			if (t->fetched == max)
+				return ERR_TIMEOUT;
+			const struct test_object *o =
+				test_object_find(p, &page.plan.chunks[c].sha256);
+			TRY(staging_write(&t->s, &page, c, 1, o->bytes));
+			staging_mark(&t->s, n, c);
+			t->fetched++;
+		}
+	}
+	return page_carry_finish(&t->carry, &t->m);
+}
+
+static enum err stage_install(struct lab *x, struct staged *t)
+{
+	TRY(install_seal(&x->depot, &t->s.id, &t->m));
+	TRY(install_rename(&x->depot, &t->s.id));
+	TRY(depot_activate(&x->depot, t->m.kind, t->m.name, &t->s.id));
+	return depot_scan(&x->depot);
+}
+
+static enum err install(struct lab *x, const struct test_package *p, uint32_t *fetched)
+{
+	struct staged t;
+	enum err e = stage_begin(x, p, &t);
+	if (e == ERR_OK)
+		e = stage_fill(p, &t, UINT32_MAX);
+	if (e == ERR_OK)
+		e = stage_install(x, &t);
+	if (fetched != NULL)
+		*fetched = t.fetched;
+	stage_end(&t);
+	return e;
+}
+
+static void assert_files(struct lab *x, const struct test_package *p)
+{
+	char rest[200], path[DEPOT_PATH];
+	struct buf b;
+	for (size_t i = 0; i < p->file_count; i++) {
+		struct stat st;
+		(void)snprintf(rest, sizeof rest, "files/%s", p->files[i].path);
+		depot_package_path(&x->depot, &p->id, rest, path);
+		buf_init(&b, 8 * 1024 * 1024);
+		assert_int_equal(file_read(path, &b), ERR_OK);
+		assert_int_equal(b.size, p->files[i].size);
+		if (b.size != 0)
+			assert_memory_equal(b.data, p->files[i].data, b.size);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 07777, p->files[i].executable ? 0555 : 0444);
+		buf_fini(&b);
+	}
+}
+
+static void assert_current(struct lab *x, const struct test_package *p)
+{
+	struct digest id;
+	assert_int_equal(
+		depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_CURRENT, &id), ERR_OK);
+	assert_true(digest_equal(&id, &p->id));
+	assert_files(x, p);
+}
+
+// ----
+
+static void an_installed_package_is_byte_for_byte_what_was_signed(void **state)
+{
+	struct lab *x = *state;
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	assert_current(x, &x->v1);
+	assert_non_null(depot_find(&x->depot, &x->v1.id));
+	struct digest id;
+	assert_int_equal(
+		depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_PREVIOUS, &id), ERR_NOT_FOUND);
+}
+
+static void chunks_that_stand_twice_are_fetched_once(void **state)
+{
+	struct lab *x = *state;
+	uint32_t fetched;
+	assert_int_equal(install(x, &x->v1, &fetched), ERR_OK);
+	struct arena a;
+	struct manifest m;
+	arena_init(&a, 1024 * 1024, 10000);
+	assert_int_equal(depot_manifest(&x->depot, &x->v1.id, &a, &m), ERR_OK);
+	assert_int_equal(fetched, m.chunk_count); // distinct chunks, e and f share theirs
+	arena_fini(&a);
+}
+
+static void a_new_version_takes_what_it_shares_from_the_old_one(void **state)
+{
+	struct lab *x = *state;
+	uint32_t fetched;
+	struct stat a1, a2;
+	char path[DEPOT_PATH];
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	assert_int_equal(install(x, &x->v2, &fetched), ERR_OK);
+	assert_current(x, &x->v2);
+	// Only d and the changed stretch of b.
+	assert_in_range(fetched, 2, 5);
+	depot_package_path(&x->depot, &x->v1.id, "files/a.jpg", path);
+	assert_int_equal(stat(path, &a1), 0);
+	depot_package_path(&x->depot, &x->v2.id, "files/a.jpg", path);
+	assert_int_equal(stat(path, &a2), 0);
+	assert_int_equal(a1.st_ino, a2.st_ino);
+	assert_files(x, &x->v1);
+	struct digest id;
+	assert_int_equal(
+		depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_PREVIOUS, &id), ERR_OK);
+	assert_true(digest_equal(&id, &x->v1.id));
+	// And back, with nothing to fetch.
+	assert_int_equal(depot_activate(&x->depot, PACKAGE_IMAGES, "spring", &x->v1.id), ERR_OK);
+	assert_current(x, &x->v1);
+}
+
+static void a_rotten_base_is_not_copied(void **state)
+{
+	struct lab *x = *state;
+	char path[DEPOT_PATH];
+	uint32_t fetched;
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	depot_package_path(&x->depot, &x->v1.id, "files/a.jpg", path);
+	assert_int_equal(chmod(path, 0600), 0);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "rot", 3, 1000), 3);
+	close(fd);
+	assert_int_equal(install(x, &x->v2, &fetched), ERR_OK);
+	assert_current(x, &x->v2);
+}
+
+static void what_stands_after_a_kill_is_not_fetched_again(void **state)
+{
+	struct lab *x = *state;
+	struct staged t;
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_false(t.s.resumed);
+	assert_int_equal(stage_fill(&x->v1, &t, 6), ERR_TIMEOUT);
+	stage_end(&t);
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_true(t.s.resumed);
+	assert_int_equal(t.s.have, 6);
+	uint32_t total = t.s.page_first[t.m.page_count];
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	assert_int_equal(t.fetched, total - 6);
+	assert_int_equal(stage_install(x, &t), ERR_OK);
+	stage_end(&t);
+	assert_current(x, &x->v1);
+}
+
+static void one_damaged_chunk_is_the_only_one_fetched_again(void **state)
+{
+	struct lab *x = *state;
+	struct staged t;
+	char path[DEPOT_PATH];
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	stage_end(&t);
+	depot_staging_path(&x->depot, &x->v1.id, "files/b.jpg", path);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "x", 1, 500000), 1);
+	close(fd);
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	assert_int_equal(t.fetched, 1);
+	assert_int_equal(stage_install(x, &t), ERR_OK);
+	stage_end(&t);
+	assert_current(x, &x->v1);
+}
+
+static void a_damaged_page_in_staging_counts_for_nothing(void **state)
+{
+	struct lab *x = *state;
+	struct staged t;
+	char path[DEPOT_PATH];
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, 3), ERR_TIMEOUT);
+	stage_end(&t);
+	depot_staging_path(&x->depot, &x->v1.id, "pages/000", path);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "x", 1, 20), 1);
+	close(fd);
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(t.s.page_known, 0);
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	assert_int_equal(stage_install(x, &t), ERR_OK);
+	stage_end(&t);
+	assert_current(x, &x->v1);
+}
+
+static void a_deleted_staging_folder_restarts_the_transfer(void **state)
+{
+	struct lab *x = *state;
+	struct staged t;
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, 3), ERR_TIMEOUT);
+	stage_end(&t);
+	assert_int_equal(staging_drop(&x->depot, &x->v1.id), ERR_OK);
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	assert_current(x, &x->v1);
+}
+
+static void too_little_space_is_said_before_a_byte_is_fetched(void **state)
+{
+	struct lab *x = *state;
+	struct arena a;
+	struct manifest m;
+	struct staging s;
+	arena_init(&a, 1024 * 1024, 10000);
+	assert_int_equal(
+		manifest_open(&x->keys.root, buf_bytes(&x->v1.envelope), &x->v1.id, &a, &m),
+		ERR_OK);
+	assert_int_equal(staging_open(&s, &x->depot, &x->v1.id, &m, buf_bytes(&x->v1.envelope),
+				 UINT64_MAX / 4),
+		ERR_NO_SPACE);
+	staging_close(&s);
+	arena_fini(&a);
+}
+
+// ---- the order of trust at the manifest
+
+static void manifests_are_believed_only_with_the_right_keys_and_id(void **state)
+{
+	struct lab *x = *state;
+	struct arena a;
+	struct manifest m;
+	SCOPED_BUF struct buf other;
+	arena_init(&a, 4 * 1024 * 1024, 100000);
+	buf_init(&other, LIMIT_ENVELOPE);
+	struct bytes root = buf_bytes(&x->v1.root);
+	// The key of another role.
+	assert_int_equal(
+		envelope_make(PURPOSE_MANIFEST, root, &x->keys.software, 1, &other), ERR_OK);
+	assert_int_equal(
+		manifest_open(&x->keys.root, buf_bytes(&other), &x->v1.id, &a, &m), ERR_AUTH);
+	// A key that the root does not know.
+	assert_int_equal(
+		envelope_make(PURPOSE_MANIFEST, root, &x->keys.publisher, 1, &other), ERR_OK);
+	assert_int_equal(
+		manifest_open(&x->keys.root, buf_bytes(&other), &x->v1.id, &a, &m), ERR_AUTH);
+	// An envelope of another purpose.
+	assert_int_equal(envelope_make(PURPOSE_INDEX, root, &x->keys.image, 1, &other), ERR_OK);
+	assert_int_not_equal(
+		manifest_open(&x->keys.root, buf_bytes(&other), &x->v1.id, &a, &m), ERR_OK);
+	// Another package under this id.
+	assert_int_equal(
+		manifest_open(&x->keys.root, buf_bytes(&x->v2.envelope), &x->v1.id, &a, &m),
+		ERR_CORRUPT);
+	// Two signatures wanted, the same one twice given.
+	struct root two = x->keys.root;
+	two.software_threshold = 2;
+	struct sign_key *twice[] = {x->keys.software, x->keys.software};
+	if (envelope_make(PURPOSE_MANIFEST, root, twice, 2, &other) == ERR_OK)
+		assert_int_not_equal(
+			manifest_open(&two, buf_bytes(&other), &x->v1.id, &a, &m), ERR_OK);
+	arena_fini(&a);
+}
+
+static void every_flipped_bit_of_a_manifest_is_refused(void **state)
+{
+	struct lab *x = *state;
+	struct arena a;
+	struct manifest m;
+	arena_init(&a, 4 * 1024 * 1024, 100000);
+	struct buf *e = &x->v1.envelope;
+	unsigned accepted = 0;
+	for (size_t bit = 0; bit < e->size * 8; bit++) {
+		e->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+		arena_reset(&a);
+		struct bytes payload;
+		// Only the hint that names the key is outside of what is signed.
+		if (manifest_open(&x->keys.root, buf_bytes(e), &x->v1.id, &a, &m) == ERR_OK) {
+			assert_int_equal(envelope_open(PURPOSE_MANIFEST, buf_bytes(e),
+						 &x->keys.image_public, 1, 1, &payload),
+				ERR_OK);
+			assert_memory_equal(payload.data, x->v1.root.data, x->v1.root.size);
+			accepted++;
+		}
+		e->data[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+	}
+	assert_true(accepted <= 34 * 8);
+	arena_fini(&a);
+}
+
+// ---- stopped before every step
+
+static int steps_left;
+static int steps_seen;
+static bool hook_count(const char *step)
+{
+	(void)step;
+	steps_seen++;
+	return steps_left < 0 || steps_left-- > 0;
+}
+
+static void a_stop_before_any_step_leaves_the_old_or_the_new_version(void **state)
+{
+	struct lab *x = *state;
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	install_step_hook = hook_count;
+	bool finished = false;
+	int stops = 0;
+	for (int stop = 0; !finished; stop++) {
+		struct digest id;
+		steps_left = stop;
+		struct staged t;
+		assert_true(stop < 100);
+		assert_int_equal(stage_begin(x, &x->v2, &t), ERR_OK);
+		assert_int_equal(stage_fill(&x->v2, &t, UINT32_MAX), ERR_OK);
+		finished = stage_install(x, &t) == ERR_OK;
+		stage_end(&t);
+		stops += finished ? 0 : 1;
+		// The process ends here. What a start finds:
+		steps_left = -1;
+		assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+		assert_int_equal(
+			depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_CURRENT, &id), ERR_OK);
+		bool is_new = digest_equal(&id, &x->v2.id);
+		assert_true(is_new || digest_equal(&id, &x->v1.id));
+		assert_files(x, is_new ? &x->v2 : &x->v1);
+		// Recovery changes nothing when it is done again.
+		assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+		struct digest again;
+		assert_int_equal(
+			depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_CURRENT, &again),
+			ERR_OK);
+		assert_true(digest_equal(&id, &again));
+		// The operation goes on: held already, or what stands is used.
+		if (depot_find(&x->depot, &x->v2.id) != NULL)
+			assert_int_equal(
+				depot_activate(&x->depot, PACKAGE_IMAGES, "spring", &x->v2.id),
+				ERR_OK);
+		else
+			assert_int_equal(install(x, &x->v2, NULL), ERR_OK);
+		assert_current(x, &x->v2);
+		if (finished)
+			break;
+		// Back to v1 alone for the next stop.
+		assert_int_equal(
+			depot_activate(&x->depot, PACKAGE_IMAGES, "spring", &x->v1.id), ERR_OK);
+		char path[DEPOT_PATH];
+		(void)snprintf(path, sizeof path, "%s/slots/images/spring/previous", x->dir);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(depot_collect(&x->depot, NULL, 0), ERR_OK);
+	}
+	assert_true(stops >= 8);
+}
+
+static void recovery_falls_back_to_the_version_before_when_the_current_one_is_gone(void **state)
+{
+	struct lab *x = *state;
+	char path[DEPOT_PATH];
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	assert_int_equal(install(x, &x->v2, NULL), ERR_OK);
+	depot_package_path(&x->depot, &x->v2.id, "manifest", path);
+	assert_int_equal(chmod(path, 0600), 0);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "zzzz", 4, 30), 4);
+	close(fd);
+	assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+	assert_current(x, &x->v1);
+	assert_null(depot_find(&x->depot, &x->v2.id));
+	// Its bytes are in staging, and count after they were hashed.
+	uint32_t fetched;
+	assert_int_equal(install(x, &x->v2, &fetched), ERR_OK);
+	assert_int_equal(fetched, 0);
+	assert_current(x, &x->v2);
+}
+
+static void garbage_is_what_no_slot_names(void **state)
+{
+	struct lab *x = *state;
+	char path[DEPOT_PATH];
+	struct stat st;
+	for (int i = 0; i < 6; i++) {
+		struct test_package p = {0};
+		char version[16];
+		test_package_add(&p, "a.jpg", 1000, (uint64_t)(100 + i));
+		(void)snprintf(version, sizeof version, "%d", 10 + i);
+		struct manifest info = {
+			.kind = PACKAGE_IMAGES, .name = "spring", .version = version};
+		test_package_build(&p, &x->keys, &info);
+		assert_int_equal(install(x, &p, NULL), ERR_OK);
+		assert_int_equal(depot_collect(&x->depot, NULL, 0), ERR_OK);
+		assert_current(x, &p);
+		test_package_free(&p);
+	}
+	assert_int_equal(x->depot.held_count, 2);
+	(void)snprintf(path, sizeof path, "%s/packages", x->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_nlink, 2 + 2);
+	// Held for later counts as named.
+	struct staged t;
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	assert_int_equal(install_seal(&x->depot, &x->v1.id, &t.m), ERR_OK);
+	assert_int_equal(install_rename(&x->depot, &x->v1.id), ERR_OK);
+	assert_int_equal(depot_keep(&x->depot, PACKAGE_IMAGES, "spring", &x->v1.id), ERR_OK);
+	assert_int_equal(depot_scan(&x->depot), ERR_OK);
+	stage_end(&t);
+	assert_int_equal(depot_collect(&x->depot, NULL, 0), ERR_OK);
+	assert_non_null(depot_find(&x->depot, &x->v1.id));
+}
+
+// ---- the display's folder
+
+static void the_playlist_names_the_pictures_in_order_and_ends_with_its_hash(void **state)
+{
+	struct lab *x = *state;
+	struct display_side d;
+	char path[DEPOT_PATH], found[513];
+	SCOPED_BUF struct buf b;
+	buf_init(&b, 1024 * 1024);
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	assert_int_equal(display_side_init(&d, x->dir, &x->depot), ERR_OK);
+	assert_true(display_has_picture(&d, "spring", "e.jpg", found));
+	assert_string_equal(found, "sub/e.jpg");
+	assert_int_equal(display_command(&d, 7, "show", found), ERR_OK);
+	assert_int_equal(display_write(&d, "spring"), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/display/playlist", x->dir);
+	assert_int_equal(file_read(path, &b), ERR_OK);
+	assert_int_equal(buf_append(&b, "", 1), ERR_OK);
+	const char *text = (const char *)b.data;
+	assert_memory_equal(text, "helio-playlist\t1\n", 17);
+	const char *a = strstr(text, "image\ta.jpg\t0\t\ta title\n");
+	const char *e = strstr(text, "image\tsub/e.jpg\t");
+	assert_non_null(a);
+	assert_non_null(e);
+	assert_true(a < e);
+	assert_non_null(strstr(text, "command\t7\tshow\tsub/e.jpg\n"));
+	const char *end = strstr(text, "\nend\t");
+	assert_non_null(end);
+	struct digest sum = sha256(text, (size_t)(end + 1 - text));
+	assert_memory_equal(end + 5, digest_hex(&sum), 64);
+	// A restart keeps the command.
+	assert_int_equal(display_side_init(&d, x->dir, &x->depot), ERR_OK);
+	assert_string_equal(d.command, "command\t7\tshow\tsub/e.jpg");
+	assert_int_equal(display_write(&d, ""), ERR_OK);
+	assert_int_not_equal(access(path, F_OK), 0);
+}
+
+static void usage_rows_come_once_in_order_and_after_the_time_asked_for(void **state)
+{
+	struct lab *x = *state;
+	struct display_side d;
+	struct arena a;
+	struct shown *rows;
+	size_t count;
+	char path[DEPOT_PATH];
+	arena_init(&a, 1024 * 1024, 10000);
+	assert_int_equal(display_side_init(&d, x->dir, &x->depot), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/display/shown.log", x->dir);
+	FILE *out = fopen(path, "w");
+	char hex[65];
+	hex_encode(x->v1.id.b, 32, hex);
+	for (int i = 1; i <= 5; i++)
+		fprintf(out, "%d\t00000000000000aa0000000000000000\t%s\ta%%25.jpg\t%d\t1000\t3\n",
+			i, hex, i * 1000);
+	fprintf(out, "5\t00\t%s\tagain.jpg\t9000\t1000\t3\n", hex); // the number does not rise
+	fprintf(out, "6\t00\t%s\tcut", hex);
+	fclose(out);
+	display_usage(&d, &a, 3000, 100, &rows, &count);
+	assert_int_equal(count, 3);
+	assert_int_equal(rows[0].ledger_seq, 3);
+	assert_string_equal(rows[0].image, "a%.jpg");
+	assert_int_equal(rows[0].duration_ms, 1000);
+	assert_int_equal(rows[0].boot_counter, 0xaa);
+	display_usage(&d, &a, INT64_MAX, 100, &rows, &count);
+	assert_int_equal(count, 0);
+	display_usage(&d, &a, 0, 2, &rows, &count);
+	assert_int_equal(count, 2);
+	arena_fini(&a);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(an_installed_package_is_byte_for_byte_what_was_signed),
+		CASE(chunks_that_stand_twice_are_fetched_once),
+		CASE(a_new_version_takes_what_it_shares_from_the_old_one),
+		CASE(a_rotten_base_is_not_copied),
+		CASE(what_stands_after_a_kill_is_not_fetched_again),
+		CASE(one_damaged_chunk_is_the_only_one_fetched_again),
+		CASE(a_damaged_page_in_staging_counts_for_nothing),
+		CASE(a_deleted_staging_folder_restarts_the_transfer),
+		CASE(too_little_space_is_said_before_a_byte_is_fetched),
+		CASE(manifests_are_believed_only_with_the_right_keys_and_id),
+		CASE(every_flipped_bit_of_a_manifest_is_refused),
+		CASE(a_stop_before_any_step_leaves_the_old_or_the_new_version),
+		CASE(recovery_falls_back_to_the_version_before_when_the_current_one_is_gone),
+		CASE(garbage_is_what_no_slot_names),
+		CASE(the_playlist_names_the_pictures_in_order_and_ends_with_its_hash),
+		CASE(usage_rows_come_once_in_order_and_after_the_time_asked_for),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
