@@ -69,7 +69,7 @@ static enum err publish(
 	};
 
 	if (k->state == PLACE_WITHDRAWN)
-		return err_set(ERR_STATE, "package %s %s was withdrawn", k->name, k->version);
+		return err_set(ERR_NOT_NOW, "package %s %s was withdrawn", k->name, k->version);
 	TRY(call_append(c, channel, &e, &k->id));
 	json_digest(c->json, "package", &k->id);
 	json_text(c->json, "kind", package_kind_word(k->kind));

@@ -1,0 +1,65 @@
+// heliod: the distribution server and presence server of a Heliograph fleet.
+#include "proto/base/log.h"
+#include "proto/base/program.h"
+#include "proto/mqtt_link.h"
+#include "server/server.h"
+
+static struct server *server;
+static uv_signal_t hangup;
+
+static void on_stop(void *data)
+{
+	(void)data;
+	server_stop(server);
+}
+
+static void on_hangup(uv_signal_t *handle, int number)
+{
+	(void)handle;
+	(void)number;
+	server_reread(server);
+}
+
+static int run(struct program *p, const struct heliod_settings *settings)
+{
+	uv_loop_t *loop = uv_default_loop();
+	enum err e;
+	int code;
+
+	link_library_init();
+	uv_signal_init(loop, &hangup);
+	uv_signal_start(&hangup, on_hangup, SIGHUP);
+	uv_unref((uv_handle_t *)&hangup); // the loop ends when the server does
+	program_signals(p, loop, on_stop, NULL);
+	e = server_start(loop, settings, &server);
+	if (e != ERR_OK) {
+		log_error("SERVER-START", "error=%s why=%s", err_word(e), log_quote(err_text()));
+		on_stop(NULL);
+	}
+	uv_run(loop, UV_RUN_DEFAULT);
+	code = e == ERR_OK ? server_exit_code(server) : EXIT_FAILED;
+	server_free(server);
+	log_info("SERVER-ENDED", "exit=%d", code);
+	return code;
+}
+
+int main(int argc, char **argv)
+{
+	static struct heliod_settings settings;
+	struct program p = {
+		.name = "heliod",
+		.about = "distribution server and presence server of Heliograph",
+		.rows = heliod_rows,
+		.row_count = heliod_row_count,
+		.settings = &settings,
+		.log_level_offset = offsetof(struct heliod_settings, log_level),
+		.check = heliod_settings_check,
+	};
+	int code;
+
+	if (!program_start(&p, argc, argv, &code))
+		return code;
+	code = run(&p, &settings);
+	settings_fini(heliod_rows, heliod_row_count, &settings);
+	return code;
+}

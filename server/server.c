@@ -1,0 +1,206 @@
+#include "server/server_inside.h"
+
+#include "proto/base/file.h"
+#include "proto/base/log.h"
+#include <unistd.h>
+
+int server_exit_code(const struct server *s)
+{
+	return s->exit_code;
+}
+
+void server_turn_end(struct server *s)
+{
+	core_turn_end(s->core, s->now);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	s->now = clock_now();
+	core_tick(s->core, s->now);
+	presence_tick(s->presence, s->now);
+	server_links_tick(s);
+	if (s->stopping)
+		return;
+	server_views(s);
+	server_turn_end(s);
+}
+
+// ---------------------------------------------------------------- start
+
+static enum err enrolments_read(struct server *s)
+{
+	struct enrol_result r;
+
+	if (!s->settings->enrol_dir[0])
+		return ERR_OK;
+	TRY(enrol_scan(
+		s->core, &s->trust.root, s->settings->id, s->settings->enrol_dir, s->now, &r));
+	log_info("ENROLMENTS", "files=%zu added=%zu known=%zu bad=%zu", r.files, r.added, r.known,
+		r.bad);
+	findings_forget(&s->findings, "enrolments");
+	if (r.bad)
+		finding_add(&s->findings, FINDING_WARN, "enrolments", "ENROL-BAD",
+			"some enrolments are not signed by an enrol key of the root, or damaged",
+			"helioctl enrol again; the log names the files");
+	return ERR_OK;
+}
+
+static enum err store_open(struct server *s)
+{
+	char path[PATH_MAX];
+
+	TRY(dir_make(s->settings->state_dir));
+	TRY(path_join(path, sizeof(path), s->settings->state_dir, "lock"));
+	TRY(lock_take(path, &s->lock_fd));
+	TRY(path_join(path, sizeof(path), s->settings->state_dir, "heliod.db"));
+	TRY(db_sqlite_open(path, &s->db));
+	return schema_migrate(s->db);
+}
+
+static enum err core_open(struct server *s)
+{
+	struct core_config config;
+	struct core_ports ports;
+	char incarnation[PATH_MAX];
+
+	heliod_core_config(s->settings, &config);
+	TRY(path_join(incarnation, sizeof(incarnation), s->settings->state_dir, "incarnation"));
+	config.online_key = s->online;
+	config.incarnation_file = incarnation;
+	server_core_ports(s, &ports);
+	return core_new(&config, s->db, &ports, s->now, &s->core);
+}
+
+static enum err presence_open(struct server *s)
+{
+	struct presence_config config;
+	struct presence_ports ports;
+	struct core_hooks hooks;
+
+	TRY(data_brokers_init(&s->brokers, s->settings->brokers.items, s->settings->brokers.count,
+		s->settings->tls, s->settings->sys_interval_s));
+	if (s->brokers.count == 1)
+		log_warn("DATA-BROKERS", "plurality=1 why=\"one data broker is for development\"");
+	heliod_presence_config(s->settings, &config);
+	server_presence_ports(s, &ports);
+	s->presence = presence_new(&config, &ports, &s->brokers, s->db);
+	server_core_hooks(s, &hooks);
+	core_set_hooks(s->core, &hooks);
+	return presence_load(s->presence, s->now);
+}
+
+static void room_open(struct server *s)
+{
+	s->room = (struct operator_room){
+		.core = s->core,
+		.presence = s->presence,
+		.trust = &s->trust,
+		.server_id = s->settings->id,
+		.state_dir = s->settings->state_dir,
+		.started = s->now.wall,
+		.findings = &s->findings,
+		.look = server_look,
+		.ctx = s,
+	};
+}
+
+static enum err rooms_open(struct server *s)
+{
+	TRY(server_trust_open(&s->trust, s->settings->root_file, s->settings->root_key));
+	TRY(sign_key_read(s->settings->key, &s->online));
+	TRY(server_trust_check_online(&s->trust, sign_key_public(s->online), s->now.wall));
+	TRY(store_open(s));
+	TRY(core_open(s));
+	TRY(presence_open(s));
+	room_open(s);
+	TRY(enrolments_read(s));
+	server_turn_end(s);
+	return server_links_init(s);
+}
+
+enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, struct server **out)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	enum err e;
+
+	if (!s)
+		abort();
+	s->loop = loop;
+	s->settings = settings;
+	s->lock_fd = -1;
+	s->now = clock_now();
+	arena_init(&s->arena, 256 * 1024 * 1024, 16 * 1024 * 1024);
+	*out = s;
+	e = rooms_open(s);
+	if (e == ERR_OK)
+		e = server_links_open(s);
+	if (e != ERR_OK)
+		return e;
+	uv_timer_init(loop, &s->tick);
+	s->tick.data = s;
+	s->tick_open = true;
+	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
+	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu",
+		settings->id, (unsigned long long)core_incarnation(s->core),
+		core_client_count(s->core), s->brokers.count);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- end
+
+void server_stop(struct server *s)
+{
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	s->now = clock_now();
+	if (s->core) {
+		core_shutdown(s->core, s->now);
+		server_turn_end(s);
+	}
+	if (s->tick_open)
+		uv_close((uv_handle_t *)&s->tick, NULL);
+	s->tick_open = false;
+	server_links_close(s);
+	program_signals_close();
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	server_links_free(s);
+	core_free(s->core);
+	presence_free(s->presence);
+	data_brokers_fini(&s->brokers);
+	if (s->db)
+		db_close(s->db);
+	sign_key_free(s->online);
+	server_trust_close(&s->trust);
+	arena_fini(&s->arena);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s);
+}
+
+void server_reread(struct server *s)
+{
+	struct server_trust fresh;
+
+	s->now = clock_now();
+	if (server_trust_open(&fresh, s->settings->root_file, s->settings->root_key) != ERR_OK) {
+		log_warn("ROOT-BAD", "kept=old why=%s", log_quote(err_text()));
+	} else if (fresh.root.version < s->trust.root.version) {
+		log_warn("ROOT-BAD", "kept=old why=\"its version is lower\"");
+		server_trust_close(&fresh);
+	} else {
+		server_trust_close(&s->trust);
+		s->trust = fresh;
+	}
+	if (enrolments_read(s) != ERR_OK)
+		log_warn("ENROLMENTS", "why=%s", log_quote(err_text()));
+	server_turn_end(s);
+}

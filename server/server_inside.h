@@ -1,0 +1,81 @@
+// What the files of the server room share.
+#ifndef HELIO_SERVER_SERVER_INSIDE_H
+#define HELIO_SERVER_SERVER_INSIDE_H
+
+#include "proto/base/log.h"
+#include "proto/base/log.h"
+#include "proto/base/program.h"
+#include "proto/mqtt_link.h"
+#include "server/enrol.h"
+#include "server/operator.h"
+#include "server/probe.h"
+#include "server/readback.h"
+#include "server/router.h"
+#include "server/server.h"
+#include "server/strangers.h"
+
+#define SERVER_TICK_MS 500 // Paho's thread naps after a second without traffic
+
+// One broker: the control broker, or a data broker.
+struct server_link {
+	struct server *server;
+	struct data_broker *broker; // NULL: the control broker
+	const char *name;           // "control", or the data broker's id
+	struct link_address addresses[2];
+	struct link_config config;
+	struct mqtt_link *link;
+	struct readback *readback; // data brokers
+	struct probe *probe;
+	struct strangers *strangers;
+	bool up;
+	struct mono probe_next;
+	uint64_t unsent;
+	struct log_gate unsent_gate;
+	struct mono view_next;
+	uint64_t view_hash;
+};
+
+struct server {
+	uv_loop_t *loop;
+	const struct heliod_settings *settings;
+	struct server_trust trust;
+	struct sign_key *online;
+	struct db *db;
+	struct core *core;
+	struct data_brokers brokers;
+	struct presence *presence;
+	struct findings findings;
+	struct operator_room room;
+	struct server_link control;
+	struct server_link *data; // [brokers.count]
+	struct buf will;
+	struct topic will_topic;
+	struct now now;
+	struct arena arena; // of API calls and views
+	uv_timer_t tick;
+	int lock_fd;
+	int exit_code;
+	uint32_t lease_counter;
+	bool stopping, tick_open;
+};
+
+struct server_link *server_link_find(struct server *s, const char *broker);
+void server_turn_end(struct server *s);
+
+// server_links.c
+enum err server_links_init(struct server *s) MUST_CHECK;
+enum err server_links_open(struct server *s) MUST_CHECK;
+void server_links_tick(struct server *s);
+void server_links_close(struct server *s);
+void server_links_free(struct server *s);
+
+// server_ports.c
+void server_core_ports(struct server *s, struct core_ports *out);
+void server_core_hooks(struct server *s, struct core_hooks *out);
+void server_presence_ports(struct server *s, struct presence_ports *out);
+
+// server_look.c
+void server_look(void *ctx, struct findings *out);
+void server_views(struct server *s);
+
+#endif

@@ -1,0 +1,447 @@
+// The links to the brokers: what is subscribed, and where each event of a link goes.
+#include "server/server_inside.h"
+
+#include "proto/base/log.h"
+
+struct server_link *server_link_find(struct server *s, const char *broker)
+{
+	for (size_t i = 0; i < s->brokers.count; i++)
+		if (strcmp(s->data[i].name, broker) == 0)
+			return &s->data[i];
+	return NULL;
+}
+
+// ---------------------------------------------------------------- subscriptions
+
+static void subscribe_one(struct server_link *l, const char *filter, int qos)
+{
+	if (link_subscribe(l->link, &filter, 1, qos, 1) != ERR_OK)
+		log_warn("SUBSCRIBE-FAILED", "broker=%s filter=%s why=%s", l->name,
+			log_quote(filter), log_quote(err_text()));
+}
+
+static void subscribe_control(struct server_link *l)
+{
+	for (size_t i = 0; i < ROUTER_CONTROL_FILTERS; i++) {
+		struct topic filter = topic_filter(router_control_filters[i].kind);
+
+		subscribe_one(l, filter.s, router_control_filters[i].qos);
+	}
+	subscribe_one(l, data_broker_sys_topics[DATA_BROKER_SYS_COUNT - 1], 0); // version
+}
+
+static void subscribe_data(struct server_link *l)
+{
+	struct topic inbox = topic_filter(TOPIC_INBOX);
+
+	subscribe_one(l, inbox.s, 1);
+	for (size_t i = 0; i < DATA_BROKER_SYS_COUNT; i++)
+		subscribe_one(l, data_broker_sys_topics[i], 0);
+}
+
+// ---------------------------------------------------------------- events of a link
+
+static void turn_before(void *ctx)
+{
+	struct server_link *l = ctx;
+
+	l->server->now = clock_now();
+}
+
+static void turn_after(void *ctx)
+{
+	struct server_link *l = ctx;
+
+	server_turn_end(l->server);
+}
+
+static void probe_start(struct server_link *l)
+{
+	if (!l->server->settings->probe)
+		return;
+	probe_begin(l->probe, l->server->now);
+	l->probe_next = mono_add_ms(
+		l->server->now.mono, (int64_t)l->server->settings->probe_period_s * 1000);
+}
+
+static void on_up(void *ctx, const struct link_address *via, bool session_present)
+{
+	struct server_link *l = ctx;
+	struct server *s = l->server;
+
+	(void)session_present;
+	s->now = clock_now();
+	l->up = true;
+	log_info("LINK-UP", "broker=%s peer=%s via=%s", l->name, link_peer(l->link),
+		via->via == LINK_VIA_NAME ? "name" : "ip");
+	if (l->broker) {
+		subscribe_data(l);
+		presence_broker(s->presence, l->name, true, "", s->now);
+	} else {
+		subscribe_control(l);
+		core_link(s->core, true, s->now);
+		presence_control(s->presence, true);
+	}
+	probe_start(l);
+	server_turn_end(s);
+}
+
+static void on_down(void *ctx, const char *why, int64_t retry_ms)
+{
+	struct server_link *l = ctx;
+	struct server *s = l->server;
+
+	s->now = clock_now();
+	if (l->up || retry_ms > 1000)
+		log_warn("LINK-DOWN", "broker=%s why=%s retry_ms=%lld", l->name, log_quote(why),
+			(long long)retry_ms);
+	probe_link_down(l->probe, why);
+	if (l->broker) {
+		readback_reset(l->readback, s->now);
+		presence_broker(s->presence, l->name, false, why, s->now);
+	} else if (l->up) {
+		core_link(s->core, false, s->now);
+		presence_control(s->presence, false);
+	}
+	l->up = false;
+	server_turn_end(s);
+}
+
+static void on_sys(struct server_link *l, const char *topic, struct bytes payload)
+{
+	bool restarted = false;
+	char version[LIMIT_ID + 1];
+
+	if (l->broker)
+		restarted = data_broker_sys(l->broker, topic, payload, l->server->now);
+	if (restarted)
+		log_warn("BROKER-RESTARTED", "broker=%s uptime_s=%llu", l->name,
+			(unsigned long long)l->broker->uptime_s);
+	if (strcmp(topic, data_broker_sys_topics[DATA_BROKER_SYS_COUNT - 1]) == 0 &&
+		payload.size < sizeof(version)) {
+		memcpy(version, payload.data, payload.size);
+		version[payload.size] = 0;
+		probe_version(l->probe, version);
+	}
+}
+
+static void on_message(void *ctx, const struct link_message *m)
+{
+	struct server_link *l = ctx;
+	struct server *s = l->server;
+	struct topic_parts parts;
+
+	switch (router_pick(
+		l->broker != NULL, m->topic, m->topic_length, probe_topic(l->probe), &parts)) {
+	case TO_SYS:
+		on_sys(l, m->topic, m->payload);
+		break;
+	case TO_PROBE:
+		probe_message(l->probe, m->topic, m->payload, m->qos, m->retained, s->now);
+		break;
+	case TO_READBACK:
+		readback_message(l->readback, &parts, m->payload, m->retained, s->now);
+		break;
+	case TO_CORE:
+		core_message(s->core, l->broker ? l->name : NULL, m->topic, m->topic_length,
+			m->payload, m->retained, s->now);
+		break;
+	case TO_NOBODY:
+		break;
+	}
+}
+
+static void on_published(void *ctx, uint64_t token, int reason)
+{
+	struct server_link *l = ctx;
+
+	if (token & PROBE_TOKEN)
+		probe_published(l->probe, token, reason, l->server->now);
+}
+
+static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t count)
+{
+	struct server_link *l = ctx;
+
+	(void)token;
+	for (size_t i = 0; i < count; i++)
+		if (reasons[i] >= 128) {
+			finding_add(&l->server->findings, FINDING_ERROR, l->name, "PROBE-SUBSCRIBE",
+				"the broker refuses a subscription of the server",
+				"acl_file /etc/heliograph/acl (helioctl broker-conf makes it)");
+			log_error("SUBSCRIBE-REFUSED", "broker=%s reason=%d", l->name, reasons[i]);
+		}
+}
+
+static const struct link_events link_callbacks = {
+	on_up, on_down, on_message, on_published, on_subscribed};
+
+// ---------------------------------------------------------------- ports of probe and read-back
+
+static enum err probe_publish(
+	void *ctx, const char *topic, struct bytes payload, bool retained, uint64_t token)
+{
+	struct server_link *l = ctx;
+
+	return link_publish(l->link, topic, payload, 1, retained, token);
+}
+
+static enum err probe_subscribe(void *ctx, const char *filter)
+{
+	struct server_link *l = ctx;
+
+	return link_subscribe(l->link, &filter, 1, 1, 1);
+}
+
+static void unsubscribe_any(struct server_link *l, const char *const *filters, size_t count)
+{
+	if (link_is_up(l->link) && link_unsubscribe(l->link, filters, count) != ERR_OK)
+		log_debug("UNSUBSCRIBE-FAILED", "broker=%s why=%s", l->name, log_quote(err_text()));
+}
+
+static void probe_unsubscribe(void *ctx, const char *filter)
+{
+	// The server's own inbox stays subscribed with all others.
+	unsubscribe_any(ctx, &filter, 1);
+}
+
+static void probe_done(void *ctx, bool usable)
+{
+	struct server_link *l = ctx;
+	struct server *s = l->server;
+
+	if (!s->settings->probe_refuse)
+		usable = true;
+	if (l->broker) {
+		l->broker->refused = !usable;
+		str_copy(l->broker->why, sizeof(l->broker->why),
+			usable ? "" : "refused by the probe: see doctor");
+		return;
+	}
+	if (usable)
+		return;
+	log_error("PROBE-REFUSED", "broker=control why=%s",
+		log_quote("it would lose messages or let strangers act; helioctl doctor and the "
+			  "lines above say what to change"));
+	s->exit_code = EXIT_FAILED;
+	server_stop(s);
+}
+
+static enum err readback_subscribe(
+	void *ctx, const char *broker, const char *const *filters, size_t count)
+{
+	struct server *s = ctx;
+	struct server_link *l = server_link_find(s, broker);
+
+	return link_subscribe(l->link, filters, count, 1, 1);
+}
+
+static void readback_unsubscribe(
+	void *ctx, const char *broker, const char *const *filters, size_t count)
+{
+	struct server *s = ctx;
+
+	unsubscribe_any(server_link_find(s, broker), filters, count);
+}
+
+static void readback_done(void *ctx, const struct digest *package, enum readback_verdict verdict,
+	const char *why, struct now now)
+{
+	struct server *s = ctx;
+
+	presence_readback(s->presence, package, verdict, why, now);
+}
+
+// ---------------------------------------------------------------- life
+
+static void link_config_fill(struct server_link *l, const char *host, const char *ip, uint16_t port)
+{
+	struct server *s = l->server;
+	size_t n = 0;
+
+	if (host[0])
+		l->addresses[n++] = (struct link_address){host, port, LINK_VIA_NAME};
+	if (ip[0])
+		l->addresses[n++] = (struct link_address){ip, port, LINK_VIA_IP};
+	l->config = (struct link_config){
+		.client_id = s->settings->id,
+		.addresses = l->addresses,
+		.address_count = n,
+		.tls = s->settings->tls,
+		.ca_file = s->settings->ca,
+		.cert_file = s->settings->cert,
+		.key_file = s->settings->tls_key,
+		.keepalive_s = 15,
+		.connect_timeout_s = 5,
+		.backoff_min_ms = 200,
+		.backoff_max_ms = 5000,
+		.outstanding_max = CONTROL_OUTSTANDING,
+		.outbox_max = 200000,
+		.inbox_messages = INBOX_MESSAGES,
+		.inbox_bytes = INBOX_BYTES,
+		.will_topic = s->will_topic.s,
+		.will_payload = buf_bytes(&s->will),
+		.will_qos = 1,
+		.will_retained = true,
+	};
+}
+
+static void probe_make(struct server_link *l)
+{
+	const struct probe_config config = {
+		.broker = l->name,
+		.server_id = l->server->settings->id,
+		.kind = l->broker ? TOPIC_DATA : TOPIC_CONTROL,
+		.secured = l->server->settings->tls,
+		.large_bytes = l->broker ? LIMIT_OBJECT : LIMIT_API,
+	};
+	const struct probe_ports ports = {
+		l, probe_publish, probe_subscribe, probe_unsubscribe, probe_done};
+
+	l->probe = probe_new(&config, &ports, &l->server->findings);
+}
+
+enum err server_links_init(struct server *s)
+{
+	const struct readback_ports ports = {
+		s, readback_subscribe, readback_unsubscribe, readback_done};
+
+	buf_init(&s->will, LIMIT_VIEW);
+	s->will_topic = topic_of(TOPIC_HOST, s->settings->id);
+	TRY(core_host_will(s->core, &s->will));
+	s->data = calloc(s->brokers.count ? s->brokers.count : 1, sizeof(*s->data));
+	if (!s->data)
+		return err_set(ERR_MEMORY, "no memory for links");
+	s->control.server = s;
+	s->control.name = "control";
+	link_config_fill(&s->control, s->settings->control_name, s->settings->control_ip,
+		(uint16_t)s->settings->control_port);
+	probe_make(&s->control);
+	for (size_t i = 0; i < s->brokers.count; i++) {
+		struct server_link *l = &s->data[i];
+
+		l->server = s;
+		l->broker = &s->brokers.items[i];
+		l->name = l->broker->id;
+		link_config_fill(l, l->broker->host, l->broker->ip, l->broker->port);
+		l->readback = readback_new(l->name, &s->trust.root, &ports);
+		probe_make(l);
+	}
+	return ERR_OK;
+}
+
+static void main_link_open(struct server_link *l)
+{
+	if (link_new(l->server->loop, &l->config, &link_callbacks, l, &l->link) != ERR_OK) {
+		log_error("LINK-NEW", "broker=%s why=%s", l->name, log_quote(err_text()));
+		l->server->exit_code = EXIT_FAILED;
+		server_stop(l->server);
+		return;
+	}
+	link_set_turn(l->link, 1024, turn_before, turn_after);
+}
+
+static void strangers_done(void *ctx)
+{
+	struct server_link *l = ctx;
+
+	if (!l->link && !l->server->stopping)
+		main_link_open(l);
+}
+
+// The identity probe would end a main connection: it comes first.
+static enum err link_open(struct server_link *l)
+{
+	struct server *s = l->server;
+
+	if (!s->settings->tls || !s->settings->probe) {
+		main_link_open(l);
+		return ERR_OK;
+	}
+	return strangers_new(
+		s->loop, &l->config, l->name, true, &s->findings, strangers_done, l, &l->strangers);
+}
+
+enum err server_links_open(struct server *s)
+{
+	TRY(link_open(&s->control));
+	for (size_t i = 0; i < s->brokers.count; i++)
+		TRY(link_open(&s->data[i]));
+	return ERR_OK;
+}
+
+static void probe_again(struct server_link *l, struct now now)
+{
+	struct server *s = l->server;
+
+	if (!s->settings->probe || !l->up || probe_is_running(l->probe) || l->strangers ||
+		mono_since_ms(now.mono, l->probe_next) < 0)
+		return;
+	findings_forget(&s->findings, l->name);
+	probe_start(l);
+	if (s->settings->tls && strangers_new(s->loop, &l->config, l->name, false, &s->findings,
+					strangers_done, l, &l->strangers) != ERR_OK)
+		log_info("PROBE-BROKEN", "broker=%s why=%s", l->name, log_quote(err_text()));
+}
+
+// Paho's receive thread naps for 100 ms after an idle second; a PUBACK keeps it awake. Nobody but
+// the server may read this topic.
+static void stay_awake(struct server_link *l)
+{
+	if (link_publish(l->link, probe_topic(l->probe), bytes_of("w", 1), 1, false, 0) != ERR_OK)
+		log_debug("STAY-AWAKE", "why=%s", log_quote(err_text()));
+}
+
+static void link_tick(struct server_link *l, struct now now)
+{
+	if (l->strangers) {
+		strangers_tick(l->strangers, now);
+		if (strangers_are_over(l->strangers)) {
+			strangers_free(l->strangers);
+			l->strangers = NULL;
+		}
+	}
+	if (!l->link)
+		return;
+	probe_tick(l->probe, now);
+	probe_again(l, now);
+	if (l->readback)
+		readback_tick(l->readback, now);
+	if (!l->broker && l->up)
+		stay_awake(l);
+}
+
+void server_links_tick(struct server *s)
+{
+	link_tick(&s->control, s->now);
+	for (size_t i = 0; i < s->brokers.count && !s->stopping; i++)
+		link_tick(&s->data[i], s->now);
+}
+
+static void link_end(struct server_link *l)
+{
+	strangers_free(l->strangers);
+	l->strangers = NULL;
+	if (l->link)
+		link_close(l->link, true);
+	l->link = NULL;
+}
+
+void server_links_close(struct server *s)
+{
+	link_end(&s->control);
+	for (size_t i = 0; s->data && i < s->brokers.count; i++)
+		link_end(&s->data[i]);
+}
+
+void server_links_free(struct server *s)
+{
+	probe_free(s->control.probe);
+	for (size_t i = 0; s->data && i < s->brokers.count; i++) {
+		probe_free(s->data[i].probe);
+		readback_free(s->data[i].readback);
+	}
+	free(s->data);
+	s->data = NULL;
+	buf_fini(&s->will);
+}

@@ -1,0 +1,216 @@
+#include "server/settings.h"
+
+#include "proto/topics.h"
+#include "server/trust.h"
+#include <string.h>
+#include <unistd.h>
+
+#define AT(field) offsetof(struct heliod_settings, field)
+#define ROOM(field) sizeof(((struct heliod_settings *)0)->field)
+#define TEXT(section, key, field, least, def, help)                                                \
+	{                                                                                          \
+		section, key, SETTING_STRING, AT(field), ROOM(field), least, 0, def, NULL, help    \
+	}
+#define FILE_AT(section, key, field, least, def, help)                                             \
+	{                                                                                          \
+		section, key, SETTING_PATH, AT(field), ROOM(field), least, 0, def, NULL, help      \
+	}
+#define NUMBER(section, key, field, min, max, def, help)                                           \
+	{                                                                                          \
+		section, key, SETTING_U32, AT(field), 0, min, max, def, NULL, help                 \
+	}
+#define NUMBER64(section, key, field, min, max, def, help)                                         \
+	{                                                                                          \
+		section, key, SETTING_U64, AT(field), 0, min, max, def, NULL, help                 \
+	}
+#define WORD(section, key, field, words, def, help)                                                \
+	{                                                                                          \
+		section, key, SETTING_WORD, AT(field), ROOM(field), 1, 0, def, words, help         \
+	}
+#define YES_NO(section, key, field, def, help)                                                     \
+	{                                                                                          \
+		section, key, SETTING_BOOL, AT(field), 0, 0, 0, def, NULL, help                    \
+	}
+
+const struct setting heliod_rows[] = {
+	WORD("log", "level", log_level, "debug|info|warn|error", "info",
+		"how much is written to standard error"),
+	TEXT("identity", "id", id, 1, NULL, "the server's id, the CN of its certificate"),
+	FILE_AT("identity", "key", key, 1, NULL, "the online key (Ed25519 PEM, 0600)"),
+	FILE_AT("identity", "root_file", root_file, 1, NULL, "the root of trust, root.bin"),
+	FILE_AT("identity", "root_key", root_key, 1, NULL, "public half of the root key, root.pub"),
+	YES_NO("tls", "enabled", tls, "yes", "no: plain connections, for tests on loopback only"),
+	FILE_AT("tls", "ca", ca, 0, "", "the fleet's certificate authority"),
+	FILE_AT("tls", "cert", cert, 0, "", "the server's certificate"),
+	FILE_AT("tls", "key", tls_key, 0, "", "its key"),
+	TEXT("control", "name", control_name, 0, "", "name of the control broker, tried first"),
+	TEXT("control", "ip", control_ip, 0, "", "its address, tried when the name fails"),
+	NUMBER("control", "port", control_port, 1, 65535, "8883", "its port"),
+	FILE_AT("server", "state_dir", state_dir, 1, NULL, "where the state lies"),
+	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
+		"folder of *.enrol files, read at start and on SIGHUP"),
+	NUMBER("server", "interval_ms", interval_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS, "30000",
+		"heartbeat interval of an idle client"),
+	NUMBER("server", "interval_busy_ms", interval_busy_ms, 0, HEARTBEAT_MAX_MS, "0",
+		"while an operation is open; 0: 2000, or interval_ms if that is less"),
+	NUMBER("server", "silent_after_s", silent_after_s, 1, 30 * 86400, "600",
+		"a client not heard for so long is silent"),
+	NUMBER("server", "reconnect_spread_s", reconnect_spread_s, 0, 3600, "10",
+		"after a gap of our own nobody's silence counts for so long"),
+	NUMBER("server", "mass_silence_percent", mass_silence_percent, 1, 100, "5",
+		"more clients silent at once: decisions wait"),
+	NUMBER("server", "offers_per_s", offers_per_s, 1, 1000000, "1000",
+		"sign-ins answered per second, in all"),
+	NUMBER("server", "offers_per_client_min", offers_per_client_min, 1, 60000, "30",
+		"sign-ins answered per principal and minute"),
+	NUMBER("server", "attempts_max", attempts_max, 1, 100, "3",
+		"attempts of an operation that fails"),
+	NUMBER("server", "mismatch_limit", mismatch_limit, 1, 1000, "5",
+		"resends of one response before a resync"),
+	NUMBER("server", "op_deadline_s", op_deadline_s, 1, 7 * 86400, "600",
+		"an operation without progress for so long has failed"),
+	NUMBER("server", "queue_high_water", queue_high_water, 2, 1000000, "64",
+		"elements of a queue; then display events consolidate"),
+	NUMBER("server", "queue_max", queue_max, 2, 1000000, "1024",
+		"elements of a queue; then the slowest clients are detached"),
+	NUMBER("server", "view_period_s", view_period_s, 1, 86400, "30",
+		"an unchanged state is published at most this often"),
+	NUMBER("server", "views_per_s", views_per_s, 1, 1000000, "2000",
+		"states published per second, in all"),
+	NUMBER("server", "host_period_ms", host_period_ms, 100, 3600000, "5000",
+		"how often the server says that it lives"),
+	NUMBER("server", "save_period_s", save_period_s, 1, 3600, "30",
+		"how often last_heard is saved"),
+	NUMBER64("server", "rate_bytes_per_s", rate_bytes_per_s, 0, UINT64_C(1) << 50, "0",
+		"most a client may fetch per second; 0: its share of the data broker"),
+	{"data", "broker", SETTING_LIST, AT(brokers), 0, 0, 0, "", NULL,
+		"a data broker: id name ip port capacity_bytes_per_s"},
+	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
+		"the sys_interval of the data brokers"),
+	NUMBER("data", "recent_period_s", recent_period_s, 0, 86400, "10",
+		"a publishing target within this time is not chosen again; 0: no such rule"),
+	WORD("data", "recent_fallback", recent_fallback, "defer|oldest", "defer",
+		"all are recent: the publisher waits, or the one used longest ago"),
+	NUMBER("data", "linger_s", linger_s, 0, 30 * 86400, "300",
+		"content without a lease is withdrawn after this"),
+	NUMBER("data", "first_viewer_grace_s", first_viewer_grace_s, 0, 30 * 86400, "3600",
+		"content that nobody ever asked for is withdrawn after this; 0: never"),
+	NUMBER("data", "lease_ttl_s", lease_ttl_s, 1, 86400, "90",
+		"a lease that no heartbeat lists ends after this, or after three intervals"),
+	NUMBER("data", "broker_away_s", broker_away_s, 1, 86400, "15",
+		"content that is wanted moves when its broker is away for so long"),
+	YES_NO("probe", "enabled", probe, "yes", "test the brokers at start and every period"),
+	YES_NO("probe", "refuse", probe_refuse, "yes",
+		"do not use a broker that would lose data or let strangers in"),
+	NUMBER("probe", "period_s", probe_period_s, 60, 86400, "3600", "how often"),
+};
+
+const size_t heliod_row_count = sizeof(heliod_rows) / sizeof(heliod_rows[0]);
+
+// ---------------------------------------------------------------- checks
+
+static enum err file_check(const char *section, const char *key, const char *path)
+{
+	if (!path[0])
+		return err_set(ERR_RANGE, "[%s] %s is missing", section, key);
+	if (access(path, R_OK) != 0)
+		return err_set_errno("[%s] %s = %s", section, key, path);
+	return ERR_OK;
+}
+
+static enum err tls_check(const struct heliod_settings *s)
+{
+	if (!s->tls)
+		return ERR_OK;
+	TRY(file_check("tls", "ca", s->ca));
+	TRY(file_check("tls", "cert", s->cert));
+	return file_check("tls", "key", s->tls_key);
+}
+
+static enum err keys_check(const struct heliod_settings *s)
+{
+	struct sign_key *online = NULL;
+	struct server_trust trust;
+	enum err e;
+
+	TRY(server_trust_open(&trust, s->root_file, s->root_key));
+	e = sign_key_read(s->key, &online);
+	if (e == ERR_OK)
+		e = server_trust_check_online(&trust, sign_key_public(online), clock_now().wall);
+	sign_key_free(online);
+	server_trust_close(&trust);
+	return e;
+}
+
+static enum err brokers_check(const struct heliod_settings *s)
+{
+	struct data_brokers b;
+
+	TRY(data_brokers_init(&b, s->brokers.items, s->brokers.count, s->tls, s->sys_interval_s));
+	data_brokers_fini(&b);
+	return ERR_OK;
+}
+
+enum err heliod_settings_check(const void *settings)
+{
+	const struct heliod_settings *s = settings;
+
+	if (!id_is_valid(s->id))
+		return err_set(ERR_FORMAT, "[identity] id has 1 to %d of A-Za-z0-9._-", LIMIT_ID);
+	if (!s->control_name[0] && !s->control_ip[0])
+		return err_set(ERR_RANGE, "[control] needs a name or an ip");
+	if (s->queue_max < s->queue_high_water)
+		return err_set(ERR_RANGE, "[server] queue_max is below queue_high_water");
+	TRY(tls_check(s));
+	TRY(brokers_check(s));
+	TRY(keys_check(s));
+	if (s->enrol_dir[0] && access(s->enrol_dir, R_OK | X_OK) != 0)
+		return err_set_errno("[server] enrol_dir = %s", s->enrol_dir);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- for the rooms
+
+void heliod_core_config(const struct heliod_settings *s, struct core_config *out)
+{
+	uint32_t silent_least_s = (uint32_t)(((uint64_t)s->interval_ms * 3 + 999) / 1000);
+
+	core_config_default(out);
+	out->server_id = s->id;
+	out->interval_ms = s->interval_ms;
+	out->interval_busy_ms = s->interval_busy_ms;
+	if (out->interval_busy_ms < HEARTBEAT_MIN_MS)
+		out->interval_busy_ms = s->interval_ms < 2000 ? s->interval_ms : 2000;
+	out->silent_after_s =
+		s->silent_after_s > silent_least_s ? s->silent_after_s : silent_least_s;
+	out->reconnect_spread_s = s->reconnect_spread_s;
+	out->mass_silence_percent = s->mass_silence_percent;
+	out->offers_per_s = s->offers_per_s;
+	out->offers_per_client_min = s->offers_per_client_min;
+	out->attempts_max = s->attempts_max;
+	out->mismatch_limit = s->mismatch_limit;
+	out->op_deadline_s = s->op_deadline_s;
+	out->queue_high_water = s->queue_high_water;
+	out->queue_max = s->queue_max;
+	out->view_period_s = s->view_period_s;
+	out->views_per_s = s->views_per_s;
+	out->host_period_ms = s->host_period_ms;
+	out->save_period_s = s->save_period_s;
+	out->rate_bytes_per_s = s->rate_bytes_per_s;
+}
+
+void heliod_presence_config(const struct heliod_settings *s, struct presence_config *out)
+{
+	*out = (struct presence_config){
+		.recent_period_s = s->recent_period_s,
+		.recent_fallback_oldest = strcmp(s->recent_fallback, "oldest") == 0,
+		.linger_s = s->linger_s,
+		.first_viewer_grace_s = s->first_viewer_grace_s,
+		.lease_ttl_s = s->lease_ttl_s,
+		.reconnect_spread_s = s->reconnect_spread_s,
+		.broker_away_s = s->broker_away_s,
+		.directive_repeat_ms = 5000,
+		.client_rate_bytes_per_s = s->rate_bytes_per_s,
+		.route = {.attempts_max = s->attempts_max},
+	};
+}

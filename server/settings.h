@@ -1,0 +1,44 @@
+// The settings of heliod: one row each, one file.
+#ifndef HELIO_SERVER_SETTINGS_H
+#define HELIO_SERVER_SETTINGS_H
+
+#include "proto/base/settings.h"
+#include "proto/limits.h"
+#include "server/core.h"
+#include "server/presence.h"
+#include <limits.h>
+
+struct heliod_settings {
+	char log_level[16];
+	char id[LIMIT_ID + 1], key[PATH_MAX], root_file[PATH_MAX], root_key[PATH_MAX];
+	bool tls;
+	char ca[PATH_MAX], cert[PATH_MAX], tls_key[PATH_MAX];
+	char control_name[256], control_ip[64];
+	uint32_t control_port;
+
+	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
+	uint32_t interval_ms, interval_busy_ms, silent_after_s, reconnect_spread_s;
+	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min, attempts_max;
+	uint32_t mismatch_limit, op_deadline_s, queue_high_water, queue_max;
+	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
+	uint64_t rate_bytes_per_s;
+
+	struct setting_list brokers;
+	uint32_t sys_interval_s, recent_period_s, linger_s, first_viewer_grace_s, lease_ttl_s;
+	uint32_t broker_away_s;
+	char recent_fallback[16];
+
+	bool probe, probe_refuse;
+	uint32_t probe_period_s;
+};
+
+extern const struct setting heliod_rows[];
+extern const size_t heliod_row_count;
+
+// --check-config: what one row cannot say, and that every file can be read and fits the others.
+enum err heliod_settings_check(const void *settings) MUST_CHECK;
+
+void heliod_core_config(const struct heliod_settings *s, struct core_config *out);
+void heliod_presence_config(const struct heliod_settings *s, struct presence_config *out);
+
+#endif
