@@ -174,31 +174,40 @@ enum err package_bytes(struct store *s, const struct digest *id, struct buf *man
 	return e != ERR_OK ? e : ended;
 }
 
+static enum err image_ids_read(struct db_rows *rows, struct digest **images, size_t *count)
+{
+	size_t cap = 0;
+
+	while (db_next(rows)) {
+		if (*count == cap) {
+			cap = cap ? cap * 2 : 64;
+			struct digest *more = realloc(*images, cap * sizeof *more);
+			if (!more)
+				return err_set(ERR_MEMORY, "no memory for a list of images");
+			*images = more;
+		}
+		(void)db_fixed(rows, 0, (*images)[(*count)++].b, sizeof(struct digest));
+	}
+	return ERR_OK;
+}
+
 enum err package_images(
 	struct store *s, const struct digest *id, struct digest **images, size_t *count)
 {
 	struct db_rows rows;
-	size_t cap = 0;
 
 	*images = NULL;
 	*count = 0;
 	TRY(db_query(s->db, &rows,
 		"SELECT image FROM package_image WHERE package = $1 ORDER BY ordinal", DB_D(id)));
-	while (db_next(&rows)) {
-		if (*count == cap) {
-			cap = cap ? cap * 2 : 64;
-			struct digest *more = realloc(*images, cap * sizeof *more);
-			if (!more) {
-				(void)db_end(&rows);
-				free(*images);
-				*images = NULL;
-				return err_set(ERR_MEMORY, "no memory for a list of images");
-			}
-			*images = more;
-		}
-		(void)db_fixed(&rows, 0, (*images)[(*count)++].b, sizeof(struct digest));
+	enum err e = image_ids_read(&rows, images, count);
+	enum err ended = db_end(&rows);
+	e = e != ERR_OK ? e : ended;
+	if (e != ERR_OK) {
+		free(*images);
+		*images = NULL;
 	}
-	return db_end(&rows);
+	return e;
 }
 
 // ---- removing
