@@ -375,42 +375,57 @@ static enum err decode_value(struct level *l, const struct codec_row *row, struc
 
 // ---- fields
 
-static bool wire_fits(enum codec_kind kind, unsigned wire)
+// How a kind stands on the wire. U32S may also come as single varints: a reader must take both.
+static const uint8_t wires[] = {[CODEC_SCHEMA] = WIRE_VARINT,
+	[CODEC_AUTH] = WIRE_BYTES,
+	[CODEC_U32] = WIRE_VARINT,
+	[CODEC_U64] = WIRE_VARINT,
+	[CODEC_I64] = WIRE_VARINT,
+	[CODEC_DOUBLE] = WIRE_64,
+	[CODEC_BOOL] = WIRE_VARINT,
+	[CODEC_ENUM] = WIRE_VARINT,
+	[CODEC_ID] = WIRE_BYTES,
+	[CODEC_TEXT] = WIRE_BYTES,
+	[CODEC_FIXED] = WIRE_BYTES,
+	[CODEC_BYTES] = WIRE_BYTES,
+	[CODEC_MESSAGE] = WIRE_BYTES,
+	[CODEC_MESSAGES] = WIRE_BYTES,
+	[CODEC_TEXTS] = WIRE_BYTES,
+	[CODEC_FIXEDS] = WIRE_BYTES,
+	[CODEC_U32S] = WIRE_BYTES};
+
+static inline bool wire_fits(const struct codec_row *row, unsigned wire)
 {
-	if (kind == CODEC_DOUBLE)
-		return wire == WIRE_64;
-	if (kind == CODEC_U32S) // packed or not: a reader must take both
-		return wire == WIRE_BYTES || wire == WIRE_VARINT;
-	bool varint = kind == CODEC_SCHEMA || (kind >= CODEC_U32 && kind <= CODEC_ENUM);
-	return wire == (varint ? WIRE_VARINT : WIRE_BYTES);
+	return wire == wires[row->kind] || (row->kind == CODEC_U32S && wire == WIRE_VARINT);
 }
 
-static const struct codec_row *row_find(const struct codec_table *t, uint32_t number)
+// The row of a field, row_count when there is none. Most fields are numbered without a gap.
+static inline size_t row_find(const struct codec_table *t, uint32_t number)
 {
 	const ProtobufCFieldDescriptor *fields = t->descriptor->fields;
 
-	if (number - 1 < t->row_count && fields[number - 1].id == number)
-		return &t->rows[number - 1];
+	if (__builtin_expect(number <= t->row_count && fields[number - 1].id == number, 1))
+		return number - 1;
 	for (size_t i = t->row_count; i-- > 0 && fields[i].id >= number;) {
 		if (fields[i].id == number)
-			return &t->rows[i];
+			return i;
 	}
-	return NULL;
+	return t->row_count;
 }
 
-static enum err decode_row(
-	struct level *l, const struct codec_row *row, uint32_t number, unsigned wire)
+static enum err decode_row(struct level *l, size_t index, uint32_t number, unsigned wire)
 {
-	uint32_t bit = UINT32_C(1) << (row - l->table->rows);
+	const struct codec_row *row = &l->table->rows[index];
+	bool again = l->seen >> index & 1, list = row->kind >= CODEC_MESSAGES;
 	struct bytes value;
 
-	if (!wire_fits(row->kind, wire))
+	if (!wire_fits(row, wire))
 		return codec_refuse(&l->path, row->name, ERR_FORMAT, "has another wire type");
-	if (row->kind >= CODEC_MESSAGES && !(l->seen & bit))
-		TRY(list_begin(l, row, number, wire));
-	else if (row->kind < CODEC_MESSAGES && (l->seen & bit))
+	if (again && !list)
 		return codec_refuse(&l->path, row->name, ERR_FORMAT, "stands there twice");
-	l->seen |= bit;
+	if (list && !again)
+		TRY(list_begin(l, row, number, wire));
+	l->seen |= UINT32_C(1) << index;
 	if (wire == WIRE_VARINT)
 		return decode_varint(l, row);
 	if (wire == WIRE_64)
@@ -429,9 +444,9 @@ static enum err decode_field(struct level *l)
 
 	if (!take_tag(&l->cursor, &number, &wire))
 		return cut(l, NULL);
-	const struct codec_row *row = row_find(l->table, number);
-	if (row)
-		return decode_row(l, row, number, wire);
+	size_t index = row_find(l->table, number);
+	if (index < l->table->row_count)
+		return decode_row(l, index, number, wire);
 	if (!l->decoder->unknown_allowed)
 		return codec_refuse(
 			&l->path, NULL, ERR_FORMAT, "has an unknown field %" PRIu32, number);
@@ -448,7 +463,8 @@ static enum err decode_absent(struct level *l)
 
 		if (l->seen & (UINT32_C(1) << i))
 			continue;
-		TRY(codec_check_present(&l->path, row, false));
+		if (row->flags & CODEC_REQUIRED)
+			return codec_check_present(&l->path, row, false);
 		if (row->kind == CODEC_ID || row->kind == CODEC_TEXT)
 			memcpy(l->to + row->at, &empty, sizeof(empty));
 	}

@@ -316,12 +316,9 @@ static enum err encode(
 	protobuf_c_message_init(t->descriptor, pb);
 	TRY(fill_message(e, &path, t, message, pb));
 	TRY(pack(&path, e, pb, limit, out));
-	for (size_t i = 0; i < t->row_count; i++) {
-		const struct codec_row *row = &t->rows[i];
-
-		if (row->flags & CODEC_SPLICED)
-			TRY(splice(&path, row, t->descriptor->fields[i].id, message, out));
-	}
+	size_t last = t->row_count - 1 - sealed; // the only one that can be spliced
+	if (t->rows[last].flags & CODEC_SPLICED)
+		TRY(splice(&path, &t->rows[last], t->descriptor->fields[last].id, message, out));
 	return out->size > limit ? too_long(&path, out->size, limit) : ERR_OK;
 }
 
