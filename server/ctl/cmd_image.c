@@ -130,60 +130,77 @@ static enum err image_send(struct publisher *p, const struct args *a, const char
 }
 
 struct adding {
+	struct ctl *c;
+	const struct args *a;
+	struct publisher p;
+	struct progress bar;
 	size_t added, known, refused;
 	cJSON *list;
 };
 
-static enum err image_add_one(struct publisher *p, struct ctl *c, const struct args *a,
-	const char *path, struct adding *sum)
+static void refused_add(struct adding *sum, const char *path, enum err e)
 {
-	SCOPED_JSON cJSON *one = NULL;
-	enum err e = image_send(p, a, path, &one);
+	cJSON *bad = cJSON_CreateObject();
+
+	sum->refused++;
+	cJSON_AddStringToObject(bad, "file", path);
+	cJSON_AddStringToObject(bad, "error_word", err_word(e));
+	cJSON_AddStringToObject(bad, "error", err_text());
+	cJSON_AddItemToArray(sum->list, bad);
+	progress_end(&sum->bar);
+	fprintf(stderr, "helioctl: %s: %s\n", ctl_safe(path), ctl_safe(err_text()));
+}
+
+// A picture that is refused does not stop the others; a publisher that is gone does.
+static enum err image_add_one(struct adding *sum, const char *path)
+{
+	cJSON *one = NULL;
+	enum err e = image_send(&sum->p, sum->a, path, &one);
 
 	if (e == ERR_CLOSED || e == ERR_TIMEOUT)
 		return e;
 	if (e != ERR_OK) {
-		cJSON *bad = cJSON_CreateObject();
-
-		sum->refused++;
-		cJSON_AddStringToObject(bad, "file", path);
-		cJSON_AddStringToObject(bad, "error_word", err_word(e));
-		cJSON_AddStringToObject(bad, "error", err_text());
-		cJSON_AddItemToArray(sum->list, bad);
-		fprintf(stderr, "helioctl: %s: %s\n", ctl_safe(path), ctl_safe(err_text()));
+		refused_add(sum, path, e);
 		return ERR_OK;
 	}
 	bool known = json_bool(one, "duplicate");
 	*(known ? &sum->known : &sum->added) += 1;
-	ctl_say(c, "%s  %5.0f x %-5.0f %s%s", show_digest(one, "image"), json_number(one, "width"),
-		json_number(one, "height"), ctl_safe(path), known ? "  (known already)" : "");
+	if (sum->c->out.tty)
+		progress_end(&sum->bar);
+	ctl_say(sum->c, "%s  %5.0f x %-5.0f %s%s", show_digest(one, "image"),
+		json_number(one, "width"), json_number(one, "height"), ctl_safe(path),
+		known ? "  (known already)" : "");
 	cJSON_AddStringToObject(one, "file", path);
 	cJSON_AddItemToArray(sum->list, one);
-	one = NULL;
 	return ERR_OK;
+}
+
+static enum err images_add_all(struct adding *sum)
+{
+	struct files files = {NULL, 0};
+	enum err e = files_find(&files, sum->a);
+
+	if (e == ERR_OK)
+		e = publisher_open(sum->c, &sum->p);
+	progress_begin(&sum->bar, sum->c, false);
+	for (size_t i = 0; e == ERR_OK && i < files.count; i++) {
+		if (files.count > 1)
+			progress_show(&sum->bar, i, files.count, files.paths[i]);
+		e = image_add_one(sum, files.paths[i]);
+	}
+	progress_end(&sum->bar);
+	publisher_close(&sum->p);
+	files_free(&files);
+	return e;
 }
 
 enum exit_code cmd_image_add(struct ctl *c, const struct args *a)
 {
-	struct files files = {NULL, 0};
-	struct adding sum = {.list = cJSON_CreateArray()};
-	struct publisher p = {.fd = -1};
-	struct progress bar;
-	enum err e = files_find(&files, a);
-
-	if (e == ERR_OK)
-		e = publisher_open(c, &p);
-	progress_begin(&bar, c, false);
-	for (size_t i = 0; e == ERR_OK && i < files.count; i++) {
-		if (files.count > 1)
-			progress_show(&bar, i, files.count, files.paths[i]);
-		progress_end(&bar);
-		e = image_add_one(&p, c, a, files.paths[i], &sum);
-	}
-	publisher_close(&p);
-	files_free(&files);
+	struct adding sum = {.c = c, .a = a, .p = {.fd = -1}, .list = cJSON_CreateArray()};
 	SCOPED_JSON cJSON *j = cJSON_CreateObject();
+
 	cJSON_AddItemToObject(j, "images", sum.list);
+	enum err e = images_add_all(&sum);
 	if (e != ERR_OK)
 		return ctl_fail(c, e);
 	if (c->json)
