@@ -2,6 +2,7 @@
 #ifndef HELIO_PUBLISHER_PUBLISHER_H
 #define HELIO_PUBLISHER_PUBLISHER_H
 
+#include "proto/base/log.h"
 #include "proto/base/settings.h"
 #include "publisher_config.h"
 #include "server/trust.h"

@@ -1,0 +1,747 @@
+// The publisher's store and packager: what is built is complete, small in its update, and gone when
+// it is removed; a full disk leaves nothing half-written.
+#include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/digest.h"
+#include "server/publisher/packager.h"
+#include "server/publisher/store.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct fixture {
+	char dir[64], state[200], tree[200];
+	struct store store;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	assert_non_null(f);
+	(void)str_copy(f->dir, sizeof f->dir, "/tmp/helio-store-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	snprintf(f->state, sizeof f->state, "%s/state", f->dir);
+	snprintf(f->tree, sizeof f->tree, "%s/tree", f->dir);
+	assert_int_equal(dir_make(f->tree), ERR_OK);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	store_close(&f->store);
+	assert_int_equal(tree_remove(f->dir), ERR_OK);
+	free(f);
+	return 0;
+}
+
+// ---- makers
+
+static void noise_fill(uint8_t *p, size_t size, uint64_t seed)
+{
+	for (size_t i = 0; i < size; i++) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		p[i] = (uint8_t)(seed >> 56);
+	}
+}
+
+static void file_put(
+	const struct fixture *f, const char *path, const void *data, size_t size, mode_t mode)
+{
+	char full[400];
+
+	snprintf(full, sizeof full, "%s/%s", f->tree, path);
+	char *slash = strrchr(full, '/');
+	*slash = 0;
+	assert_int_equal(dir_make(full), ERR_OK);
+	*slash = '/';
+	assert_int_equal(file_write_atomic(full, data, size, mode), ERR_OK);
+}
+
+static void noise_put(const struct fixture *f, const char *path, size_t size, uint64_t seed)
+{
+	uint8_t *p = malloc(size + 1);
+
+	assert_non_null(p);
+	noise_fill(p, size, seed);
+	file_put(f, path, p, size, 0644);
+	free(p);
+}
+
+// A picture of noise: for the packager pictures are bytes.
+static struct digest image_put(struct fixture *f, size_t size, uint64_t seed, const char *tag)
+{
+	struct image i = {
+		.format = 1, .size_bytes = size, .width = 10, .height = 10, .tag_count = 1};
+	uint8_t *p = malloc(size);
+	bool duplicate = true;
+
+	assert_non_null(p);
+	noise_fill(p, size, seed);
+	i.sha256 = i.original = sha256(p, size);
+	i.added_unix_ms = (int64_t)seed;
+	snprintf(i.title, sizeof i.title, "Picture %llu", (unsigned long long)seed);
+	(void)str_copy(i.tags[0], sizeof i.tags[0], tag);
+	assert_int_equal(blob_put(&f->store.images, &i.sha256, bytes_of(p, size)), ERR_OK);
+	assert_int_equal(store_end(&f->store, image_add(&f->store, &i, &duplicate)), ERR_OK);
+	assert_false(duplicate);
+	free(p);
+	return i.sha256;
+}
+
+static enum err build_tree(
+	struct fixture *f, const char *version, struct package_built *out, bool *existing)
+{
+	struct tree t;
+	SCOPED_FD int fd = open(f->tree, O_RDONLY | O_DIRECTORY);
+	struct package p = {.kind = PACKAGE_SOFTWARE, .built_unix_ms = 1};
+	struct pack_job job = {
+		.info = {.kind = PACKAGE_SOFTWARE, .name = "app", .version = version},
+		.root_fd = fd,
+		.images = &f->store.images,
+		.objects = &f->store.objects,
+		.known = &f->store.known,
+		.profile = {.zstd_level = 3, .keep_percent = 95}};
+
+	TRY(tree_walk(fd, UINT64_MAX, &t));
+	struct pack_file *files = calloc(t.count, sizeof *files);
+	assert_non_null(files);
+	for (size_t i = 0; i < t.count; i++)
+		files[i] = (struct pack_file){
+			.path = t.files[i].path, .tree = &t.files[i], .size = t.files[i].size};
+	job.files = files;
+	job.file_count = t.count;
+	enum err e = package_build(&job, out);
+	(void)str_copy(p.name, sizeof p.name, "app");
+	(void)str_copy(p.version, sizeof p.version, version);
+	if (e == ERR_OK) {
+		e = package_add(&f->store, &p, out, NULL, 0, existing);
+		if (e != ERR_OK || *existing)
+			package_built_undo(&job, out);
+		if (e != ERR_OK)
+			package_built_fini(out);
+	}
+	free(files);
+	tree_fini(&t);
+	return e;
+}
+
+static void build_images(struct fixture *f, const char *version, const struct digest *images,
+	size_t count, struct package_built *out)
+{
+	struct package p = {.kind = PACKAGE_IMAGES, .built_unix_ms = 1};
+	struct pack_file *files = calloc(count, sizeof *files);
+	char(*paths)[32] = calloc(count, sizeof *paths);
+	bool existing = true;
+	struct pack_job job = {.info = {.kind = PACKAGE_IMAGES, .name = "show", .version = version},
+		.files = files,
+		.file_count = count,
+		.root_fd = -1,
+		.images = &f->store.images,
+		.objects = &f->store.objects,
+		.known = &f->store.known};
+
+	assert_non_null(files);
+	assert_non_null(paths);
+	for (size_t i = 0; i < count; i++) {
+		struct image row;
+		assert_int_equal(image_find(&f->store, &images[i], &row), ERR_OK);
+		snprintf(paths[i], sizeof paths[i], "%04zu-p.jpg", i + 1);
+		files[i] = (struct pack_file){
+			.path = paths[i], .image = images[i], .size = row.size_bytes};
+	}
+	(void)str_copy(p.name, sizeof p.name, "show");
+	(void)str_copy(p.version, sizeof p.version, version);
+	assert_int_equal(package_build(&job, out), ERR_OK);
+	assert_int_equal(package_add(&f->store, &p, out, images, count, &existing), ERR_OK);
+	assert_false(existing);
+	free(files);
+	free(paths);
+}
+
+// ---- reading a package from its objects alone, as a device does
+
+struct reading {
+	struct store *store;
+	struct object_decoder *decoder;
+	struct buf transported;
+	uint64_t fetched; // bytes of objects that a holder of `held` lacks
+	const struct known *held;
+	struct known seen;
+	uint64_t plain;
+};
+
+static struct bytes open_object(
+	struct reading *r, const struct object *o, const struct chunk_ref *run)
+{
+	struct bytes plain = {0};
+	bool lacks = false;
+
+	assert_int_equal(blob_read(&r->store->objects, &o->sha256, &r->transported), ERR_OK);
+	assert_int_equal(object_open(r->decoder, o, run, buf_bytes(&r->transported),
+				 (struct bytes){0}, &plain),
+		ERR_OK);
+	for (uint32_t i = 0; i < o->chunk_count; i++)
+		lacks |= !r->held || !known_has(r->held, &run[i].sha256);
+	if (lacks && !known_has(&r->seen, &o->sha256)) {
+		struct object one = {.chunk_count = 1};
+		assert_int_equal(known_add(&r->seen, &one, &o->sha256), ERR_OK);
+		r->fetched += o->size_bytes;
+	}
+	return plain;
+}
+
+static void read_page(
+	struct reading *r, struct manifest *m, struct index *x, size_t n, struct page_carry *carry)
+{
+	SCOPED_ARENA struct arena a;
+	struct chunk_ref page_ref = page_chunk_ref(&m->pages[n]);
+	struct chunk_ref index_ref = index_page_chunk_ref(&x->pages[n]);
+	struct manifest_page page;
+	struct index_page index;
+	struct page_plan plan;
+
+	arena_init(&a, 16 * 1024 * 1024, 1 << 20);
+	struct bytes plain = arena_copy(&a, open_object(r, &x->page_objects[n], &page_ref));
+	assert_int_equal(manifest_page_decode(&a, plain, &page), ERR_OK);
+	assert_int_equal(page_plan_make(&a, &page, &m->pages[n], carry, &plan), ERR_OK);
+	plain = arena_copy(&a, open_object(r, x->pages[n].object, &index_ref));
+	assert_int_equal(index_page_decode(&a, plain, &index), ERR_OK);
+	assert_int_equal(index_page_check(&index, &plan, false), ERR_OK);
+	for (size_t i = 0; i < index.object_count; i++) {
+		struct object *o = &index.objects[i];
+		r->plain += open_object(r, o, plan.chunks + o->first_chunk).size;
+	}
+}
+
+// Bytes of objects that a device fetches which holds the chunks of `held` (NULL: nothing).
+static uint64_t read_package(struct fixture *f, const struct digest *id, const struct known *held)
+{
+	struct reading r = {.store = &f->store, .held = held};
+	SCOPED_BUF struct buf root;
+	SCOPED_BUF struct buf index_bytes;
+	SCOPED_ARENA struct arena a;
+	struct page_carry carry = {0};
+	struct manifest m;
+	struct index x;
+
+	buf_init(&root, LIMIT_MANIFEST_ROOT);
+	buf_init(&index_bytes, LIMIT_INDEX);
+	buf_init(&r.transported, LIMIT_OBJECT);
+	arena_init(&a, 1024 * 1024, 65536);
+	assert_int_equal(object_decoder_new(&r.decoder), ERR_OK);
+	assert_int_equal(package_bytes(&f->store, id, &root, NULL, &index_bytes), ERR_OK);
+	struct digest is = package_id(buf_bytes(&root));
+	assert_true(digest_equal(&is, id));
+	assert_int_equal(manifest_decode(&a, buf_bytes(&root), &m), ERR_OK);
+	assert_int_equal(manifest_check(&m), ERR_OK);
+	assert_int_equal(index_decode(&a, buf_bytes(&index_bytes), &x), ERR_OK);
+	assert_int_equal(index_check(&x, &m, id), ERR_OK);
+	for (size_t n = 0; n < m.page_count; n++)
+		read_page(&r, &m, &x, n, &carry);
+	assert_int_equal(page_carry_finish(&carry, &m), ERR_OK);
+	object_decoder_free(r.decoder);
+	buf_fini(&r.transported);
+	known_fini(&r.seen);
+	return r.fetched + root.size + index_bytes.size;
+}
+
+static size_t files_below(const char *dir)
+{
+	size_t n = 0;
+	DIR *d = opendir(dir);
+
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d)) {
+		char path[700];
+		struct stat s;
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+		assert_int_equal(stat(path, &s), 0);
+		n += S_ISDIR(s.st_mode) ? files_below(path) : 1;
+	}
+	closedir(d);
+	return n;
+}
+
+// ---- packages
+
+static void a_tree_of_software_reads_back(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	bool existing = true;
+
+	noise_put(f, "bin/app", 3000000, 1);
+	noise_put(f, "bin/app-copy", 3000000, 1);
+	for (int i = 0; i < 300; i++) {
+		char path[64], text[200];
+		snprintf(path, sizeof path, "share/locale-%03d/messages.txt", i);
+		int n = snprintf(text, sizeof text,
+			"message catalogue number %d, much the same as others\n", i);
+		file_put(f, path, text, (size_t)n, 0644);
+	}
+	file_put(f, "empty", "", 0, 0644);
+	file_put(f, "run.sh", "#!/bin/sh\n", 10, 0755);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	assert_false(existing);
+	assert_int_equal(b.file_count, 304);
+	assert_true(b.object_bytes < 3000000 + 60000); // the copy costs nothing, text is packed
+	assert_true(b.objects.object_count < 40);
+	assert_true(read_package(f, &b.id, NULL) >= b.object_bytes);
+	package_built_fini(&b);
+}
+
+static void equal_content_gives_the_equal_package_and_no_object(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built a, b;
+	bool existing = true;
+
+	noise_put(f, "x", 1000000, 2);
+	noise_put(f, "y", 1000, 3);
+	assert_int_equal(build_tree(f, "1", &a, &existing), ERR_OK);
+	size_t files = files_below(f->store.objects.dir);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	assert_true(existing);
+	assert_true(digest_equal(&a.id, &b.id));
+	assert_true(bytes_equal(buf_bytes(&a.index), buf_bytes(&b.index)));
+	assert_int_equal(files_below(f->store.objects.dir), files);
+	package_built_fini(&a);
+	package_built_fini(&b);
+}
+
+// A clean store gives the same package as well: nothing of this machine or time is in it.
+static void another_store_gives_the_equal_package(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built a, b;
+	bool existing = true;
+	char other[100];
+
+	noise_put(f, "x", 1000000, 2);
+	noise_put(f, "sub/y", 1000, 3);
+	assert_int_equal(build_tree(f, "1", &a, &existing), ERR_OK);
+	store_close(&f->store);
+	snprintf(other, sizeof other, "%s/other", f->dir);
+	assert_int_equal(store_open(&f->store, other), ERR_OK);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	assert_true(digest_equal(&a.id, &b.id));
+	package_built_fini(&a);
+	package_built_fini(&b);
+}
+
+static void chunks_remember(struct known *held, const struct package_built *b)
+{
+	for (size_t i = 0; i < b->fresh.object_count; i++) {
+		const struct known_object *k = &b->fresh.objects[i];
+		struct object o = {.sha256 = k->sha256, .chunk_count = k->chunk_count};
+		assert_int_equal(known_add(held, &o, &b->fresh.chunks[k->chunk_first]), ERR_OK);
+	}
+}
+
+// Requirement of the wire: 10 % new pictures cost at most 1.02 x the new pictures + 8 kB.
+static void update_costs(struct fixture *f, size_t size)
+{
+	struct digest images[60];
+	struct package_built v1, v2;
+	struct known held;
+	uint64_t fresh = 0;
+
+	for (size_t i = 0; i < 60; i++)
+		images[i] = image_put(f, size + i * 7, size + i, "all");
+	build_images(f, "1", images, 60, &v1);
+	(void)read_package(f, &v1.id, NULL);
+	known_init(&held);
+	chunks_remember(&held, &v1);
+	for (size_t i = 5; i < 60; i += 10) { // some in the middle
+		images[i] = image_put(f, size, size + 1000 + i, "new");
+		fresh += size;
+	}
+	build_images(f, "2", images, 60, &v2);
+	uint64_t cost = read_package(f, &v2.id, &held);
+	print_message("pictures of %zu: %llu bytes for %llu new ones\n", size,
+		(unsigned long long)cost, (unsigned long long)fresh);
+	assert_true(cost <= fresh * 102 / 100 + 8000);
+	if (size >= OBJECT_PACK_MIN) // of small ones the groups that broke are packed anew
+		assert_true(v2.new_bytes <= fresh * 102 / 100 + 8000);
+	known_fini(&held);
+	package_built_fini(&v1);
+	package_built_fini(&v2);
+}
+
+static void a_tenth_of_new_pictures_costs_little_more_than_itself(void **state)
+{
+	update_costs(*state, 400000);
+	update_costs(*state, 90000);
+	update_costs(*state, 30000); // packed together
+	update_costs(*state, 2000);
+}
+
+static void removing_a_package_keeps_what_another_needs(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built v1, v2;
+	bool existing = true;
+	uint64_t freed = 0;
+
+	noise_put(f, "a", 1000000, 10);
+	noise_put(f, "b", 1000000, 11);
+	noise_put(f, "small", 100, 12);
+	assert_int_equal(build_tree(f, "1", &v1, &existing), ERR_OK);
+	noise_put(f, "b", 1000000, 13);
+	assert_int_equal(build_tree(f, "2", &v2, &existing), ERR_OK);
+	assert_true(v2.new_bytes < 1100000);
+	assert_int_equal(package_remove(&f->store, &v1.id, &freed), ERR_OK);
+	assert_in_range(freed, 1000000, 1100000);
+	(void)read_package(f, &v2.id, NULL);
+	assert_int_equal(package_remove(&f->store, &v1.id, &freed), ERR_NOT_FOUND);
+	assert_int_equal(package_remove(&f->store, &v2.id, &freed), ERR_OK);
+	assert_int_equal(files_below(f->store.objects.dir), 0);
+	assert_int_equal(f->store.known.object_count, 0);
+	assert_int_equal(build_tree(f, "2", &v1, &existing), ERR_OK); // and it can be made again
+	assert_false(existing);
+	package_built_fini(&v1);
+	package_built_fini(&v2);
+}
+
+static void a_package_outlives_its_source_and_a_restart(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	bool existing = true;
+
+	noise_put(f, "a", 500000, 20);
+	noise_put(f, "s", 5000, 21);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	assert_int_equal(tree_remove(f->tree), ERR_OK);
+	size_t known = f->store.known.object_count;
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(f->store.known.object_count, known);
+	(void)read_package(f, &b.id, NULL);
+	package_built_fini(&b);
+}
+
+// ---- what may not be in a tree
+
+static void a_tree_with_something_else_is_refused_by_name(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	bool existing = false;
+	char path[200];
+
+	file_put(f, "good", "x", 1, 0644);
+	static const char *const bad[] = {
+		"link", "pipe", "socket", ".hidden", "a b", "caf\xc3\xa9", "x\ny"};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct sockaddr_un a = {.sun_family = AF_UNIX};
+		snprintf(path, sizeof path, "%s/%s", f->tree, bad[i]);
+		SCOPED_FD int s = -1;
+		if (i == 0)
+			assert_int_equal(symlink("/etc/passwd", path), 0);
+		else if (i == 1)
+			assert_int_equal(mkfifo(path, 0600), 0);
+		else if (i == 2) {
+			s = socket(AF_UNIX, SOCK_STREAM, 0);
+			assert_true(str_copy(a.sun_path, sizeof a.sun_path, path));
+			assert_int_equal(bind(s, (struct sockaddr *)&a, sizeof a), 0);
+		} else {
+			assert_int_equal(file_write_atomic(path, "x", 1, 0644), ERR_OK);
+		}
+		assert_int_equal(build_tree(f, "1", &b, &existing), ERR_FORMAT);
+		assert_non_null(strstr(err_text(), bad[i]));
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(files_below(f->store.objects.dir), 0);
+	}
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	package_built_fini(&b);
+}
+
+static void a_link_to_a_folder_is_not_followed(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	bool existing = false;
+	char path[200];
+
+	file_put(f, "good", "x", 1, 0644);
+	snprintf(path, sizeof path, "%s/etc", f->tree);
+	assert_int_equal(symlink("/etc", path), 0);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_FORMAT);
+	assert_non_null(strstr(err_text(), "etc is a symbolic link"));
+}
+
+static void a_sparse_giant_is_refused_before_it_is_read(void **state)
+{
+	struct fixture *f = *state;
+	struct tree t;
+	char path[200];
+
+	snprintf(path, sizeof path, "%s/giant", f->tree);
+	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(ftruncate(fd, (off_t)1 << 40), 0);
+	SCOPED_FD int root = open(f->tree, O_RDONLY | O_DIRECTORY);
+	assert_int_equal(tree_walk(root, UINT64_C(1) << 34, &t), ERR_FULL);
+}
+
+// ---- images
+
+static void an_image_is_known_by_its_content(void **state)
+{
+	struct fixture *f = *state;
+	struct image i;
+	bool duplicate = false;
+	uint64_t count = 0;
+
+	struct digest d = image_put(f, 1000, 1, "sea");
+	assert_int_equal(image_find(&f->store, &d, &i), ERR_OK);
+	(void)str_copy(i.tags[0], sizeof i.tags[0], "city");
+	assert_int_equal(store_end(&f->store, image_add(&f->store, &i, &duplicate)), ERR_OK);
+	assert_true(duplicate);
+	assert_int_equal(image_find(&f->store, &d, &i), ERR_OK);
+	assert_int_equal(i.tag_count, 2); // both tags now
+	assert_int_equal(image_count(&f->store, &count), ERR_OK);
+	assert_int_equal(count, 1);
+}
+
+static bool count_one(void *ctx, const struct image *i)
+{
+	(void)i;
+	(*(size_t *)ctx)++;
+	return true;
+}
+
+static void images_are_listed_by_tags(void **state)
+{
+	struct fixture *f = *state;
+	const char *sea[] = {"sea"}, *both[] = {"sea", "city"},
+		   *none[] = {"'; DROP TABLE image; --"};
+	size_t n = 0;
+
+	(void)image_put(f, 1000, 1, "sea");
+	(void)image_put(f, 1000, 2, "city");
+	(void)image_put(f, 1000, 3, "sea");
+	assert_int_equal(image_list(&f->store, sea, 1, count_one, &n), ERR_OK);
+	assert_int_equal(n, 2);
+	n = 0;
+	assert_int_equal(image_list(&f->store, both, 2, count_one, &n), ERR_OK);
+	assert_int_equal(n, 0);
+	assert_int_equal(image_list(&f->store, none, 1, count_one, &n), ERR_OK);
+	assert_int_equal(n, 0);
+	assert_int_equal(image_list(&f->store, NULL, 0, count_one, &n), ERR_OK);
+	assert_int_equal(n, 3);
+}
+
+static void an_image_in_a_package_stays(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	uint64_t freed = 0;
+	struct digest d[2] = {image_put(f, 1000, 1, "a"), image_put(f, 1000, 2, "a")};
+
+	build_images(f, "7", d, 2, &b);
+	assert_int_equal(image_remove(&f->store, &d[0]), ERR_NOT_NOW);
+	assert_non_null(strstr(err_text(), "show 7"));
+	assert_int_equal(package_remove(&f->store, &b.id, &freed), ERR_OK);
+	assert_int_equal(image_remove(&f->store, &d[0]), ERR_OK);
+	assert_int_equal(files_below(f->store.images.dir), 1);
+	package_built_fini(&b);
+}
+
+static void a_damaged_picture_ends_the_build(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d = image_put(f, 5000, 1, "a");
+	struct pack_file file = {.path = "0001-a.jpg", .image = d, .size = 5000};
+	struct package_built b;
+	struct pack_job job = {.info = {.kind = PACKAGE_IMAGES, .name = "x", .version = "1"},
+		.files = &file,
+		.file_count = 1,
+		.root_fd = -1,
+		.images = &f->store.images,
+		.objects = &f->store.objects,
+		.known = &f->store.known};
+	uint8_t wrong[5000] = {1};
+
+	assert_int_equal(blob_put(&f->store.images, &d, bytes_of(wrong, sizeof wrong)), ERR_OK);
+	assert_int_equal(package_build(&job, &b), ERR_CORRUPT);
+	assert_int_equal(files_below(f->store.objects.dir), 0);
+}
+
+// ---- claims
+
+static void a_claim_knows_what_lies_where(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built v1, v2;
+	struct send_object *o = NULL;
+	size_t n = 0, there = 0;
+	bool existing = false;
+	const struct address at = {.broker_id = "da", .host = "h", .ip = "1.2.3.4", .port = 1};
+	const struct id16 mark = {{7}}, other = {{8}};
+	struct id16 is;
+	struct store *s = &f->store;
+
+	noise_put(f, "a", 600000, 1);
+	noise_put(f, "b", 600000, 2);
+	assert_int_equal(build_tree(f, "1", &v1, &existing), ERR_OK);
+	noise_put(f, "b", 600000, 3);
+	assert_int_equal(build_tree(f, "2", &v2, &existing), ERR_OK);
+	assert_int_equal(store_end(s, broker_put(s, &at)), ERR_OK);
+	assert_int_equal(store_end(s, broker_forget(s, "da", &mark)), ERR_OK);
+	assert_int_equal(broker_mark(s, "da", &is), ERR_OK);
+	assert_memory_equal(&is, &mark, 16);
+	assert_int_equal(store_end(s, claim_package(s, "da", &v1.id, 1, &o, &n)), ERR_OK);
+	assert_int_equal(n, v1.objects.object_count);
+	free(o);
+	// not complete yet: nothing counts as there
+	assert_int_equal(store_end(s, claim_package(s, "da", &v2.id, 1, &o, &n)), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		assert_false(o[i].there);
+	free(o);
+	assert_int_equal(store_end(s, claim_complete(s, "da", &v1.id)), ERR_OK);
+	assert_int_equal(store_end(s, claim_package(s, "da", &v2.id, 1, &o, &n)), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		there += o[i].there;
+	assert_true(there >= 2 && there < n);
+	free(o);
+	// what v2 claims is not withdrawn with v1
+	assert_int_equal(store_end(s, withdraw_begin(s, "da", &v1.id, 2, &o, &n)), ERR_OK);
+	assert_int_equal(n, v1.objects.object_count - there);
+	free(o);
+	assert_int_equal(store_end(s, withdraw_end(s, "da", &v1.id)), ERR_OK);
+	uint64_t freed = 0;
+	assert_int_equal(package_remove(s, &v2.id, &freed), ERR_NOT_NOW);
+	// a broker that forgot
+	assert_int_equal(store_end(s, claim_complete(s, "da", &v2.id)), ERR_OK);
+	assert_int_equal(store_end(s, broker_forget(s, "da", &other)), ERR_OK);
+	assert_int_equal(store_end(s, claim_package(s, "da", &v2.id, 3, &o, &n)), ERR_OK);
+	for (size_t i = 0; i < n; i++)
+		assert_false(o[i].there);
+	free(o);
+	package_built_fini(&v1);
+	package_built_fini(&v2);
+}
+
+// ---- faults
+
+static void what_no_row_names_is_swept_at_start(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d = sha256("x", 1);
+	char path[200];
+
+	assert_int_equal(blob_put(&f->store.objects, &d, bytes_of("x", 1)), ERR_OK);
+	assert_int_equal(blob_put(&f->store.images, &d, bytes_of("x", 1)), ERR_OK);
+	snprintf(path, sizeof path, "%s/tmp-0123", f->store.objects.dir);
+	assert_int_equal(file_write_atomic(path, "half", 4, 0600), ERR_OK);
+	struct digest kept = image_put(f, 1000, 5, "a");
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(files_below(f->store.objects.dir), 0);
+	assert_int_equal(files_below(f->store.images.dir), 1);
+	struct image i;
+	assert_int_equal(image_find(&f->store, &kept, &i), ERR_OK);
+}
+
+static void a_second_publisher_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct store second;
+
+	assert_int_equal(store_open(&second, f->state), ERR_EXISTS);
+}
+
+static void a_newer_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(db_run_values(f->store.db, "PRAGMA user_version = 99", NULL, 0), ERR_OK);
+	assert_int_equal(db_commit(f->store.db), ERR_OK);
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_VERSION);
+	f->store.lock_fd = -1;
+}
+
+// On a real small file system, where the test may mount one.
+static void a_full_disk_leaves_nothing_half_written(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built b;
+	bool existing = false;
+	char disk[100];
+
+	store_close(&f->store);
+	snprintf(disk, sizeof disk, "%s/disk", f->dir);
+	assert_int_equal(dir_make(disk), ERR_OK);
+	if (mount("tmpfs", disk, "tmpfs", 0, "size=8m") != 0) {
+		print_message("skipped: cannot mount a tmpfs here (%s)\n", strerror(errno));
+		assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+		skip();
+	}
+	snprintf(f->state, sizeof f->state, "%s/state", disk);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	noise_put(f, "small", 1000000, 1);
+	assert_int_equal(build_tree(f, "1", &b, &existing), ERR_OK);
+	package_built_fini(&b);
+	size_t files = files_below(f->store.objects.dir);
+	noise_put(f, "large", 20000000, 2);
+	enum err e = build_tree(f, "2", &b, &existing);
+	assert_int_equal(e, ERR_NO_SPACE);
+	assert_int_equal(files_below(f->store.objects.dir), files);
+	noise_put(f, "large", 500000, 3); // the next good input works
+	assert_int_equal(build_tree(f, "3", &b, &existing), ERR_OK);
+	(void)read_package(f, &b.id, NULL);
+	package_built_fini(&b);
+	store_close(&f->store);
+	assert_int_equal(umount2(disk, MNT_DETACH), 0);
+	snprintf(f->state, sizeof f->state, "%s/state", f->dir);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+}
+
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_STORE(a_tree_of_software_reads_back),
+		WITH_STORE(equal_content_gives_the_equal_package_and_no_object),
+		WITH_STORE(another_store_gives_the_equal_package),
+		WITH_STORE(a_tenth_of_new_pictures_costs_little_more_than_itself),
+		WITH_STORE(removing_a_package_keeps_what_another_needs),
+		WITH_STORE(a_package_outlives_its_source_and_a_restart),
+		WITH_STORE(a_tree_with_something_else_is_refused_by_name),
+		WITH_STORE(a_link_to_a_folder_is_not_followed),
+		WITH_STORE(a_sparse_giant_is_refused_before_it_is_read),
+		WITH_STORE(an_image_is_known_by_its_content),
+		WITH_STORE(images_are_listed_by_tags),
+		WITH_STORE(an_image_in_a_package_stays),
+		WITH_STORE(a_damaged_picture_ends_the_build),
+		WITH_STORE(a_claim_knows_what_lies_where),
+		WITH_STORE(what_no_row_names_is_swept_at_start),
+		WITH_STORE(a_second_publisher_is_refused),
+		WITH_STORE(a_newer_store_is_refused),
+		WITH_STORE(a_full_disk_leaves_nothing_half_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
