@@ -1,0 +1,284 @@
+// The store behind db.h: what a commit promises, what a crash leaves, what is refused.
+#include "helper.h"
+#include "server/db/db.h"
+#include "server/db/rows.h"
+#include "server/db/schema.h"
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+struct fixture {
+	char *folder, file[128];
+	struct db *db;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (temp_dir_make((void **)&f->folder) != 0)
+		return -1;
+	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
+	if (db_sqlite_open(f->file, &f->db) != ERR_OK || schema_migrate(f->db) != ERR_OK)
+		return -1;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	int rc = temp_dir_drop((void **)&f->folder);
+	free(f);
+	return rc;
+}
+
+static void reopen(struct fixture *f)
+{
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_OK);
+	assert_int_equal(schema_migrate(f->db), ERR_OK);
+}
+
+static int64_t number(struct fixture *f, const char *name)
+{
+	int64_t n = 0;
+
+	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
+	return n;
+}
+
+static void what_is_committed_stays_and_what_is_not_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_true(db_is_dirty(f->db));
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_false(db_is_dirty(f->db));
+	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_OK);
+	assert_int_equal(number(f, "a"), 2);
+	reopen(f);
+	assert_int_equal(number(f, "a"), 1);
+}
+
+static void a_turn_without_a_write_commits_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t commits = f->db->commits;
+
+	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(f->db->commits, commits);
+}
+
+static void a_failed_statement_fails_the_whole_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_not_equal(
+		db_run(f->db, "INSERT INTO no_such_table VALUES ($1)", DB_I(1)), ERR_OK);
+	assert_int_equal(rows_meta_put_number(f->db, "b", 1), ERR_NOT_NOW);
+	assert_int_equal(db_commit(f->db), ERR_IO);
+	assert_false(db_is_dirty(f->db));
+	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(number(f, "b"), 2);
+}
+
+static void values_come_back_as_they_went_in(void **state)
+{
+	struct fixture *f = *state;
+	struct db_rows rows;
+	struct digest d;
+	const uint8_t bytes[3] = {0, 1, 0};
+
+	memset(&d, 7, sizeof(d));
+	assert_int_equal(
+		db_run(f->db,
+			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)",
+			DB_N()),
+		ERR_IO);
+	db_rollback(f->db);
+	assert_int_equal(
+		f->db->engine->exec(f->db,
+			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)"),
+		ERR_OK);
+	assert_int_equal(
+		db_run(f->db, "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6)", DB_I(UINT64_MAX),
+			DB_R(0.5), DB_T("x\ty"), DB_B(bytes_of(bytes, 3)), DB_D(&d), DB_N()),
+		ERR_OK);
+	assert_int_equal(
+		db_query_values(f->db, &rows, "SELECT i, r, s, b, d, n FROM t", NULL, 0), ERR_OK);
+	assert_true(db_next(&rows));
+	assert_true((uint64_t)db_int(&rows, 0) == UINT64_MAX);
+	assert_true(db_real(&rows, 1) > 0.49 && db_real(&rows, 1) < 0.51);
+	assert_string_equal(db_text(&rows, 2), "x\ty");
+	assert_int_equal(db_blob(&rows, 3).size, 3);
+	struct digest back;
+	assert_true(db_fixed(&rows, 4, back.b, sizeof(back.b)));
+	assert_true(digest_equal(&d, &back));
+	assert_false(db_fixed(&rows, 3, back.b, sizeof(back.b)));
+	assert_true(digest_is_zero(&back));
+	assert_string_equal(db_text(&rows, 5), "");
+	assert_false(db_next(&rows));
+	assert_int_equal(db_end(&rows), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+}
+
+static void a_store_of_a_newer_program_is_refused_with_a_sentence(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		db_run(f->db, "UPDATE schema_version SET version = $1", DB_I(SCHEMA_VERSION + 1)),
+		ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(schema_migrate(f->db), ERR_VERSION);
+	assert_non_null(strstr(err_text(), "newer program"));
+}
+
+static void F27_a_second_server_on_the_same_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct db *second = NULL;
+		_exit(db_sqlite_open(f->file, &second) == ERR_EXISTS ? 0 : 1);
+	}
+	int status = 0;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void the_file_is_private(void **state)
+{
+	struct fixture *f = *state;
+	struct stat st;
+
+	assert_int_equal(stat(f->file, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void F19_a_damaged_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 2000; i++)
+		assert_int_equal(db_run(f->db, "INSERT INTO value VALUES ('q', $1, 'v', 0, $2)",
+					 DB_I(i), DB_I(i)),
+			ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(f->db->engine->exec(f->db, "PRAGMA wal_checkpoint(TRUNCATE)"), ERR_OK);
+	db_close(f->db);
+	f->db = NULL;
+	FILE *file = fopen(f->file, "r+b");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, 0, SEEK_END), 0);
+	long size = ftell(file);
+	for (long at = 8192; at < size; at += 4096) {
+		assert_int_equal(fseek(file, at, SEEK_SET), 0);
+		assert_int_equal(fwrite("\xde\xad\xbe\xef\xde\xad\xbe\xef", 1, 8, file), 8);
+	}
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_CORRUPT);
+	assert_null(f->db);
+}
+
+static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	f->db = NULL;
+	for (int round = 0; round < 20; round++) {
+		int channel[2];
+		assert_int_equal(pipe(channel), 0);
+		pid_t child = fork();
+		if (child == 0) {
+			struct db *db = NULL;
+			if (db_sqlite_open(f->file, &db) != ERR_OK)
+				_exit(1);
+			for (int64_t n = 1;; n++) {
+				if (rows_meta_put_number(db, "x", n) != ERR_OK ||
+					rows_meta_put_number(db, "y", n) != ERR_OK ||
+					db_commit(db) != ERR_OK ||
+					write(channel[1], &n, sizeof(n)) != sizeof(n))
+					_exit(1);
+			}
+		}
+		int64_t acknowledged = 0, n = 0;
+		for (int i = 0; i < 5 + round; i++)
+			assert_int_equal(read(channel[0], &n, sizeof(n)), sizeof(n));
+		assert_int_equal(kill(child, 9), 0);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		close(channel[1]);
+		acknowledged = n;
+		while (read(channel[0], &n, sizeof(n)) == sizeof(n))
+			acknowledged = n;
+		close(channel[0]);
+		assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_OK);
+		assert_int_equal(number(f, "x"), number(f, "y"));
+		assert_true(number(f, "x") >= acknowledged);
+		db_close(f->db);
+		f->db = NULL;
+	}
+}
+
+static void a_backup_holds_everything_but_the_session_keys(void **state)
+{
+	struct fixture *f = *state;
+	char copy[160];
+	struct db *backup = NULL;
+	struct session_row session = {.id = "f1", .session_id = 5, .expires_ms = 9};
+
+	memset(&session.keys, 0x5a, sizeof(session.keys));
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_equal(rows_session_put(f->db, &session), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	(void)snprintf(copy, sizeof(copy), "%s/backup.db", f->folder);
+	assert_int_equal(db_backup(f->db, copy), ERR_OK);
+	assert_int_equal(db_backup(f->db, copy), ERR_EXISTS);
+	struct buf b;
+	buf_init(&b, 1 << 24);
+	assert_int_equal(file_read(copy, &b), ERR_OK);
+	assert_null(memmem(b.data, b.size, session.keys.mac_up.b, 32));
+	buf_fini(&b);
+	assert_int_equal(db_sqlite_open(copy, &backup), ERR_OK);
+	int64_t n = 0;
+	assert_int_equal(rows_meta_number(backup, "a", &n), ERR_OK);
+	assert_int_equal(n, 1);
+	struct db_rows rows;
+	assert_int_equal(
+		db_query_values(backup, &rows, "SELECT count(*) FROM session", NULL, 0), ERR_OK);
+	assert_true(db_next(&rows));
+	assert_int_equal(db_int(&rows, 0), 0);
+	assert_int_equal(db_end(&rows), ERR_OK);
+	db_close(backup);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(what_is_committed_stays_and_what_is_not_goes),
+		T(a_turn_without_a_write_commits_nothing),
+		T(a_failed_statement_fails_the_whole_turn),
+		T(values_come_back_as_they_went_in),
+		T(a_store_of_a_newer_program_is_refused_with_a_sentence),
+		T(F27_a_second_server_on_the_same_store_is_refused),
+		T(the_file_is_private),
+		T(F19_a_damaged_store_is_refused),
+		T(X_4_a_kill_at_any_moment_leaves_the_last_commit),
+		T(a_backup_holds_everything_but_the_session_keys),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
