@@ -324,15 +324,13 @@ static enum err turn_commit(struct core *core)
 
 void core_turn_end(struct core *core, struct now now)
 {
-	uint32_t incarnation = core->incarnation;
-
 	core->now = now;
 	if (core->degraded) {
 		outbox_clear(&core->outbox);
 		return;
 	}
 	enum err e = turn_commit(core);
-	if (e == ERR_OK && core->restored && incarnation)
+	if (e == ERR_OK && core->restored) // this turn took a higher incarnation
 		e = incarnation_seal(core);
 	if (e != ERR_OK) {
 		core_fail(core, e, "commit");

@@ -146,7 +146,7 @@ struct core {
 	struct client_table clients;
 	struct intern interned;
 	struct channel **channels;
-	uint32_t channel_count, channel_cap;
+	uint32_t channel_count, channel_cap, channel_views_due;
 	uint16_t *channel_slots; // number + 1 by hash
 	uint32_t channel_slot_count;
 	struct offer_list offers;
@@ -293,15 +293,20 @@ enum err queue_of_name(struct core *core, const char *name, struct event_queue *
 enum err private_queue_get(struct core *core, uint32_t number, struct event_queue **out) MUST_CHECK;
 void private_queue_free(struct client_rare *rare);
 void channel_touch(struct core *core, struct channel *ch);
-enum err channel_detach(struct core *core, uint32_t number, const char *because) MUST_CHECK;
+// Elements on which nobody stands any more leave the queue; their rows become history.
+enum err channel_trim(struct core *core, struct event_queue *q) MUST_CHECK;
 enum err channel_append_changes(
 	struct core *core, uint32_t number, const struct change *changes, size_t count) MUST_CHECK;
+void channels_flush_views(struct core *core);
+
+// ---- give.c
+
+enum err channel_detach(struct core *core, uint32_t number, const char *because) MUST_CHECK;
 // What the element at the client's pointer says, as an answer; then the pointer moves.
 enum err channel_take(
 	struct core *core, uint32_t number, uint64_t seq, bool from_private) MUST_CHECK;
 enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
-void channels_flush_views(struct core *core);
 
 // ---- client_state.c
 

@@ -286,11 +286,12 @@ static enum err queue_view_send(struct core *core, struct channel *ch)
 
 void channels_flush_views(struct core *core)
 {
-	for (uint32_t i = 0; i < core->channel_count; i++) {
+	for (uint32_t i = 0; i < core->channel_count && core->channel_views_due; i++) {
 		struct channel *ch = core->channels[i];
 		if (!ch->view_due || core->now.mono.ms < ch->view_after.ms)
 			continue;
 		ch->view_due = false;
+		core->channel_views_due--;
 		ch->view_after = mono_add_ms(core->now.mono, QUEUE_VIEW_EVERY_MS);
 		enum err e = queue_view_send(core, ch);
 		if (e != ERR_OK)

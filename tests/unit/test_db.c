@@ -100,12 +100,6 @@ static void values_come_back_as_they_went_in(void **state)
 
 	memset(&d, 7, sizeof(d));
 	assert_int_equal(
-		db_run(f->db,
-			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)",
-			DB_N()),
-		ERR_IO);
-	db_rollback(f->db);
-	assert_int_equal(
 		f->db->engine->exec(f->db,
 			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)"),
 		ERR_OK);
