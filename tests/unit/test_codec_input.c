@@ -336,6 +336,23 @@ static void two_megabytes_of_empty_submessages_are_refused(void **state)
 	free(attack);
 }
 
+// One text, as the last field, of a size that fills the arena's steps of 16.
+static void the_last_text_has_room_for_its_nul(void **state)
+{
+	uint8_t host[2 + 18 + 2 + LIMIT_ID] = {0x08, 1, 0x22, 16};
+	struct host_state h;
+
+	(void)state;
+	memset(host + 4, 'b', 16);
+	host[20] = 0x12;
+	host[21] = LIMIT_ID;
+	memset(host + 22, 'x', LIMIT_ID);
+	arena_reset(&arena);
+	assert_int_equal(host_state_decode(&arena, bytes_of(host, sizeof(host)), &h), ERR_OK);
+	assert_int_equal(strlen(h.server), LIMIT_ID);
+	assert_true(arena.used > LIMIT_ID);
+}
+
 static void an_arena_that_is_too_small_is_an_error(void **state)
 {
 	struct arena small;
@@ -484,6 +501,7 @@ int main(void)
 		cmocka_unit_test(lists_are_counted_before_memory_is_spent),
 		cmocka_unit_test(empty_submessages_cannot_multiply_memory),
 		cmocka_unit_test(two_megabytes_of_empty_submessages_are_refused),
+		cmocka_unit_test(the_last_text_has_room_for_its_nul),
 		cmocka_unit_test(an_arena_that_is_too_small_is_an_error),
 		cmocka_unit_test(the_largest_pages_decode_within_the_budget),
 		cmocka_unit_test(delta_objects_fill_an_index_page),

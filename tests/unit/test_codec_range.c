@@ -417,6 +417,46 @@ static void trust_cannot_be_empty(void **state)
 	RULES(rules);
 }
 
+// Written out here, not read from the rows: other rooms count on these.
+static void limits_that_others_rely_on(void **state)
+{
+	struct root thresholdless = sample_root;
+	struct grant wide = sample_grant;
+	struct response fast = sample_response, slow = sample_response, outside = sample_response;
+	struct manifest crowded = sample_manifest, empty = sample_manifest;
+	struct page_ref large[1] = {{SAMPLE_SHA_A, 96 * 1024 + 1, 1, 1}};
+	struct manifest heavy = sample_manifest;
+	struct session_offer zero = sample_offer;
+	struct enrolment keyless = sample_enrolment;
+
+	(void)state;
+	thresholdless.root_threshold = 0;
+	wide.window = 65;
+	fast.heartbeat_interval_ms = 199;
+	slow.heartbeat_interval_ms = 24 * 3600 * 1000 + 1;
+	outside.session_id = 0;
+	crowded.file_count = 100001;
+	empty.file_count = 0;
+	heavy.pages = large;
+	heavy.page_count = 1;
+	zero.session_id = 0;
+	keyless.public_key = (struct key32){{0}};
+	const struct rule rules[] = {
+		{&codec_root, &thresholdless, "root.root_threshold is missing or 0"},
+		{&codec_grant, &wide, "grant.window is 65, at most 64"},
+		{&codec_response, &fast, "response.heartbeat_interval_ms is 199, at least 200"},
+		{&codec_response, &slow,
+			"response.heartbeat_interval_ms is 86400001, at most 86400000"},
+		{&codec_response, &outside, "response.session_id is missing or 0"},
+		{&codec_manifest, &crowded, "manifest.file_count is 100001, at most 100000"},
+		{&codec_manifest, &empty, "manifest.file_count is missing or 0"},
+		{&codec_manifest, &heavy, "manifest.pages[0].size_bytes is 98305, at most 98304"},
+		{&codec_session_offer, &zero, "session_offer.session_id is missing or 0"},
+		{&codec_enrolment, &keyless, "enrolment.public_key is missing or all zero"},
+	};
+	RULES(rules);
+}
+
 static void rules_hold_when_decoding_too(void **state)
 {
 	(void)state;
@@ -441,6 +481,7 @@ int main(void)
 		cmocka_unit_test(publishers_and_directives_are_whole),
 		cmocka_unit_test(content_is_consistent),
 		cmocka_unit_test(trust_cannot_be_empty),
+		cmocka_unit_test(limits_that_others_rely_on),
 		cmocka_unit_test(rules_hold_when_decoding_too),
 	};
 
