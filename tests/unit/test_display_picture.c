@@ -521,6 +521,52 @@ static void test_what_needs_too_much_memory_is_refused(void **state)
 		jpeg_make(8000, 8000, (struct jpeg_kind){.progressive = true}), ERR_FULL, "memory");
 }
 
+// Damage of every kind, the same in every run: whatever comes out, nothing is read or written
+// outside, and the next good picture is good. Builds with sanitizers see what this one cannot.
+static void test_thousands_of_damaged_pictures_do_no_harm(void **state)
+{
+	const int kinds[] = {
+		jpeg_make(90, 70, (struct jpeg_kind){0}),
+		jpeg_make(90, 70, (struct jpeg_kind){.progressive = true}),
+		jpeg_make(90, 70, (struct jpeg_kind){.cmyk = true}),
+		png_make(90, 70, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, false, 255}),
+		png_make(90, 70, (struct png_kind){PNG_COLOR_TYPE_PALETTE, 2, true, 255}),
+		png_make(90, 70, (struct png_kind){PNG_COLOR_TYPE_RGB_ALPHA, 16, false, 128}),
+	};
+	struct frame f = frame_new(64, 48);
+	uint32_t seed = 20261121, refused = 0;
+
+	(void)state;
+	for (int i = 0; i < 6000; i++) {
+		static uint8_t data[65536];
+		int good = kinds[i % 6], fd = file_new();
+		ssize_t size = pread(good, data, sizeof(data), 0);
+		struct picture_wish wish = {(enum fit)(i % 4), 0x112233, 8 << 20};
+		struct picture_facts facts;
+
+		assert_true(size > 100);
+		for (int k = 0; k < 1 + i % 5; k++) {
+			seed = seed * 1664525 + 1013904223;
+			// Half of the damage goes to the headers.
+			uint32_t place =
+				(seed >> 9) % (uint32_t)(k % 2 ? size : (size < 700 ? size : 700));
+			seed = seed * 1664525 + 1013904223;
+			data[place] = (uint8_t)(seed >> 16);
+		}
+		assert_int_equal(write(fd, data, (size_t)size), size);
+		refused += picture_decode(fd, &wish, f, &facts) != ERR_OK;
+		close(fd);
+	}
+	assert_true(refused > 2000);
+	struct frame g = frame_new(200, 100);
+	assert_decodes(kinds[3], &(struct picture_wish){FIT_STRETCH, 0, 8 << 20}, g);
+	assert_quadrants(g, 0, 0, 200, 100, 2);
+	free(f.px);
+	free(g.px);
+	for (int i = 0; i < 6; i++)
+		close(kinds[i]);
+}
+
 // ---- memory
 
 // Decodes in a child and returns its peak memory beyond that of a child that does nothing, in
@@ -703,6 +749,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_no_picture_is_refused),
 		cmocka_unit_test(test_sizes_are_refused_from_the_header),
 		cmocka_unit_test(test_what_needs_too_much_memory_is_refused),
+		cmocka_unit_test(test_thousands_of_damaged_pictures_do_no_harm),
 		cmocka_unit_test(test_display_a_100_megapixel_picture_stays_in_bounded_memory),
 		cmocka_unit_test(test_the_decoder_answers_in_order_and_goes_on_after_a_bad_picture),
 		cmocka_unit_test(test_a_decoder_that_is_killed_costs_one_picture),

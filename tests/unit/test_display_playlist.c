@@ -236,6 +236,31 @@ static void test_only_the_command_may_differ_between_same_shows(void **state)
 	playlist_free(c);
 }
 
+// Damaged text under an end line that holds: the reader itself must stand it.
+static void test_thousands_of_damaged_playlists_do_no_harm(void **state)
+{
+	static const char whole[] = HEAD DEFAULTS "command\t7\tshow\t2\n" IMAGES;
+	uint32_t seed = 7, refused = 0;
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		char text[sizeof(whole)];
+		struct playlist *p;
+
+		memcpy(text, whole, sizeof(whole));
+		for (int k = 0; k < 1 + i % 4; k++) {
+			static const char nasty[] = "\t\n%/.09f-\x7f\xff\x01 ";
+
+			seed = seed * 1664525 + 1013904223;
+			text[(seed >> 9) % (sizeof(whole) - 1)] =
+				nasty[(seed >> 24) % (sizeof(nasty) - 1)];
+		}
+		refused += parse(text, &p) != ERR_OK;
+		playlist_free(p);
+	}
+	assert_true(refused > 5000);
+}
+
 static void test_an_absent_file_is_not_found(void **state)
 {
 	struct playlist *p;
@@ -258,6 +283,7 @@ int main(void)
 		cmocka_unit_test(test_a_hundred_thousand_images_are_read),
 		cmocka_unit_test(test_show_finds_by_number_path_name_and_title),
 		cmocka_unit_test(test_only_the_command_may_differ_between_same_shows),
+		cmocka_unit_test(test_thousands_of_damaged_playlists_do_no_harm),
 		cmocka_unit_test(test_an_absent_file_is_not_found),
 	};
 
