@@ -73,7 +73,6 @@ static enum err scan_file(const struct scan *s, const char *path)
 	}
 	TRY(e2);
 	s->out->added++;
-	log_info("ENROLLED", "id=%s role=%s file=%s", e.id, role_word(e.role), log_quote(path));
 	return ERR_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "server/findings.h"
 
+#include "proto/base/log.h"
 #include <string.h>
 
 static const char *const words[] = {
@@ -44,6 +45,18 @@ void finding_add(struct findings *f, enum finding_level level, const char *where
 	text_cut(one->id, sizeof(one->id), id);
 	text_cut(one->what, sizeof(one->what), what);
 	text_cut(one->mend, sizeof(one->mend), mend);
+}
+
+void finding_tell(struct findings *f, enum finding_level level, const char *where, const char *id,
+	const char *what, const char *mend)
+{
+	enum log_level loud = level == FINDING_ERROR  ? LOG_ERROR
+			      : level == FINDING_WARN ? LOG_WARN
+						      : LOG_INFO;
+
+	finding_add(f, level, where, id, what, mend);
+	log_write(loud, "PROBE-FINDING", "broker=%s finding=%s what=%s mend=%s", where, id,
+		log_quote(what), log_quote(mend));
 }
 
 void findings_forget(struct findings *f, const char *where)

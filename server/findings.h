@@ -29,6 +29,9 @@ const char *finding_level_word(enum finding_level l);
 // A later finding of the same id and place takes the place of the earlier one. Full: forgotten.
 void finding_add(struct findings *f, enum finding_level level, const char *where, const char *id,
 	const char *what, const char *mend);
+// And says it in the log.
+void finding_tell(struct findings *f, enum finding_level level, const char *where, const char *id,
+	const char *what, const char *mend);
 void findings_forget(struct findings *f, const char *where);
 bool findings_have_error(const struct findings *f, const char *where);
 

@@ -27,7 +27,7 @@ static void noted(const struct pub *c, const char *reason)
 	};
 
 	if (c->p->ports.send_directive(c->p->ports.ctx, c->publisher, &m) != ERR_OK)
-		log_info("DIRECTIVE-WAITS", "publisher=%s kind=noted why=%s", c->publisher,
+		log_info("DIRECTIVE-UNSENT", "publisher=%s kind=noted why=%s", c->publisher,
 			log_quote(err_text()));
 }
 
@@ -97,7 +97,8 @@ static enum err package_new(const struct pub *c, const struct manifest *man,
 	str_copy(k->name, sizeof(k->name), man->name);
 	str_copy(k->version, sizeof(k->version), man->version);
 	HASH_ADD(hh, c->p->packages, id, sizeof(k->id), k);
-	log_info("OFFER", "publisher=%s package=%s kind=%s name=%s version=%s size_bytes=%" PRIu64,
+	log_info("PACKAGE-OFFERED",
+		"publisher=%s package=%s kind=%s name=%s version=%s size_bytes=%" PRIu64,
 		c->publisher, digest_short(id), package_kind_word(k->kind), log_quote(k->name),
 		log_quote(k->version), k->size_bytes);
 	package_store(c->p, k);

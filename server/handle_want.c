@@ -138,7 +138,7 @@ static void lease_grant(struct presence *p, struct package *k, const char *clien
 	p->grants++;
 	lease_store(p, &l);
 	package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
-	log_info("GRANT",
+	log_info("LEASE-GRANTED",
 		"client=%s package=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64
 		" ttl_ms=%u leases=%u",
 		client, digest_short(&k->id), k->broker, l.id, l.rate_bytes_per_s, l.ttl_ms,
@@ -218,7 +218,7 @@ static bool complaint(const struct want_call *c)
 		return false;
 	if (l && l->request_id == c->m->request_id)
 		return false; // the same complaint again: it was looked at
-	log_warn("FETCH-FAILED", "client=%s package=%s broker=%s missing=%zu", c->client,
+	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
 		digest_short(&k->id), k->broker, c->m->missing_count);
 	if (l && names_broker)
 		l->failures++;

@@ -189,8 +189,9 @@ void directive_issue(struct presence *p, struct package *k, enum directive_kind 
 	k->answered = kind == DIRECTIVE_WAIT || kind == DIRECTIVE_DEFER;
 	p->directives++;
 	package_store(p, k);
-	log_info("DIRECTIVE", "publisher=%s package=%s kind=%s directive=%" PRIu64 " broker=%s",
-		k->publisher, digest_short(&k->id), directive_word(kind), k->directive_id,
+	log_info("DIRECTIVE-ISSUED",
+		"publisher=%s package=%s kind=%s directive=%" PRIu64 " broker=%s", k->publisher,
+		digest_short(&k->id), directive_word(kind), k->directive_id,
 		k->broker[0] ? k->broker : "-");
 	directive_send(p, k, request_id, now);
 }

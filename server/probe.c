@@ -68,16 +68,7 @@ bool probe_is_running(const struct probe *p)
 static void found(struct probe *p, enum finding_level level, const char *id, const char *what,
 	const char *mend)
 {
-	finding_add(p->findings, level, p->broker, id, what, mend);
-	if (level == FINDING_ERROR)
-		log_error("PROBE-FINDING", "broker=%s finding=%s what=%s mend=%s", p->broker, id,
-			log_quote(what), log_quote(mend));
-	else if (level == FINDING_WARN)
-		log_warn("PROBE-FINDING", "broker=%s finding=%s what=%s mend=%s", p->broker, id,
-			log_quote(what), log_quote(mend));
-	else
-		log_info("PROBE-FINDING", "broker=%s finding=%s what=%s", p->broker, id,
-			log_quote(what));
+	finding_tell(p->findings, level, p->broker, id, what, mend);
 }
 
 // ---------------------------------------------------------------- steps

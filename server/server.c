@@ -116,9 +116,10 @@ static enum err rooms_open(struct server *s)
 	TRY(core_open(s));
 	TRY(presence_open(s));
 	room_open(s);
+	TRY(server_links_init(s));
 	TRY(enrolments_read(s));
 	server_turn_end(s);
-	return server_links_init(s);
+	return ERR_OK;
 }
 
 enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, struct server **out)

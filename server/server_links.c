@@ -169,7 +169,8 @@ static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t 
 			finding_add(&l->server->findings, FINDING_ERROR, l->name, "PROBE-SUBSCRIBE",
 				"the broker refuses a subscription of the server",
 				"acl_file /etc/heliograph/acl (helioctl broker-conf makes it)");
-			log_error("SUBSCRIBE-REFUSED", "broker=%s reason=%d", l->name, reasons[i]);
+			log_error("SERVER-SUBSCRIBE-REFUSED", "broker=%s reason=%d", l->name,
+				reasons[i]);
 		}
 }
 
@@ -381,7 +382,7 @@ static void probe_again(struct server_link *l, struct now now)
 	probe_start(l);
 	if (s->settings->tls && strangers_new(s->loop, &l->config, l->name, false, &s->findings,
 					strangers_done, l, &l->strangers) != ERR_OK)
-		log_info("PROBE-BROKEN", "broker=%s why=%s", l->name, log_quote(err_text()));
+		log_info("PROBE-STRANGERS", "broker=%s why=%s", l->name, log_quote(err_text()));
 }
 
 // Paho's receive thread naps for 100 ms after an idle second; a PUBACK keeps it awake. Nobody but

@@ -136,7 +136,7 @@ static void view_publish(struct server *s, struct server_link *l)
 {
 	struct data_server_load v = load_of(s, l->broker);
 	struct topic topic = topic_of(TOPIC_VIEW_DS, l->name);
-	SCOPED_BUF struct buf payload;
+	SCOPED_BUF struct buf payload = {0};
 
 	if (l->view_hash == load_mark(&v) && mono_since_ms(s->now.mono, l->view_next) < 0)
 		return;

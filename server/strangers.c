@@ -40,13 +40,7 @@ static void stranger_close(struct stranger *s)
 static void found(struct strangers *s, enum finding_level level, const char *id, const char *what,
 	const char *mend)
 {
-	finding_add(s->findings, level, s->broker, id, what, mend);
-	if (level == FINDING_ERROR)
-		log_error("PROBE-FINDING", "broker=%s finding=%s what=%s mend=%s", s->broker, id,
-			log_quote(what), log_quote(mend));
-	else
-		log_info("PROBE-FINDING", "broker=%s finding=%s what=%s", s->broker, id,
-			log_quote(what));
+	finding_tell(s->findings, level, s->broker, id, what, mend);
 }
 
 static void anonymous_in(struct strangers *s)

@@ -30,7 +30,8 @@ void server_trust_close(struct server_trust *t)
 	memset(&t->root, 0, sizeof(t->root));
 }
 
-enum err server_trust_check_online(const struct server_trust *t, const struct key32 *online, struct wall now)
+enum err server_trust_check_online(
+	const struct server_trust *t, const struct key32 *online, struct wall now)
 {
 	if (t->root.expires_unix_ms && t->root.expires_unix_ms < now.ms)
 		return err_set(ERR_STALE, "the root of trust has expired: sign a new one");
