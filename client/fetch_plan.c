@@ -228,7 +228,33 @@ static void flush_gone(struct fetch_plan *p, struct fetch_step *out)
 	p->gone_count = 0;
 }
 
-// One silent object is asked for again, or given up.
+static void item_give_up(struct fetch_plan *p, uint32_t item, struct fetch_step *out)
+{
+	struct fetch_item *it = &p->items[item];
+	out->unsubscribe[out->unsubscribe_count++] = item;
+	it->state = ITEM_MISSING;
+	it->subscribed = false;
+	p->missing++;
+	p->live--;
+	p->live_bytes -= it->size_bytes;
+	p->out_bytes -= it->size_bytes;
+}
+
+// The live item that was asked for most often: one witness is enough to tell a broker that has lost
+// everything from one that is slow.
+static uint32_t live_witness(const struct fetch_plan *p)
+{
+	uint32_t best = UINT32_MAX;
+	for (uint32_t i = 0; i < p->count; i++) {
+		if (p->items[i].state == ITEM_LIVE &&
+			(best == UINT32_MAX || p->items[i].tries > p->items[best].tries))
+			best = i;
+	}
+	return best;
+}
+
+// Silence: one object is asked for again. After three tries without a word all that is live is
+// missing here, and the plan ends.
 static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *out)
 {
 	struct fetch_pace *pace = p->pace;
@@ -240,27 +266,19 @@ static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *o
 		out->wait_ms = patience - silent;
 		return;
 	}
-	uint32_t oldest = 0;
-	while (oldest < p->count && p->items[oldest].state != ITEM_LIVE)
-		oldest++;
-	for (uint32_t i = oldest; i < p->count; i++) {
-		if (p->items[i].state == ITEM_LIVE && p->items[i].tries < p->items[oldest].tries)
-			oldest = i;
-	}
-	struct fetch_item *it = &p->items[oldest];
+	uint32_t witness = live_witness(p);
 	pace->progress = now;
 	pace->alarms++;
-	out->unsubscribe[out->unsubscribe_count++] = oldest;
-	if (++it->tries >= FETCH_TRIES) {
-		it->state = ITEM_MISSING;
-		it->subscribed = false;
-		p->missing++;
-		p->live--;
-		p->live_bytes -= it->size_bytes;
-		p->out_bytes -= it->size_bytes;
-	} else {
-		out->subscribe[out->subscribe_count++] = oldest;
+	if (++p->items[witness].tries >= FETCH_TRIES) {
+		for (uint32_t i = 0; i < p->count; i++) {
+			if (p->items[i].state == ITEM_LIVE)
+				item_give_up(p, i, out);
+		}
+		p->given_up = true;
+		return;
 	}
+	out->unsubscribe[out->unsubscribe_count++] = witness;
+	out->subscribe[out->subscribe_count++] = witness;
 	out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
 }
 
@@ -305,7 +323,7 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 {
 	struct fetch_pace *pace = p->pace;
 	*out = (struct fetch_step){.wait_ms = -1};
-	bool more = p->next < p->count;
+	bool more = p->next < p->count && !p->given_up;
 	if (more && !pace->hold && batch_is_due(p)) {
 		if (p->stored != 0 && pace->open < pace->window)
 			pace->open = pace->open * 2 < pace->window ? pace->open * 2 : pace->window;
@@ -317,5 +335,5 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 		watchdog(p, now, out);
 	else if (out->wait_ms < 0)
 		out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
-	out->finished = p->next == p->count && p->live == 0 && p->arrived == 0;
+	out->finished = (p->next == p->count || p->given_up) && p->live == 0 && p->arrived == 0;
 }

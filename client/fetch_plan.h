@@ -8,7 +8,8 @@
 //    same breath; a live filter is never subscribed again
 //  - rate: a token bucket that delays refills
 //  - watchdog: nothing for max(1 s, 4 x round trip, twice what the bytes on the way should take)
-//    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries it is missing here
+//    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries all that is live is missing
+//    here and the plan ends
 // The window opens slowly: 2 objects at first, twice as many with each batch that arrives.
 #ifndef HELIO_CLIENT_FETCH_PLAN_H
 #define HELIO_CLIENT_FETCH_PLAN_H
@@ -63,6 +64,7 @@ struct fetch_plan {
 	uint64_t live_bytes;
 	uint32_t gone[FETCH_BATCH]; // arrived and not yet unsubscribed
 	size_t gone_count;
+	bool given_up; // silence went on: what was live is missing here
 	struct fetch_pace *pace;
 };
 

@@ -117,8 +117,8 @@ static inline void test_builder_add(struct test_package *p, const struct test_fi
 	uint8_t *hashes = malloc(32 * max);
 	uint32_t *sizes = malloc(sizeof *sizes * max);
 	for (size_t at = 0; at < f->size; count++) {
-		size_t left = f->size - at;
-		size_t n = chunk_cut(f->data + at, left < CHUNK_MAX ? left : CHUNK_MAX);
+		size_t rest = f->size - at;
+		size_t n = chunk_cut(f->data + at, rest < CHUNK_MAX ? rest : CHUNK_MAX);
 		struct digest d = sha256(f->data + at, n);
 		memcpy(hashes + 32 * count, d.b, 32);
 		sizes[count] = (uint32_t)n;

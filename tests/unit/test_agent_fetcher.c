@@ -1,0 +1,569 @@
+// The fetcher against a real Mosquitto: a package comes whole, resumes, is refused when it lies,
+// and finds its way round brokers that fail.
+//
+// FETCH_MIB=1024 [FETCH_ROUNDS=5] test_agent_fetcher  only fetches a package of that size and
+// prints how long it took; for measuring, not for judging.
+#include "tests/unit/link_helper.h"
+
+#include "client/fetcher.h"
+#include "tests/unit/package_helper.h"
+
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+struct lab {
+	struct broker broker;
+	struct client publisher;
+	char dir[200];
+	struct test_keys keys;
+	struct depot depot;
+	struct fetcher_config config;
+	struct fetcher *fetcher;
+	struct grant grant;
+	struct address from;
+	struct package_ref ref;
+	// what was told
+	unsigned done, failed, missing, broker_failed, idle;
+	uint32_t have, total;
+	char word[32], text[256];
+	struct digest missing_first;
+	struct fetch_result result;
+};
+
+static void on_progress(void *ctx, uint32_t have, uint32_t total)
+{
+	struct lab *x = ctx;
+	x->have = have;
+	x->total = total;
+}
+static void on_done(void *ctx, const struct fetch_result *r)
+{
+	struct lab *x = ctx;
+	x->done++;
+	x->result = *r;
+}
+static void on_failed(void *ctx, const char *word, const char *text)
+{
+	struct lab *x = ctx;
+	x->failed++;
+	assert_true(str_copy(x->word, sizeof x->word, word));
+	assert_true(str_copy(x->text, sizeof x->text, text));
+}
+static void on_missing(void *ctx, const struct digest *objects, size_t count)
+{
+	struct lab *x = ctx;
+	x->missing += (unsigned)count;
+	x->missing_first = objects[0];
+}
+static void on_broker_failed(void *ctx, const char *why)
+{
+	struct lab *x = ctx;
+	x->broker_failed++;
+	assert_true(str_copy(x->text, sizeof x->text, why));
+}
+static void on_idle(void *ctx)
+{
+	struct lab *x = ctx;
+	x->idle++;
+}
+static const struct fetcher_events fetch_events = {.progress = on_progress,
+	.done = on_done,
+	.failed = on_failed,
+	.missing = on_missing,
+	.broker_failed = on_broker_failed,
+	.idle = on_idle};
+
+static int lab_open(void **state)
+{
+	struct lab *x = calloc(1, sizeof *x);
+	char dir[] = "/tmp/helio-unit-XXXXXX";
+	assert_int_equal(loop_open(NULL), 0);
+	assert_non_null(mkdtemp(dir));
+	assert_true(str_copy(x->dir, sizeof x->dir, dir));
+	test_keys_init(&x->keys);
+	assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+	x->broker = broker_start("max_inflight_messages 20\nmax_packet_size 1900000\n", NULL);
+	x->config = (struct fetcher_config){.client_id = "f1",
+		.ca_file = "",
+		.cert_file = "",
+		.key_file = "",
+		.hw_class = "pi4",
+		.product = "",
+		.root = &x->keys.root,
+		.store = &x->depot,
+		.window_bytes = 2 * 1024 * 1024,
+		.connect_timeout_s = 3};
+	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
+	struct link_address at = local(x->broker.port);
+	struct link_config config = config_of("pub", &at, 1);
+	client_open(&x->publisher, &config);
+	connected(&x->publisher);
+	*state = x;
+	return 0;
+}
+
+static int lab_close(void **state)
+{
+	struct lab *x = *state;
+	fetcher_free(x->fetcher);
+	int rc = loop_done(NULL);
+	test_keys_fini(&x->keys);
+	enum err e = tree_remove(x->dir);
+	free(x);
+	return rc != 0 || e != ERR_OK ? -1 : 0;
+}
+
+// ---- publishing
+
+static void put(struct lab *x, const char *topic, struct bytes b)
+{
+	unsigned before = (unsigned)x->publisher.published_count;
+	assert_int_equal(link_publish(x->publisher.link, topic, b, 1, true, 1), ERR_OK);
+	assert_true(until(x->publisher.published_count > before, 5000));
+}
+
+static void put_object(struct lab *x, const struct test_object *o)
+{
+	struct topic t = topic_chunk("pub", &o->sha256);
+	put(x, t.s, o->bytes);
+}
+
+static void put_package(struct lab *x, const struct test_package *p)
+{
+	struct topic pkg = topic_pkg("pub", &p->id), idx = topic_idx("pub", &p->id, NULL);
+	for (size_t i = 0; i < p->object_count; i++)
+		put_object(x, &p->objects[i]);
+	put(x, pkg.s, buf_bytes(&p->envelope));
+	put(x, idx.s, buf_bytes(&p->index));
+}
+
+static void small_package(struct lab *x, struct test_package *p, const struct manifest *more)
+{
+	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "1"};
+	char path[32];
+	memset(p, 0, sizeof *p);
+	for (int i = 0; i < 30; i++) {
+		(void)snprintf(path, sizeof path, "p%02d.jpg", i);
+		test_package_add(p, path, 100000 + 1000 * (size_t)i, (uint64_t)i + 1);
+	}
+	test_package_add(p, "q.jpg", 3000000, 99);
+	test_package_build(p, &x->keys, more != NULL ? more : &info);
+}
+
+static void order(struct lab *x, const struct test_package *p, uint64_t rate)
+{
+	x->from = (struct address){.broker_id = "data.1",
+		.host = "",
+		.ip = "127.0.0.1",
+		.port = x->broker.port,
+		.topic = ""};
+	x->grant = (struct grant){.granted = true,
+		.from = &x->from,
+		.lease = 1,
+		.window = 32,
+		.publisher = "pub",
+		.publisher_key = *sign_key_public(x->keys.publisher),
+		.reason = ""};
+	if (x->ref.name == NULL)
+		x->ref = (struct package_ref){.publisher = "pub",
+			.kind = PACKAGE_IMAGES,
+			.name = "spring",
+			.version = "1",
+			.activate = true};
+	x->ref.package = p->id;
+	struct fetch_order o = {.package = &x->ref, .grant = &x->grant, .rate_bytes_per_s = rate};
+	x->done = x->failed = x->missing = x->broker_failed = 0;
+	fetcher_begin(x->fetcher, &o);
+}
+
+#define ended(x) ((x)->done + (x)->failed + (x)->missing + (x)->broker_failed != 0)
+
+static void assert_installed(struct lab *x, const struct test_package *p)
+{
+	struct digest id;
+	char rest[200], path[DEPOT_PATH];
+	if (x->done != 1)
+		fail_msg("failed %u %s %s, missing %u, broker %u", x->failed, x->word, x->text,
+			x->missing, x->broker_failed);
+	assert_int_equal(
+		depot_slot(&x->depot, PACKAGE_IMAGES, "spring", SLOT_CURRENT, &id), ERR_OK);
+	assert_true(digest_equal(&id, &p->id));
+	for (size_t i = 0; i < p->file_count; i++) {
+		struct buf b;
+		buf_init(&b, 64 * 1024 * 1024);
+		(void)snprintf(rest, sizeof rest, "files/%s", p->files[i].path);
+		depot_package_path(&x->depot, &p->id, rest, path);
+		assert_int_equal(file_read(path, &b), ERR_OK);
+		assert_int_equal(b.size, p->files[i].size);
+		assert_memory_equal(b.data, p->files[i].data, b.size);
+		buf_fini(&b);
+	}
+}
+
+// ---- tests
+
+static void a_package_comes_whole_and_is_switched_to(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+	test_package_free(&p);
+}
+
+static void a_new_version_costs_only_what_is_new(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p, q;
+	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "2"};
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	memset(&q, 0, sizeof q);
+	for (size_t i = 0; i < p.file_count; i++)
+		test_package_add(&q, p.files[i].path, p.files[i].size,
+			i < 3     ? 1000 + i
+			: i == 30 ? 99
+				  : i + 1);
+	test_package_build(&q, &x->keys, &info);
+	put_package(x, &q);
+	struct rusage before;
+	(void)before;
+	order(x, &q, 0);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &q);
+	test_package_free(&p);
+	test_package_free(&q);
+}
+
+static void a_fetch_that_was_stopped_goes_on_where_it_was(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 3000000);
+	assert_true(until(x->have > 8, 20000));
+	fetcher_stop(x->fetcher);
+	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+	assert_int_equal(x->done, 0);
+	uint32_t had = x->have;
+	x->have = 0;
+	order(x, &p, 0);
+	assert_true(until(x->have != 0 || ended(x), 20000));
+	assert_true(x->have >= had); // told at once, before anything was fetched
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void an_order_while_the_pool_is_busy_waits_and_then_begins(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	for (int i = 0; i < 20; i++) {
+		order(x, &p, 0);
+		(void)until(x->have > (uint32_t)i, 30);
+		if (x->done)
+			break;
+	}
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void wrong_bytes_are_asked_for_again_and_never_installed(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	struct topic bad = topic_chunk("pub", &p.objects[5].sha256);
+	put(x, bad.s, bytes_of("not what it says", 16));
+	order(x, &p, 0);
+	assert_true(until(ended(x), 30000));
+	assert_int_equal(x->missing, 1);
+	assert_true(digest_equal(&x->missing_first, &p.objects[5].sha256));
+	assert_int_equal(x->depot.held_count, 0);
+	// Mended at the broker: everything else stands already.
+	put_object(x, &p.objects[5]);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void a_missing_object_is_named(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	struct topic gone = topic_chunk("pub", &p.objects[7].sha256);
+	put(x, gone.s, bytes_of("", 0));
+	order(x, &p, 0);
+	assert_true(until(ended(x), 40000));
+	assert_int_equal(x->missing, 1);
+	assert_true(digest_equal(&x->missing_first, &p.objects[7].sha256));
+	test_package_free(&p);
+}
+
+static void a_broker_without_the_index_is_of_no_use(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 40000));
+	assert_int_equal(x->broker_failed, 1);
+	test_package_free(&p);
+}
+
+static void a_dead_port_is_a_failed_broker(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	uint16_t good = x->broker.port;
+	x->broker.port = free_port();
+	order(x, &p, 0);
+	x->broker.port = good;
+	assert_true(until(ended(x), 20000));
+	assert_int_equal(x->broker_failed, 1);
+	test_package_free(&p);
+}
+
+static void forged_index(struct lab *x, struct test_package *p)
+{
+	p->index.data[30] ^= 1;
+	(void)x;
+}
+static void foreign_manifest(struct lab *x, struct test_package *p)
+{
+	buf_clear(&p->envelope);
+	assert_int_equal(envelope_make(PURPOSE_MANIFEST, buf_bytes(&p->root), &x->keys.publisher, 1,
+				 &p->envelope),
+		ERR_OK);
+}
+static void index_of_a_stranger(struct lab *x, struct test_package *p)
+{
+	struct bytes payload;
+	SCOPED_BUF struct buf copy;
+	buf_init(&copy, LIMIT_INDEX);
+	assert_int_equal(envelope_open(PURPOSE_INDEX, buf_bytes(&p->index),
+				 sign_key_public(x->keys.publisher), 1, 1, &payload),
+		ERR_OK);
+	assert_int_equal(buf_append(&copy, payload.data, payload.size), ERR_OK);
+	assert_int_equal(
+		envelope_make(PURPOSE_INDEX, buf_bytes(&copy), &x->keys.image, 1, &p->index),
+		ERR_OK);
+}
+
+static void lies_are_refused_with_their_name(void **state)
+{
+	struct lab *x = *state;
+	struct {
+		const char *word;
+		struct manifest info;
+		void (*spoil)(struct lab *x, struct test_package *p);
+		enum package_kind announced;
+		uint64_t floor;
+	} cases[] = {
+		{"signature", {.kind = PACKAGE_IMAGES, .version = "1"}, foreign_manifest,
+			PACKAGE_IMAGES, 0},
+		{"signature", {.kind = PACKAGE_IMAGES, .version = "2"}, index_of_a_stranger,
+			PACKAGE_IMAGES, 0},
+		{"signature", {.kind = PACKAGE_IMAGES, .version = "3"}, forged_index,
+			PACKAGE_IMAGES, 0},
+		{"kind", {.kind = PACKAGE_IMAGES, .version = "4"}, NULL, PACKAGE_SOFTWARE, 0},
+		{"hw-class", {.kind = PACKAGE_SOFTWARE, .version = "5", .hw_class = "x86"}, NULL,
+			PACKAGE_SOFTWARE, 0},
+		{"product", {.kind = PACKAGE_SOFTWARE, .version = "6", .product = "kiosk"}, NULL,
+			PACKAGE_SOFTWARE, 0},
+		{"agent-version", {.kind = PACKAGE_SOFTWARE, .version = "7", .min_agent = "99.1"},
+			NULL, PACKAGE_SOFTWARE, 0},
+		{"security-counter",
+			{.kind = PACKAGE_SOFTWARE, .version = "8", .security_counter = 4}, NULL,
+			PACKAGE_SOFTWARE, 5},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct test_package p;
+		cases[i].info.name = "spring";
+		small_package(x, &p, &cases[i].info);
+		if (cases[i].spoil != NULL)
+			cases[i].spoil(x, &p);
+		put_package(x, &p);
+		x->ref = (struct package_ref){.publisher = "pub",
+			.kind = cases[i].announced,
+			.name = "spring",
+			.version = "1",
+			.activate = true,
+			.package = p.id};
+		x->from = (struct address){.broker_id = "data.1",
+			.host = "",
+			.ip = "127.0.0.1",
+			.port = x->broker.port,
+			.topic = ""};
+		x->grant = (struct grant){.granted = true,
+			.from = &x->from,
+			.lease = 1,
+			.window = 32,
+			.publisher = "pub",
+			.publisher_key = *sign_key_public(x->keys.publisher),
+			.reason = ""};
+		struct fetch_order o = {
+			.package = &x->ref, .grant = &x->grant, .floor = cases[i].floor};
+		x->done = x->failed = x->missing = x->broker_failed = 0;
+		fetcher_begin(x->fetcher, &o);
+		assert_true(until(ended(x), 20000));
+		assert_int_equal(x->failed, 1);
+		assert_string_equal(x->word, cases[i].word);
+		assert_int_equal(x->depot.held_count, 0);
+		assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+		test_package_free(&p);
+	}
+	// And the next good one works.
+	struct test_package p;
+	memset(&x->ref, 0, sizeof x->ref);
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void without_space_nothing_is_fetched_and_staging_is_given_back(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	char path[DEPOT_PATH];
+	struct stat st;
+	fetcher_free(x->fetcher);
+	x->config.reserve_bytes = UINT64_MAX / 4;
+	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	assert_int_equal(x->failed, 1);
+	assert_string_equal(x->word, "no-space");
+	depot_staging_path(&x->depot, &p.id, "", path);
+	assert_int_not_equal(stat(path, &st), 0);
+	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+	fetcher_free(x->fetcher);
+	x->config.reserve_bytes = 0;
+	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
+	order(x, &p, 0);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL);
+	put_package(x, &p);
+	order(x, &p, 2000000);
+	assert_true(until(x->have > 6, 20000));
+	broker_kill(&x->broker, SIGKILL);
+	broker_run(&x->broker);
+	left[0] = x->broker;
+	assert_true(until(ended(x), 60000));
+	assert_true(x->missing != 0 || x->broker_failed != 0);
+	uint32_t had = x->have;
+	// The publisher fills it again; nothing that came before is fetched twice.
+	assert_true(until(x->publisher.ups >= 2, 10000));
+	put_package(x, &p);
+	x->have = 0;
+	order(x, &p, 0);
+	assert_true(until(x->have != 0, 20000));
+	assert_true(x->have >= had);
+	assert_true(until(ended(x), 20000));
+	assert_installed(x, &p);
+	test_package_free(&p);
+}
+
+static void the_rate_is_kept(void **state)
+{
+	struct lab *x = *state;
+	struct test_package p;
+	small_package(x, &p, NULL); // 6.4 MB
+	put_package(x, &p);
+	uint64_t begin = uv_hrtime();
+	order(x, &p, 4000000);
+	assert_true(until(ended(x), 20000));
+	double seconds = (double)(uv_hrtime() - begin) / 1e9;
+	assert_installed(x, &p);
+	assert_true(seconds > 1.2 && seconds < 2.5);
+	test_package_free(&p);
+}
+
+// ---- measuring
+
+static int measure(size_t mib, int rounds)
+{
+	void *state = NULL;
+	struct test_package *p = calloc(1, sizeof *p);
+	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "1"};
+	assert_int_equal(lab_open(&state), 0);
+	struct lab *x = state;
+	for (size_t i = 0; i < mib / 64 || i == 0; i++) {
+		char path[32];
+		(void)snprintf(path, sizeof path, "f%04zu.bin", i);
+		test_package_add(p, path, (mib < 64 ? mib : 64) << 20, i + 1);
+	}
+	test_package_build(p, &x->keys, &info);
+	put_package(x, p);
+	for (int r = 0; r < rounds; r++) {
+		char path[DEPOT_PATH];
+		uint64_t begin = uv_hrtime();
+		order(x, p, 0);
+		assert_true(until(ended(x), 600000));
+		double seconds = (double)(uv_hrtime() - begin) / 1e9;
+		printf("fetch mib=%zu done=%u seconds=%.3f mb_per_s=%.0f\n", mib, x->done, seconds,
+			(double)(mib << 20) / 1e6 / seconds);
+		fflush(stdout);
+		assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+		depot_package_path(&x->depot, &p->id, "", path);
+		assert_int_equal(tree_remove(path), ERR_OK);
+		assert_int_equal(depot_open(&x->depot, x->dir, &x->keys.root), ERR_OK);
+	}
+	test_package_free(p);
+	free(p);
+	return lab_close(&state);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, lab_open, lab_close)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(a_package_comes_whole_and_is_switched_to),
+		CASE(a_new_version_costs_only_what_is_new),
+		CASE(a_fetch_that_was_stopped_goes_on_where_it_was),
+		CASE(an_order_while_the_pool_is_busy_waits_and_then_begins),
+		CASE(wrong_bytes_are_asked_for_again_and_never_installed),
+		CASE(a_missing_object_is_named),
+		CASE(a_broker_without_the_index_is_of_no_use),
+		CASE(a_dead_port_is_a_failed_broker),
+		CASE(lies_are_refused_with_their_name),
+		CASE(without_space_nothing_is_fetched_and_staging_is_given_back),
+		CASE(a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch),
+		CASE(the_rate_is_kept),
+	};
+	link_library_init();
+	const char *mib = getenv("FETCH_MIB"), *rounds = getenv("FETCH_ROUNDS");
+	if (mib != NULL)
+		return measure(strtoul(mib, NULL, 10), rounds != NULL ? atoi(rounds) : 5);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
