@@ -41,7 +41,8 @@ const char *err_text(void)
 }
 
 // The old sentence may be among the arguments, so the new one is made beside it.
-static void sentence_set(const char *format, va_list args, const char *cause)
+__attribute__((format(printf, 1, 0))) static void
+sentence_set(const char *format, va_list args, const char *cause)
 {
 	char fresh[sizeof(sentence)];
 	int n = vsnprintf(fresh, sizeof(fresh), format, args);

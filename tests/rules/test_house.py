@@ -40,7 +40,7 @@ def test_house_knows_only_what_lies_below():
 
 def test_house_display_shares_nothing_with_the_agent():
     wrong = [f"{name_of(p)} includes {inc}" for p in sources("client") for inc in includes(p)
-             if inc.startswith("client/") and ("client/display" in name_of(p)) != inc.startswith("client/display")]
+             if inc.startswith("client/") and ("client/display/" in name_of(p)) != inc.startswith("client/display/")]
     assert not wrong, "\n".join(wrong)
 
 

@@ -266,6 +266,20 @@ class Fleet:
 
     # ------------------------------------------------------------ the end
 
+    def sql(self, query, name="heliod"):
+        """sqlite3 as the witness, on a copy: the server holds its database for itself."""
+        source = next((self.folder / name).glob("*.db"))
+        copy = self.folder / "witness.db"
+        for ending in ("", "-wal"):
+            found = pathlib.Path(f"{source}{ending}")
+            target = pathlib.Path(f"{copy}{ending}")
+            target.unlink(missing_ok=True)
+            if found.exists():
+                target.write_bytes(found.read_bytes())
+        done = subprocess.run(["sqlite3", copy, query], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
     def tails(self, lines=25):
         out = []
         for name, proc in self.procs.items():
