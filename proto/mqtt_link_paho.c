@@ -170,12 +170,13 @@ static void on_published(void *context, MQTTAsync_successData5 *data)
 	push(slot->conn, ITEM_PUBLISHED, slot, slot->qos ? (int)data->reasonCode : 0);
 }
 
+// A failure without a reason code is the end of the connection, which tells all tokens in order.
 static void on_publish_failed(void *context, MQTTAsync_failureData5 *data)
 {
 	struct pub_slot *slot = context;
 
-	push(slot->conn, ITEM_PUBLISHED, slot,
-		data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR ? (int)data->reasonCode : -1);
+	if (data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR)
+		push(slot->conn, ITEM_PUBLISHED, slot, (int)data->reasonCode);
 }
 
 // QoS 0 is done when it is written.
@@ -207,10 +208,10 @@ static void on_subscribe_failed(void *context, MQTTAsync_failureData5 *data)
 {
 	struct sub_slot *slot = context;
 
+	if (data->reasonCode < MQTTREASONCODE_UNSPECIFIED_ERROR)
+		return;
 	for (size_t i = 0; i < slot->count; i++)
-		slot->reasons[i] = data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR
-					   ? (int)data->reasonCode
-					   : -1;
+		slot->reasons[i] = (int)data->reasonCode;
 	push(slot->conn, ITEM_SUBSCRIBED, slot, 0);
 }
 

@@ -74,7 +74,7 @@ static void full_inbox_drops_and_counts(void **state)
 	struct link_stats stats;
 
 	(void)state;
-	config.inbox_messages = 100;
+	config.inbox_messages = 20; // 64 are on their way while the hearer sleeps
 	client_open(&hearer, &config);
 	connected(&hearer);
 	subscribe(&hearer, "t", 0);
@@ -91,7 +91,7 @@ static void full_inbox_drops_and_counts(void **state)
 				  stats.received_messages + stats.dropped_messages == 2001),
 		5000));
 	assert_true(stats.dropped_messages > 0);
-	assert_true(stats.received_messages >= 100);
+	assert_true(stats.received_messages >= 20);
 	// By bytes too, and events still come: nothing but messages is dropped.
 	client_close(&hearer, true);
 	client_close(&talker, true);
