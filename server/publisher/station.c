@@ -412,6 +412,20 @@ static enum err job_step(struct station *s)
 	return ERR_OK;
 }
 
+// An error ends the job, but for one: the connection broke and we are about to be told.
+static void judge(struct station *s, enum err e)
+{
+	if (e == ERR_OK || !job_head(s))
+		return;
+	if (e != ERR_CLOSED) {
+		job_fail(s, err_text());
+		return;
+	}
+	if (s->up)
+		s->down_since = mono_now();
+	s->up = false;
+}
+
 // As far as it goes without waiting.
 static void advance(struct station *s)
 {
@@ -423,8 +437,8 @@ static void advance(struct station *s)
 			return;
 		if (s->run.replaced)
 			job_pop(s);
-		else if (job_step(s) != ERR_OK)
-			job_fail(s, err_text());
+		else
+			judge(s, job_step(s));
 		again = s->jobs_ended != ended || s->run.phase != phase || s->mark_state != mark;
 	}
 }
@@ -432,8 +446,7 @@ static void advance(struct station *s)
 // A word from the broker, and whatever follows from it.
 static void after(struct station *s, enum err e)
 {
-	if (e != ERR_OK && job_head(s))
-		job_fail(s, err_text());
+	judge(s, e);
 	advance(s);
 }
 

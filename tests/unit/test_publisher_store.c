@@ -416,6 +416,7 @@ static void removing_a_package_keeps_what_another_needs(void **state)
 	assert_int_equal(package_remove(&f->store, &v2.id, &freed), ERR_OK);
 	assert_int_equal(files_below(f->store.objects.dir), 0);
 	assert_int_equal(f->store.known.object_count, 0);
+	package_built_fini(&v1);
 	assert_int_equal(build_tree(f, "2", &v1, &existing), ERR_OK); // and it can be made again
 	assert_false(existing);
 	package_built_fini(&v1);
@@ -447,7 +448,7 @@ static void a_tree_with_something_else_is_refused_by_name(void **state)
 	struct fixture *f = *state;
 	struct package_built b;
 	bool existing = false;
-	char path[200];
+	char path[400];
 
 	file_put(f, "good", "x", 1, 0644);
 	static const char *const bad[] = {
@@ -481,7 +482,7 @@ static void a_link_to_a_folder_is_not_followed(void **state)
 	struct fixture *f = *state;
 	struct package_built b;
 	bool existing = false;
-	char path[200];
+	char path[400];
 
 	file_put(f, "good", "x", 1, 0644);
 	snprintf(path, sizeof path, "%s/etc", f->tree);
@@ -494,7 +495,7 @@ static void a_sparse_giant_is_refused_before_it_is_read(void **state)
 {
 	struct fixture *f = *state;
 	struct tree t;
-	char path[200];
+	char path[400];
 
 	snprintf(path, sizeof path, "%s/giant", f->tree);
 	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT, 0600);
@@ -648,7 +649,7 @@ static void what_no_row_names_is_swept_at_start(void **state)
 {
 	struct fixture *f = *state;
 	struct digest d = sha256("x", 1);
-	char path[200];
+	char path[400];
 
 	assert_int_equal(blob_put(&f->store.objects, &d, bytes_of("x", 1)), ERR_OK);
 	assert_int_equal(blob_put(&f->store.images, &d, bytes_of("x", 1)), ERR_OK);
