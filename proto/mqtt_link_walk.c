@@ -2,7 +2,9 @@
 //
 // The addresses are walked in order, name first as the configuration gives them. A name is
 // resolved here, by libuv's pool, before Paho sees it: Paho resolves with its one lock held, and a
-// resolver that does not answer would stop every link of the process and with them the loop.
+// resolver that does not answer would stop every link of the process and with them the loop. (With
+// TLS it resolves once more, for the certificate is checked against the name in its URI; by then
+// the resolver has just answered.)
 // When every address failed, the walk rests for a time drawn evenly between 0 and
 // min(max, min << n). A connection that was good begins a new walk at the first address, also
 // after such a rest, for a broker that restarts is met by all its clients at once.
