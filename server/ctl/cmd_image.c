@@ -100,7 +100,12 @@ static void title_of(const char *path, char out[256])
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path,
 		   *dot = strrchr(name, '.');
-	size_t n = dot && dot != name ? (size_t)(dot - name) : strlen(name);
+	size_t number = strspn(name, "0123456789"), n;
+
+	// "0001-harbour.jpg": the number was for the order of files.
+	if (number > 0 && strchr("-_ ", name[number]) && name[number] && name[number + 1] != '.')
+		name += number + 1;
+	n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
 
 	snprintf(out, 256, "%.*s", (int)(n > 200 ? 200 : n), name);
 	for (char *p = out; *p; p++)

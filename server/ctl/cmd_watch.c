@@ -7,6 +7,7 @@
 #include "server/ctl/decode_messages.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -78,20 +79,33 @@ static void on_view(void *ctx, const char *topic, struct bytes payload, bool ret
 		view_line(&m);
 }
 
+// Home, draw over what stands there, clear the rest of each line and below: no flicker.
 static void frame_draw(const struct ctl *c, const cJSON *fleet)
 {
-	char when[16];
+	char when[16], *text = NULL;
+	size_t size = 0;
 	time_t now = (time_t)(clock_now().wall.ms / 1000);
+	struct term t = c->out;
 	struct tm tm;
 
+	t.file = open_memstream(&text, &size);
+	if (!t.file)
+		return;
 	localtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%H:%M:%S", &tm);
-	// Home, draw over what stands there, clear the rest: no flicker.
-	printf("\x1b[H\x1b[?7l%s%s  helioctl watch, Ctrl-C ends%s\x1b[K\n",
-		term_begin(&c->out, STYLE_DIM), when, term_end(&c->out, STYLE_DIM));
-	status_show(&c->out, fleet, c->out.height > 7 ? c->out.height - 7 : 1);
-	printf("\x1b[J\x1b[?7h");
+	fprintf(t.file, "%s%s  helioctl watch, Ctrl-C ends%s\n", term_begin(&t, STYLE_DIM), when,
+		term_end(&t, STYLE_DIM));
+	status_show(&t, fleet, t.height > 7 ? t.height - 7 : 1);
+	fclose(t.file);
+	fputs("\x1b[?7l\x1b[H", stdout);
+	for (size_t i = 0; i < size; i++) {
+		if (text[i] == '\n')
+			fputs("\x1b[K", stdout);
+		putchar(text[i]);
+	}
+	fputs("\x1b[J\x1b[?7h", stdout);
 	fflush(stdout);
+	free(text);
 }
 
 static enum err frame(struct api *api, struct ctl *c, const struct api_verb *v, bool first)

@@ -27,7 +27,7 @@ static const struct option_row enrol_options[] = {CA,
 static const struct option_row image_add_options[] = {
 	{"tag", "TAG", "tag of the pictures (may be repeated)"},
 	{"title", "TEXT", "title (else the file's name)"},
-	{"licence", "TEXT", "whose picture it is"}};
+	{"license", "TEXT", "whose picture it is"}, {"licence", "TEXT", "the same"}};
 static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"}};
 static const struct option_row package_build_options[] = {
 	{"name", "NAME", "name of the package, when not given first"},
@@ -136,7 +136,7 @@ const struct command ctl_commands[] = {
 	{"ask", "CLIENT WHAT [--wait]", "ask a client for information", NEED_SETTINGS, 2, 2,
 		OPTIONS(ask_options), cmd_ask,
 		"WHAT is display, usage, holdings, software, logs or screenshot."},
-	{"report", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
+	{"reports", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
 		OPTIONS(report_options), cmd_reports, NULL},
 	{"exec", "CLIENT VERB [ARG...] [--wait]", "tell a client to do something", NEED_SETTINGS, 1,
 		LIMIT_ARGS + 2, OPTIONS(exec_options), cmd_exec,
@@ -164,6 +164,8 @@ const struct command ctl_commands[] = {
 		1, OPTIONS(package_publish_options), cmd_package_publish, NULL},
 	{"package withdraw", "PACKAGE", "take a package off the brokers", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_package_withdraw, NULL},
+	{"counters", "", "the server's counters since its start", NEED_SETTINGS, 0, 0, NO_OPTIONS,
+		cmd_counters, NULL},
 	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",
 		NEED_NOTHING, 1, 1, OPTIONS(ca_init_options), cmd_ca_init, NULL},
 	{"ca revoke", "ID", "revoke a certificate: writes DIR/crl.pem", NEED_NOTHING, 1, 1,

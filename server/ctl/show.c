@@ -3,6 +3,7 @@
 
 #include "server/ctl/progress.h"
 #include "server/ctl/text.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -94,49 +95,85 @@ static const char *value_text(const cJSON *v, char out[64])
 	return scalar_text(v, out);
 }
 
-static void row_show(const struct ctl *c, const char *key, const char *value)
+// Units stand at the end of a key and are told by the value itself.
+static const char *key_text(const char *key)
 {
-	printf("%s%-20s%s %s\n", term_begin(&c->out, STYLE_DIM), ctl_safe(key),
-		term_end(&c->out, STYLE_DIM), ctl_safe(value));
+	static const char *const units[] = {"_unix_ms", "_bytes"};
+	char *out = slot();
+	size_t n = strlen(key);
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t u = strlen(units[i]);
+
+		if (n > u && strcmp(key + n - u, units[i]) == 0) {
+			n -= u;
+			break;
+		}
+	}
+	snprintf(out, 160, "%.*s", (int)(n > 100 ? 100 : n), key);
+	for (char *p = out; *p; p++)
+		*p = *p == '_' ? ' ' : *p;
+	return out;
 }
 
-static void part_show(const struct ctl *c, const char *prefix, const cJSON *part)
+static size_t key_width(const cJSON *part, const char *prefix)
+{
+	size_t width = 0;
+	const cJSON *v;
+
+	cJSON_ArrayForEach(v, part)
+	{
+		if (cJSON_IsArray(v) || cJSON_IsObject(v) || !v->string)
+			continue;
+		size_t n = strlen(key_text(v->string)) + strlen(prefix) + (*prefix ? 1 : 0);
+
+		width = n > width ? n : width;
+	}
+	return width;
+}
+
+static void part_show(const struct ctl *c, const char *prefix, const cJSON *part, size_t width)
 {
 	const cJSON *v;
 
 	cJSON_ArrayForEach(v, part)
 	{
-		char key[128], number[64];
+		char key[256], number[64];
 
-		snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? "." : "",
-			v->string ? v->string : "");
-		if (!cJSON_IsObject(v) && !cJSON_IsArray(v))
-			row_show(c, key, value_text(v, number));
+		if (cJSON_IsObject(v) || cJSON_IsArray(v))
+			continue;
+		const char *value = value_text(v, number);
+
+		snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? " " : "",
+			key_text(v->string ? v->string : ""));
+		printf("%s%-*s%s  %s\n", term_begin(&c->out, STYLE_DIM), (int)width, ctl_safe(key),
+			term_end(&c->out, STYLE_DIM), *value ? ctl_safe(value) : "-");
 	}
 }
 
-static void list_show(const struct ctl *c, const char *name, const cJSON *list)
+static void title_make(char out[40], const char *key)
+{
+	snprintf(out, 40, "%s", key_text(key));
+	for (char *p = out; *p; p++)
+		*p = (char)toupper((unsigned char)*p);
+}
+
+static void rows_show(const struct ctl *c, const cJSON *list, const cJSON *first)
 {
 	struct table_column columns[TABLE_COLUMNS_MAX] = {{0}};
+	const char *keys[TABLE_COLUMNS_MAX];
+	char titles[TABLE_COLUMNS_MAX][40];
 	size_t count = 0;
-	const cJSON *item, *v, *first = cJSON_GetArrayItem(list, 0);
+	const cJSON *item, *v;
 
-	printf("\n%s%s%s\n", term_begin(&c->out, STYLE_BOLD), ctl_safe(name),
-		term_end(&c->out, STYLE_BOLD));
-	if (!cJSON_IsObject(first)) {
-		cJSON_ArrayForEach(item, list)
-		{
-			char number[64];
-
-			printf("  %s\n", ctl_safe(scalar_text(item, number)));
-		}
-		return;
-	}
 	cJSON_ArrayForEach(v, first)
 	{
-		if (count < TABLE_COLUMNS_MAX && !cJSON_IsObject(v) && !cJSON_IsArray(v))
-			columns[count++] =
-				(struct table_column){v->string, cJSON_IsNumber(v), true};
+		if (count == TABLE_COLUMNS_MAX || cJSON_IsObject(v) || cJSON_IsArray(v))
+			continue;
+		keys[count] = v->string;
+		title_make(titles[count], v->string);
+		columns[count] = (struct table_column){titles[count], cJSON_IsNumber(v), true};
+		count++;
 	}
 	if (count == 0)
 		return;
@@ -144,9 +181,8 @@ static void list_show(const struct ctl *c, const char *name, const cJSON *list)
 	cJSON_ArrayForEach(item, list)
 	{
 		for (size_t i = 0; i < count; i++) {
+			const cJSON *cell = cJSON_GetObjectItemCaseSensitive(item, keys[i]);
 			char number[64];
-			const cJSON *cell =
-				cJSON_GetObjectItemCaseSensitive(item, columns[i].title);
 
 			table_add(t, cell ? value_text(cell, number) : "");
 		}
@@ -155,15 +191,40 @@ static void list_show(const struct ctl *c, const char *name, const cJSON *list)
 	table_free(t);
 }
 
+static void list_show(const struct ctl *c, const char *name, const cJSON *list)
+{
+	const cJSON *item, *first = cJSON_GetArrayItem(list, 0);
+
+	printf("\n%s%s%s\n", term_begin(&c->out, STYLE_BOLD), ctl_safe(key_text(name)),
+		term_end(&c->out, STYLE_BOLD));
+	if (cJSON_IsObject(first)) {
+		rows_show(c, list, first);
+		return;
+	}
+	cJSON_ArrayForEach(item, list)
+	{
+		char number[64];
+
+		printf("  %s\n", ctl_safe(scalar_text(item, number)));
+	}
+}
+
 void show_document(const struct ctl *c, const cJSON *document)
 {
+	size_t width = key_width(document, "");
 	const cJSON *v;
 
-	part_show(c, "", document);
+	cJSON_ArrayForEach(v, document)
+	{
+		size_t n = cJSON_IsObject(v) && v->string ? key_width(v, v->string) : 0;
+
+		width = n > width ? n : width;
+	}
+	part_show(c, "", document, width);
 	cJSON_ArrayForEach(v, document)
 	{
 		if (cJSON_IsObject(v) && v->string)
-			part_show(c, v->string, v);
+			part_show(c, v->string, v, width);
 	}
 	cJSON_ArrayForEach(v, document)
 	{
