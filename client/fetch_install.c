@@ -135,11 +135,11 @@ static void install_after(uv_work_t *work, int status)
 		.security_counter = f->manifest.security_counter,
 		.activated = f->activate,
 	};
-	log_info("INSTALLED",
-		"package=%s name=%s version=%s received_bytes=%llu copied_bytes=%llu ms=%lld",
+	log_info("FETCH-DONE",
+		"package=%s name=%s version=%s seconds=%.3f received_bytes=%llu copied_bytes=%llu",
 		digest_short(&f->package), log_quote(r.name), log_quote(r.version),
-		(unsigned long long)f->received_bytes, (unsigned long long)f->staging.copied_bytes,
-		(long long)mono_since_ms(fetch_now(), f->begun));
+		(double)mono_since_ms(fetch_now(), f->begun) / 1000, (unsigned long long)f->received_bytes,
+		(unsigned long long)f->staging.copied_bytes);
 	f->phase = FETCH_OVER;
 	owner->events.done(owner->ctx, &r);
 	fetch_released(f);

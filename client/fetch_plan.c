@@ -6,7 +6,7 @@
 
 #define WATCH_MIN_MS 1000
 #define WATCH_MAX_MS 60000
-#define FIRST_BYTES_PER_MS 512.0
+#define FIRST_BYTES_PER_MS 1024.0
 #define OPEN_FIRST 2
 #define BURST_MIN (64 * 1024)
 #define BURST_MAX                                                                                  \

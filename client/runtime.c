@@ -58,7 +58,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 static void on_down(void *ctx, const char *why, int64_t retry_ms)
 {
 	struct runtime *rt = ctx;
-	log_warn("CONTROL-DOWN", "client=%s retry_ms=%lld why=%s", rt->config.client_id,
+	log_warn("LINK-DOWN", "client=%s retry_ms=%lld why=%s", rt->config.client_id,
 		(long long)retry_ms, log_quote(why));
 	agent_link_down(&rt->core, clock_now());
 	if (retry_ms < 0)

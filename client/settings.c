@@ -55,7 +55,7 @@ static const struct setting rows[] = {
 		"hardware class; software for another one is refused"},
 	{"agent", "product", SETTING_STRING, AT(product), 0, 0, "", NULL,
 		"product; a package for another one is refused"},
-	{"agent", "report_host", SETTING_LIST, AT(report_hosts), 0, 0, "", NULL,
+	{"agent", "report_to", SETTING_LIST, AT(report_hosts), 0, 0, "", NULL,
 		"HOST or HOST:PORT of a data broker that a report may be sent to; repeated"},
 	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
 		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
