@@ -8,8 +8,8 @@
 
 static enum exit_code variables_show(const struct ctl *c, const struct broker_conf *b)
 {
-	static const struct table_column columns[] = {
-		{"VARIABLE", false, false}, {"DEFAULT", false, true}, {"MEANING", false, true}};
+	static const struct table_column columns[] = {{"VARIABLE", false, false, false},
+		{"DEFAULT", false, true, false}, {"MEANING", false, true, false}};
 	SCOPED_JSON cJSON *j = cJSON_CreateObject();
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 

@@ -21,9 +21,10 @@ enum exit_code cmd_channel_create(struct ctl *c, const struct args *a)
 
 static void channels_show(const struct ctl *c, const cJSON *channels)
 {
-	static const struct table_column columns[] = {{"CHANNEL", false, true},
-		{"CLIENTS", true, false}, {"CAUGHT UP", true, false}, {"ELEMENTS", true, false},
-		{"STATE", false, false}, {"RATE", true, false}, {"WANTS", false, true}};
+	static const struct table_column columns[] = {{"CHANNEL", false, true, false},
+		{"CLIENTS", true, false, false}, {"CAUGHT UP", true, false, false},
+		{"ELEMENTS", true, false, false}, {"STATE", false, false, false},
+		{"RATE", true, false, true}, {"WANTS", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *slot;
 

@@ -92,6 +92,9 @@ static void bash_print(void)
 	}
 	printf("\t\tcompletion) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$current\")); "
 	       "return ;;\n"
+	       "\t\tenrol) COMPREPLY=($(compgen -W \"client publisher operator server broker "
+	       "watcher\" "
+	       "-- \"$current\")); return ;;\n"
 	       "\t\tbroker-conf) COMPREPLY=($(compgen -W \"control data test\" -- \"$current\")); "
 	       "return ;;\n"
 	       "\t\tesac\n\tfi\n\tif [[ $current == -* ]]; then\n\tcase $two in\n");
@@ -140,6 +143,12 @@ static void fish_print(void)
 
 	puts("# fish completion of helioctl: helioctl completion fish | source");
 	fish_options(ctl_global_options, ctl_global_option_count, "");
+	puts("complete -c helioctl -f -n '__fish_seen_subcommand_from broker-conf' -a 'control "
+	     "data test'\n"
+	     "complete -c helioctl -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh "
+	     "fish'\n"
+	     "complete -c helioctl -f -n '__fish_seen_subcommand_from enrol' "
+	     "-a 'client publisher operator server broker watcher'");
 	for (size_t i = 0; i < ctl_command_count; i++) {
 		const struct command *k = &ctl_commands[i];
 		size_t n = first_word(k->name);

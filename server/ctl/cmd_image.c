@@ -218,9 +218,10 @@ enum exit_code cmd_image_add(struct ctl *c, const struct args *a)
 
 static void images_show(const struct ctl *c, const cJSON *images)
 {
-	static const struct table_column columns[] = {{"IMAGE", false, false},
-		{"SIZE", true, false}, {"WIDTH", true, false}, {"HEIGHT", true, false},
-		{"TITLE", false, true}, {"TAGS", false, true}, {"LICENCE", false, true}};
+	static const struct table_column columns[] = {{"IMAGE", false, false, false},
+		{"SIZE", true, false, false}, {"WIDTH", true, false, false},
+		{"HEIGHT", true, false, false}, {"TITLE", false, true, false},
+		{"TAGS", false, true, true}, {"LICENCE", false, true, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *tag;
 

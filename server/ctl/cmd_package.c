@@ -256,10 +256,11 @@ enum exit_code cmd_package_build(struct ctl *c, const struct args *a)
 
 static void packages_show(const struct ctl *c, const cJSON *packages, bool store)
 {
-	static const struct table_column columns[] = {{"PACKAGE", false, true},
-		{"KIND", false, false}, {"ID", false, false}, {"SIZE", true, false},
-		{"TRANSPORT", true, false}, {"STATE", false, false}, {"WHERE", false, true},
-		{"LEASES", true, false}};
+	static const struct table_column columns[] = {{"PACKAGE", false, true, false},
+		{"KIND", false, false, false}, {"ID", false, false, false},
+		{"SIZE", true, false, false}, {"TRANSPORT", true, false, true},
+		{"STATE", false, false, false}, {"WHERE", false, true, false},
+		{"LEASES", true, false, false}};
 	struct table *t = table_new(columns, store ? CTL_COUNT(columns) - 1 : CTL_COUNT(columns));
 	const cJSON *one, *place;
 

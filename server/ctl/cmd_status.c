@@ -50,7 +50,7 @@ static void why_row(struct table *t, const cJSON *e)
 	uint64_t count = json_u64(e, "count"), seq = json_u64(e, "event_seq"),
 		 attempt = json_u64(e, "attempt");
 
-	table_add(t, show_when(e, "last_unix_ms"));
+	table_add(t, show_time(e, "last_unix_ms"));
 	if (count > 1)
 		table_addf(t, "x%" PRIu64, count);
 	else
@@ -69,10 +69,11 @@ static void why_row(struct table *t, const cJSON *e)
 
 static void why_show(const struct ctl *c, const cJSON *why)
 {
-	static const struct table_column columns[] = {{"LAST", false, false}, {"", true, false},
-		{"ANSWER", false, false}, {"REASON", false, false}, {"BECAUSE", false, true},
-		{"EVENT", false, true}, {"FLOW", true, false}, {"TRY", true, false},
-		{"STATE SET", false, false}};
+	static const struct table_column columns[] = {{"LAST", false, false, false},
+		{"", true, false, false}, {"ANSWER", false, false, false},
+		{"REASON", false, false, false}, {"BECAUSE", false, true, false},
+		{"EVENT", false, true, false}, {"FLOW", true, false, true},
+		{"TRY", true, false, true}, {"STATE SET", false, false, true}};
 	const char *reach = json_text(why, "reach");
 	const cJSON *e, *entries = cJSON_GetObjectItem(why, "entries"),
 			*newest = cJSON_GetArrayItem(entries, 0);
@@ -140,8 +141,9 @@ static void pointers_text(
 
 static void queue_show(const struct ctl *c, const cJSON *queue)
 {
-	static const struct table_column columns[] = {{"SEQ", true, false}, {"TYPE", false, false},
-		{"FLOW", true, false}, {"EVENT", false, true}, {"POINTERS HERE", false, true}};
+	static const struct table_column columns[] = {{"SEQ", true, false, false},
+		{"TYPE", false, false, false}, {"FLOW", true, false, true},
+		{"EVENT", false, true, false}, {"POINTERS HERE", false, true, false}};
 	const cJSON *e, *pointers = cJSON_GetObjectItem(queue, "pointers"), *p;
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	uint64_t last = 0, heads = 0;
@@ -227,10 +229,11 @@ static void broker_row(struct table *t, const cJSON *b)
 
 enum exit_code cmd_brokers(struct ctl *c, const struct args *a)
 {
-	static const struct table_column columns[] = {{"BROKER", false, false},
-		{"LINK", false, false}, {"ADDRESS", false, true}, {"BUSY", true, false},
-		{"SENDING", true, false}, {"GRANTED", true, false}, {"CAPACITY", true, false},
-		{"LEASES", true, false}, {"HOLDS", false, true}};
+	static const struct table_column columns[] = {{"BROKER", false, false, false},
+		{"LINK", false, false, false}, {"ADDRESS", false, true, true},
+		{"BUSY", true, false, false}, {"SENDING", true, false, false},
+		{"GRANTED", true, false, true}, {"CAPACITY", true, false, true},
+		{"LEASES", true, false, false}, {"HOLDS", false, true, false}};
 	struct api_verb v = {.verb = "brokers"};
 	struct api_result r;
 	enum exit_code code;
@@ -258,10 +261,11 @@ static enum style outcome_style(const char *outcome)
 
 enum exit_code cmd_operations(struct ctl *c, const struct args *a)
 {
-	static const struct table_column columns[] = {{"OPENED", false, false},
-		{"CLIENT", false, true}, {"OPERATION", true, false}, {"KIND", false, false},
-		{"OUTCOME", false, false}, {"TRY", true, false}, {"FLOW", true, false},
-		{"DETAIL", false, true}};
+	static const struct table_column columns[] = {{"OPENED", false, false, false},
+		{"CLIENT", false, true, false}, {"OPERATION", true, false, false},
+		{"KIND", false, false, false}, {"OUTCOME", false, false, false},
+		{"TRY", true, false, true}, {"FLOW", true, false, true},
+		{"DETAIL", false, true, false}};
 	struct api_verb v = {.verb = "operations"};
 	struct api_result r;
 	enum exit_code code;
@@ -276,7 +280,7 @@ enum exit_code cmd_operations(struct ctl *c, const struct args *a)
 	{
 		const char *outcome = json_text(o, "outcome");
 
-		table_add(t, show_when(o, "opened_unix_ms"));
+		table_add(t, show_time(o, "opened_unix_ms"));
 		table_add(t, json_text(o, "client"));
 		table_addf(t, "%" PRIu64, json_u64(o, "op_id"));
 		table_add(t, json_text(o, "kind"));
@@ -330,7 +334,7 @@ enum exit_code cmd_flow(struct ctl *c, const struct args *a)
 enum exit_code cmd_counters(struct ctl *c, const struct args *a)
 {
 	static const struct table_column columns[] = {
-		{"COUNTER", false, true}, {"SINCE START", true, false}};
+		{"COUNTER", false, true, false}, {"SINCE START", true, false, false}};
 	struct api_verb v = {.verb = "counters"};
 	struct api_result r;
 	enum exit_code code;

@@ -59,9 +59,10 @@ static void roles_text(unsigned bits, char *out, size_t size)
 
 enum exit_code cmd_topics(struct ctl *c, const struct args *a)
 {
-	static const struct table_column columns[] = {{"FILTER", false, false},
-		{"FROM", false, true}, {"TO", false, true}, {"BROKER", false, false},
-		{"QOS", true, false}, {"RETAINED", false, false}, {"MESSAGE", false, false}};
+	static const struct table_column columns[] = {{"FILTER", false, false, false},
+		{"FROM", false, true, false}, {"TO", false, true, false},
+		{"BROKER", false, false, false}, {"QOS", true, false, true},
+		{"RETAINED", false, false, true}, {"MESSAGE", false, false, false}};
 	SCOPED_JSON cJSON *j = cJSON_CreateArray();
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 

@@ -78,9 +78,10 @@ static enum style flow_style(const char *state)
 
 void flow_show(const struct ctl *c, const cJSON *flow)
 {
-	static const struct table_column columns[] = {{"CLIENT", false, true},
-		{"FLOW", false, false}, {"KIND", false, false}, {"STATUS", false, false},
-		{"%", true, false}, {"ATTEMPT", true, false}, {"DETAIL", false, true}};
+	static const struct table_column columns[] = {{"CLIENT", false, true, false},
+		{"FLOW", false, false, false}, {"KIND", false, false, false},
+		{"STATUS", false, false, false}, {"%", true, false, false},
+		{"ATTEMPT", true, false, true}, {"DETAIL", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 

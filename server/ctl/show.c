@@ -57,6 +57,17 @@ const char *show_package(const cJSON *object)
 	return out;
 }
 
+// Today's need no date.
+const char *show_time(const cJSON *object, const char *key)
+{
+	int64_t now_ms = clock_now().wall.ms;
+	SCOPED_JSON cJSON *now = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(now, "t", (double)now_ms);
+	const char *then = show_when(object, key), *today = show_when(now, "t");
+	return strncmp(then, today, 11) == 0 ? then + 11 : then;
+}
+
 enum style show_reach_style(const char *reach)
 {
 	if (strcmp(reach, "online") == 0)
@@ -172,7 +183,8 @@ static void rows_show(const struct ctl *c, const cJSON *list, const cJSON *first
 			continue;
 		keys[count] = v->string;
 		title_make(titles[count], v->string);
-		columns[count] = (struct table_column){titles[count], cJSON_IsNumber(v), true};
+		columns[count] =
+			(struct table_column){titles[count], cJSON_IsNumber(v), true, count > 3};
 		count++;
 	}
 	if (count == 0)
@@ -249,10 +261,11 @@ static const char *operation_text(const cJSON *client)
 
 void show_clients(const struct term *term, const cJSON *clients, int64_t now_ms, size_t limit)
 {
-	static const struct table_column columns[] = {{"CLIENT", false, true},
-		{"REACH", false, false}, {"STATE", false, false}, {"CHANNEL", false, true},
-		{"SHOWING", false, true}, {"VERSION", false, true}, {"OPERATION", false, true},
-		{"HEARD", true, false}, {"ADDRESS", false, false}};
+	static const struct table_column columns[] = {{"CLIENT", false, true, false},
+		{"REACH", false, false, false}, {"STATE", false, false, false},
+		{"CHANNEL", false, true, false}, {"SHOWING", false, true, false},
+		{"VERSION", false, true, true}, {"OPERATION", false, true, false},
+		{"HEARD", true, false, false}, {"ADDRESS", false, false, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 

@@ -8,6 +8,8 @@
 const char *show_ago(const cJSON *object, const char *key, int64_t now_ms);
 // "2026-11-21 05:17:55" local time, "-" for 0.
 const char *show_when(const cJSON *object, const char *key);
+// The same without the date when it is today's.
+const char *show_time(const cJSON *object, const char *key);
 // The first 12 digits of a digest.
 const char *show_digest(const cJSON *object, const char *key);
 // name@version, or the digest when there is no name.

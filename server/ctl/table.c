@@ -103,24 +103,63 @@ static void widths_measure(const struct table *t, size_t rows, size_t width[TABL
 }
 
 #define SHRINK_LEAST 8
+#define HIDDEN SIZE_MAX
 
-static void widths_shrink(const struct table *t, size_t width[TABLE_COLUMNS_MAX], size_t limit)
+static size_t widths_sum(const struct table *t, const size_t width[TABLE_COLUMNS_MAX])
 {
-	for (;;) {
-		size_t sum = 2 * (t->column_count - 1), longest = t->column_count;
+	size_t sum = 0, shown = 0;
 
-		for (size_t c = 0; c < t->column_count; c++) {
-			sum += width[c];
-			if (t->columns[c].shrink && width[c] > SHRINK_LEAST &&
-				(longest == t->column_count || width[c] > width[longest]))
-				longest = c;
+	for (size_t c = 0; c < t->column_count; c++) {
+		if (width[c] == HIDDEN)
+			continue;
+		sum += width[c];
+		shown++;
+	}
+	return sum + 2 * (shown > 0 ? shown - 1 : 0);
+}
+
+// The longest column that may still be cut; column_count when there is none.
+static size_t longest_find(const struct table *t, const size_t width[TABLE_COLUMNS_MAX])
+{
+	size_t longest = t->column_count;
+
+	for (size_t c = 0; c < t->column_count; c++) {
+		bool can = t->columns[c].shrink && width[c] != HIDDEN && width[c] > SHRINK_LEAST;
+
+		if (can && (longest == t->column_count || width[c] > width[longest]))
+			longest = c;
+	}
+	return longest;
+}
+
+static bool column_drop(const struct table *t, size_t width[TABLE_COLUMNS_MAX])
+{
+	for (size_t c = t->column_count; c > 0; c--) {
+		if (t->columns[c - 1].drop && width[c - 1] != HIDDEN) {
+			width[c - 1] = HIDDEN;
+			return true;
 		}
-		if (sum <= limit || longest == t->column_count)
-			return;
-		size_t over = sum - limit, room = width[longest] - SHRINK_LEAST;
+	}
+	return false;
+}
 
-		// One step at a time while several columns are about as long.
-		width[longest] -= over < room && over < 4 ? over : 1;
+static void widths_fit(const struct table *t, size_t width[TABLE_COLUMNS_MAX], size_t limit)
+{
+	size_t whole[TABLE_COLUMNS_MAX];
+
+	memcpy(whole, width, sizeof(whole));
+	while (widths_sum(t, width) > limit) {
+		size_t longest = longest_find(t, width);
+
+		if (longest < t->column_count) {
+			width[longest]--;
+			continue;
+		}
+		if (!column_drop(t, width))
+			return;
+		// The others may have their full width back, and be cut anew.
+		for (size_t c = 0; c < t->column_count; c++)
+			width[c] = width[c] == HIDDEN ? HIDDEN : whole[c];
 	}
 }
 
@@ -144,6 +183,15 @@ static void cell_print(const struct term *term, const struct table_column *colum
 		fprintf(term->file, "%*s  ", column->right ? 0 : pad, "");
 }
 
+static size_t last_shown(const struct table *t, const size_t width[TABLE_COLUMNS_MAX])
+{
+	size_t last = 0;
+
+	for (size_t c = 0; c < t->column_count; c++)
+		last = width[c] == HIDDEN ? last : c;
+	return last;
+}
+
 void table_print_head(const struct table *t, const struct term *term, size_t rows)
 {
 	size_t width[TABLE_COLUMNS_MAX], all = table_rows(t);
@@ -151,15 +199,19 @@ void table_print_head(const struct table *t, const struct term *term, size_t row
 	rows = rows < all ? rows : all;
 	widths_measure(t, rows, width);
 	if (term->width > 0)
-		widths_shrink(t, width, term->width);
-	for (size_t c = 0; c < t->column_count; c++)
-		cell_print(term, &t->columns[c], width[c], t->columns[c].title, STYLE_DIM,
-			c + 1 == t->column_count);
+		widths_fit(t, width, term->width);
+	size_t last = last_shown(t, width);
+	for (size_t c = 0; c < t->column_count; c++) {
+		if (width[c] != HIDDEN)
+			cell_print(term, &t->columns[c], width[c], t->columns[c].title, STYLE_DIM,
+				c == last);
+	}
 	for (size_t i = 0; i < rows * t->column_count; i++) {
 		size_t c = i % t->column_count;
 
-		cell_print(term, &t->columns[c], width[c], t->cells[i].text, t->cells[i].style,
-			c + 1 == t->column_count);
+		if (width[c] != HIDDEN)
+			cell_print(term, &t->columns[c], width[c], t->cells[i].text,
+				t->cells[i].style, c == last);
 	}
 }
 

@@ -104,8 +104,8 @@ static char *printed(const struct table *t, size_t width, bool colour)
 
 static struct table *table_sample(void)
 {
-	static const struct table_column columns[] = {
-		{"NAME", false, true}, {"N", true, false}, {"TEXT", false, true}};
+	static const struct table_column columns[] = {{"NAME", false, true, false},
+		{"N", true, false, true}, {"TEXT", false, true, false}};
 	struct table *t = table_new(columns, 3);
 
 	table_add(t, "lobby");
@@ -146,6 +146,21 @@ static void a_narrow_table_cuts_what_may_be_cut(void **state)
 	text = printed(t, 40, false);
 	assert_non_null(strstr(text, "12345"));
 	assert_non_null(strstr(text, "\xe2\x80\xa6\n"));
+	table_free(t);
+}
+
+static void a_table_that_cannot_be_cut_further_loses_a_column(void **state)
+{
+	struct table *t = table_sample();
+	const char *text = printed(t, 20, false);
+
+	(void)state;
+	assert_null(strstr(text, "12345"));
+	assert_non_null(strstr(text, "NAME"));
+	assert_non_null(strstr(text, "TEXT"));
+	// Nothing left to drop: it is as narrow as it gets, and still whole lines.
+	text = printed(t, 3, false);
+	assert_non_null(strstr(text, "NAME"));
 	table_free(t);
 }
 
@@ -246,6 +261,7 @@ int main(void)
 		cmocka_unit_test(widths_count_columns_not_bytes),
 		cmocka_unit_test(a_table_is_aligned_and_escaped),
 		cmocka_unit_test(a_narrow_table_cuts_what_may_be_cut),
+		cmocka_unit_test(a_table_that_cannot_be_cut_further_loses_a_column),
 		cmocka_unit_test(colours_are_for_terminals),
 		cmocka_unit_test(no_line_of_a_table_ends_in_a_blank),
 		cmocka_unit_test(amounts_and_ages_read_well),
