@@ -32,6 +32,7 @@ SCOPED_OF(EVP_PKEY, pkey, EVP_PKEY_free)
 SCOPED_OF(BIO, bio, BIO_free_all)
 SCOPED_OF(BIGNUM, bignum, BN_free)
 SCOPED_OF(X509_REVOKED, revoked, X509_REVOKED_free)
+SCOPED_OF(ASN1_TIME, time, ASN1_TIME_free)
 SCOPED_OF(struct sign_key, key, sign_key_free)
 #undef SCOPED_OF
 #define SCOPED(name) __attribute__((cleanup(scope_##name)))
@@ -697,10 +698,9 @@ enum err ca_revoke(const char *dir, const char *id)
 
 static int64_t unix_of(const ASN1_TIME *t)
 {
-	SCOPED_FREE ASN1_TIME *epoch = NULL;
+	SCOPED(time) ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
 	int days = 0, seconds = 0;
 
-	epoch = ASN1_TIME_set(NULL, 0);
 	if (!epoch || ASN1_TIME_diff(&days, &seconds, epoch, t) != 1)
 		return 0;
 	return (int64_t)days * 86400 + seconds;
