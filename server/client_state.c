@@ -66,7 +66,7 @@ void client_dirty(struct core *core, uint32_t number)
 		return;
 	c->flags |= CLIENT_DIRTY;
 	if (!number_list_add(&core->dirty, number))
-		core->db->failed = true;
+		db_fail(core->db, err_set(ERR_MEMORY, "no memory for the rows of this turn"));
 }
 
 enum err client_row_write(struct core *core, uint32_t number)

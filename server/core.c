@@ -315,7 +315,7 @@ static void outbox_publish(struct core *core, struct outbox *o)
 static enum err turn_commit(struct core *core)
 {
 	if (core->db->failed)
-		return err_set(ERR_IO, "a statement of this turn failed");
+		return db_commit(core->db); // refuses, with the sentence of what failed
 	TRY(clients_flush(core));
 	if (core->hooks.before_commit)
 		TRY(core->hooks.before_commit(core->hooks.ctx, core));

@@ -108,8 +108,9 @@ bool incarnation_raise(struct core *core, uint32_t shown)
 
 	if (shown > clock + DAY_S)
 		return false;
-	if (incarnation_take(core, before, shown) != ERR_OK) {
-		core->db->failed = true;
+	enum err e = incarnation_take(core, before, shown);
+	if (e != ERR_OK) {
+		db_fail(core->db, e);
 		return false;
 	}
 	for (uint32_t n = 0; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;)
@@ -349,6 +350,7 @@ enum err core_load(struct core *core)
 	TRY(why_init(&core->why, core->config.why_entries));
 	TRY(secret_load(core));
 	TRY(incarnation_open(core));
+	core->host_counter = (uint64_t)core->incarnation << 20; // rises over restarts too
 	TRY(rows_load(core));
 	if (core->restored)
 		TRY(restored_settle(core));

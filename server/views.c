@@ -282,7 +282,7 @@ static enum err queue_view_send(struct core *core, struct channel *ch)
 	return view_send(core, topic.s, &core->message);
 }
 
-#define QUEUE_VIEW_EVERY_MS 250
+#define QUEUE_VIEW_EVERY_MS 50 // of one channel
 
 void channels_flush_views(struct core *core)
 {

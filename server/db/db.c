@@ -1,6 +1,7 @@
 // What every engine has in common: values, the transaction of a turn, reading rows.
 #include "server/db/db.h"
 #include "server/db/db_engine.h"
+#include <stdio.h>
 #include <string.h>
 
 struct db_value db_value_text(const char *s)
@@ -43,13 +44,22 @@ static enum err write_run(
 	return e;
 }
 
+void db_fail(struct db *db, enum err e)
+{
+	if (db->failed)
+		return;
+	db->failed = true;
+	db->why = e;
+	(void)snprintf(db->sentence, sizeof(db->sentence), "%s", err_text());
+}
+
 enum err db_run_values(struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
 	if (db->failed)
 		return err_set(ERR_NOT_NOW, "the transaction has failed already");
 	enum err e = write_run(db, sql, values, count);
 	if (e != ERR_OK)
-		db->failed = true;
+		db_fail(db, e);
 	return e;
 }
 
@@ -118,7 +128,7 @@ enum err db_commit(struct db *db)
 {
 	if (db->failed) {
 		db_rollback(db);
-		return err_set(ERR_IO, "a statement of this turn failed");
+		return err_set(db->why, "%s", db->sentence);
 	}
 	if (!db->in_transaction)
 		return ERR_OK;

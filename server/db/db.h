@@ -74,6 +74,8 @@ struct db_engine {
 struct db {
 	const struct db_engine *engine;
 	bool in_transaction, failed;
+	enum err why; // of the first statement that failed, and its sentence
+	char sentence[256];
 	uint64_t commits, statements;
 };
 
@@ -111,6 +113,8 @@ const char *db_text(struct db_rows *rows, int column);  // never NULL; borrowed 
 // Exactly size bytes into out; zeroes them and returns false otherwise (NULL, other size).
 bool db_fixed(struct db_rows *rows, int column, void *out, size_t size);
 
+// The turn cannot be committed any more, because of e and the sentence at hand.
+void db_fail(struct db *db, enum err e);
 // Nothing open: success without a word to the disk.
 enum err db_commit(struct db *db) MUST_CHECK;
 void db_rollback(struct db *db);

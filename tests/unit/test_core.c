@@ -437,6 +437,29 @@ static void X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself(void *
 	agent_fini(&a);
 }
 
+static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
+{
+	struct rig *r = *state;
+	struct agent a;
+	struct response m;
+
+	agent_init(r, &a, "f1", ROLE_CLIENT);
+	agent_settle(r, &a);
+	append_command(r, "@f1", "ping");
+	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=ON"), ERR_OK);
+	assert_false(agent_beat(r, &a, &m));
+	assert_true(core_is_degraded(r->core));
+	assert_int_equal(r->sent_count, 0);
+	rig_pass(r, 3000);
+	assert_true(core_is_degraded(r->core));
+	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=OFF"), ERR_OK);
+	rig_pass(r, 40000);
+	assert_false(core_is_degraded(r->core));
+	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
+	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
+	agent_fini(&a);
+}
+
 static void a_beat_of_an_earlier_boot_counts_for_nothing(void **state)
 {
 	struct rig *r = *state;
@@ -1078,6 +1101,7 @@ int main(void)
 		T(S004_9_a_kill_between_commit_and_publish_loses_and_doubles_nothing),
 		T(S000_7_a_restart_keeps_the_state_and_judges_by_it),
 		T(X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself),
+		T(S000_7_a_store_that_takes_no_writes_answers_nobody),
 		T(a_beat_of_an_earlier_boot_counts_for_nothing),
 		T(hoarded_beats_keep_nobody_alive),
 		T(S003_7_silence_is_late_then_silent_by_attended_time_only),

@@ -84,6 +84,7 @@ static void a_failed_statement_fails_the_whole_turn(void **state)
 		db_run(f->db, "INSERT INTO no_such_table VALUES ($1)", DB_I(1)), ERR_OK);
 	assert_int_equal(rows_meta_put_number(f->db, "b", 1), ERR_NOT_NOW);
 	assert_int_equal(db_commit(f->db), ERR_IO);
+	assert_non_null(strstr(err_text(), "no_such_table"));
 	assert_false(db_is_dirty(f->db));
 	assert_int_equal(number(f, "a"), 0);
 	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
