@@ -407,9 +407,10 @@ class Quickstart:
 
     def received(self, id_, package):
         """What the agent's sockets took in for this package: its own log line says so."""
-        lines = [line for line in self.house.log(id_).splitlines() if "FETCH-DONE" in line and package in line]
-        found = re.search(r"received_bytes=(\d+)", lines[-1]) if lines else None
-        return int(found[1]) if found else 0
+        def look():
+            lines = [w for w in self.house.log(id_).splitlines() if "FETCH-DONE" in w and package[:12] in w]
+            return re.search(r"received_bytes=(\d+)", lines[-1]) if lines else None
+        return int(wait_for(look, 5, f"{id_} says what it received")[1])
 
     def four_answers(self):
         head("four devices, four kinds of response")
@@ -419,7 +420,7 @@ class Quickstart:
             self.ctl("ask", "f2", "display")
             wait_for(lambda: self.client("f2").get("state") == "idle" and not self.client("f2").get("private_elements"), 20,
                      "f2 has answered", step)
-            r = self.ctl("report", "f2", "display")["display"]
+            r = self.ctl("reports", "f2", "display")["display"]
             step.note = f"{bytes_text(r['free_bytes'])} free on its disk"
         with Step("f4: executes a command") as step:
             self.ctl("exec", "f4", "ping")

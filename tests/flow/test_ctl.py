@@ -217,6 +217,49 @@ def test_ctl_goes_on_when_the_server_starts_again(fleet_of):
     assert len(rows) == 1, "one request, one effect"
 
 
+def test_ctl_a_client_is_added_moved_revoked_and_removed(fleet_of):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",)).up()
+    fleet.enrol("client", "late1")
+    fleet.enrol("client", "late2")
+    (fleet.ca / "enrolments/late2.enrol").rename(fleet.folder / "late2.enrol")
+    assert json.loads(plain(fleet, "--json", "client", "add", "late1").stdout) == {"id": "late1", "role": "client"}
+    assert "late2 is enrolled as client" in plain(fleet, "client", "add", fleet.folder / "late2.enrol").stdout
+    assert plain(fleet, "client", "add", fleet.bundle("late1") / "root.bin", check=False).returncode in (1, 4)
+    assert plain(fleet, "client", "add", "nobody", check=False).returncode == 5
+    plain(fleet, "channel", "create", "lobby")
+    plain(fleet, "client", "channel", "late1", "lobby")
+    assert fleet.client("late1")["channel"] == "lobby"
+    assert {c["id"] for c in fleet.ctl("client", "list", "--channel", "lobby")["clients"]} == {"late1"}
+    plain(fleet, "client", "revoke", "f1")
+    assert "revoked" in re.search(r"^f1 .*$", plain(fleet, "client", "list").stdout, re.M)[0]
+    plain(fleet, "client", "remove", "f1")
+    assert plain(fleet, "client", "show", "f1", check=False).returncode == 5
+    plain(fleet, "client", "add", "f1")
+    assert fleet.client("f1")["revoked"] is False
+    assert json.loads(plain(fleet, "--json", "interval", "late1", "700").stdout)["interval_ms"] == 700
+
+
+def test_ctl_publishes_rolls_back_and_withdraws_by_name(fleet_of, folder):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",)).up()
+    for version in ("1", "2"):
+        tool = folder / version
+        tool.mkdir()
+        (tool / "run").write_text(f"version {version}\n" * 1000)
+        built = json.loads(plain(fleet, "--json", "package", "build", "tool", version, "--software", tool).stdout)
+        assert len(built["package"]) == 64 and built["files"] == 1
+        plain(fleet, "package", "publish", f"tool@{version}", "--wait")
+        assert plain(fleet, "channel", "publish", "default", f"tool@{version}", "--wait").returncode == 0
+    installed = {"version": lambda c: [s["version"] for s in c["software"] if s["name"] == "tool"]}["version"]
+    assert installed(fleet.client("f1")) == ["2"]
+    ambiguous = plain(fleet, "package", "show", "tool", check=False)
+    assert ambiguous.returncode == 4 and "tool" in ambiguous.stderr
+    back = plain(fleet, "channel", "rollback", "default", "tool", "--wait")
+    assert "2 of 2 done" in back.stdout
+    wait_for(lambda: installed(fleet.client("f2")) == ["1"], 15, "back to version 1")
+    plain(fleet, "package", "withdraw", "tool@2")
+    assert "tool@2" in plain(fleet, "package", "list").stdout
+
+
 # ---------------------------------------------------------------- trust
 
 def test_ctl_refuses_a_server_that_the_root_does_not_name(fleet_of, folder):

@@ -73,7 +73,7 @@ def test_X_3_a_rogue_with_the_servers_certificate_but_no_key_moves_nobody(fleet_
     beat = wait_for(lambda: watch.of("helio/v1/hb/")[mark:], 10)[-1].decode(pb.Heartbeat)
     fake.session_id, fake.boot, fake.in_reply_to_seq = beat.session_id, beat.boot, beat.seq
     for payload in (fake.SerializeToString(), wire.sealed(fake, "helio/v1/rsp/f1", mac_key=os.urandom(32)),
-                    wire.sealed(fake, "helio/v1/rsp/f1", sign_key=wire.read_key(fleet.bundle("watch.1") / "identity.key"))):
+                    wire.sealed(fake, "helio/v1/rsp/f1", sign_key=wire.read_key(fleet.bundle("alice.2") / "identity.key"))):
         rogue.publish("helio/v1/rsp/f1", payload)
     mark = len(watch.of("helio/v1/hb/"))
     wait_for(lambda: len(watch.of("helio/v1/hb/")) >= mark + 5, 10)
@@ -150,7 +150,8 @@ def test_X_6_everything_is_readable_with_mosquitto_sub_and_protoc(fleet_of, pict
                            ("helio/v1/host/server.1", "HostState")):
         payload = fleet.mosquitto_sub(topic, "-C", "1", "-N", timeout=10)
         assert "schema: 1" in fleet.protoc(message, payload), topic
-    lines = fleet.mosquitto_sub("helio/v1/#", "-C", "12", "-F", "%t %x", timeout=15)
+    lines = fleet.mosquitto_sub("helio/v1/hb/#", "-t", "helio/v1/rsp/#", "-t", "helio/v1/view/#", "-C", "12", "-F", "%t %x",
+                                timeout=15)
     decoded = fleet.ctl_plain("decode", input=lines.decode())
     assert "f1" in decoded.stdout and len(decoded.stdout.splitlines()) >= 12
     as_json = fleet.ctl_plain("--json", "decode", input=lines.decode())
