@@ -40,13 +40,13 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	const char *filters[2] = {answers.s, offers.s};
 
 	(void)session_present;
-	log_debug("CONNECTED", "host=%s via=%s", log_quote(via->host),
+	log_debug("CTL-CONNECTED", "host=%s via=%s", log_quote(via->host),
 		via->via == LINK_VIA_IP ? "ip" : "name");
 	if (link_subscribe(a->link, filters, 2, 1, 1) != ERR_OK)
-		log_warn("SUBSCRIBE", "why=%s", log_quote(err_text()));
+		log_warn("CTL-SUBSCRIBE", "why=%s", log_quote(err_text()));
 	if (a->filter_count > 0 &&
 		link_subscribe(a->link, a->filters, a->filter_count, 1, 2) != ERR_OK)
-		log_warn("SUBSCRIBE", "why=%s", log_quote(err_text()));
+		log_warn("CTL-SUBSCRIBE", "why=%s", log_quote(err_text()));
 }
 
 static void on_down(void *ctx, const char *why, int64_t retry_ms)
@@ -56,7 +56,7 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	a->subscribed = false;
 	snprintf(a->why, sizeof(a->why), "%s", why);
 	a->gave_up = retry_ms < 0;
-	log_debug("DISCONNECTED", "why=%s", log_quote(why));
+	log_debug("CTL-DISCONNECTED", "why=%s", log_quote(why));
 }
 
 static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t count)
@@ -65,7 +65,7 @@ static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t 
 
 	for (size_t i = 0; i < count; i++) {
 		if (reasons[i] >= 128)
-			log_warn("SUBSCRIBE", "reason=%d", reasons[i]);
+			log_warn("CTL-SUBSCRIBE", "reason=%d", reasons[i]);
 	}
 	a->subscribed = a->subscribed || token == 1;
 }
@@ -76,7 +76,7 @@ static void answer_take(struct api *a, const struct link_message *m)
 
 	arena_reset(&a->arena);
 	if (api_session_answer(&a->session, &a->arena, m->topic, m->payload, &answer) != ERR_OK) {
-		log_warn("ANSWER-REFUSED", "why=%s", log_quote(err_text()));
+		log_warn("CTL-ANSWER-REFUSED", "why=%s", log_quote(err_text()));
 		return;
 	}
 	if (answer_parts_take(&a->parts, &answer))
@@ -94,7 +94,7 @@ static void on_message(void *ctx, const struct link_message *m)
 		answer_take(a, m);
 	} else if (parts.kind == TOPIC_OFFER && !m->retained) {
 		if (api_session_offer(&a->session, m->topic, m->payload) != ERR_OK)
-			log_warn("OFFER-REFUSED", "why=%s", log_quote(err_text()));
+			log_warn("CTL-OFFER-REFUSED", "why=%s", log_quote(err_text()));
 	} else if (a->watcher && parts.kind != TOPIC_OFFER && parts.kind != TOPIC_APIR) {
 		a->watcher(a->watcher_ctx, m->topic, m->payload, m->retained);
 	}

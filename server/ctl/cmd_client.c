@@ -1,9 +1,11 @@
 // client list|show|add|remove|revoke|channel|accept
 #include "proto/base/file.h"
+#include "proto/topics.h"
 #include "server/ctl/api.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
 #include <string.h>
+#include <unistd.h>
 
 enum exit_code cmd_client_list(struct ctl *c, const struct args *a)
 {
@@ -34,6 +36,19 @@ enum exit_code cmd_client_show(struct ctl *c, const struct args *a)
 	return EXIT_DONE;
 }
 
+// A file, or an id that was enrolled in [ca] dir.
+static enum err enrolment_read(const struct ctl *c, const char *word, struct buf *envelope)
+{
+	char path[PATH_MAX], name[LIMIT_ID + 8];
+
+	if (access(word, R_OK) != 0 && id_is_valid(word) && *c->settings.ca_dir) {
+		snprintf(name, sizeof(name), "enrolments/%s.enrol", word);
+		TRY(path_join(path, sizeof(path), c->settings.ca_dir, name));
+		word = path;
+	}
+	return file_read(word, envelope);
+}
+
 enum exit_code cmd_client_add(struct ctl *c, const struct args *a)
 {
 	SCOPED_BUF struct buf envelope;
@@ -42,7 +57,7 @@ enum exit_code cmd_client_add(struct ctl *c, const struct args *a)
 	enum exit_code code;
 
 	buf_init(&envelope, LIMIT_ENVELOPE);
-	enum err e = file_read(a->words[0], &envelope);
+	enum err e = enrolment_read(c, a->words[0], &envelope);
 	if (e != ERR_OK)
 		return ctl_fail(c, e);
 	v.body = buf_bytes(&envelope);

@@ -372,33 +372,42 @@ static enum err store_call(struct ctl *c, const char *verb, const char *text, cJ
 }
 
 // Until it was read back from a data broker; wanted by nobody it may wait, which is no failure.
+// Looks once: *done when it lies on a broker (or was there, and nobody wanted it any more).
+static enum err stored_look(struct api *api, const char *package, struct progress *bar, bool *done)
+{
+	static const char *const there[] = {"stored", "linger", "stopping", "waiting"};
+	struct arg arg = {"package", package};
+	struct api_result r;
+	enum err e = ERR_OK;
+
+	TRY(api_call(api, "package-show", &arg, 1, bytes_of(NULL, 0), &r));
+	const char *state = json_text(r.document, "state");
+	for (size_t i = 0; i < CTL_COUNT(there); i++)
+		*done = *done || strcmp(state, there[i]) == 0;
+	if (strcmp(state, "withdrawn") == 0)
+		e = err_set(ERR_NOT_NOW, "%.12s was withdrawn meanwhile", package);
+	progress_show(bar, json_u64(r.document, "sent_bytes"), json_u64(r.document, "total_bytes"),
+		state);
+	api_result_free(&r);
+	return e;
+}
+
 static enum err stored_wait(struct api *api, struct ctl *c, const char *package, uint32_t limit_ms)
 {
 	struct mono end = mono_add_ms(clock_now().mono, limit_ms);
-	struct arg arg = {"package", package};
 	struct progress bar;
-	enum err e = ERR_OK;
 	bool done = false;
 
 	progress_begin(&bar, c, true);
+	enum err e = stored_look(api, package, &bar, &done);
 	while (e == ERR_OK && !done) {
-		struct api_result r;
-
-		e = api_call(api, "package-show", &arg, 1, bytes_of(NULL, 0), &r);
-		if (e != ERR_OK)
-			break;
-		const char *state = json_text(r.document, "state");
-		uint64_t total = json_u64(r.document, "object_bytes");
-
-		done = strcmp(state, "stored") == 0 || strcmp(state, "linger") == 0 ||
-		       strcmp(state, "waiting") == 0 || strcmp(state, "withdrawn") == 0;
-		progress_show(&bar, done ? total : 0, total, state);
-		if (!done && mono_since_ms(end, clock_now().mono) <= 0)
-			e = err_set(ERR_TIMEOUT, "%s is still %s after %u s", package, state,
+		if (mono_since_ms(end, clock_now().mono) <= 0)
+			e = err_set(ERR_TIMEOUT, "%.12s lies on no broker after %u s", package,
 				limit_ms / 1000);
-		api_result_free(&r);
-		if (e == ERR_OK && !done)
+		else
 			e = api_wait(api, 300);
+		if (e == ERR_OK)
+			e = stored_look(api, package, &bar, &done);
 	}
 	progress_end(&bar);
 	return e;

@@ -123,7 +123,7 @@ const struct command ctl_commands[] = {
 		OPTIONS(client_list_options), cmd_client_list, NULL},
 	{"client show", "CLIENT", "everything about one client", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_client_show, NULL},
-	{"client add", "ENROLMENT-FILE", "make a client known to the server", NEED_SETTINGS, 1, 1,
+	{"client add", "FILE|ID", "make a client known to the server", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_client_add, NULL},
 	{"client channel", "CLIENT CHANNEL", "move a client to a channel", NEED_SETTINGS, 2, 2,
 		NO_OPTIONS, cmd_client_channel, NULL},

@@ -70,13 +70,15 @@ static void bar_draw(const struct term *t, uint64_t done, uint64_t total)
 	uint64_t eighths = total > 0 ? (uint64_t)((double)done / (double)total * BAR_CELLS * 8) : 0;
 
 	eighths = eighths > BAR_CELLS * 8 ? BAR_CELLS * 8 : eighths;
+	if (!t->utf8)
+		eighths -= eighths % 8;
 	fprintf(t->file, "%s", term_begin(t, STYLE_GOOD));
 	for (uint64_t i = 0; i < eighths / 8; i++)
-		fputs("\u2588", t->file);
+		fputs(t->utf8 ? "\u2588" : "#", t->file);
 	fprintf(t->file, "%s%s%s", parts[eighths % 8], term_end(t, STYLE_GOOD),
 		term_begin(t, STYLE_DIM));
 	for (uint64_t i = (eighths + 7) / 8; i < BAR_CELLS; i++)
-		fputs("\u00b7", t->file);
+		fputs(t->utf8 ? "\u00b7" : ".", t->file);
 	fprintf(t->file, "%s ", term_end(t, STYLE_DIM));
 }
 

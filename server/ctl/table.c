@@ -171,7 +171,7 @@ static void cell_print(const struct term *term, const struct table_column *colum
 
 	if (w > width) {
 		n = text_cut(text, width - 1);
-		tail = "\xe2\x80\xa6";
+		tail = term->utf8 ? "\xe2\x80\xa6" : "~";
 		w = width;
 	}
 	int pad = (int)(width - w);

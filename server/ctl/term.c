@@ -1,6 +1,7 @@
 // isatty, TIOCGWINSZ, NO_COLOR.
 #include "server/ctl/term.h"
 
+#include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -8,7 +9,9 @@
 
 struct term term_of(FILE *file)
 {
-	struct term t = {.file = file, .tty = isatty(fileno(file)) == 1};
+	struct term t = {.file = file,
+		.tty = isatty(fileno(file)) == 1,
+		.utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0};
 	const char *no_colour = getenv("NO_COLOR"), *name = getenv("TERM");
 	struct winsize size;
 

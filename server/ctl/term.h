@@ -9,6 +9,7 @@ struct term {
 	FILE *file;
 	bool tty;
 	bool colour;   // a terminal, and neither NO_COLOR nor TERM=dumb
+	bool utf8;     // the locale takes characters beyond ASCII
 	size_t width;  // columns; 0: no limit
 	size_t height; // rows; 0: unknown
 };

@@ -94,7 +94,8 @@ static char *printed(const struct table *t, size_t width, bool colour)
 {
 	static char text[8192];
 	FILE *f = fmemopen(text, sizeof(text), "w");
-	struct term term = {.file = f, .width = width, .colour = colour, .tty = colour};
+	struct term term = {
+		.file = f, .width = width, .colour = colour, .tty = colour, .utf8 = true};
 
 	assert_non_null(f);
 	table_print(t, &term);
