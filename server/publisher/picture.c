@@ -23,7 +23,7 @@ enum picture_word picture_refuse(struct picture *p, enum picture_word w, const c
 	return w;
 }
 
-enum picture_word picture_size_check(struct picture *p, uint64_t width, uint64_t height)
+enum picture_word picture_limits_check(struct picture *p, uint64_t width, uint64_t height)
 {
 	if (width == 0 || height == 0)
 		return picture_refuse(p, PICTURE_DAMAGED, "the picture has no area");

@@ -59,7 +59,7 @@ struct picture {
 enum picture_word picture_refuse(struct picture *p, enum picture_word w, const char *format, ...)
 	PRINTF_LIKE(3, 4);
 // 0 < sides <= PICTURE_SIDE_MAX, pixels <= PICTURE_PIXELS_MAX.
-enum picture_word picture_size_check(struct picture *p, uint64_t width, uint64_t height);
+enum picture_word picture_limits_check(struct picture *p, uint64_t width, uint64_t height);
 
 // Orientation of an EXIF block that begins with its TIFF header; 1 when there is none, or when it
 // is not what it should be. Reads at most one directory of 512 entries. Pure.

@@ -133,7 +133,7 @@ static enum picture_word header_read(struct jpeg_work *w, struct bytes in)
 	jpeg_mem_src(&w->in, in.data, (unsigned long)in.size);
 	jpeg_save_markers(&w->in, JPEG_APP0 + 1, 0xffff);
 	jpeg_read_header(&w->in, TRUE);
-	return picture_size_check(w->door.picture, w->in.image_width, w->in.image_height);
+	return picture_limits_check(w->door.picture, w->in.image_width, w->in.image_height);
 }
 
 static bool is_cmyk(const struct jpeg_work *w)

@@ -59,7 +59,7 @@ static enum picture_word header_look(
 		return picture_refuse(p, PICTURE_DAMAGED, "the PNG does not begin with its header");
 	l->bit_depth = data.data[8];
 	l->interlace = data.data[12];
-	return picture_size_check(p, be32(data.data), be32(data.data + 4));
+	return picture_limits_check(p, be32(data.data), be32(data.data + 4));
 }
 
 static enum picture_word chunks_look(struct picture *p, struct png_layout *l)

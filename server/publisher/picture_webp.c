@@ -82,7 +82,7 @@ enum picture_word webp_convert(struct picture *p)
 	if (c.input.has_animation)
 		return picture_refuse(p, PICTURE_NOT_A_PICTURE, "the WebP is an animation");
 	enum picture_word word =
-		picture_size_check(p, (uint64_t)c.input.width, (uint64_t)c.input.height);
+		picture_limits_check(p, (uint64_t)c.input.width, (uint64_t)c.input.height);
 	bool as_png = c.input.has_alpha || c.input.format == 2;
 	if (word == PICTURE_GOOD)
 		word = pixels_read(p, &c, &r);

@@ -66,7 +66,7 @@ static enum err connections_start(struct publisher *p)
 
 	TRY(control_new(&p->config, &p->store, &events, &p->control));
 	TRY(transmit_new(&p->config, &p->store, p->control, &p->transmit));
-	return socket_open(p->config.loop, p->settings->socket, publisher_call, p, &p->socket);
+	return socket_open(p->config.loop, p->settings->socket, publisher_serve, p, &p->socket);
 }
 
 enum err publisher_start(

@@ -62,7 +62,7 @@ void publisher_stop(struct publisher *p);
 void publisher_fini(struct publisher *p);
 
 // What a caller asks for: verbs*.c.
-void publisher_call(void *ctx, struct call *call);
+void publisher_serve(void *ctx, struct call *call);
 // The server answered a request.
 void waiters_answer(struct publisher *p, const struct directive *d);
 void waiters_tick(struct publisher *p, struct mono now);

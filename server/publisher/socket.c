@@ -158,14 +158,14 @@ const cJSON *call_json(const struct call *c)
 	return c->json;
 }
 
-const char *call_text(const struct call *c, const char *key)
+const char *call_string(const struct call *c, const char *key)
 {
 	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(c->json, key));
 }
 
 const char *call_verb(const struct call *c)
 {
-	const char *verb = call_text(c, "verb");
+	const char *verb = call_string(c, "verb");
 
 	return verb ? verb : "";
 }

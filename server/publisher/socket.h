@@ -27,7 +27,7 @@ void socket_close(struct socket_server *s);
 const cJSON *call_json(const struct call *c);
 const char *call_verb(const struct call *c);
 // A string of the request; NULL when absent or no string.
-const char *call_text(const struct call *c, const char *key);
+const char *call_string(const struct call *c, const char *key);
 // A whole number; def when absent; false when it is none or above max.
 bool call_number(const struct call *c, const char *key, uint64_t def, uint64_t max, uint64_t *out);
 // The first descriptor, handed over to the caller; -1 when none came.

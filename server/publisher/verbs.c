@@ -10,7 +10,7 @@
 
 enum err call_digest(struct call *c, const char *key, struct digest *out)
 {
-	const char *text = call_text(c, key);
+	const char *text = call_string(c, key);
 
 	if (!text || strlen(text) != 64 || hex_decode(text, out->b, sizeof out->b) != ERR_OK)
 		return err_set(ERR_FORMAT, "%s is 64 hex digits", key);
@@ -63,7 +63,7 @@ static size_t character_size(const unsigned char *s)
 
 enum err call_line(struct call *c, const char *key, size_t max, const char **out)
 {
-	const char *text = call_text(c, key);
+	const char *text = call_string(c, key);
 	size_t at = 0;
 
 	*out = text ? text : "";
@@ -179,7 +179,7 @@ static const struct {
 	{"status", verb_status},
 };
 
-void publisher_call(void *ctx, struct call *call)
+void publisher_serve(void *ctx, struct call *call)
 {
 	struct publisher *p = ctx;
 	const char *name = call_verb(call);

@@ -173,7 +173,7 @@ static enum err images_by_ids(struct build_work *w, const cJSON *list)
 static enum err show_make(struct build_work *w)
 {
 	uint64_t duration = 0, transition = 0;
-	const char *fit = call_text(w->call, "fit");
+	const char *fit = call_string(w->call, "fit");
 
 	if (!call_number(w->call, "duration_ms", 8000, 24ull * 3600 * 1000, &duration) ||
 		!call_number(w->call, "transition_ms", duration < 1600 ? duration / 2 : 800, 60000,
@@ -223,7 +223,7 @@ static enum err software_files(struct build_work *w)
 // The name of a single file: told, or as it is called on the disk.
 static enum err file_name(struct build_work *w, char *out, size_t size)
 {
-	const char *told = call_text(w->call, "file");
+	const char *told = call_string(w->call, "file");
 	char link[64], path[4096];
 
 	if (told && told[0])
@@ -271,7 +271,7 @@ static enum err software_walk(struct build_work *w)
 static enum err info_make(struct build_work *w)
 {
 	struct manifest *m = &w->job.info;
-	const char *kind = call_text(w->call, "kind");
+	const char *kind = call_string(w->call, "kind");
 	uint64_t counter = 0;
 
 	if (!kind || (strcmp(kind, "images") != 0 && strcmp(kind, "software") != 0))

@@ -128,7 +128,7 @@ static enum err image_arguments(struct call *c, struct image *i)
 	const char *title = NULL, *licence = NULL;
 
 	TRY(call_line(c, "title", 200, &title));
-	TRY(call_line(c, call_text(c, "license") ? "license" : "licence", LIMIT_ID, &licence));
+	TRY(call_line(c, call_string(c, "license") ? "license" : "licence", LIMIT_ID, &licence));
 	TRY(call_tags(c, "tags", i->tags, &i->tag_count));
 	(void)str_copy(i->title, sizeof i->title, title);
 	(void)str_copy(i->licence, sizeof i->licence, licence);
@@ -183,7 +183,7 @@ static bool image_put(void *ctx, const struct image *i)
 
 void verb_image_list(struct publisher *p, struct call *c)
 {
-	const char *tag = call_text(c, "tag");
+	const char *tag = call_string(c, "tag");
 	struct lister l;
 
 	lister_init(&l, c, "images");

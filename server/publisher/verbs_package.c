@@ -30,7 +30,7 @@ static void add_hex(cJSON *j, const char *key, const struct buf *b)
 
 static enum err envelope_take(struct call *c, struct buf *out)
 {
-	const char *hex = call_text(c, "envelope");
+	const char *hex = call_string(c, "envelope");
 	size_t n = hex ? strlen(hex) : 0;
 
 	if (n == 0 || n % 2 != 0)
