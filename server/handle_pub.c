@@ -19,6 +19,8 @@ struct pub {
 
 static void noted(const struct pub *c, const char *reason)
 {
+	if (!c->m->request_id && !reason[0])
+		return; // it was told, not asked
 	struct directive m = {
 		.request_id = c->m->request_id,
 		.kind = DIRECTIVE_NOTED,

@@ -4,6 +4,7 @@
 // The same request id obtains the same lease again. A refusal is no state: the question is answered
 // anew.
 #include "proto/base/log.h"
+#include "proto/digest.h"
 #include "proto/topics.h"
 #include "server/db/rows_content.h"
 #include "server/presence.h"
@@ -205,6 +206,23 @@ static bool moved(const struct want_call *c, struct lease *l)
 	return true;
 }
 
+static struct digest missing_hash(const struct fetch_request *m)
+{
+	return sha256(m->missing_objects, m->missing_count * sizeof(m->missing_objects[0]));
+}
+
+// The same complaint was found wrong a moment ago: what it names is there.
+static bool was_looked_at(const struct want_call *c)
+{
+	struct digest hash = missing_hash(c->m);
+	bool is_fresh = mono_since_ms(c->now.mono, c->k->verified_mono) < PRESENCE_CHECKED_MS;
+
+	if (is_fresh && (c->m->missing_count == 0 || digest_equal(&hash, &c->k->checked)))
+		return true;
+	c->k->checked = hash;
+	return false;
+}
+
 // A client says that it could not fetch. We look for ourselves before anybody is told anything.
 // True when the request is answered.
 static bool complaint(const struct want_call *c)
@@ -224,8 +242,7 @@ static bool complaint(const struct want_call *c)
 		l->failures++;
 	if (moved(c, l))
 		return true;
-	if (mono_since_ms(c->now.mono, k->verified_mono) < PRESENCE_CHECKED_MS &&
-		c->m->missing_count == 0)
+	if (was_looked_at(c))
 		return false;
 	k->missing_count = c->m->missing_count < PRESENCE_MISSING_MAX ? c->m->missing_count
 								      : PRESENCE_MISSING_MAX;

@@ -162,7 +162,7 @@ void directive_send(struct presence *p, struct package *k, uint64_t request_id, 
 		.reason = k->detail,
 	};
 
-	if (b) {
+	if (b && k->directive != DIRECTIVE_STOP) { // STOP: wherever it still lies
 		to = data_broker_address(b, prefix.s);
 		m.to = &to;
 	}
@@ -586,6 +586,19 @@ static void package_on_broker_tick(struct presence *p, struct package *k, struct
 	package_read_back(p, k);
 }
 
+// A publisher cannot withdraw from a broker that is away; whoever wants the content need not wait
+// for that.
+static void stopping_tick(struct presence *p, struct package *k, struct now now)
+{
+	if (!package_is_wanted(k) || !broker_is_away(p, k, now))
+		return;
+	if (!package_step(p, k, PLACE_EV_STOPPED, "its data broker is away", now))
+		return;
+	memcpy(k->avoid, k->broker, sizeof(k->avoid));
+	k->broker[0] = 0;
+	package_place(p, k, 0, "a client asks for it", now);
+}
+
 static void package_tick(struct presence *p, struct package *k, struct now now)
 {
 	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
@@ -612,6 +625,8 @@ static void package_tick(struct presence *p, struct package *k, struct now now)
 			package_place(p, k, 0, "a client asks for it", now);
 		break;
 	case PLACE_STOPPING:
+		stopping_tick(p, k, now);
+		break;
 	case PLACE_WITHDRAWN:
 	case PLACE_STATE_COUNT:
 		break;

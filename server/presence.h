@@ -36,7 +36,7 @@
 #define PRESENCE_RETRY_MS 1000      // a client that waits comes again after this
 #define PRESENCE_REFUSED_RETRY_MS 60000
 #define PRESENCE_BACKOFF_MAX_MS 60000
-#define PRESENCE_CHECKED_MS 2000   // a copy read back this lately is not read again for a complaint
+#define PRESENCE_CHECKED_MS 10000  // a copy read back this lately is not read again for a complaint
 #define PRESENCE_MEASURED_MS 60000 // after this a lease is part of the broker's measured load
 
 struct presence_config {
@@ -120,6 +120,7 @@ struct package {
 	char avoid[LIMIT_ID + 1];
 	struct digest missing[PRESENCE_MISSING_MAX];
 	size_t missing_count;
+	struct digest checked; // of the objects of the last complaint
 	uint64_t sent_bytes, total_bytes;
 	uint32_t leases;
 	struct waiting *waiting;

@@ -87,7 +87,7 @@ const struct setting heliod_rows[] = {
 		"a data broker: id name ip port capacity_bytes_per_s"},
 	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
 		"the sys_interval of the data brokers"),
-	NUMBER("data", "recent_period_s", recent_period_s, 0, 86400, "10",
+	NUMBER("data", "recent_period_s", recent_period_s, 0, 86400, "5",
 		"a publishing target within this time is not chosen again; 0: no such rule"),
 	WORD("data", "recent_fallback", recent_fallback, "defer|oldest", "defer",
 		"all are recent: the publisher waits, or the one used longest ago"),

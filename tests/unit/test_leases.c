@@ -1,0 +1,153 @@
+// The life of a lease, rates and windows; the route of a client.
+#include "tests/unit/helper.h"
+
+#include "server/distribute.h"
+#include "server/leases.h"
+
+static struct lease lease_make(uint64_t id, const char *client, uint8_t package)
+{
+	struct lease l = {
+		.id = id, .ttl_ms = 1000, .expires_attended_ms = 1000, .rate_bytes_per_s = 5};
+
+	str_copy(l.client, sizeof(l.client), client);
+	l.package.b[0] = package;
+	return l;
+}
+
+static void one_lease_per_client_and_package(void **state)
+{
+	struct leases *l = leases_new();
+	struct lease a = lease_make(1, "f1", 1), b = lease_make(2, "f1", 1),
+		     c = lease_make(1, "f2", 1), d = lease_make(3, "f1", 2);
+
+	(void)state;
+	assert_int_equal(leases_add(l, &a), ERR_OK);
+	assert_int_equal(leases_add(l, &b), ERR_EXISTS);
+	assert_int_equal(leases_add(l, &c), ERR_EXISTS); // the id is taken
+	assert_int_equal(leases_add(l, &d), ERR_OK);
+	assert_int_equal(leases_count(l), 2);
+	assert_int_equal(leases_of_client(l, "f1", &a.package)->id, 1);
+	assert_int_equal(leases_of_client(l, "f1", &d.package)->id, 3);
+	assert_null(leases_of_client(l, "f2", &a.package));
+	leases_remove(l, leases_find(l, 1));
+	assert_null(leases_find(l, 1));
+	assert_null(leases_of_client(l, "f1", &a.package));
+	assert_int_equal(leases_add(l, &b), ERR_OK);
+	leases_free(l);
+}
+
+static void a_heartbeat_renews_only_its_own_lease(void **state)
+{
+	struct leases *l = leases_new();
+	struct lease a = lease_make(7, "f1", 1);
+
+	(void)state;
+	assert_int_equal(leases_add(l, &a), ERR_OK);
+	assert_false(leases_renew(l, 7, "f2", 5000, 3000));
+	assert_int_equal(leases_find(l, 7)->expires_attended_ms, 1000);
+	assert_false(leases_renew(l, 8, "f1", 5000, 3000));
+	assert_true(leases_renew(l, 7, "f1", 5000, 3000));
+	assert_int_equal(leases_find(l, 7)->expires_attended_ms, 8000);
+	leases_free(l);
+}
+
+static void every_lease_is_walked_and_may_be_removed_on_the_way(void **state)
+{
+	struct leases *l = leases_new();
+	uint64_t sum = 0;
+	void *cursor = NULL;
+
+	(void)state;
+	for (uint64_t i = 1; i <= 100; i++) {
+		char id[16];
+		struct lease one;
+
+		snprintf(id, sizeof(id), "f%d", (int)i);
+		one = lease_make(i, id, 1);
+		assert_int_equal(leases_add(l, &one), ERR_OK);
+	}
+	for (struct lease *one; (one = leases_next(l, &cursor));) {
+		sum += one->id;
+		if (one->id % 2)
+			leases_remove(l, one);
+	}
+	assert_int_equal(sum, 5050);
+	assert_int_equal(leases_count(l), 50);
+	cursor = NULL;
+	leases_clear(l);
+	assert_null(leases_next(l, &cursor));
+	leases_free(l);
+}
+
+static void ttl_is_at_least_three_intervals(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_ttl_ms(90000, 300), 90000);
+	assert_int_equal(lease_ttl_ms(90000, 60000), 180000);
+	assert_int_equal(lease_ttl_ms(1, UINT32_MAX), UINT32_MAX);
+}
+
+static void S001_c28_rate_is_the_share_below_the_cap(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_rate_bytes_per_s(1000, 1, 0), 1000);
+	assert_int_equal(lease_rate_bytes_per_s(1000, 4, 0), 250);
+	assert_int_equal(lease_rate_bytes_per_s(1000, 4, 100), 100);
+	assert_int_equal(lease_rate_bytes_per_s(1000, 0, 0), 1000);
+	assert_int_equal(
+		lease_rate_bytes_per_s(3, 1000, 0), 1); // never 0: that would mean no limit
+	assert_int_equal(lease_window(1), 4);
+	assert_int_equal(lease_window(UINT64_MAX), FETCH_WINDOW_MAX);
+	assert_true(lease_window(20000000) > lease_window(10000000));
+}
+
+struct route_case {
+	struct route_client c;
+	struct route_policy p;
+	enum route route;
+	enum route_reason why;
+};
+
+static const struct route_case routes[] = {
+	{{.reach = REACH_ONLINE}, {0, 0}, ROUTE_LINK, ROUTE_REACHABLE},
+	{{.reach = REACH_LATE}, {100, 0}, ROUTE_LINK, ROUTE_REACHABLE},
+	{{.reach = REACH_SILENT, .silent_for_s = 1 << 30}, {0, 0}, ROUTE_LINK, ROUTE_NO_MEDIUM},
+	{{.reach = REACH_SILENT, .silent_for_s = 99}, {100, 0}, ROUTE_LINK, ROUTE_PATIENCE},
+	{{.reach = REACH_SILENT, .silent_for_s = 100}, {100, 0}, ROUTE_MEDIUM, ROUTE_SILENT},
+	{{.reach = REACH_NEVER, .silent_for_s = 100}, {100, 0}, ROUTE_MEDIUM, ROUTE_NEVER_HEARD},
+	{{.reach = REACH_SILENT, .silent_for_s = 100, .mass_silence = true}, {100, 0}, ROUTE_LINK,
+		ROUTE_MASS_SILENCE},
+	{{.reach = REACH_SILENT, .silent_for_s = 100, .asks = true}, {100, 0}, ROUTE_LINK,
+		ROUTE_ASKED},
+	{{.reach = REACH_ONLINE, .failed_attempts = 3}, {100, 3}, ROUTE_MEDIUM, ROUTE_ATTEMPTS},
+	{{.reach = REACH_ONLINE, .failed_attempts = 2}, {100, 3}, ROUTE_LINK, ROUTE_REACHABLE},
+	{{.reach = REACH_ONLINE, .failed_attempts = 3}, {0, 3}, ROUTE_LINK, ROUTE_NO_MEDIUM},
+};
+
+static void the_route_of_a_client(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		struct route_decision d = route_decide(&routes[i].c, &routes[i].p);
+
+		if (d.route != routes[i].route || d.why != routes[i].why)
+			fail_msg("case %zu: %s because %s", i, route_word(d.route),
+				route_reason_word(d.why));
+	}
+	for (int r = ROUTE_ASKED; r < ROUTE_REASON_COUNT; r++)
+		assert_string_not_equal(route_reason_word((enum route_reason)r), "?");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_lease_per_client_and_package),
+		cmocka_unit_test(a_heartbeat_renews_only_its_own_lease),
+		cmocka_unit_test(every_lease_is_walked_and_may_be_removed_on_the_way),
+		cmocka_unit_test(ttl_is_at_least_three_intervals),
+		cmocka_unit_test(S001_c28_rate_is_the_share_below_the_cap),
+		cmocka_unit_test(the_route_of_a_client),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
