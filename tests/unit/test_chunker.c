@@ -1,5 +1,5 @@
 // The chunker: lengths, determinism, and that an inserted byte costs one or two chunks only.
-#include "base/mem.h"
+#include "proto/base/mem.h"
 #include "proto/chunker.h"
 #include "proto/digest.h"
 #include "proto/limits.h"
