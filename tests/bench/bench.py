@@ -78,7 +78,7 @@ class Bench:
     def __init__(self, folder, tls):
         self.folder = folder
         self.fleet = Fleet(folder, data_brokers=("da",), clients=("f1",), interval_ms=200, log_types="error",
-                           tls=tls, level="info")
+                           tls=tls, level="info", capacity=20_000_000_000)
         self.fleet.up()
         self.version = 0
 
@@ -135,7 +135,7 @@ def nginx(folder, document, bundle):
     """What a user would pick instead: a web server, curl, fsync, sha256sum."""
     plain, tls = free_ports(2)
     conf = folder / "nginx.conf"
-    conf.write_text(f"""daemon off; pid {folder}/nginx.pid; error_log stderr;
+    conf.write_text(f"""{'user root;' if os.getuid() == 0 else ''} daemon off; pid {folder}/nginx.pid; error_log stderr;
 events {{ worker_connections 64; }}
 http {{ access_log off; sendfile on; client_body_temp_path {folder}/nb; proxy_temp_path {folder}/np;
  fastcgi_temp_path {folder}/nf; uwsgi_temp_path {folder}/nu; scgi_temp_path {folder}/ns;

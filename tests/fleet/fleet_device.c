@@ -220,7 +220,9 @@ enum err fleet_device_init(struct fleet_device *d, const char *prefix, uint64_t 
 		.response_max_age_ms = 60000,
 		.scratch = scratch,
 		.out = out };
-	random_fill(store.b, sizeof(store.b));
+	// The same device comes back with the same disk.
+	struct digest home = sha256(secret.b, sizeof(secret.b));
+	memcpy(store.b, home.b, sizeof(store.b));
 	agent_state_init(&state, &store);
 	TRY(agent_init(&d->core, &d->config, &port, d, &state));
 	d->core_ready = true;

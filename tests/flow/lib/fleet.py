@@ -38,14 +38,15 @@ def ini(sections):
 
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
-                 interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug"):
+                 interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug",
+                 capacity=100_000_000):
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca"
         self.clients, self.publishers = list(clients), list(publishers)
         self.data_ids = list(data_brokers)
         self.interval_ms = interval_ms
         self.server_extra, self.agent_extra, self.publisher_extra = server or {}, agent or {}, publisher or {}
-        self.log_types, self.tls, self.level = log_types, tls, level
+        self.log_types, self.tls, self.level, self.capacity = log_types, tls, level, capacity
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
@@ -131,7 +132,7 @@ class Fleet:
     def heliod_config(self):
         settings = self.common("server.1", key="online.key")
         settings["server"] = {"state_dir": self.folder / "heliod", "enrol_dir": self.ca / "enrolments"}
-        settings["data"] = {"broker": [f"{d} localhost 127.0.0.1 {self.port[d]} 100000000" for d in self.data_ids]}
+        settings["data"] = {"broker": [f"{d} localhost 127.0.0.1 {self.port[d]} {self.capacity}" for d in self.data_ids]}
         extra = {"server": {"interval_ms": self.interval_ms}}
         for section, pairs in self.server_extra.items():
             extra.setdefault(section, {}).update(pairs)
