@@ -827,6 +827,9 @@ enum err presence_load(struct presence *p, struct now now)
 
 	presence_clear(p);
 	p->store_error = ERR_OK;
+	for (size_t i = 0; i < p->brokers->count; i++) // not away: not reached yet
+		if (!p->brokers->items[i].up)
+			p->brokers->items[i].up_since = now.mono;
 	TRY(rows_target_each(p->db, load_target, p));
 	TRY(rows_package_each(p->db, load_package, p));
 	TRY(rows_placement_each(p->db, load_placement, p));

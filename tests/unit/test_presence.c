@@ -1,0 +1,803 @@
+// The presence server: offers, directives, read-back, grants, leases and what brings content back,
+// with the real store in memory and everybody else played by the test (S002).
+#include "tests/unit/content_fixture.h"
+
+#include "proto/base/log.h"
+#include "server/offer.h"
+#include "server/presence.h"
+
+struct sent {
+	char to[LIMIT_ID + 1];
+	struct directive directive;
+	struct grant grant;
+	char broker[LIMIT_ID + 1], reason[LIMIT_TEXT + 1];
+	size_t objects;
+};
+
+struct world {
+	struct fixture_keys keys;
+	struct data_brokers brokers;
+	struct db *db;
+	struct presence *p;
+	struct now now;
+	struct sent directive, grant; // the last ones
+	int directives, grants, readbacks;
+	struct readback_order order;
+	char order_broker[LIMIT_ID + 1];
+	uint64_t leases;
+	bool meant;
+	struct buf envelope;
+	struct digest package;
+	struct arena arena;
+	uint64_t request;
+};
+
+// ---------------------------------------------------------------- everybody else
+
+static enum err fake_directive(void *ctx, const char *publisher, struct directive *m)
+{
+	struct world *w = ctx;
+
+	w->directive = (struct sent){.directive = *m, .objects = m->object_count};
+	str_copy(w->directive.to, sizeof(w->directive.to), publisher);
+	str_copy(w->directive.broker, sizeof(w->directive.broker), m->to ? m->to->broker_id : "");
+	str_copy(w->directive.reason, sizeof(w->directive.reason), m->reason ? m->reason : "");
+	w->directives++;
+	return ERR_OK;
+}
+
+static enum err fake_grant(void *ctx, const char *client, struct grant *m)
+{
+	struct world *w = ctx;
+
+	w->grant = (struct sent){.grant = *m};
+	str_copy(w->grant.to, sizeof(w->grant.to), client);
+	str_copy(w->grant.broker, sizeof(w->grant.broker), m->from ? m->from->broker_id : "");
+	str_copy(w->grant.reason, sizeof(w->grant.reason), m->reason ? m->reason : "");
+	w->grants++;
+	return ERR_OK;
+}
+
+static enum err fake_key(void *ctx, const char *publisher, struct key32 *out)
+{
+	struct world *w = ctx;
+
+	(void)publisher;
+	*out = *sign_key_public(w->keys.publisher);
+	return ERR_OK;
+}
+
+static bool fake_meant(void *ctx, const char *client, const struct digest *package)
+{
+	struct world *w = ctx;
+
+	(void)client;
+	(void)package;
+	return w->meant;
+}
+
+static uint32_t fake_interval(void *ctx, const char *client)
+{
+	(void)ctx;
+	(void)client;
+	return 1000;
+}
+
+static struct route_client fake_client(void *ctx, const char *client)
+{
+	(void)ctx;
+	(void)client;
+	return (struct route_client){.reach = REACH_ONLINE};
+}
+
+static uint64_t fake_lease(void *ctx)
+{
+	return ++((struct world *)ctx)->leases;
+}
+
+static void fake_readback(void *ctx, const char *broker, const struct readback_order *order)
+{
+	struct world *w = ctx;
+
+	w->order = *order;
+	str_copy(w->order_broker, sizeof(w->order_broker), broker);
+	w->readbacks++;
+}
+
+// ---------------------------------------------------------------- the world
+
+static struct presence *presence_make(struct world *w)
+{
+	const struct presence_config config = {
+		.recent_period_s = 0,
+		.linger_s = 10,
+		.first_viewer_grace_s = 100,
+		.lease_ttl_s = 5,
+		.broker_away_s = 3,
+		.directive_repeat_ms = 5000,
+		.route = {.attempts_max = 3},
+	};
+	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
+		fake_interval, fake_client, fake_lease, fake_readback};
+
+	return presence_new(&config, &ports, &w->brokers, w->db);
+}
+
+static void pass(struct world *w, int seconds)
+{
+	for (int i = 0; i < seconds; i++) {
+		w->now.mono.ms += 1000;
+		w->now.wall.ms += 1000;
+		for (size_t b = 0; b < w->brokers.count; b++)
+			if (w->brokers.items[b].up)
+				data_broker_sys(&w->brokers.items[b], "$SYS/broker/uptime",
+					bytes_of("1000 seconds", 12), w->now);
+		presence_tick(w->p, w->now);
+	}
+}
+
+static int world_make(void **state)
+{
+	static char *lines[] = {"da h 127.0.0.1 1 1000000", "db h 127.0.0.1 2 1000000"};
+	struct world *w = calloc(1, sizeof(*w));
+
+	fixture_keys_make(&w->keys);
+	buf_init(&w->envelope, LIMIT_ENVELOPE);
+	arena_init(&w->arena, 1 << 20, 4096);
+	w->now = (struct now){{1000000}, {1700000000000}};
+	w->meant = true;
+	assert_int_equal(data_brokers_init(&w->brokers, lines, 2, true, 10), ERR_OK);
+	assert_int_equal(db_sqlite_open(":memory:", &w->db), ERR_OK);
+	assert_int_equal(schema_migrate(w->db), ERR_OK);
+	w->p = presence_make(w);
+	assert_int_equal(presence_load(w->p, w->now), ERR_OK);
+	presence_control(w->p, true);
+	presence_broker(w->p, "da", true, "", w->now);
+	presence_broker(w->p, "db", true, "", w->now);
+	pass(w, 2);
+	*state = w;
+	return 0;
+}
+
+static int world_drop(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(presence_store_error(w->p), ERR_OK);
+	presence_free(w->p);
+	data_brokers_fini(&w->brokers);
+	db_close(w->db);
+	fixture_keys_free(&w->keys);
+	buf_fini(&w->envelope);
+	arena_fini(&w->arena);
+	free(w);
+	return 0;
+}
+
+// A restart: nothing but the rows is left.
+static void restart(struct world *w)
+{
+	assert_int_equal(presence_store_error(w->p), ERR_OK);
+	assert_int_equal(db_commit(w->db), ERR_OK);
+	presence_free(w->p);
+	for (size_t i = 0; i < w->brokers.count; i++)
+		data_broker_link(&w->brokers.items[i], false, "restart", w->now);
+	w->p = presence_make(w);
+	assert_int_equal(presence_load(w->p, w->now), ERR_OK);
+	presence_control(w->p, true);
+}
+
+static void tell(struct world *w, const char *publisher, struct publisher_msg *m)
+{
+	m->publisher = publisher;
+	m->detail = m->detail ? m->detail : "";
+	m->broker_id = m->broker_id ? m->broker_id : "";
+	m->request_id = ++w->request;
+	handle_pub(w->p, &w->keys.root, publisher, m, &w->arena, w->now);
+	arena_reset(&w->arena);
+}
+
+static void offer(struct world *w, const char *publisher)
+{
+	struct publisher_msg m = {.state = PUB_OFFER,
+		.package = w->package,
+		.manifest = buf_bytes(&w->envelope),
+		.object_bytes = 77};
+
+	tell(w, publisher, &m);
+}
+
+static void offer_images(struct world *w, const char *version)
+{
+	fixture_manifest(
+		PACKAGE_IMAGES, "art", version, &w->keys.image, 1, &w->envelope, &w->package);
+	offer(w, "pub");
+}
+
+static struct package *pack(struct world *w)
+{
+	struct package *k = presence_find(w->p, &w->package);
+
+	assert_non_null(k);
+	return k;
+}
+
+static void claim(struct world *w, uint64_t directive_id)
+{
+	struct publisher_msg m = {.state = PUB_STORED,
+		.package = w->package,
+		.directive_id = directive_id,
+		.broker_id = pack(w)->broker,
+		.mark = {{9}},
+		.index_sha256 = {{8}}};
+
+	tell(w, "pub", &m);
+}
+
+static void stored(struct world *w)
+{
+	offer_images(w, "1");
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+}
+
+static void want(struct world *w, const char *client, struct fetch_request f)
+{
+	struct want m = {.client_id = client};
+
+	f.package = w->package;
+	f.publisher = "pub";
+	f.failed_broker = f.failed_broker ? f.failed_broker : "";
+	m.fetch = &f;
+	handle_want(w->p, client, &m, w->now);
+}
+
+static void release(struct world *w, const char *client, uint64_t lease)
+{
+	struct fetch_release r = {
+		.package = w->package, .lease = lease, .outcome = OP_DONE, .request_id = 99};
+	struct want m = {.client_id = client, .release = &r};
+
+	handle_want(w->p, client, &m, w->now);
+}
+
+// ---------------------------------------------------------------- offers
+
+static void S002_3_an_offer_obtains_one_directive(void **state)
+{
+	struct world *w = *state;
+
+	offer_images(w, "1");
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_int_equal(w->directive.directive.request_id, w->request);
+	assert_int_equal(w->directive.directive.directive_id, 1);
+	assert_true(digest_equal(&w->directive.directive.package, &w->package));
+	assert_string_equal(w->directive.to, "pub");
+	assert_string_equal(w->directive.broker, "da");
+	assert_int_equal(w->directives, 1);
+	offer(w, "pub"); // said again: the same directive, nothing new
+	assert_int_equal(w->directive.directive.directive_id, 1);
+	assert_int_equal(w->directive.directive.request_id, w->request);
+}
+
+static void S002_3_a_bad_offer_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct sign_key *both[2] = {w->keys.software[0], w->keys.software[1]};
+	struct {
+		const char *name;
+		enum package_kind kind;
+		struct sign_key **keys;
+		size_t count;
+		bool good;
+	} cases[] = {
+		{"signed by a stranger", PACKAGE_IMAGES, &w->keys.stranger, 1, false},
+		{"images signed by a software key", PACKAGE_IMAGES, both, 2, false},
+		{"software signed by an image key", PACKAGE_SOFTWARE, &w->keys.image, 1, false},
+		{"software below the threshold", PACKAGE_SOFTWARE, both, 1, false},
+		{"software signed by both", PACKAGE_SOFTWARE, both, 2, true},
+		{"images signed by the image key", PACKAGE_IMAGES, &w->keys.image, 1, true},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char version[8];
+
+		snprintf(version, sizeof(version), "%d", (int)i);
+		fixture_manifest(cases[i].kind, cases[i].kind == PACKAGE_IMAGES ? "art" : "app",
+			version, cases[i].keys, cases[i].count, &w->envelope, &w->package);
+		offer(w, "pub");
+		if ((presence_find(w->p, &w->package) != NULL) != cases[i].good)
+			fail_msg("%s: %s", cases[i].name, w->directive.reason);
+		if (!cases[i].good) {
+			assert_int_equal(w->directive.directive.kind, DIRECTIVE_NOTED);
+			assert_memory_equal(w->directive.reason, "refused: ", 9);
+		}
+	}
+}
+
+static void S002_14_a_package_and_its_name_belong_to_one_publisher(void **state)
+{
+	struct world *w = *state;
+	struct publisher_msg stop = {.state = PUB_WITHDRAWN};
+
+	offer_images(w, "1");
+	offer(w, "other");
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_NOTED);
+	assert_memory_equal(w->directive.reason, "refused: ", 9);
+	stop.package = w->package;
+	tell(w, "other", &stop);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	fixture_manifest(PACKAGE_IMAGES, "art", "2", &w->keys.image, 1, &w->envelope, &w->package);
+	offer(w, "other"); // another package of the same name
+	assert_null(presence_find(w->p, &w->package));
+	assert_memory_equal(w->directive.reason, "refused: ", 9);
+}
+
+static void an_offer_whose_id_is_not_its_manifests_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	fixture_manifest(PACKAGE_IMAGES, "art", "1", &w->keys.image, 1, &w->envelope, &w->package);
+	w->package.b[0] ^= 1;
+	offer(w, "pub");
+	assert_null(presence_find(w->p, &w->package));
+	assert_memory_equal(w->directive.reason, "refused: ", 9);
+}
+
+// ---------------------------------------------------------------- directives
+
+static void only_the_answer_to_the_directive_in_force_counts(void **state)
+{
+	struct world *w = *state;
+
+	offer_images(w, "1");
+	claim(w, 7);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_int_equal(w->readbacks, 0);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT); // told what is in force
+	claim(w, 1);
+	assert_int_equal(pack(w)->state, PLACE_VERIFYING);
+	assert_int_equal(w->readbacks, 1);
+	claim(w, 1); // said again
+	assert_int_equal(w->readbacks, 1);
+}
+
+static void directive_ids_rise_and_survive_a_restart(void **state)
+{
+	struct world *w = *state;
+	uint64_t last = 0;
+
+	stored(w);
+	for (int i = 0; i < 3; i++) {
+		struct publisher_msg m = {.state = PUB_FAILED, .package = w->package};
+
+		assert_true(pack(w)->directive_id > last);
+		last = pack(w)->directive_id;
+		m.directive_id = last;
+		tell(w, "pub", &m);
+		restart(w);
+		presence_broker(w->p, "da", true, "", w->now);
+		presence_broker(w->p, "db", true, "", w->now);
+		pass(w, 20);
+	}
+}
+
+static void an_unanswered_directive_is_said_again_also_after_a_restart(void **state)
+{
+	struct world *w = *state;
+	int before;
+
+	offer_images(w, "1");
+	before = w->directives;
+	pass(w, 6);
+	assert_true(w->directives > before);
+	assert_int_equal(w->directive.directive.directive_id, 1);
+	restart(w);
+	w->directive = (struct sent){0};
+	pass(w, 2); // the brokers are not away, only not reached yet
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_int_equal(w->directive.directive.directive_id, 1);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 10);
+	assert_int_equal(w->directive.directive.directive_id, 1);
+}
+
+static void a_failed_publisher_is_sent_to_another_broker(void **state)
+{
+	struct world *w = *state;
+	struct publisher_msg m = {
+		.state = PUB_FAILED, .detail = "the broker is full", .directive_id = 1};
+
+	offer_images(w, "1");
+	m.package = w->package;
+	assert_string_equal(pack(w)->broker, "da");
+	tell(w, "pub", &m);
+	assert_int_equal(pack(w)->state, PLACE_DEFERRED);
+	pass(w, 5);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_string_equal(pack(w)->broker, "db");
+}
+
+// ---------------------------------------------------------------- grants
+
+static void S002_7_nothing_is_granted_before_our_own_read_back(void **state)
+{
+	struct world *w = *state;
+
+	offer_images(w, "1");
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+	assert_true(w->grant.grant.retry_after_ms > 0);
+	claim(w, 1);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+	assert_memory_equal(w->order.mark.b, ((struct id16){{9}}).b, 16);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	// Whoever waited is served unasked, under its own request.
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, "f1");
+	assert_int_equal(w->grant.grant.request_id, 1);
+	assert_string_equal(w->grant.broker, "da");
+	assert_memory_equal(&w->grant.grant.publisher_key, sign_key_public(w->keys.publisher), 32);
+	assert_int_equal(pack(w)->state, PLACE_STORED);
+}
+
+static void S002_8_a_request_is_answered_once_and_the_same_again(void **state)
+{
+	struct world *w = *state;
+	uint64_t lease;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 5});
+	assert_true(w->grant.grant.granted);
+	lease = w->grant.grant.lease;
+	want(w, "f1", (struct fetch_request){.request_id = 5});
+	assert_int_equal(w->grant.grant.lease, lease);
+	assert_int_equal(w->grant.grant.request_id, 5);
+	assert_int_equal(pack(w)->leases, 1);
+	want(w, "f2", (struct fetch_request){.request_id = 5});
+	assert_true(w->grant.grant.lease != lease);
+	assert_int_equal(pack(w)->leases, 2);
+	assert_int_equal(w->grant.grant.rate_bytes_per_s, 500000); // half of the broker
+}
+
+static void S002_8_what_is_not_meant_or_not_known_is_refused(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	w->meant = false;
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+	assert_memory_equal(w->grant.reason, "not-meant", 9);
+	w->meant = true;
+	w->package.b[5] ^= 1;
+	want(w, "f1", (struct fetch_request){.request_id = 2});
+	assert_false(w->grant.grant.granted);
+	assert_memory_equal(w->grant.reason, "unknown", 7);
+	w->package.b[5] ^= 1;
+	assert_int_equal(pack(w)->leases, 0);
+	assert_int_equal(leases_count(w->p->leases), 0);
+}
+
+static void S002_11_stop_comes_when_the_last_lease_is_gone_for_linger(void **state)
+{
+	struct world *w = *state;
+	uint64_t one, two;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	one = w->grant.grant.lease;
+	want(w, "f2", (struct fetch_request){.request_id = 1});
+	two = w->grant.grant.lease;
+	release(w, "f1", one);
+	assert_true(w->grant.grant.release_acked);
+	release(w, "f1", two); // not its own: acknowledged, and nothing ends
+	assert_int_equal(pack(w)->leases, 1);
+	for (int i = 0; i < 30; i++) {
+		presence_lease_renew(w->p, "f2", two, 1000);
+		pass(w, 1);
+		assert_int_equal(pack(w)->state, PLACE_STORED);
+	}
+	release(w, "f2", two);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+	pass(w, 9);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+	pass(w, 2);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+}
+
+static void S002_11_a_dead_client_holds_nothing_for_ever(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	pass(w, 4);
+	assert_int_equal(pack(w)->leases, 1);
+	pass(w, 2);
+	assert_int_equal(pack(w)->leases, 0);
+	pass(w, 11);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+}
+
+static void a_lease_does_not_age_while_nobody_can_be_heard(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	presence_control(w->p, false);
+	pass(w, 100);
+	assert_int_equal(pack(w)->leases, 1);
+	presence_control(w->p, true);
+	w->now.mono.ms += 60000; // we were stopped for a minute
+	pass(w, 1);
+	assert_int_equal(pack(w)->leases, 1);
+	pass(w, 6);
+	assert_int_equal(pack(w)->leases, 0);
+}
+
+static void S002_12_after_stop_it_waits_until_somebody_asks(void **state)
+{
+	struct world *w = *state;
+	struct publisher_msg m = {.state = PUB_STOPPED}, alive = {.state = PUB_ALIVE};
+	int before;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	release(w, "f1", w->grant.grant.lease);
+	pass(w, 11);
+	m.package = alive.package = w->package;
+	m.directive_id = pack(w)->directive_id;
+	want(w, "f2", (struct fetch_request){.request_id = 2}); // no grant while it stops
+	assert_false(w->grant.grant.granted);
+	release(w, "f2", 0);
+	tell(w, "pub", &m);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_WAIT);
+	assert_int_equal(w->directive.directive.request_id, w->request);
+	assert_int_equal(pack(w)->state, PLACE_WAITING);
+	before = w->directives;
+	pass(w, 60);
+	assert_int_equal(w->directives, before);
+	restart(w);
+	presence_broker(w->p, "da", true, "", w->now);
+	presence_broker(w->p, "db", true, "", w->now);
+	pass(w, 2);
+	tell(w, "pub", &alive); // a publisher that restarted asks, and waits on
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_WAIT);
+	want(w, "f3", (struct fetch_request){.request_id = 3});
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_false(w->grant.grant.granted);
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, "f3");
+}
+
+static void S002_15_what_nobody_asks_for_goes_after_its_grace(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	pass(w, 99);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+	pass(w, 2);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+}
+
+static void S002_15_with_grace_0_it_stays(void **state)
+{
+	struct world *w = *state;
+
+	w->p->config.first_viewer_grace_s = 0;
+	stored(w);
+	pass(w, 1000);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+}
+
+// ---------------------------------------------------------------- what goes wrong
+
+static void a_broker_that_forgot_is_filled_again_only_if_somebody_wants_it(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	presence_broker(w->p, "da", false, "killed", w->now);
+	assert_int_equal(pack(w)->state, PLACE_VERIFYING);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 1);
+	assert_int_equal(w->readbacks, 2);
+	presence_readback(w->p, &w->package, READBACK_LOST, "the mark is gone", w->now);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_int_equal(w->directive.directive.directive_id, 2);
+}
+
+static void a_broker_that_forgot_what_nobody_wants_stays_empty(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	presence_broker(w->p, "da", false, "killed", w->now);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 1);
+	presence_readback(w->p, &w->package, READBACK_LOST, "the mark is gone", w->now);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+}
+
+static void content_that_is_wanted_moves_when_its_broker_stays_away(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	presence_broker(w->p, "da", false, "killed", w->now);
+	pass(w, 1);
+	assert_int_equal(pack(w)->state, PLACE_VERIFYING);
+	pass(w, 3);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_string_equal(pack(w)->broker, "db");
+	assert_int_equal(leases_count(w->p->leases), 0); // old grants die
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.broker, "db");
+	assert_int_equal(w->grant.grant.request_id, 1);
+}
+
+static void missing_objects_are_looked_for_and_repaired(void **state)
+{
+	struct world *w = *state;
+	struct digest missing[2] = {{{1}}, {{2}}};
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f1",
+		(struct fetch_request){
+			.request_id = 2, .missing_objects = missing, .missing_count = 2});
+	assert_false(w->grant.grant.granted);
+	assert_int_equal(w->order.object_count, 2);
+	presence_readback(w->p, &w->package, READBACK_OBJECTS_MISSING, "", w->now);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_REPAIR);
+	assert_int_equal(w->directive.objects, 2);
+	assert_int_equal(pack(w)->leases, 1); // the others go on fetching
+	claim(w, pack(w)->directive_id);
+	assert_int_equal(w->order.object_count, 2); // granted again only after reading them back
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_int_equal(w->grant.grant.request_id, 2);
+}
+
+static void a_wrong_complaint_is_looked_at_once(void **state)
+{
+	struct world *w = *state;
+	struct digest missing[1] = {{{1}}};
+	struct fetch_request f = {.request_id = 2, .missing_objects = missing, .missing_count = 1};
+	int before;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f1", f);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	before = w->readbacks;
+	for (uint64_t i = 3; i < 10; i++) {
+		f.request_id = i;
+		want(w, "f1", f);
+		assert_true(w->grant.grant.granted);
+		assert_int_equal(w->grant.grant.request_id, i);
+	}
+	assert_int_equal(w->readbacks, before);
+}
+
+static void an_only_consumer_that_cannot_reach_the_broker_gets_another(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f1", (struct fetch_request){.request_id = 2, .failed_broker = "da"});
+	assert_true(w->grant.grant.granted); // it was read back a moment ago
+	want(w, "f1", (struct fetch_request){.request_id = 3, .failed_broker = "da"});
+	assert_false(w->grant.grant.granted);
+	assert_string_equal(pack(w)->broker, "db");
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+}
+
+static void leases_and_placements_survive_a_restart(void **state)
+{
+	struct world *w = *state;
+	uint64_t lease;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 4});
+	lease = w->grant.grant.lease;
+	restart(w);
+	assert_int_equal(pack(w)->state, PLACE_VERIFYING); // our connection is a new one
+	assert_int_equal(pack(w)->leases, 1);
+	assert_int_equal(w->brokers.items[0].leases, 1);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 1);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	want(w, "f1", (struct fetch_request){.request_id = 4});
+	assert_true(w->grant.grant.granted);
+	assert_int_equal(w->grant.grant.lease, lease);
+}
+
+static void an_operators_withdrawal_holds_until_it_is_taken_back(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	assert_int_equal(presence_withdraw(w->p, &w->package, w->now), ERR_OK);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+	assert_int_equal(leases_count(w->p->leases), 0);
+	want(w, "f1", (struct fetch_request){.request_id = 2});
+	assert_memory_equal(w->grant.reason, "withdrawn", 9);
+	restart(w);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 2);
+	offer(w, "pub"); // a publisher offers everything again when it restarts
+	assert_int_equal(pack(w)->state, PLACE_WITHDRAWN);
+	assert_memory_equal(w->directive.reason, "refused: ", 9);
+	assert_int_equal(presence_restore(w->p, &w->package, w->now), ERR_OK);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_int_equal(presence_restore(w->p, &w->package, w->now), ERR_NOT_NOW);
+}
+
+static void a_removed_client_holds_no_lease(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	presence_principal_gone(w->p, "f1", ROLE_CLIENT, w->now);
+	assert_int_equal(leases_count(w->p->leases), 0);
+	assert_int_equal(w->brokers.items[0].leases, 0);
+	presence_principal_gone(w->p, "pub", ROLE_PUBLISHER, w->now);
+	assert_int_equal(pack(w)->state, PLACE_WITHDRAWN);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, world_make, world_drop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(S002_3_an_offer_obtains_one_directive),
+		T(S002_3_a_bad_offer_is_refused),
+		T(S002_14_a_package_and_its_name_belong_to_one_publisher),
+		T(an_offer_whose_id_is_not_its_manifests_is_refused),
+		T(only_the_answer_to_the_directive_in_force_counts),
+		T(directive_ids_rise_and_survive_a_restart),
+		T(an_unanswered_directive_is_said_again_also_after_a_restart),
+		T(a_failed_publisher_is_sent_to_another_broker),
+		T(S002_7_nothing_is_granted_before_our_own_read_back),
+		T(S002_8_a_request_is_answered_once_and_the_same_again),
+		T(S002_8_what_is_not_meant_or_not_known_is_refused),
+		T(S002_11_stop_comes_when_the_last_lease_is_gone_for_linger),
+		T(S002_11_a_dead_client_holds_nothing_for_ever),
+		T(a_lease_does_not_age_while_nobody_can_be_heard),
+		T(S002_12_after_stop_it_waits_until_somebody_asks),
+		T(S002_15_what_nobody_asks_for_goes_after_its_grace),
+		T(S002_15_with_grace_0_it_stays),
+		T(a_broker_that_forgot_is_filled_again_only_if_somebody_wants_it),
+		T(a_broker_that_forgot_what_nobody_wants_stays_empty),
+		T(content_that_is_wanted_moves_when_its_broker_stays_away),
+		T(missing_objects_are_looked_for_and_repaired),
+		T(a_wrong_complaint_is_looked_at_once),
+		T(an_only_consumer_that_cannot_reach_the_broker_gets_another),
+		T(leases_and_placements_survive_a_restart),
+		T(an_operators_withdrawal_holds_until_it_is_taken_back),
+		T(a_removed_client_holds_no_lease),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
