@@ -71,7 +71,9 @@ static bool word_is_listed(const char *words, const char *word)
 {
 	size_t n = strlen(word);
 
-	for (const char *w = words; n > 0 && w; w = strchr(w, '|')) {
+	if (n == 0 || strchr(word, '|'))
+		return false;
+	for (const char *w = words; w; w = strchr(w, '|')) {
 		w += *w == '|';
 		if (strncmp(w, word, n) == 0 && (w[n] == '|' || !w[n]))
 			return true;

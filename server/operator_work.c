@@ -329,13 +329,30 @@ struct flow_call {
 	cJSON *list;
 };
 
-// Newest first, so the first hit is the latest attempt.
+static int by_client_newest_first(const void *a, const void *b)
+{
+	const struct operation_info *x = a, *y = b;
+	int order = strcmp(x->client, y->client);
+
+	if (order)
+		return order;
+	return (x->op_id < y->op_id) - (x->op_id > y->op_id);
+}
+
+// The latest attempt of this client: the first of its run in the sorted list.
 static const struct operation_info *flow_operation(const struct flow_call *f, const char *client)
 {
-	for (size_t i = 0; i < f->op_count; i++)
-		if (strcmp(f->ops[i].client, client) == 0)
-			return &f->ops[i];
-	return NULL;
+	size_t low = 0, high = f->op_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(f->ops[middle].client, client) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < f->op_count && strcmp(f->ops[low].client, client) == 0 ? &f->ops[low] : NULL;
 }
 
 static const char *flow_state(
@@ -414,6 +431,8 @@ static enum err run_flow(struct operator_call *c)
 	TRY(rows_flow_find(core_db(c->room->core), flow, c->arena, &f.row));
 	TRY(core_operations(
 		c->room->core, NULL, flow, OPERATIONS_MAX, c->arena, &f.ops, &f.op_count));
+	if (f.op_count > 0)
+		qsort(f.ops, f.op_count, sizeof(*f.ops), by_client_newest_first);
 	f.list = cJSON_CreateArray();
 	enum err e = flow_clients(&f);
 	json_id(c->json, "flow", flow);
