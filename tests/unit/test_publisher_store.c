@@ -649,7 +649,7 @@ static void what_no_row_names_is_swept_at_start(void **state)
 {
 	struct fixture *f = *state;
 	struct digest d = sha256("x", 1);
-	char path[400];
+	char path[600];
 
 	assert_int_equal(blob_put(&f->store.objects, &d, bytes_of("x", 1)), ERR_OK);
 	assert_int_equal(blob_put(&f->store.images, &d, bytes_of("x", 1)), ERR_OK);
