@@ -27,6 +27,8 @@ struct probe {
 	int trip;
 	int64_t gap_ms, trip_ms;
 	uint64_t token;
+	char trip_text[40]; // of the round trip that is under way
+	size_t trip_text_size;
 };
 
 struct probe *probe_new(const struct probe_config *config, const struct probe_ports *ports,
@@ -88,8 +90,9 @@ static void finish(struct probe *p)
 	p->step = STEP_IDLE;
 	p->ports.unsubscribe(p->ports.ctx, p->own.s);
 	found(p, FINDING_OK, "PROBE-PERSISTENCE",
-		"whether the broker saves to disk cannot be seen from outside",
-		"persistence false");
+		"whether it saves to disk cannot be seen from outside: it must say persistence "
+		"false",
+		"");
 	usable = !findings_have_error(p->findings, p->broker);
 	log_info("PROBE", "broker=%s usable=%s trip_ms=%lld gap_ms=%lld", p->broker,
 		usable ? "yes" : "no", (long long)(p->trip_ms / (PROBE_TRIPS / 2)),
@@ -97,23 +100,30 @@ static void finish(struct probe *p)
 	p->ports.done(p->ports.ctx, usable);
 }
 
+// Every round trip has a text of its own.
+static size_t trip_text(char *out, size_t size, uint64_t token)
+{
+	int n = snprintf(out, size, PROBE_WORD "%llx", (unsigned long long)token);
+
+	return n > 0 && (size_t)n < size ? (size_t)n : size - 1;
+}
+
 static enum err step_say(struct probe *p, enum step step, struct now now)
 {
 	char *large = NULL;
-	uint64_t mark;
 	enum err e;
 
 	p->step = step;
 	p->deadline = mono_add_ms(now.mono, PROBE_STEP_MS);
 	switch (step) {
 	case STEP_TRIPS:
-		mark = p->token + 1;
-		return say(p, p->own.s, &mark, sizeof(mark), false, now);
+		p->trip_text_size = trip_text(p->trip_text, sizeof(p->trip_text), p->token + 1);
+		return say(p, p->own.s, p->trip_text, p->trip_text_size, false, now);
 	case STEP_DENIED:
-		return say(p, p->foreign.s, "d", 1, false, now);
+		return say(p, p->foreign.s, PROBE_WORD "d", sizeof(PROBE_WORD), false, now);
 	case STEP_RETAIN_SET:
 		p->ports.unsubscribe(p->ports.ctx, p->own.s);
-		return say(p, p->own.s, "r", 1, true, now);
+		return say(p, p->own.s, PROBE_WORD "r", sizeof(PROBE_WORD), true, now);
 	case STEP_RETAIN_READ:
 		return p->ports.subscribe(p->ports.ctx, p->own.s);
 	case STEP_RETAIN_CLEAR:
@@ -123,6 +133,8 @@ static enum err step_say(struct probe *p, enum step step, struct now now)
 		if (!large)
 			return err_set(ERR_MEMORY, "no memory for a large message");
 		memset(large, 'L', p->config.large_bytes);
+		if (p->config.large_bytes >= sizeof(PROBE_WORD))
+			memcpy(large, PROBE_WORD, sizeof(PROBE_WORD) - 1);
 		e = say(p, p->own.s, large, p->config.large_bytes, false, now);
 		free(large);
 		return e;
@@ -230,8 +242,9 @@ bool probe_message(struct probe *p, const char *topic, struct bytes payload, int
 	}
 	if (retained || p->echoed || (p->step != STEP_TRIPS && p->step != STEP_LARGE))
 		return true;
-	if (p->step == STEP_LARGE ? payload.size != p->config.large_bytes
-				  : !bytes_equal(payload, bytes_of(&p->token, sizeof(p->token))))
+	if (p->step == STEP_LARGE
+			? payload.size != p->config.large_bytes
+			: !bytes_equal(payload, bytes_of(p->trip_text, p->trip_text_size)))
 		return true; // an overlapping subscription brought an earlier one again
 	if (qos < 1)
 		found(p, FINDING_ERROR, "PROBE-QOS",

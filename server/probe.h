@@ -11,6 +11,7 @@
 //   retain    a retained message comes with a fresh subscription, and goes when it is cleared
 //   large     the largest message of this broker's topics passes whole
 // What cannot be seen from outside (persistence false, memory_limit) is said to be unseen.
+// Everything it says begins with PROBE_WORD, so that whoever reads the wire knows what it is.
 //
 // A state machine without a socket: server.c hands it the events of the link.
 #ifndef HELIO_SERVER_PROBE_H
@@ -20,6 +21,7 @@
 #include "proto/topics.h"
 #include "server/findings.h"
 
+#define PROBE_WORD "helio-probe "
 #define PROBE_TRIPS 20
 #define PROBE_STEP_MS 5000
 #define PROBE_NAGLE_MS 20 // between echo and PUBACK, on average of the later half

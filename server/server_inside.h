@@ -3,7 +3,6 @@
 #define HELIO_SERVER_SERVER_INSIDE_H
 
 #include "proto/base/log.h"
-#include "proto/base/log.h"
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
 #include "server/enrol.h"
@@ -15,6 +14,7 @@
 #include "server/strangers.h"
 
 #define SERVER_TICK_MS 500 // Paho's thread naps after a second without traffic
+#define STAY_AWAKE_MS 400  // with the tick above: never a second without any
 
 // One broker: the control broker, or a data broker.
 struct server_link {
@@ -28,6 +28,7 @@ struct server_link {
 	struct probe *probe;
 	struct strangers *strangers;
 	bool up;
+	struct mono heard; // the last message that came, or that we said to stay awake
 	struct mono probe_next;
 	uint64_t unsent;
 	struct log_gate unsent_gate;

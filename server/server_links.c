@@ -131,6 +131,7 @@ static void on_message(void *ctx, const struct link_message *m)
 	struct server *s = l->server;
 	struct topic_parts parts;
 
+	l->heard = s->now.mono;
 	switch (router_pick(
 		l->broker != NULL, m->topic, m->topic_length, probe_topic(l->probe), &parts)) {
 	case TO_SYS:
@@ -386,10 +387,16 @@ static void probe_again(struct server_link *l, struct now now)
 }
 
 // Paho's receive thread naps for 100 ms after an idle second; a PUBACK keeps it awake. Nobody but
-// the server may read this topic.
-static void stay_awake(struct server_link *l)
+// the server may read this topic, and watchers; nothing is said while something comes anyway.
+static void stay_awake(struct server_link *l, struct now now)
 {
-	if (link_publish(l->link, probe_topic(l->probe), bytes_of("w", 1), 1, false, 0) != ERR_OK)
+	static const char text[] = PROBE_WORD "awake";
+
+	if (mono_since_ms(now.mono, l->heard) < STAY_AWAKE_MS)
+		return;
+	l->heard = now.mono;
+	if (link_publish(l->link, probe_topic(l->probe), bytes_of(text, sizeof(text) - 1), 1, false,
+		    0) != ERR_OK)
 		log_debug("STAY-AWAKE", "why=%s", log_quote(err_text()));
 }
 
@@ -409,7 +416,7 @@ static void link_tick(struct server_link *l, struct now now)
 	if (l->readback)
 		readback_tick(l->readback, now);
 	if (!l->broker && l->up)
-		stay_awake(l);
+		stay_awake(l, now);
 }
 
 void server_links_tick(struct server *s)

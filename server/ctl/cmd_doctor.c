@@ -283,11 +283,12 @@ static void findings_show(const struct doctor *d)
 				   : strcmp(level, "warn") == 0 ? STYLE_WARN
 								: STYLE_BAD;
 
-		printf("%s%-5s%s  %-16s %s\n", term_begin(t, style), ctl_safe(level),
+		printf("%s%-5s%s  %-17s  %s%s%s\n", term_begin(t, style), ctl_safe(level),
 			term_end(t, style), ctl_safe(json_text(f, "id")),
+			ctl_safe(json_text(f, "where")), *json_text(f, "where") ? ": " : "",
 			ctl_safe(json_text(f, "what")));
 		if (*mend)
-			printf("       %s->%s %s\n", term_begin(t, STYLE_BOLD),
+			printf("                          %s->%s %s\n", term_begin(t, STYLE_BOLD),
 				term_end(t, STYLE_BOLD), ctl_safe(mend));
 	}
 }

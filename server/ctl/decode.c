@@ -9,6 +9,7 @@
 #include "server/ctl/decode_fields.h"
 #include "server/ctl/decode_messages.h"
 #include "server/ctl/text.h"
+#include "server/probe.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -166,6 +167,25 @@ static void topic_add(cJSON *j, const char *topic, const struct topic_parts *p)
 	cJSON_AddStringToObject(j, "id", p->id);
 }
 
+// The server tries its brokers on topics of its own (server/probe.h).
+static bool is_probe(enum topic_kind kind, struct bytes payload)
+{
+	if (kind != TOPIC_GRANT && kind != TOPIC_INBOX)
+		return false;
+	return payload.size == 0 ||
+	       (payload.size >= sizeof(PROBE_WORD) - 1 &&
+		       memcmp(payload.data, PROBE_WORD, sizeof(PROBE_WORD) - 1) == 0);
+}
+
+static const char *probe_text(struct bytes payload)
+{
+	size_t n = sizeof(PROBE_WORD) - 1;
+
+	if (payload.size == n + 5 && memcmp(payload.data + n, "awake", 5) == 0)
+		return "heliod keeps its line awake";
+	return "heliod tries this broker";
+}
+
 enum err decode_message(struct decoder *d, const char *topic, struct bytes payload, cJSON **out)
 {
 	struct topic_parts parts;
@@ -176,7 +196,11 @@ enum err decode_message(struct decoder *d, const char *topic, struct bytes paylo
 	const struct taker *t = &takers[parts.kind];
 	topic_add(j, topic, &parts);
 	json_add_u64(j, "bytes", payload.size);
-	if (payload.size == 0 && topic_row(parts.kind)->retained) {
+	if (is_probe(parts.kind, payload)) {
+		cJSON_SetValuestring(cJSON_GetObjectItem(j, "kind"), "probe");
+		cJSON_DeleteItemFromObject(j, "message");
+		cJSON_AddStringToObject(j, "event", probe_text(payload));
+	} else if (payload.size == 0 && topic_row(parts.kind)->retained) {
 		cJSON_AddStringToObject(j, "event", "withdrawn");
 	} else {
 		cJSON *body = cJSON_CreateObject();
@@ -349,6 +373,8 @@ static enum style kind_style(const char *kind, const cJSON *body)
 			       : STYLE_GOOD;
 	if (strcmp(kind, "hb") == 0)
 		return STYLE_PLAIN;
+	if (strcmp(kind, "probe") == 0)
+		return STYLE_DIM;
 	return strcmp(kind, "bye") == 0 ? STYLE_WARN : STYLE_BOLD;
 }
 

@@ -260,6 +260,30 @@ static void topics_fill(struct topic topics[TOPIC_KIND_COUNT])
 	}
 }
 
+// What heliod says to itself is named, and only that: another's nonsense stays an error.
+static void the_probe_of_a_broker_is_named(void **state)
+{
+	struct topic own = topic_of(TOPIC_GRANT, "server.1"),
+		     inbox = topic_of(TOPIC_INBOX, "server.1");
+	SCOPED_FREE char *nonsense = line_of(own.s, bytes_of("w", 1));
+	struct decoder d;
+	cJSON *none = NULL;
+
+	(void)state;
+	decoder_init(&d);
+	SCOPED_JSON cJSON *awake = decoded(&d, own.s, bytes_of("helio-probe awake", 17));
+	assert_string_equal(json_text(awake, "kind"), "probe");
+	assert_string_equal(json_text(awake, "event"), "heliod keeps its line awake");
+	assert_non_null(strstr(printed(awake, 3), "probe      server.1 (17 B, heliod keeps"));
+	SCOPED_JSON cJSON *trip =
+		decoded(&d, inbox.s, bytes_of("helio-probe 8000000000000001", 28));
+	assert_string_equal(json_text(trip, "event"), "heliod tries this broker");
+	SCOPED_JSON cJSON *cleared = decoded(&d, own.s, bytes_of(NULL, 0));
+	assert_string_equal(json_text(cleared, "kind"), "probe");
+	assert_int_not_equal(decode_line(&d, nonsense, strlen(nonsense), &none), ERR_OK);
+	decoder_fini(&d);
+}
+
 // Good messages with random bytes changed, on every topic: an error or an object, nothing else.
 static void damaged_messages_do_no_harm(void **state)
 {
@@ -303,6 +327,7 @@ int main(void)
 		cmocka_unit_test(an_offer_is_checked_against_the_root),
 		cmocka_unit_test(plain_bytes_and_withdrawals_are_told),
 		cmocka_unit_test(bad_lines_are_refused),
+		cmocka_unit_test(the_probe_of_a_broker_is_named),
 		cmocka_unit_test(damaged_messages_do_no_harm),
 	};
 
