@@ -95,7 +95,7 @@ void package_store(struct presence *p, const struct package *k)
 {
 	struct placement_row row = {
 		.package = k->id,
-		.state = k->state,
+		.state = (int)k->state,
 		.broker = k->broker,
 		.directive = k->directive,
 		.directive_id = k->directive_id,
