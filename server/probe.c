@@ -7,11 +7,11 @@
 
 enum step {
 	STEP_IDLE,
-	STEP_TRIPS,
+	STEP_BASE,
 	STEP_DENIED,
-	STEP_RETAIN_SET,
-	STEP_RETAIN_READ,
-	STEP_RETAIN_CLEAR,
+	STEP_RETAIN,
+	STEP_TRIPS,
+	STEP_CLEAR,
 	STEP_LARGE,
 };
 
@@ -22,13 +22,11 @@ struct probe {
 	char broker[LIMIT_ID + 1];
 	struct topic own, foreign;
 	enum step step;
-	struct mono deadline, sent, echo_at, ack_at;
-	bool echoed, acked, was_large_fatal;
+	struct mono deadline, sent;
+	bool arrived, acked, was_large_fatal;
 	int trip;
-	int64_t gap_ms, trip_ms;
+	int64_t base_ms, trip_ms; // sums over the later half
 	uint64_t token;
-	char trip_text[40]; // of the round trip that is under way
-	size_t trip_text_size;
 };
 
 struct probe *probe_new(const struct probe_config *config, const struct probe_ports *ports,
@@ -75,12 +73,31 @@ static void found(struct probe *p, enum finding_level level, const char *id, con
 
 // ---------------------------------------------------------------- steps
 
+static const char *packet_line(const struct probe *p)
+{
+	return p->config.kind == TOPIC_DATA
+		       ? "message_size_limit 1114112 and max_packet_size 1900000"
+		       : "max_packet_size 1900000";
+}
+
 static enum err say(struct probe *p, const char *topic, const void *data, size_t size,
 	bool retained, struct now now)
 {
-	p->echoed = p->acked = false;
+	p->arrived = p->acked = false;
 	p->sent = now.mono;
 	return p->ports.publish(p->ports.ctx, topic, bytes_of(data, size), retained, ++p->token);
+}
+
+static enum err look(struct probe *p, int qos, struct now now)
+{
+	p->arrived = p->acked = false;
+	p->sent = now.mono;
+	return p->ports.subscribe(p->ports.ctx, p->own.s, qos, ++p->token);
+}
+
+static int64_t mean_ms(int64_t sum_ms)
+{
+	return sum_ms / (PROBE_TRIPS / 2);
 }
 
 static void finish(struct probe *p)
@@ -90,54 +107,47 @@ static void finish(struct probe *p)
 	p->step = STEP_IDLE;
 	p->ports.unsubscribe(p->ports.ctx, p->own.s);
 	found(p, FINDING_OK, "PROBE-PERSISTENCE",
-		"whether it saves to disk cannot be seen from outside: it must say persistence "
-		"false",
-		"");
+		"whether the broker saves to disk cannot be seen from outside",
+		"persistence false");
 	usable = !findings_have_error(p->findings, p->broker);
-	log_info("PROBE", "broker=%s usable=%s trip_ms=%lld gap_ms=%lld", p->broker,
-		usable ? "yes" : "no", (long long)(p->trip_ms / (PROBE_TRIPS / 2)),
-		(long long)(p->gap_ms / (PROBE_TRIPS / 2)));
+	log_info("PROBE", "broker=%s usable=%s base_ms=%lld trip_ms=%lld", p->broker,
+		usable ? "yes" : "no", (long long)mean_ms(p->base_ms),
+		(long long)mean_ms(p->trip_ms));
 	p->ports.done(p->ports.ctx, usable);
 }
 
-// Every round trip has a text of its own.
-static size_t trip_text(char *out, size_t size, uint64_t token)
+static enum err large_say(struct probe *p, struct now now)
 {
-	int n = snprintf(out, size, PROBE_WORD "%llx", (unsigned long long)token);
+	char *large = malloc(p->config.large_bytes);
+	enum err e;
 
-	return n > 0 && (size_t)n < size ? (size_t)n : size - 1;
+	if (!large)
+		return err_set(ERR_MEMORY, "no memory for a large message");
+	memset(large, 'L', p->config.large_bytes);
+	e = look(p, 1, now);
+	if (e == ERR_OK)
+		e = say(p, p->own.s, large, p->config.large_bytes, false, now);
+	free(large);
+	return e;
 }
 
 static enum err step_say(struct probe *p, enum step step, struct now now)
 {
-	char *large = NULL;
-	enum err e;
-
 	p->step = step;
 	p->deadline = mono_add_ms(now.mono, PROBE_STEP_MS);
 	switch (step) {
-	case STEP_TRIPS:
-		p->trip_text_size = trip_text(p->trip_text, sizeof(p->trip_text), p->token + 1);
-		return say(p, p->own.s, p->trip_text, p->trip_text_size, false, now);
+	case STEP_BASE:
+		return say(p, p->own.s, "b", 1, false, now);
 	case STEP_DENIED:
-		return say(p, p->foreign.s, PROBE_WORD "d", sizeof(PROBE_WORD), false, now);
-	case STEP_RETAIN_SET:
-		p->ports.unsubscribe(p->ports.ctx, p->own.s);
-		return say(p, p->own.s, PROBE_WORD "r", sizeof(PROBE_WORD), true, now);
-	case STEP_RETAIN_READ:
-		return p->ports.subscribe(p->ports.ctx, p->own.s);
-	case STEP_RETAIN_CLEAR:
+		return say(p, p->foreign.s, "d", 1, false, now);
+	case STEP_RETAIN:
+		return say(p, p->own.s, "r", 1, true, now);
+	case STEP_TRIPS:
+		return look(p, 0, now);
+	case STEP_CLEAR:
 		return say(p, p->own.s, NULL, 0, true, now);
 	case STEP_LARGE:
-		large = calloc(1, p->config.large_bytes);
-		if (!large)
-			return err_set(ERR_MEMORY, "no memory for a large message");
-		memset(large, 'L', p->config.large_bytes);
-		if (p->config.large_bytes >= sizeof(PROBE_WORD))
-			memcpy(large, PROBE_WORD, sizeof(PROBE_WORD) - 1);
-		e = say(p, p->own.s, large, p->config.large_bytes, false, now);
-		free(large);
-		return e;
+		return large_say(p, now);
 	case STEP_IDLE:
 		break;
 	}
@@ -147,7 +157,7 @@ static enum err step_say(struct probe *p, enum step step, struct now now)
 static void step_to(struct probe *p, enum step step, struct now now)
 {
 	if (step == STEP_DENIED && !p->config.secured)
-		step = STEP_RETAIN_SET;
+		step = STEP_RETAIN;
 	if (step == STEP_LARGE && p->was_large_fatal)
 		step = STEP_IDLE; // it breaks the connection: once was enough
 	if (step == STEP_IDLE) {
@@ -164,35 +174,45 @@ static void step_to(struct probe *p, enum step step, struct now now)
 
 static void nagle_judge(struct probe *p)
 {
+	int64_t base_ms = mean_ms(p->base_ms), trip_ms = mean_ms(p->trip_ms);
 	char what[200];
-	int64_t gap_ms = p->gap_ms / (PROBE_TRIPS / 2), trip_ms = p->trip_ms / (PROBE_TRIPS / 2);
 
-	if (gap_ms < PROBE_NAGLE_MS) {
-		snprintf(what, sizeof(what), "a round trip takes %lld ms", (long long)trip_ms);
+	if (trip_ms - base_ms < PROBE_NAGLE_MS) {
+		snprintf(what, sizeof(what), "a subscription brings its message in %lld ms",
+			(long long)trip_ms);
 		found(p, FINDING_OK, "PROBE-NODELAY", what, "");
 		return;
 	}
 	snprintf(what, sizeof(what),
-		"a message and its acknowledgement come %lld ms apart: the broker waits before it "
-		"sends small packets",
-		(long long)gap_ms);
+		"a subscription brings its message in %lld ms, a publish its answer in %lld: the "
+		"broker waits before it sends small packets",
+		(long long)trip_ms, (long long)base_ms);
 	found(p, FINDING_WARN, "PROBE-NODELAY", what, "set_tcp_nodelay true");
+}
+
+// One round of BASE or TRIPS. The first half does not count: the kernel acknowledges it at once.
+static void round_done(struct probe *p, int64_t *sum_ms, enum step next, struct now now)
+{
+	if (p->trip >= PROBE_TRIPS / 2)
+		*sum_ms += mono_since_ms(now.mono, p->sent);
+	if (++p->trip < PROBE_TRIPS) {
+		step_to(p, p->step, now);
+		return;
+	}
+	p->trip = 0;
+	step_to(p, next, now);
 }
 
 static void trip_done(struct probe *p, struct now now)
 {
-	int64_t gap_ms = mono_since_ms(p->echo_at, p->ack_at);
-
-	if (p->trip >= PROBE_TRIPS / 2) { // the kernel acknowledges the first ones at once
-		p->gap_ms += gap_ms < 0 ? -gap_ms : gap_ms;
-		p->trip_ms += mono_since_ms(now.mono, p->sent);
-	}
-	if (++p->trip < PROBE_TRIPS) {
-		step_to(p, STEP_TRIPS, now);
+	if (!p->arrived || !p->acked)
 		return;
-	}
+	p->ports.unsubscribe(p->ports.ctx, p->own.s);
+	round_done(p, &p->trip_ms, STEP_CLEAR, now);
+	if (p->step != STEP_CLEAR)
+		return;
+	found(p, FINDING_OK, "PROBE-RETAIN", "retained messages are kept", "");
 	nagle_judge(p);
-	step_to(p, STEP_DENIED, now);
 }
 
 static void denied_done(struct probe *p, int reason, struct now now)
@@ -204,31 +224,18 @@ static void denied_done(struct probe *p, int reason, struct now now)
 			"the broker takes a publish on a topic that is not the server's: anybody "
 			"can speak for anybody",
 			"acl_file /etc/heliograph/acl (helioctl broker-conf makes it)");
-	step_to(p, STEP_RETAIN_SET, now);
+	step_to(p, STEP_RETAIN, now);
 }
 
-static void both_done(struct probe *p, struct now now)
+static void large_done(struct probe *p, struct now now)
 {
-	if (!p->echoed || !p->acked)
-		return;
-	if (p->step == STEP_TRIPS) {
-		trip_done(p, now);
-	} else if (p->step == STEP_LARGE) {
-		char what[120];
+	char what[120];
 
-		snprintf(
-			what, sizeof(what), "a message of %zu bytes passes", p->config.large_bytes);
-		found(p, FINDING_OK, "PROBE-PACKET", what, "");
-		step_to(p, STEP_IDLE, now);
-	}
-}
-
-static void retain_read(struct probe *p, bool retained, struct now now)
-{
-	if (!retained)
+	if (!p->arrived || !p->acked)
 		return;
-	found(p, FINDING_OK, "PROBE-RETAIN", "retained messages are kept", "");
-	step_to(p, STEP_RETAIN_CLEAR, now);
+	snprintf(what, sizeof(what), "a message of %zu bytes passes", p->config.large_bytes);
+	found(p, FINDING_OK, "PROBE-PACKET", what, "");
+	step_to(p, STEP_IDLE, now);
 }
 
 bool probe_message(struct probe *p, const char *topic, struct bytes payload, int qos, bool retained,
@@ -236,23 +243,18 @@ bool probe_message(struct probe *p, const char *topic, struct bytes payload, int
 {
 	if (strcmp(topic, p->own.s) != 0)
 		return strcmp(topic, p->foreign.s) == 0;
-	if (p->step == STEP_RETAIN_READ) {
-		retain_read(p, retained, now);
-		return true;
+	if (p->step == STEP_TRIPS && retained) {
+		p->arrived = true;
+		trip_done(p, now);
+	} else if (p->step == STEP_LARGE && payload.size == p->config.large_bytes) {
+		if (qos < 1)
+			found(p, FINDING_ERROR, "PROBE-QOS",
+				"messages of QoS 1 arrive with QoS 0: they may be lost",
+				"max_qos 2");
+		p->arrived = true;
+		large_done(p, now);
 	}
-	if (retained || p->echoed || (p->step != STEP_TRIPS && p->step != STEP_LARGE))
-		return true;
-	if (p->step == STEP_LARGE
-			? payload.size != p->config.large_bytes
-			: !bytes_equal(payload, bytes_of(p->trip_text, p->trip_text_size)))
-		return true; // an overlapping subscription brought an earlier one again
-	if (qos < 1)
-		found(p, FINDING_ERROR, "PROBE-QOS",
-			"messages of QoS 1 arrive with QoS 0: they may be lost", "max_qos 2");
-	p->echoed = true;
-	p->echo_at = now.mono;
-	both_done(p, now);
-	return true;
+	return true; // others are copies by an overlapping subscription
 }
 
 static void publish_refused(struct probe *p, int reason, struct now now)
@@ -261,22 +263,18 @@ static void publish_refused(struct probe *p, int reason, struct now now)
 
 	snprintf(what, sizeof(what), "the broker refuses our message with reason %d", reason);
 	if (p->step == STEP_LARGE) {
-		found(p, FINDING_ERROR, "PROBE-PACKET", what,
-			p->config.kind == TOPIC_DATA
-				? "message_size_limit 1114112 and max_packet_size 1900000"
-				: "max_packet_size 1900000");
+		found(p, FINDING_ERROR, "PROBE-PACKET", what, packet_line(p));
 		step_to(p, STEP_IDLE, now);
 		return;
 	}
 	found(p, FINDING_ERROR, "PROBE-OWN-TOPIC", what,
 		"acl_file /etc/heliograph/acl (helioctl broker-conf makes it)");
-	p->step = STEP_IDLE;
 	finish(p);
 }
 
 void probe_published(struct probe *p, uint64_t token, int reason, struct now now)
 {
-	if (token != p->token || p->step == STEP_IDLE || reason < 0)
+	if (token != p->token || p->step == STEP_IDLE || p->step == STEP_TRIPS || reason < 0)
 		return;
 	if (p->step == STEP_DENIED) {
 		denied_done(p, reason, now);
@@ -287,21 +285,29 @@ void probe_published(struct probe *p, uint64_t token, int reason, struct now now
 		return;
 	}
 	p->acked = true;
-	p->ack_at = now.mono;
-	if (p->step == STEP_RETAIN_SET)
-		step_to(p, STEP_RETAIN_READ, now);
-	else if (p->step == STEP_RETAIN_CLEAR)
+	if (p->step == STEP_BASE)
+		round_done(p, &p->base_ms, STEP_DENIED, now);
+	else if (p->step == STEP_RETAIN)
+		step_to(p, STEP_TRIPS, now);
+	else if (p->step == STEP_CLEAR)
 		step_to(p, STEP_LARGE, now);
 	else
-		both_done(p, now);
+		large_done(p, now);
+}
+
+void probe_subscribed(struct probe *p, uint64_t token, int reason, struct now now)
+{
+	if (token != p->token || p->step != STEP_TRIPS || reason < 0 || reason >= 128)
+		return;
+	p->acked = true;
+	trip_done(p, now);
 }
 
 void probe_begin(struct probe *p, struct now now)
 {
 	p->trip = 0;
-	p->gap_ms = p->trip_ms = 0;
-	if (p->ports.subscribe(p->ports.ctx, p->own.s) == ERR_OK)
-		step_to(p, STEP_TRIPS, now);
+	p->base_ms = p->trip_ms = 0;
+	step_to(p, STEP_BASE, now);
 }
 
 void probe_link_down(struct probe *p, const char *why)
@@ -309,11 +315,8 @@ void probe_link_down(struct probe *p, const char *why)
 	if (p->step == STEP_LARGE) {
 		p->was_large_fatal = true;
 		found(p, FINDING_ERROR, "PROBE-PACKET",
-			"the broker closes the connection at our largest message",
-			p->config.kind == TOPIC_DATA
-				? "message_size_limit 1114112 and max_packet_size 1900000"
-				: "max_packet_size 1900000");
-	} else if (p->step == STEP_RETAIN_SET) {
+			"the broker closes the connection at our largest message", packet_line(p));
+	} else if (p->step == STEP_RETAIN) {
 		found(p, FINDING_ERROR, "PROBE-RETAIN",
 			"the broker closes the connection at a retained message",
 			"retain_available true");
@@ -327,30 +330,22 @@ static void step_late(struct probe *p, struct now now)
 {
 	switch (p->step) {
 	case STEP_TRIPS:
-		found(p, FINDING_ERROR, "PROBE-OWN-TOPIC",
-			"what the server says to itself does not come back",
-			"acl_file /etc/heliograph/acl (helioctl broker-conf makes it)");
-		p->step = STEP_IDLE;
-		finish(p);
-		break;
-	case STEP_RETAIN_READ:
 		found(p, FINDING_ERROR, "PROBE-RETAIN",
 			"a retained message does not come with a fresh subscription",
-			"retain_available true");
-		step_to(p, STEP_RETAIN_CLEAR, now);
+			"retain_available true, and the server's own topic in acl_file");
+		step_to(p, STEP_CLEAR, now);
 		break;
 	case STEP_LARGE:
 		found(p, FINDING_ERROR, "PROBE-PACKET", "our largest message does not come back",
-			p->config.kind == TOPIC_DATA
-				? "message_size_limit 1114112 and max_packet_size 1900000"
-				: "max_packet_size 1900000");
+			packet_line(p));
 		step_to(p, STEP_IDLE, now);
 		break;
+	case STEP_BASE:
 	case STEP_DENIED:
-	case STEP_RETAIN_SET:
-	case STEP_RETAIN_CLEAR:
-		found(p, FINDING_WARN, "PROBE-SLOW", "the broker does not acknowledge in 5 s", "");
-		p->step = STEP_IDLE;
+	case STEP_RETAIN:
+	case STEP_CLEAR:
+		found(p, FINDING_WARN, "PROBE-SLOW", "the broker does not acknowledge in 5 s",
+			"a less busy machine for the broker");
 		finish(p);
 		break;
 	case STEP_IDLE:

@@ -164,7 +164,8 @@ static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t 
 {
 	struct server_link *l = ctx;
 
-	(void)token;
+	if ((token & PROBE_TOKEN) && count > 0)
+		probe_subscribed(l->probe, token, reasons[0], l->server->now);
 	for (size_t i = 0; i < count; i++)
 		if (reasons[i] >= 128) {
 			finding_add(&l->server->findings, FINDING_ERROR, l->name, "PROBE-SUBSCRIBE",
@@ -188,11 +189,11 @@ static enum err probe_publish(
 	return link_publish(l->link, topic, payload, 1, retained, token);
 }
 
-static enum err probe_subscribe(void *ctx, const char *filter)
+static enum err probe_subscribe(void *ctx, const char *filter, int qos, uint64_t token)
 {
 	struct server_link *l = ctx;
 
-	return link_subscribe(l->link, &filter, 1, 1, 1);
+	return link_subscribe(l->link, &filter, 1, qos, token);
 }
 
 static void unsubscribe_any(struct server_link *l, const char *const *filters, size_t count)
