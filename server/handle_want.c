@@ -131,9 +131,7 @@ static void lease_grant(struct presence *p, struct package *k, const char *clien
 		deny(p, client, &k->id, request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
 		return;
 	}
-	b->leases++;
-	b->granted_bytes_per_s += l.rate_bytes_per_s;
-	b->fresh_bytes_per_s += l.rate_bytes_per_s;
+	broker_count(p, l.broker, 1, &l);
 	k->leases++;
 	k->viewed = true;
 	p->grants++;

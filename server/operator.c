@@ -254,9 +254,9 @@ enum err call_event_done(struct operator_call *c, const char *queue, uint64_t fl
 	if (package)
 		row.package = *package;
 	TRY(rows_flow_put(core_db(c->room->core), &row));
-	json_id(c->json, "flow", flow);
-	json_number(c->json, "seq", seq);
-	json_text(c->json, "queue", queue);
+	put_id(c->json, "flow", flow);
+	put_number(c->json, "seq", seq);
+	put_text(c->json, "queue", queue);
 	return ERR_OK;
 }
 
@@ -272,12 +272,12 @@ enum err call_append(
 
 // ---------------------------------------------------------------- forms
 
-void json_text(cJSON *o, const char *name, const char *value)
+void put_text(cJSON *o, const char *name, const char *value)
 {
 	cJSON_AddStringToObject(o, name, value ? value : "");
 }
 
-void json_number(cJSON *o, const char *name, uint64_t value)
+void put_number(cJSON *o, const char *name, uint64_t value)
 {
 	char text[24];
 
@@ -285,12 +285,12 @@ void json_number(cJSON *o, const char *name, uint64_t value)
 	cJSON_AddRawToObject(o, name, text);
 }
 
-void json_time(cJSON *o, const char *name, struct wall w)
+void put_time(cJSON *o, const char *name, struct wall w)
 {
-	json_number(o, name, w.ms > 0 ? (uint64_t)w.ms : 0);
+	put_number(o, name, w.ms > 0 ? (uint64_t)w.ms : 0);
 }
 
-void json_id(cJSON *o, const char *name, uint64_t id)
+void put_id(cJSON *o, const char *name, uint64_t id)
 {
 	char text[24];
 
@@ -298,27 +298,27 @@ void json_id(cJSON *o, const char *name, uint64_t id)
 	cJSON_AddStringToObject(o, name, text);
 }
 
-void json_digest(cJSON *o, const char *name, const struct digest *d)
+void put_digest(cJSON *o, const char *name, const struct digest *d)
 {
-	json_text(o, name, digest_is_zero(d) ? "" : digest_hex(d));
+	put_text(o, name, digest_is_zero(d) ? "" : digest_hex(d));
 }
 
-void json_bool(cJSON *o, const char *name, bool value)
+void put_bool(cJSON *o, const char *name, bool value)
 {
 	cJSON_AddBoolToObject(o, name, value);
 }
 
-cJSON *json_list(cJSON *o, const char *name)
+cJSON *put_list(cJSON *o, const char *name)
 {
 	return cJSON_AddArrayToObject(o, name);
 }
 
-cJSON *json_object(cJSON *o, const char *name)
+cJSON *put_object(cJSON *o, const char *name)
 {
 	return cJSON_AddObjectToObject(o, name);
 }
 
-cJSON *json_item(cJSON *list)
+cJSON *put_item(cJSON *list)
 {
 	cJSON *o = cJSON_CreateObject();
 

@@ -109,15 +109,15 @@ enum err call_event_done(struct operator_call *c, const char *queue, uint64_t fl
 	const struct digest *package) MUST_CHECK;
 
 // JSON in the forms of API.md.
-void json_text(cJSON *o, const char *name, const char *value);
-void json_number(cJSON *o, const char *name, uint64_t value); // exact
-void json_time(cJSON *o, const char *name, struct wall w);
-void json_id(cJSON *o, const char *name, uint64_t id);                // decimal string
-void json_digest(cJSON *o, const char *name, const struct digest *d); // "" when zero
-void json_bool(cJSON *o, const char *name, bool value);
-cJSON *json_list(cJSON *o, const char *name);
-cJSON *json_object(cJSON *o, const char *name);
-cJSON *json_item(cJSON *list);
+void put_text(cJSON *o, const char *name, const char *value);
+void put_number(cJSON *o, const char *name, uint64_t value); // exact
+void put_time(cJSON *o, const char *name, struct wall w);
+void put_id(cJSON *o, const char *name, uint64_t id);                // decimal string
+void put_digest(cJSON *o, const char *name, const struct digest *d); // "" when zero
+void put_bool(cJSON *o, const char *name, bool value);
+cJSON *put_list(cJSON *o, const char *name);
+cJSON *put_object(cJSON *o, const char *name);
+cJSON *put_item(cJSON *list);
 
 // Shapes that several verbs write.
 void json_operation(cJSON *o, const struct operation_info *op);

@@ -9,26 +9,26 @@ static void json_channel(struct operator_call *c, cJSON *o, const struct channel
 	size_t count = 0;
 	cJSON *list;
 
-	json_text(o, "channel", ch->name);
-	json_number(o, "epoch", ch->epoch);
-	json_number(o, "clients", ch->pointers);
-	json_number(o, "caught_up", ch->pointers_at_tail);
-	json_number(o, "elements", ch->elements);
-	json_number(o, "tail_seq", ch->tail_seq);
-	json_bool(o, "paused", ch->paused);
-	json_bool(o, "closed", ch->closed);
-	json_number(o, "rate_bytes_per_s", ch->rate_bytes_per_s);
-	list = json_list(o, "slots");
+	put_text(o, "channel", ch->name);
+	put_number(o, "epoch", ch->epoch);
+	put_number(o, "clients", ch->pointers);
+	put_number(o, "caught_up", ch->pointers_at_tail);
+	put_number(o, "elements", ch->elements);
+	put_number(o, "tail_seq", ch->tail_seq);
+	put_bool(o, "paused", ch->paused);
+	put_bool(o, "closed", ch->closed);
+	put_number(o, "rate_bytes_per_s", ch->rate_bytes_per_s);
+	list = put_list(o, "slots");
 	if (core_channel_slots(c->room->core, ch->name, c->arena, &slots, &count) != ERR_OK)
 		return;
 	for (size_t i = 0; i < count; i++) {
-		cJSON *s = json_item(list);
+		cJSON *s = put_item(list);
 
-		json_text(s, "kind", package_kind_word(slots[i].kind));
-		json_text(s, "name", slots[i].name);
-		json_text(s, "version", slots[i].version);
-		json_digest(s, "package", &slots[i].package);
-		json_digest(s, "previous", &slots[i].previous);
+		put_text(s, "kind", package_kind_word(slots[i].kind));
+		put_text(s, "name", slots[i].name);
+		put_text(s, "version", slots[i].version);
+		put_digest(s, "package", &slots[i].package);
+		put_digest(s, "previous", &slots[i].previous);
 	}
 }
 
@@ -42,19 +42,19 @@ static enum err run_create(struct operator_call *c)
 		TRY(channel_make(c->room->core, name, &made));
 		TRY(core_channel_find(c->room->core, name, &ch));
 	}
-	json_text(c->json, "channel", ch.name);
-	json_number(c->json, "epoch", ch.epoch);
+	put_text(c->json, "channel", ch.name);
+	put_number(c->json, "epoch", ch.epoch);
 	return ERR_OK;
 }
 
 static enum err run_list(struct operator_call *c)
 {
-	cJSON *list = json_list(c->json, "channels");
+	cJSON *list = put_list(c->json, "channels");
 	struct channel_info ch;
 	size_t cursor = 0;
 
 	while (core_channel_next(c->room->core, &cursor, &ch))
-		json_channel(c, json_item(list), &ch);
+		json_channel(c, put_item(list), &ch);
 	return ERR_OK;
 }
 
@@ -71,10 +71,10 @@ static enum err publish(
 	if (k->state == PLACE_WITHDRAWN)
 		return err_set(ERR_NOT_NOW, "package %s %s was withdrawn", k->name, k->version);
 	TRY(call_append(c, channel, &e, &k->id));
-	json_digest(c->json, "package", &k->id);
-	json_text(c->json, "kind", package_kind_word(k->kind));
-	json_text(c->json, "name", k->name);
-	json_text(c->json, "version", k->version);
+	put_digest(c->json, "package", &k->id);
+	put_text(c->json, "kind", package_kind_word(k->kind));
+	put_text(c->json, "name", k->name);
+	put_text(c->json, "version", k->version);
 	return ERR_OK;
 }
 
@@ -127,7 +127,7 @@ static enum err run_rollback(struct operator_call *c)
 		return err_set(
 			ERR_NOT_FOUND, "the version before %s is not known any more", slot.version);
 	TRY(publish(c, ch.name, k, true));
-	json_digest(c->json, "previous", &slot.package);
+	put_digest(c->json, "previous", &slot.package);
 	return ERR_OK;
 }
 
@@ -162,8 +162,8 @@ static enum err run_consolidate(struct operator_call *c)
 	size_t chosen = 0;
 
 	TRY(core_channel_consolidate(c->room->core, call_text(c, "channel"), &chosen));
-	json_text(c->json, "channel", call_text(c, "channel"));
-	json_number(c->json, "consolidated", chosen);
+	put_text(c->json, "channel", call_text(c, "channel"));
+	put_number(c->json, "consolidated", chosen);
 	return ERR_OK;
 }
 

@@ -12,26 +12,26 @@ static void json_ip(cJSON *o, const struct client_info *i)
 
 	if (i->ip_size == 4 || i->ip_size == 16)
 		inet_ntop(i->ip_size == 4 ? AF_INET : AF_INET6, i->ip, text, sizeof(text));
-	json_text(o, "ip", text);
+	put_text(o, "ip", text);
 }
 
 void json_operation(cJSON *o, const struct operation_info *op)
 {
-	json_text(o, "client", op->client);
-	json_id(o, "op_id", op->op_id);
-	json_id(o, "first_op_id", op->first_op_id);
-	json_text(o, "kind", response_kind_word(op->kind));
-	json_number(o, "attempt", op->attempt);
-	json_id(o, "flow", op->flow_id);
-	json_text(o, "queue", op->queue);
-	json_number(o, "event_seq", op->event_seq);
-	json_text(o, "status", op->status ? op_status_word(op->status) : "");
-	json_text(o, "outcome", op->outcome ? op_status_word(op->outcome) : "open");
-	json_bool(o, "final", op->is_final);
-	json_number(o, "percent", op->percent);
-	json_text(o, "detail", op->detail);
-	json_time(o, "opened_unix_ms", op->opened);
-	json_time(o, "ended_unix_ms", op->ended);
+	put_text(o, "client", op->client);
+	put_id(o, "op_id", op->op_id);
+	put_id(o, "first_op_id", op->first_op_id);
+	put_text(o, "kind", response_kind_word(op->kind));
+	put_number(o, "attempt", op->attempt);
+	put_id(o, "flow", op->flow_id);
+	put_text(o, "queue", op->queue);
+	put_number(o, "event_seq", op->event_seq);
+	put_text(o, "status", op->status ? op_status_word(op->status) : "");
+	put_text(o, "outcome", op->outcome ? op_status_word(op->outcome) : "open");
+	put_bool(o, "final", op->is_final);
+	put_number(o, "percent", op->percent);
+	put_text(o, "detail", op->detail);
+	put_time(o, "opened_unix_ms", op->opened);
+	put_time(o, "ended_unix_ms", op->ended);
 }
 
 static void json_open_operation(struct operator_call *c, cJSON *o, const struct client_info *i)
@@ -44,7 +44,7 @@ static void json_open_operation(struct operator_call *c, cJSON *o, const struct 
 			i = full;
 	}
 	if (i->has_operation && i->operation.op_id)
-		json_operation(json_object(o, "op"), &i->operation);
+		json_operation(put_object(o, "op"), &i->operation);
 	else
 		cJSON_AddNullToObject(o, "op");
 }
@@ -61,50 +61,50 @@ static void json_showing(struct operator_call *c, cJSON *o, const struct client_
 	if (!k && core_client_software(c->room->core, i->id, c->arena, &list, &count) == ERR_OK &&
 		count > 0)
 		version = list[0].version;
-	json_text(o, "version", version);
-	s = json_object(o, "showing");
-	json_digest(s, "package", &i->showing_package);
-	json_text(s, "name", k ? k->name : "");
-	json_text(s, "version", k ? k->version : "");
-	json_text(o, "showing_image", i->showing_image);
+	put_text(o, "version", version);
+	s = put_object(o, "showing");
+	put_digest(s, "package", &i->showing_package);
+	put_text(s, "name", k ? k->name : "");
+	put_text(s, "version", k ? k->version : "");
+	put_text(o, "showing_image", i->showing_image);
 }
 
 void json_client(struct operator_call *c, cJSON *o, const struct client_info *i)
 {
-	json_text(o, "id", i->id);
-	json_text(o, "name", i->name);
-	json_text(o, "role", role_word(i->role));
-	json_bool(o, "revoked", i->revoked);
-	json_text(o, "state", i->role == ROLE_CLIENT ? client_state_word(i->state) : "");
-	json_text(o, "reach", reach_word(i->reach));
-	json_time(o, "last_heard_unix_ms", i->last_heard);
-	json_text(o, "channel", i->channel);
+	put_text(o, "id", i->id);
+	put_text(o, "name", i->name);
+	put_text(o, "role", role_word(i->role));
+	put_bool(o, "revoked", i->revoked);
+	put_text(o, "state", i->role == ROLE_CLIENT ? client_state_word(i->state) : "");
+	put_text(o, "reach", reach_word(i->reach));
+	put_time(o, "last_heard_unix_ms", i->last_heard);
+	put_text(o, "channel", i->channel);
 	json_open_operation(c, o, i);
 	json_showing(c, o, i);
 	json_ip(o, i);
-	json_number(o, "interval_ms", i->interval_ms);
-	json_number(o, "interval_set_ms", i->interval_set_ms);
-	json_number(o, "interval_status_ms", i->interval_status_ms);
-	json_id(o, "session_id", i->session_id);
-	json_id(o, "response_id", i->response_id);
-	json_text(o, "last_kind", i->last_kind ? response_kind_word(i->last_kind) : "");
-	json_text(o, "last_reason", i->last_reason ? reason_word(i->last_reason) : "");
-	json_number(o, "mismatches", i->mismatches);
-	json_number(o, "pointer", i->pointer_seq);
-	json_text(o, "pointer_at", i->role == ROLE_CLIENT ? element_type_word(i->pointer_at) : "");
-	json_bool(o, "at_tail", i->pointer_at == ELEMENT_TAIL);
-	json_number(o, "private_elements", i->private_elements);
-	json_text(o, "agent_version", i->agent_version);
-	json_text(o, "agent_state", i->agent_state);
-	json_text(o, "hw_class", i->hw_class);
-	json_number(o, "free_bytes", i->free_bytes);
-	json_number(o, "packages", i->holding_count);
+	put_number(o, "interval_ms", i->interval_ms);
+	put_number(o, "interval_set_ms", i->interval_set_ms);
+	put_number(o, "interval_status_ms", i->interval_status_ms);
+	put_id(o, "session_id", i->session_id);
+	put_id(o, "response_id", i->response_id);
+	put_text(o, "last_kind", i->last_kind ? response_kind_word(i->last_kind) : "");
+	put_text(o, "last_reason", i->last_reason ? reason_word(i->last_reason) : "");
+	put_number(o, "mismatches", i->mismatches);
+	put_number(o, "pointer", i->pointer_seq);
+	put_text(o, "pointer_at", i->role == ROLE_CLIENT ? element_type_word(i->pointer_at) : "");
+	put_bool(o, "at_tail", i->pointer_at == ELEMENT_TAIL);
+	put_number(o, "private_elements", i->private_elements);
+	put_text(o, "agent_version", i->agent_version);
+	put_text(o, "agent_state", i->agent_state);
+	put_text(o, "hw_class", i->hw_class);
+	put_number(o, "free_bytes", i->free_bytes);
+	put_number(o, "packages", i->holding_count);
 }
 
 void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package)
 {
-	cJSON *list = json_list(o, "leases");
+	cJSON *list = put_list(o, "leases");
 	void *cursor = NULL;
 
 	for (const struct lease *l; (l = leases_next(c->room->presence->leases, &cursor));) {
@@ -113,14 +113,14 @@ void json_leases(
 		if ((client && strcmp(l->client, client) != 0) ||
 			(package && !digest_equal(&l->package, package)))
 			continue;
-		item = json_item(list);
-		json_id(item, "lease", l->id);
-		json_text(item, "client", l->client);
-		json_digest(item, "package", &l->package);
-		json_text(item, "broker", l->broker);
-		json_time(item, "granted_unix_ms", l->granted);
-		json_number(item, "ttl_ms", l->ttl_ms);
-		json_number(item, "rate_bytes_per_s", l->rate_bytes_per_s);
+		item = put_item(list);
+		put_id(item, "lease", l->id);
+		put_text(item, "client", l->client);
+		put_digest(item, "package", &l->package);
+		put_text(item, "broker", l->broker);
+		put_time(item, "granted_unix_ms", l->granted);
+		put_number(item, "ttl_ms", l->ttl_ms);
+		put_number(item, "rate_bytes_per_s", l->rate_bytes_per_s);
 	}
 }
 
@@ -130,7 +130,7 @@ static enum err run_list(struct operator_call *c)
 {
 	const char *channel = call_text(c, "channel"), *role = call_text(c, "role");
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
-	cJSON *list = json_list(c->json, "clients");
+	cJSON *list = put_list(c->json, "clients");
 	size_t cursor = 0;
 
 	if (!info)
@@ -139,7 +139,7 @@ static enum err run_list(struct operator_call *c)
 		if (strcmp(role_word(info->role), role ? role : "client") != 0 ||
 			(channel && strcmp(info->channel, channel) != 0))
 			continue;
-		json_client(c, json_item(list), info);
+		json_client(c, put_item(list), info);
 	}
 	return ERR_OK;
 }
@@ -161,16 +161,16 @@ static enum err run_show(struct operator_call *c)
 		TRY(core_client_holdings(c->room->core, id, c->arena, &held, &held_count));
 		TRY(core_client_software(c->room->core, id, c->arena, &software, &software_count));
 	}
-	list = json_list(c->json, "holdings");
+	list = put_list(c->json, "holdings");
 	for (size_t i = 0; i < held_count; i++)
 		cJSON_AddItemToArray(list, cJSON_CreateString(digest_hex(&held[i])));
-	list = json_list(c->json, "software");
+	list = put_list(c->json, "software");
 	for (size_t i = 0; i < software_count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_text(o, "name", software[i].name);
-		json_text(o, "version", software[i].version);
-		json_digest(o, "package", &software[i].package);
+		put_text(o, "name", software[i].name);
+		put_text(o, "version", software[i].version);
+		put_digest(o, "package", &software[i].package);
 	}
 	json_leases(c, c->json, id, NULL);
 	return ERR_OK;
@@ -189,7 +189,7 @@ static enum err run_remove(struct operator_call *c)
 
 	TRY(not_oneself(c, id));
 	TRY(core_principal_remove(c->room->core, id));
-	json_text(c->json, "client", id);
+	put_text(c->json, "client", id);
 	return ERR_OK;
 }
 
@@ -199,7 +199,7 @@ static enum err run_revoke(struct operator_call *c)
 
 	TRY(not_oneself(c, id));
 	TRY(core_principal_revoke(c->room->core, id));
-	json_text(c->json, "client", id);
+	put_text(c->json, "client", id);
 	return ERR_OK;
 }
 
@@ -213,15 +213,15 @@ static enum err run_channel(struct operator_call *c)
 	TRY(call_client(c, "client", info));
 	TRY(core_channel_find(c->room->core, call_text(c, "channel"), &ch));
 	TRY(core_client_set_channel(c->room->core, info->id, ch.name));
-	json_text(c->json, "client", info->id);
-	json_text(c->json, "channel", ch.name);
+	put_text(c->json, "client", info->id);
+	put_text(c->json, "channel", ch.name);
 	return ERR_OK;
 }
 
 static enum err run_clear_clone(struct operator_call *c)
 {
 	TRY(core_client_clear_clone(c->room->core, call_text(c, "client")));
-	json_text(c->json, "client", call_text(c, "client"));
+	put_text(c->json, "client", call_text(c, "client"));
 	return ERR_OK;
 }
 
@@ -238,8 +238,8 @@ static enum err run_interval(struct operator_call *c)
 	TRY(call_client(c, "client", info));
 	TRY(core_client_set_interval(c->room->core, info->id, ms));
 	TRY(core_client_find(c->room->core, info->id, info));
-	json_text(c->json, "client", info->id);
-	json_number(c->json, "interval_ms", ms ? ms : info->interval_ms);
+	put_text(c->json, "client", info->id);
+	put_number(c->json, "interval_ms", ms ? ms : info->interval_ms);
 	return ERR_OK;
 }
 
@@ -249,8 +249,8 @@ static enum err run_enrol(struct operator_call *c)
 
 	TRY(enrol_take(c->room->core, &c->room->trust->root, c->room->server_id, c->body, c->arena,
 		c->now, &e));
-	json_text(c->json, "id", e.id);
-	json_text(c->json, "role", role_word(e.role));
+	put_text(c->json, "id", e.id);
+	put_text(c->json, "role", role_word(e.role));
 	return ERR_OK;
 }
 

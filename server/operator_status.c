@@ -5,28 +5,28 @@
 
 static void help_verb(cJSON *list, const struct verb_row *v)
 {
-	cJSON *o = json_item(list), *args;
+	cJSON *o = put_item(list), *args;
 
-	json_text(o, "name", v->name);
-	json_text(o, "help", v->help);
-	json_bool(o, "body", v->body);
-	json_bool(o, "writes", v->writes);
-	args = json_list(o, "args");
+	put_text(o, "name", v->name);
+	put_text(o, "help", v->help);
+	put_bool(o, "body", v->body);
+	put_bool(o, "writes", v->writes);
+	args = put_list(o, "args");
 	for (size_t i = 0; i < VERB_ARGS && v->args[i].name; i++) {
-		cJSON *a = json_item(args);
+		cJSON *a = put_item(args);
 
-		json_text(a, "name", v->args[i].name);
-		json_text(a, "type", arg_type_word(v->args[i].type));
-		json_bool(a, "required", v->args[i].required);
-		json_text(a, "words", v->args[i].words);
-		json_text(a, "help", v->args[i].help);
+		put_text(a, "name", v->args[i].name);
+		put_text(a, "type", arg_type_word(v->args[i].type));
+		put_bool(a, "required", v->args[i].required);
+		put_text(a, "words", v->args[i].words);
+		put_text(a, "help", v->args[i].help);
 	}
 }
 
 static enum err run_help(struct operator_call *c)
 {
 	const char *name = call_text(c, "verb");
-	cJSON *list = json_list(c->json, "verbs");
+	cJSON *list = put_list(c->json, "verbs");
 	const struct verb_row *v;
 
 	if (name && !operator_verb_find(name))
@@ -57,12 +57,12 @@ static enum err run_status(struct operator_call *c)
 
 	if (!info)
 		return err_set(ERR_FULL, "no memory for this request");
-	json_text(c->json, "server", c->room->server_id);
-	json_number(c->json, "incarnation", core_incarnation(core));
-	json_time(c->json, "server_unix_ms", c->now.wall);
-	json_time(c->json, "started_unix_ms", c->room->started);
-	json_bool(c->json, "degraded", core_is_degraded(core));
-	json_bool(c->json, "mass_silence", core_mass_silence(core));
+	put_text(c->json, "server", c->room->server_id);
+	put_number(c->json, "incarnation", core_incarnation(core));
+	put_time(c->json, "server_unix_ms", c->now.wall);
+	put_time(c->json, "started_unix_ms", c->room->started);
+	put_bool(c->json, "degraded", core_is_degraded(core));
+	put_bool(c->json, "mass_silence", core_mass_silence(core));
 	list = cJSON_CreateArray();
 	while (core_client_next(core, &cursor, info)) {
 		if (!status_matches(c, info))
@@ -70,13 +70,13 @@ static enum err run_status(struct operator_call *c)
 		total++;
 		if (info->reach <= REACH_SILENT)
 			reach[info->reach]++;
-		json_client(c, json_item(list), info);
+		json_client(c, put_item(list), info);
 	}
-	json_number(c->json, "total", total);
-	json_number(c->json, "online", reach[REACH_ONLINE]);
-	json_number(c->json, "late", reach[REACH_LATE]);
-	json_number(c->json, "silent", reach[REACH_SILENT]);
-	json_number(c->json, "never", reach[REACH_NEVER]);
+	put_number(c->json, "total", total);
+	put_number(c->json, "online", reach[REACH_ONLINE]);
+	put_number(c->json, "late", reach[REACH_LATE]);
+	put_number(c->json, "silent", reach[REACH_SILENT]);
+	put_number(c->json, "never", reach[REACH_NEVER]);
 	cJSON_AddItemToObject(c->json, "clients", list);
 	return ERR_OK;
 }
@@ -85,16 +85,16 @@ static enum err run_counters(struct operator_call *c)
 {
 	struct core_counter counters[256];
 	size_t n = core_counters(c->room->core, counters, 256);
-	cJSON *o = json_object(c->json, "counters");
+	cJSON *o = put_object(c->json, "counters");
 	const struct presence *p = c->room->presence;
 
 	for (size_t i = 0; i < n && i < 256; i++)
-		json_number(o, counters[i].name, counters[i].value);
-	json_number(o, "presence.grants", p->grants);
-	json_number(o, "presence.denials", p->denials);
-	json_number(o, "presence.directives", p->directives);
-	json_number(o, "presence.leases", leases_count(p->leases));
-	json_number(o, "presence.waiting", p->waiting_count);
+		put_number(o, counters[i].name, counters[i].value);
+	put_number(o, "presence.grants", p->grants);
+	put_number(o, "presence.denials", p->denials);
+	put_number(o, "presence.directives", p->directives);
+	put_number(o, "presence.leases", leases_count(p->leases));
+	put_number(o, "presence.waiting", p->waiting_count);
 	return ERR_OK;
 }
 
@@ -111,8 +111,8 @@ static enum err run_doctor(struct operator_call *c)
 		c->room->look(c->room->ctx, f);
 	for (size_t i = 0; i < f->count; i++)
 		ok = ok && f->items[i].level == FINDING_OK;
-	json_bool(c->json, "ok", ok);
-	list = json_list(c->json, "findings");
+	put_bool(c->json, "ok", ok);
+	list = put_list(c->json, "findings");
 	for (int level = FINDING_ERROR; level >= FINDING_OK; level--)
 		for (size_t i = 0; i < f->count; i++) {
 			const struct finding *one = &f->items[i];
@@ -120,12 +120,12 @@ static enum err run_doctor(struct operator_call *c)
 
 			if ((int)one->level != level)
 				continue;
-			o = json_item(list);
-			json_text(o, "level", finding_level_word(one->level));
-			json_text(o, "id", one->id);
-			json_text(o, "where", one->where);
-			json_text(o, "what", one->what);
-			json_text(o, "mend", one->mend);
+			o = put_item(list);
+			put_text(o, "level", finding_level_word(one->level));
+			put_text(o, "id", one->id);
+			put_text(o, "where", one->where);
+			put_text(o, "what", one->what);
+			put_text(o, "mend", one->mend);
 		}
 	return ERR_OK;
 }

@@ -103,20 +103,20 @@ static enum err run_cancel(struct operator_call *c)
 
 static void json_why(cJSON *o, const struct why_entry *w)
 {
-	json_time(o, "first_unix_ms", w->first);
-	json_time(o, "last_unix_ms", w->last);
-	json_number(o, "count", w->count);
-	json_id(o, "response_id", w->response_id);
-	json_number(o, "in_reply_to_seq", w->in_reply_to_seq);
-	json_id(o, "op_id", w->op_id);
-	json_text(o, "kind", response_kind_word(w->kind));
-	json_text(o, "state", client_state_word(w->state));
-	json_text(o, "reason", reason_word(w->code));
-	json_text(o, "text", w->text);
-	json_text(o, "queue", w->queue);
-	json_number(o, "event_seq", w->event_seq);
-	json_id(o, "flow", w->flow_id);
-	json_number(o, "attempt", w->attempt);
+	put_time(o, "first_unix_ms", w->first);
+	put_time(o, "last_unix_ms", w->last);
+	put_number(o, "count", w->count);
+	put_id(o, "response_id", w->response_id);
+	put_number(o, "in_reply_to_seq", w->in_reply_to_seq);
+	put_id(o, "op_id", w->op_id);
+	put_text(o, "kind", response_kind_word(w->kind));
+	put_text(o, "state", client_state_word(w->state));
+	put_text(o, "reason", reason_word(w->code));
+	put_text(o, "text", w->text);
+	put_text(o, "queue", w->queue);
+	put_number(o, "event_seq", w->event_seq);
+	put_id(o, "flow", w->flow_id);
+	put_number(o, "attempt", w->attempt);
 }
 
 static enum err run_why(struct operator_call *c)
@@ -130,12 +130,12 @@ static enum err run_why(struct operator_call *c)
 		return no_memory();
 	TRY(call_client(c, "client", info));
 	TRY(core_why(c->room->core, info->id, max < 1000 ? max : 1000, c->arena, &list, &count));
-	json_text(c->json, "client", info->id);
-	json_text(c->json, "state", client_state_word(info->state));
-	json_text(c->json, "reach", reach_word(info->reach));
-	entries = json_list(c->json, "entries");
+	put_text(c->json, "client", info->id);
+	put_text(c->json, "state", client_state_word(info->state));
+	put_text(c->json, "reach", reach_word(info->reach));
+	entries = put_list(c->json, "entries");
 	for (size_t i = 0; i < count; i++)
-		json_why(json_item(entries), &list[i]);
+		json_why(put_item(entries), &list[i]);
 	return ERR_OK;
 }
 
@@ -147,26 +147,26 @@ static enum err run_queue(struct operator_call *c)
 
 	TRY(call_queue(c, &queue));
 	TRY(core_queue_view(c->room->core, queue, c->arena, &v));
-	json_text(c->json, "queue", queue);
-	json_number(c->json, "epoch", v.epoch);
-	list = json_list(c->json, "elements");
+	put_text(c->json, "queue", queue);
+	put_number(c->json, "epoch", v.epoch);
+	list = put_list(c->json, "elements");
 	for (size_t i = 0; i < v.element_count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_number(o, "seq", v.elements[i].seq);
-		json_text(o, "type", element_type_word(v.elements[i].type));
-		json_text(o, "text", v.elements[i].text);
-		json_id(o, "flow", v.elements[i].flow_id);
+		put_number(o, "seq", v.elements[i].seq);
+		put_text(o, "type", element_type_word(v.elements[i].type));
+		put_text(o, "text", v.elements[i].text);
+		put_id(o, "flow", v.elements[i].flow_id);
 	}
-	list = json_list(c->json, "pointers");
+	list = put_list(c->json, "pointers");
 	for (size_t i = 0; i < v.pointer_count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_text(o, "client", v.pointers[i].client_id);
-		json_number(o, "seq", v.pointers[i].seq);
-		json_text(o, "at", element_type_word(v.pointers[i].at));
+		put_text(o, "client", v.pointers[i].client_id);
+		put_number(o, "seq", v.pointers[i].seq);
+		put_text(o, "at", element_type_word(v.pointers[i].at));
 	}
-	json_number(c->json, "pointer_total", v.pointer_total);
+	put_number(c->json, "pointer_total", v.pointer_total);
 	return ERR_OK;
 }
 
@@ -187,9 +187,9 @@ static enum err run_operations(struct operator_call *c)
 		TRY(call_client(c, "client", info));
 	TRY(core_operations(
 		c->room->core, client, flow, max < 1000 ? max : 1000, c->arena, &ops, &count));
-	list = json_list(c->json, "operations");
+	list = put_list(c->json, "operations");
 	for (size_t i = 0; i < count; i++)
-		json_operation(json_item(list), &ops[i]);
+		json_operation(put_item(list), &ops[i]);
 	return ERR_OK;
 }
 
@@ -221,36 +221,36 @@ static void base64_add(cJSON *o, const char *name, struct bytes b)
 
 static void json_display(cJSON *o, const struct display_info *d)
 {
-	json_digest(o, "showing_package", &d->showing_package);
-	json_text(o, "showing_image", d->showing_image);
-	json_text(o, "showing_name", d->showing_name);
-	json_text(o, "showing_version", d->showing_version);
-	json_number(o, "width_px", d->width_px);
-	json_number(o, "height_px", d->height_px);
-	json_number(o, "free_bytes", d->free_bytes);
-	json_bool(o, "display_alive", d->display_alive);
+	put_digest(o, "showing_package", &d->showing_package);
+	put_text(o, "showing_image", d->showing_image);
+	put_text(o, "showing_name", d->showing_name);
+	put_text(o, "showing_version", d->showing_version);
+	put_number(o, "width_px", d->width_px);
+	put_number(o, "height_px", d->height_px);
+	put_number(o, "free_bytes", d->free_bytes);
+	put_bool(o, "display_alive", d->display_alive);
 }
 
 static void json_report_holdings(cJSON *list, const struct holdings *h)
 {
 	for (size_t i = 0; h && i < h->item_count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_digest(o, "package", &h->items[i].package);
-		json_bool(o, "complete", h->items[i].complete);
-		json_number(o, "chunks_have", h->items[i].chunks_have);
-		json_number(o, "chunks_total", h->items[i].chunks_total);
+		put_digest(o, "package", &h->items[i].package);
+		put_bool(o, "complete", h->items[i].complete);
+		put_number(o, "chunks_have", h->items[i].chunks_have);
+		put_number(o, "chunks_total", h->items[i].chunks_total);
 	}
 }
 
 static void json_report_software(cJSON *list, const struct report *r)
 {
 	for (size_t i = 0; i < r->software_count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_text(o, "name", r->software[i].name);
-		json_text(o, "version", r->software[i].version);
-		json_digest(o, "package", &r->software[i].package);
+		put_text(o, "name", r->software[i].name);
+		put_text(o, "version", r->software[i].version);
+		put_digest(o, "package", &r->software[i].package);
 	}
 }
 
@@ -261,15 +261,15 @@ static enum err json_usage(struct operator_call *c, const char *client)
 	cJSON *list;
 
 	TRY(core_usage(c->room->core, client, max < 10000 ? max : 10000, c->arena, &rows, &count));
-	list = json_list(c->json, "usage");
+	list = put_list(c->json, "usage");
 	for (size_t i = 0; i < count; i++) {
-		cJSON *o = json_item(list);
+		cJSON *o = put_item(list);
 
-		json_digest(o, "package", &rows[i].package);
-		json_text(o, "image", rows[i].image);
-		json_number(o, "from_unix_ms",
+		put_digest(o, "package", &rows[i].package);
+		put_text(o, "image", rows[i].image);
+		put_number(o, "from_unix_ms",
 			rows[i].from_unix_ms > 0 ? (uint64_t)rows[i].from_unix_ms : 0);
-		json_number(o, "duration_ms", rows[i].duration_ms);
+		put_number(o, "duration_ms", rows[i].duration_ms);
 	}
 	return ERR_OK;
 }
@@ -279,13 +279,13 @@ static void json_report_part(cJSON *o, const struct report *r)
 	switch (r->what) {
 	case INFO_DISPLAY:
 		if (r->display)
-			json_display(json_object(o, "display"), r->display);
+			json_display(put_object(o, "display"), r->display);
 		break;
 	case INFO_HOLDINGS:
-		json_report_holdings(json_list(o, "holdings"), r->holdings);
+		json_report_holdings(put_list(o, "holdings"), r->holdings);
 		break;
 	case INFO_SOFTWARE:
-		json_report_software(json_list(o, "software"), r);
+		json_report_software(put_list(o, "software"), r);
 		break;
 	case INFO_LOGS:
 	case INFO_SCREENSHOT:
@@ -307,11 +307,11 @@ static enum err run_reports(struct operator_call *c)
 		return no_memory();
 	TRY(call_client(c, "client", info));
 	TRY(core_report_find(c->room->core, info->id, what, c->arena, &s));
-	json_text(c->json, "client", info->id);
-	json_text(c->json, "what", word);
-	json_time(c->json, "received_unix_ms", s.received);
-	json_id(c->json, "report_id", s.report.report_id);
-	json_id(c->json, "op_id", s.report.op_id);
+	put_text(c->json, "client", info->id);
+	put_text(c->json, "what", word);
+	put_time(c->json, "received_unix_ms", s.received);
+	put_id(c->json, "report_id", s.report.report_id);
+	put_id(c->json, "op_id", s.report.op_id);
 	if (what == INFO_USAGE)
 		return json_usage(c, info->id);
 	json_report_part(c->json, &s.report);
@@ -382,25 +382,25 @@ static void flow_client(struct flow_call *f, const struct client_info *i)
 {
 	const struct operation_info *op = flow_operation(f, i->id);
 	const char *state = flow_state(f, i, op);
-	cJSON *o = json_item(f->list);
+	cJSON *o = put_item(f->list);
 
 	f->total++;
 	f->done += strcmp(state, "done") == 0;
 	f->failed += strcmp(state, "failed") == 0;
 	f->open += strcmp(state, "open") == 0;
 	f->waiting += strcmp(state, "waiting") == 0;
-	json_text(o, "client", i->id);
-	json_text(o, "state", state);
-	json_text(o, "reach", reach_word(i->reach));
-	json_id(o, "op_id", op ? op->op_id : 0);
-	json_text(o, "kind", op ? response_kind_word(op->kind) : "");
-	json_text(o, "status",
+	put_text(o, "client", i->id);
+	put_text(o, "state", state);
+	put_text(o, "reach", reach_word(i->reach));
+	put_id(o, "op_id", op ? op->op_id : 0);
+	put_text(o, "kind", op ? response_kind_word(op->kind) : "");
+	put_text(o, "status",
 		op && op->outcome  ? op_status_word(op->outcome)
 		: op && op->status ? op_status_word(op->status)
 				   : "");
-	json_number(o, "percent", op ? op->percent : 0);
-	json_text(o, "detail", op ? op->detail : "");
-	json_number(o, "attempt", op ? op->attempt : 0);
+	put_number(o, "percent", op ? op->percent : 0);
+	put_text(o, "detail", op ? op->detail : "");
+	put_number(o, "attempt", op ? op->attempt : 0);
 }
 
 static enum err flow_clients(struct flow_call *f)
@@ -435,16 +435,16 @@ static enum err run_flow(struct operator_call *c)
 		qsort(f.ops, f.op_count, sizeof(*f.ops), by_client_newest_first);
 	f.list = cJSON_CreateArray();
 	enum err e = flow_clients(&f);
-	json_id(c->json, "flow", flow);
-	json_text(c->json, "queue", f.row.queue);
-	json_text(c->json, "verb", f.row.verb);
-	json_digest(c->json, "package", &f.row.package);
-	json_number(c->json, "total", f.total);
-	json_number(c->json, "done", f.done);
-	json_number(c->json, "failed", f.failed);
-	json_number(c->json, "open", f.open);
-	json_number(c->json, "waiting", f.waiting);
-	json_bool(c->json, "finished", f.open + f.waiting == 0);
+	put_id(c->json, "flow", flow);
+	put_text(c->json, "queue", f.row.queue);
+	put_text(c->json, "verb", f.row.verb);
+	put_digest(c->json, "package", &f.row.package);
+	put_number(c->json, "total", f.total);
+	put_number(c->json, "done", f.done);
+	put_number(c->json, "failed", f.failed);
+	put_number(c->json, "open", f.open);
+	put_number(c->json, "waiting", f.waiting);
+	put_bool(c->json, "finished", f.open + f.waiting == 0);
 	cJSON_AddItemToObject(c->json, "clients", f.list);
 	return e;
 }

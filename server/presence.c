@@ -34,7 +34,7 @@ static void package_free(struct presence *p, struct package *k)
 	free(k);
 }
 
-static void presence_clear(struct presence *p)
+void presence_clear(struct presence *p)
 {
 	struct package *k, *next;
 
@@ -112,7 +112,7 @@ void package_store(struct presence *p, const struct package *k)
 	presence_store(p, rows_placement_put(p->db, &row));
 }
 
-static bool place_is_on_broker(enum place_state s)
+bool place_is_on_broker(enum place_state s)
 {
 	return s == PLACE_SENDING || s == PLACE_VERIFYING || s == PLACE_STORED ||
 	       s == PLACE_LINGER || s == PLACE_STOPPING;
@@ -426,60 +426,9 @@ void presence_readback(struct presence *p, const struct digest *package,
 	}
 }
 
-// ---------------------------------------------------------------- brokers and time
+// ---------------------------------------------------------------- leases
 
-void presence_broker(
-	struct presence *p, const char *broker, bool up, const char *why, struct now now)
-{
-	struct data_broker *b = data_brokers_find(p->brokers, broker);
-	struct package *k, *next;
-
-	if (!b)
-		return;
-	data_broker_link(b, up, why, now);
-	HASH_ITER(hh, p->packages, k, next)
-	{
-		if (strcmp(k->broker, broker) != 0)
-			continue;
-		if (!up)
-			k->reading_back = false;
-		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
-			package_step(p, k, PLACE_EV_DOUBT,
-				up ? "connected anew" : "our connection broke", now);
-		if (up)
-			package_read_back(p, k);
-	}
-}
-
-void presence_control(struct presence *p, bool up)
-{
-	if (up && !p->attended)
-		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
-	p->attended = up;
-}
-
-static void attended_advance(struct presence *p, struct now now)
-{
-	int64_t passed_ms = p->ticked ? mono_since_ms(now.mono, p->last_tick) : 0;
-
-	p->last_tick = now.mono;
-	p->ticked = true;
-	if (passed_ms <= 0)
-		return;
-	if (passed_ms > 5000) { // we were stopped: nobody was heard meanwhile
-		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
-		return;
-	}
-	if (!p->attended)
-		return;
-	if (p->spread_left_ms > 0) {
-		p->spread_left_ms -= passed_ms;
-		return;
-	}
-	p->attended_ms += passed_ms;
-}
-
-static void broker_count(struct presence *p, const char *broker, int sign, const struct lease *l)
+void broker_count(struct presence *p, const char *broker, int sign, const struct lease *l)
 {
 	struct data_broker *b = data_brokers_find(p->brokers, broker);
 
@@ -513,139 +462,6 @@ void lease_end(struct presence *p, struct lease *l, const char *because, struct 
 		package_step(p, k, PLACE_EV_UNLEASED, "the last lease ended", now);
 	else if (k->leases == 0)
 		k->idle_since_attended_ms = p->attended_ms;
-}
-
-// Ends what is over, and counts what the brokers have not measured yet.
-static void leases_tick(struct presence *p, struct now now)
-{
-	void *cursor = NULL;
-
-	for (size_t i = 0; i < p->brokers->count; i++) {
-		p->brokers->items[i].fresh_bytes_per_s = 0;
-		p->brokers->items[i].placements = 0;
-	}
-	for (struct lease *l; (l = leases_next(p->leases, &cursor));) {
-		struct data_broker *b = data_brokers_find(p->brokers, l->broker);
-
-		if (l->expires_attended_ms <= p->attended_ms)
-			lease_end(p, l, "expired: no heartbeat lists it", now);
-		else if (b && p->attended_ms - l->granted_attended_ms < PRESENCE_MEASURED_MS)
-			b->fresh_bytes_per_s += l->rate_bytes_per_s;
-	}
-}
-
-static void waiting_tick(struct presence *p, struct package *k)
-{
-	struct waiting *w, *next;
-
-	HASH_ITER(hh, k->waiting, w, next)
-	{
-		if (w->until_attended_ms > p->attended_ms)
-			continue;
-		waiting_drop(p, k, w);
-		k->idle_since_attended_ms = p->attended_ms;
-	}
-}
-
-// Nobody has wanted it for its time.
-static bool package_is_over(const struct presence *p, const struct package *k)
-{
-	uint32_t limit_s = k->viewed ? p->config.linger_s : p->config.first_viewer_grace_s;
-
-	if (package_is_wanted(k) || (!k->viewed && limit_s == 0))
-		return false;
-	return p->attended_ms - k->idle_since_attended_ms >= (int64_t)limit_s * 1000;
-}
-
-static bool broker_is_away(struct presence *p, const struct package *k, struct now now)
-{
-	const struct data_broker *b = data_brokers_find(p->brokers, k->broker);
-
-	return !b || b->refused ||
-	       (!b->up && mono_since_ms(now.mono, b->up_since) >=
-				  (int64_t)p->config.broker_away_s * 1000);
-}
-
-static void package_on_broker_tick(struct presence *p, struct package *k, struct now now)
-{
-	bool may_stop = k->state == PLACE_LINGER || (k->viewed && k->state != PLACE_STORED);
-
-	if (may_stop && package_is_over(p, k)) {
-		package_stop(
-			p, k, k->viewed ? "nobody wants it any more" : "nobody asked for it", now);
-		return;
-	}
-	if (broker_is_away(p, k, now) && (package_is_wanted(k) || k->state == PLACE_SENDING)) {
-		memcpy(k->avoid, k->broker, sizeof(k->avoid));
-		if (now.mono.ms >= k->retry_at_ms) {
-			k->retry_at_ms = now.mono.ms + PRESENCE_RETRY_MS;
-			package_place(p, k, 0, "its data broker is away", now);
-		}
-		return;
-	}
-	package_read_back(p, k);
-}
-
-// A publisher cannot withdraw from a broker that is away; whoever wants the content need not wait
-// for that.
-static void stopping_tick(struct presence *p, struct package *k, struct now now)
-{
-	if (!package_is_wanted(k) || !broker_is_away(p, k, now))
-		return;
-	if (!package_step(p, k, PLACE_EV_STOPPED, "its data broker is away", now))
-		return;
-	memcpy(k->avoid, k->broker, sizeof(k->avoid));
-	k->broker[0] = 0;
-	package_place(p, k, 0, "a client asks for it", now);
-}
-
-static void package_tick(struct presence *p, struct package *k, struct now now)
-{
-	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
-
-	if (b && place_is_on_broker(k->state))
-		b->placements++;
-	waiting_tick(p, k);
-	switch (k->state) {
-	case PLACE_DEFERRED:
-	case PLACE_OFFERED:
-		if (k->viewed && package_is_over(p, k) && k->state == PLACE_DEFERRED)
-			package_stop(p, k, "nobody wants it any more", now);
-		else if (now.mono.ms >= k->retry_at_ms)
-			package_place(p, k, 0, "it waited for a data broker", now);
-		break;
-	case PLACE_SENDING:
-	case PLACE_VERIFYING:
-	case PLACE_STORED:
-	case PLACE_LINGER:
-		package_on_broker_tick(p, k, now);
-		break;
-	case PLACE_WAITING:
-		if (package_is_wanted(k) && now.mono.ms >= k->retry_at_ms)
-			package_place(p, k, 0, "a client asks for it", now);
-		break;
-	case PLACE_STOPPING:
-		stopping_tick(p, k, now);
-		break;
-	case PLACE_WITHDRAWN:
-	case PLACE_STATE_COUNT:
-		break;
-	}
-	if (!k->answered && k->directive &&
-		mono_since_ms(now.mono, k->directive_sent) >= p->config.directive_repeat_ms)
-		directive_send(p, k, 0, now);
-}
-
-void presence_tick(struct presence *p, struct now now)
-{
-	struct package *k, *next;
-
-	attended_advance(p, now);
-	leases_tick(p, now);
-	HASH_ITER(hh, p->packages, k, next)
-	{
-		package_tick(p, k, now);
-	}
 }
 
 // ---------------------------------------------------------------- acts of others
@@ -732,119 +548,4 @@ void presence_principal_gone(struct presence *p, const char *id, enum role role,
 		k->answered = true;
 		package_store(p, k);
 	}
-}
-
-// ---------------------------------------------------------------- loading
-
-static enum err load_package(void *ctx, const struct package_row *r)
-{
-	struct presence *p = ctx;
-	struct package *k = calloc(1, sizeof(*k));
-
-	if (!k)
-		return err_set(ERR_MEMORY, "no memory for a package");
-	k->id = r->id;
-	k->kind = r->kind;
-	k->size_bytes = r->size_bytes;
-	k->object_bytes = r->object_bytes;
-	k->offered.ms = r->offered_ms;
-	k->state = PLACE_OFFERED;
-	HASH_ADD(hh, p->packages, id, sizeof(k->id), k);
-	if (!str_copy(k->publisher, sizeof(k->publisher), r->publisher) ||
-		!str_copy(k->name, sizeof(k->name), r->name) ||
-		!str_copy(k->version, sizeof(k->version), r->version))
-		return err_set(ERR_CORRUPT, "package %s has a text that is too long",
-			digest_short(&r->id));
-	return ERR_OK;
-}
-
-static enum err load_placement(void *ctx, const struct placement_row *r)
-{
-	struct presence *p = ctx;
-	struct package *k = presence_find(p, &r->package);
-
-	if (!k)
-		return err_set(ERR_CORRUPT, "a placement of package %s, which is not there",
-			digest_short(&r->package));
-	if (r->state < PLACE_OFFERED || r->state >= PLACE_STATE_COUNT)
-		return err_set(
-			ERR_CORRUPT, "package %s is in state %d", digest_short(&k->id), r->state);
-	k->state = (enum place_state)r->state;
-	k->directive = r->directive;
-	k->directive_id = r->directive_id;
-	k->answered = r->answered;
-	k->since.ms = r->since_ms;
-	k->verified.ms = r->verified_ms;
-	k->mark = r->mark;
-	k->index_sha256 = r->index_sha256;
-	k->viewed = r->viewed;
-	k->barred = r->barred;
-	k->idle_since_attended_ms = p->attended_ms;
-	if (!str_copy(k->broker, sizeof(k->broker), r->broker) ||
-		!str_copy(k->detail, sizeof(k->detail), r->detail))
-		return err_set(ERR_CORRUPT, "package %s has a text that is too long",
-			digest_short(&k->id));
-	return ERR_OK;
-}
-
-static enum err load_lease(void *ctx, const struct lease_row *r)
-{
-	struct presence *p = ctx;
-	struct package *k = presence_find(p, &r->package);
-	struct lease l = {
-		.id = r->id,
-		.package = r->package,
-		.request_id = r->request_id,
-		.granted.ms = r->granted_ms,
-		.granted_attended_ms = p->attended_ms - PRESENCE_MEASURED_MS,
-		.expires_attended_ms = p->attended_ms + r->ttl_ms,
-		.ttl_ms = r->ttl_ms,
-		.rate_bytes_per_s = r->rate,
-	};
-
-	if (!str_copy(l.client, sizeof(l.client), r->client) ||
-		!str_copy(l.broker, sizeof(l.broker), r->broker) || !k)
-		return err_set(ERR_CORRUPT, "lease %" PRIu64 " makes no sense", r->id);
-	TRY(leases_add(p->leases, &l));
-	broker_count(p, l.broker, 1, &l);
-	k->leases++;
-	return ERR_OK;
-}
-
-static enum err load_target(void *ctx, const char *broker, int64_t last_ms)
-{
-	struct presence *p = ctx;
-	struct data_broker *b = data_brokers_find(p->brokers, broker);
-
-	if (b)
-		b->last_target.ms = last_ms;
-	return ERR_OK;
-}
-
-enum err presence_load(struct presence *p, struct now now)
-{
-	struct package *k, *next;
-
-	presence_clear(p);
-	p->store_error = ERR_OK;
-	for (size_t i = 0; i < p->brokers->count; i++) // not away: not reached yet
-		if (!p->brokers->items[i].up)
-			p->brokers->items[i].up_since = now.mono;
-	TRY(rows_target_each(p->db, load_target, p));
-	TRY(rows_package_each(p->db, load_package, p));
-	TRY(rows_placement_each(p->db, load_placement, p));
-	TRY(rows_lease_each(p->db, load_lease, p));
-	HASH_ITER(hh, p->packages, k, next)
-	{
-		// Stored under another connection: to be read back over this one.
-		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
-			k->state = PLACE_VERIFYING;
-		// What was to be repaired is no longer known: all of it again.
-		if (k->directive == DIRECTIVE_REPAIR && !k->answered)
-			k->directive = DIRECTIVE_TRANSMIT;
-		k->directive_sent = mono_add_ms(now.mono, -(int64_t)p->config.directive_repeat_ms);
-	}
-	log_info("PRESENCE-LOADED", "packages=%u leases=%zu brokers=%zu", HASH_COUNT(p->packages),
-		leases_count(p->leases), p->brokers->count);
-	return ERR_OK;
 }

@@ -191,6 +191,11 @@ void waiting_serve(struct presence *p, struct package *k, struct now now);
 void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id);
 void waiting_drop(struct presence *p, struct package *k, struct waiting *w);
 void presence_store(struct presence *p, enum err e);
+void presence_clear(struct presence *p); // forgets packages and leases, in memory alone
+// Content is there, or on its way there or from there.
+bool place_is_on_broker(enum place_state s);
+// A lease begins (sign > 0) or ends at a broker.
+void broker_count(struct presence *p, const char *broker, int sign, const struct lease *l);
 
 // ---- messages
 
