@@ -107,8 +107,7 @@ static void finish(struct probe *p)
 	p->step = STEP_IDLE;
 	p->ports.unsubscribe(p->ports.ctx, p->own.s);
 	found(p, FINDING_OK, "PROBE-PERSISTENCE",
-		"whether the broker saves to disk cannot be seen from outside",
-		"persistence false");
+		"cannot be seen from outside; mosquitto.conf must say: persistence false", "");
 	usable = !findings_have_error(p->findings, p->broker);
 	log_info("PROBE", "broker=%s usable=%s base_ms=%lld trip_ms=%lld", p->broker,
 		usable ? "yes" : "no", (long long)mean_ms(p->base_ms),
@@ -124,6 +123,8 @@ static enum err large_say(struct probe *p, struct now now)
 	if (!large)
 		return err_set(ERR_MEMORY, "no memory for a large message");
 	memset(large, 'L', p->config.large_bytes);
+	if (p->config.large_bytes >= sizeof(PROBE_WORD))
+		memcpy(large, PROBE_WORD, sizeof(PROBE_WORD) - 1);
 	e = look(p, 1, now);
 	if (e == ERR_OK)
 		e = say(p, p->own.s, large, p->config.large_bytes, false, now);
@@ -137,11 +138,11 @@ static enum err step_say(struct probe *p, enum step step, struct now now)
 	p->deadline = mono_add_ms(now.mono, PROBE_STEP_MS);
 	switch (step) {
 	case STEP_BASE:
-		return say(p, p->own.s, "b", 1, false, now);
+		return say(p, p->own.s, PROBE_WORD "b", sizeof(PROBE_WORD), false, now);
 	case STEP_DENIED:
-		return say(p, p->foreign.s, "d", 1, false, now);
+		return say(p, p->foreign.s, PROBE_WORD "d", sizeof(PROBE_WORD), false, now);
 	case STEP_RETAIN:
-		return say(p, p->own.s, "r", 1, true, now);
+		return say(p, p->own.s, PROBE_WORD "r", sizeof(PROBE_WORD), true, now);
 	case STEP_TRIPS:
 		return look(p, 0, now);
 	case STEP_CLEAR:
