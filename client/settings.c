@@ -3,6 +3,7 @@
 
 #include "client/command_table.h"
 #include "proto/base/file.h"
+#include "proto/sign.h"
 #include "proto/topics.h"
 
 #include <stddef.h>
@@ -96,18 +97,18 @@ static enum err command_words(struct named_command *c, char *cursor)
 			unsigned long seconds = strtoul(word, &end, 10);
 			if (*end != '\0' || seconds < 1 || seconds > 86400)
 				return err_set(ERR_RANGE,
-					"commands run: the timeout is 1 to 86400 seconds");
+					"[commands] run: the timeout is 1 to 86400 seconds");
 			c->timeout_ms = (uint32_t)seconds * 1000;
 		} else if (c->argc == AGENT_COMMAND_ARGS) {
-			return err_set(
-				ERR_RANGE, "commands run: more than %d words", AGENT_COMMAND_ARGS);
+			return err_set(ERR_RANGE, "[commands] run: more than %d words",
+				AGENT_COMMAND_ARGS);
 		} else {
 			c->argv[c->argc++] = word;
 		}
 		count++;
 	}
 	if (c->argc == 0)
-		return err_set(ERR_FORMAT, "commands run wants NAME TIMEOUT_S /PATH ARG...");
+		return err_set(ERR_FORMAT, "[commands] run wants NAME TIMEOUT_S /PATH ARG...");
 	return ERR_OK;
 }
 
@@ -118,17 +119,17 @@ enum err named_command_parse(const char *line, struct named_command *out)
 		return err_set(ERR_MEMORY, "no memory for a command");
 	TRY(command_words(out, out->line));
 	if (!id_is_valid(out->name) || command_row_find(out->name) != NULL)
-		return err_set(
-			ERR_FORMAT, "commands run: %s cannot be the name of a command", out->name);
+		return err_set(ERR_FORMAT, "[commands] run: %s cannot be the name of a command",
+			out->name);
 	if (out->argv[0][0] != '/')
-		return err_set(ERR_FORMAT, "commands run: the program of %s is no absolute path",
+		return err_set(ERR_FORMAT, "[commands] run: the program of %s is no absolute path",
 			out->name);
 	if (strcmp(out->argv[out->argc - 1], "...") == 0) {
 		out->takes_args = true;
 		out->argv[--out->argc] = NULL;
 	}
 	if (out->argc == 0)
-		return err_set(ERR_FORMAT, "commands run: %s names no program", out->name);
+		return err_set(ERR_FORMAT, "[commands] run: %s names no program", out->name);
 	return ERR_OK;
 }
 
@@ -151,17 +152,35 @@ static enum err commands_check(const struct setting_list *list)
 	return ERR_OK;
 }
 
+static enum err trust_check(const struct agent_settings *s)
+{
+	struct key32 root_key;
+	struct sign_key *identity = NULL;
+	TRY(setting_file_check("identity", "root_key", s->root_key, false));
+	TRY(setting_blame("identity", "root_key", public_key_read(s->root_key, &root_key)));
+	TRY(setting_file_check("identity", "root_file", s->root_file, false));
+	TRY(setting_file_check("identity", "key", s->key, true));
+	TRY(setting_blame("identity", "key", sign_key_read(s->key, &identity)));
+	sign_key_free(identity);
+	return ERR_OK;
+}
+
 enum err agent_settings_check(const void *settings)
 {
 	const struct agent_settings *s = settings;
 	if (!id_is_valid(s->id))
-		return err_set(ERR_RANGE, "identity id: an id is made of [A-Za-z0-9._-]{1,64}");
+		return err_set(ERR_RANGE, "[identity] id: an id is made of [A-Za-z0-9._-]{1,64}");
 	if (s->control_name[0] == '\0' && s->control_ip[0] == '\0')
-		return err_set(ERR_RANGE, "control: neither name nor ip is given");
-	if (s->tls_enabled && (s->ca[0] == '\0' || s->cert[0] == '\0' || s->tls_key[0] == '\0'))
-		return err_set(ERR_RANGE, "tls: ca, cert and key must be given");
+		return err_set(ERR_RANGE, "[control] neither name nor ip is given");
+	if (s->tls_enabled) {
+		TRY(setting_file_check("tls", "ca", s->ca, false));
+		TRY(setting_file_check("tls", "cert", s->cert, false));
+		TRY(setting_file_check("tls", "key", s->tls_key, true));
+	}
+	TRY(trust_check(s));
 	const char *test = getenv("HELIO_TEST");
 	if (s->dump_session_key[0] != '\0' && (test == NULL || strcmp(test, "1") != 0))
-		return err_set(ERR_DENIED, "test dump_session_key is refused without HELIO_TEST=1");
+		return err_set(
+			ERR_DENIED, "[test] dump_session_key is refused without HELIO_TEST=1");
 	return commands_check(&s->commands);
 }

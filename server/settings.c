@@ -109,22 +109,13 @@ const size_t heliod_row_count = sizeof(heliod_rows) / sizeof(heliod_rows[0]);
 
 // ---------------------------------------------------------------- checks
 
-static enum err file_check(const char *section, const char *key, const char *path)
-{
-	if (!path[0])
-		return err_set(ERR_RANGE, "[%s] %s is missing", section, key);
-	if (access(path, R_OK) != 0)
-		return err_set_errno("[%s] %s = %s", section, key, path);
-	return ERR_OK;
-}
-
 static enum err tls_check(const struct heliod_settings *s)
 {
 	if (!s->tls)
 		return ERR_OK;
-	TRY(file_check("tls", "ca", s->ca));
-	TRY(file_check("tls", "cert", s->cert));
-	return file_check("tls", "key", s->tls_key);
+	TRY(setting_file_check("tls", "ca", s->ca, false));
+	TRY(setting_file_check("tls", "cert", s->cert, false));
+	return setting_file_check("tls", "key", s->tls_key, true);
 }
 
 static enum err keys_check(const struct heliod_settings *s)
@@ -133,10 +124,16 @@ static enum err keys_check(const struct heliod_settings *s)
 	struct server_trust trust;
 	enum err e;
 
-	TRY(server_trust_open(&trust, s->root_file, s->root_key));
-	e = sign_key_read(s->key, &online);
+	TRY(setting_file_check("identity", "root_key", s->root_key, false));
+	TRY(setting_file_check("identity", "root_file", s->root_file, false));
+	TRY(setting_file_check("identity", "key", s->key, true));
+	TRY(setting_blame(
+		"identity", "root_file", server_trust_open(&trust, s->root_file, s->root_key)));
+	e = setting_blame("identity", "key", sign_key_read(s->key, &online));
 	if (e == ERR_OK)
-		e = server_trust_check_online(&trust, sign_key_public(online), clock_now().wall);
+		e = setting_blame("identity", "key",
+			server_trust_check_online(
+				&trust, sign_key_public(online), clock_now().wall));
 	sign_key_free(online);
 	server_trust_close(&trust);
 	return e;
@@ -146,7 +143,9 @@ static enum err brokers_check(const struct heliod_settings *s)
 {
 	struct data_brokers b;
 
-	TRY(data_brokers_init(&b, s->brokers.items, s->brokers.count, s->tls, s->sys_interval_s));
+	TRY(setting_blame("data", "broker",
+		data_brokers_init(
+			&b, s->brokers.items, s->brokers.count, s->tls, s->sys_interval_s)));
 	data_brokers_fini(&b);
 	return ERR_OK;
 }

@@ -24,7 +24,8 @@ static void help_print(const struct program *p)
 	settings_explain(p->rows, p->row_count, stdout);
 }
 
-static bool arguments_read(const struct program *p, int argc, char **argv, bool *check, int *exit_code)
+static bool arguments_read(
+	const struct program *p, int argc, char **argv, bool *check, int *exit_code)
 {
 	*exit_code = EXIT_USAGE;
 	for (int i = 1; i < argc; i++) {
@@ -43,7 +44,8 @@ static bool arguments_read(const struct program *p, int argc, char **argv, bool 
 		} else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
 			config_path = argv[++i];
 		} else {
-			fprintf(stderr, "%s: unknown argument %s; see %s --help\n", p->name, argv[i], p->name);
+			fprintf(stderr, "%s: unknown argument %s; see %s --help\n", p->name,
+				argv[i], p->name);
 			return false;
 		}
 	}
@@ -71,7 +73,7 @@ bool program_start(struct program *p, int argc, char **argv, int *exit_code)
 		return false;
 	enum err e = settings_read(config_path, p->rows, p->row_count, p->settings);
 	if (e == ERR_OK && p->check)
-		e = p->check(p->settings);
+		e = settings_place(config_path, p->check(p->settings));
 	if (e != ERR_OK) {
 		fprintf(stderr, "%s: %s\n", p->name, err_text());
 		*exit_code = EXIT_USAGE;

@@ -11,20 +11,21 @@
 // Exit codes of every program; scripts may rely on them.
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_FAILED = 1,        // it was tried and did not work
-	EXIT_USAGE = 2,         // the command line or the settings are wrong
-	EXIT_UNREACHABLE = 3,   // nobody answered in time
-	EXIT_REFUSED = 4,       // the other side said no
+	EXIT_FAILED = 1,      // it was tried and did not work
+	EXIT_USAGE = 2,       // the command line or the settings are wrong
+	EXIT_UNREACHABLE = 3, // nobody answered in time
+	EXIT_REFUSED = 4,     // the other side said no
 	EXIT_NOT_FOUND = 5,
 };
 
 struct program {
 	const char *name, *about;
-	const struct setting *rows;     // must hold a row "log" "level"
+	const struct setting *rows; // must hold a row "log" "level"
 	size_t row_count;
-	void *settings;                 // zeroed; filled by program_start
-	size_t log_level_offset;        // of the char[] for the log level in settings
-	// May be NULL: further checks of the settings, for --check-config. Sets err_text.
+	void *settings;          // zeroed; filled by program_start
+	size_t log_level_offset; // of the char[] for the log level in settings
+	// May be NULL: further checks of the settings, at the start and for --check-config. Sets
+	// err_text; a sentence that begins with "[section] key" is shown with file and line.
 	enum err (*check)(const void *settings);
 };
 

@@ -3,10 +3,13 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct reading {
 	const char *file;
@@ -24,17 +27,19 @@ static enum err number_parse(const struct setting *row, const char *text, uint64
 	errno = 0;
 	unsigned long long v = strtoull(text, &end, 10);
 	if (!isdigit((unsigned char)text[0]) || *end || errno)
-		return err_set(ERR_FORMAT, "[%s] %s = %s is not a number", row->section, row->key, text);
+		return err_set(
+			ERR_FORMAT, "[%s] %s = %s is not a number", row->section, row->key, text);
 	if (v < row->min || v > row->max)
-		return err_set(ERR_RANGE, "[%s] %s = %s lies outside %llu..%llu", row->section, row->key,
-			text, (unsigned long long)row->min, (unsigned long long)row->max);
+		return err_set(ERR_RANGE, "[%s] %s = %s lies outside %llu..%llu", row->section,
+			row->key, text, (unsigned long long)row->min, (unsigned long long)row->max);
 	*out = v;
 	return ERR_OK;
 }
 
 static enum err bool_parse(const struct setting *row, const char *text, bool *out)
 {
-	static const char *const yes[] = { "true", "yes", "on" }, *const no[] = { "false", "no", "off" };
+	static const char *const yes[] = {"true", "yes", "on"}, *const no[] = {
+									"false", "no", "off"};
 
 	for (size_t i = 0; i < 3; i++) {
 		if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
@@ -42,7 +47,8 @@ static enum err bool_parse(const struct setting *row, const char *text, bool *ou
 			return ERR_OK;
 		}
 	}
-	return err_set(ERR_FORMAT, "[%s] %s = %s is neither true nor false", row->section, row->key, text);
+	return err_set(
+		ERR_FORMAT, "[%s] %s = %s is neither true nor false", row->section, row->key, text);
 }
 
 static bool word_is_one_of(const char *words, const char *text)
@@ -58,7 +64,8 @@ static bool word_is_one_of(const char *words, const char *text)
 	return false;
 }
 
-static enum err string_store(const struct setting *row, const char *text, const char *file, char *to)
+static enum err string_store(
+	const struct setting *row, const char *text, const char *file, char *to)
 {
 	char path[PATH_MAX];
 	const char *slash = strrchr(file, '/');
@@ -73,8 +80,8 @@ static enum err string_store(const struct setting *row, const char *text, const 
 		text = path;
 	}
 	if (!str_copy(to, row->size, text))
-		return err_set(ERR_RANGE, "[%s] %s is longer than %zu characters", row->section, row->key,
-			row->size - 1);
+		return err_set(ERR_RANGE, "[%s] %s is longer than %zu characters", row->section,
+			row->key, row->size - 1);
 	return ERR_OK;
 }
 
@@ -93,7 +100,8 @@ static enum err list_add(struct setting_list *list, const char *text)
 	return ERR_OK;
 }
 
-static enum err value_store(const struct setting *row, const char *text, const char *file, void *out)
+static enum err value_store(
+	const struct setting *row, const char *text, const char *file, void *out)
 {
 	void *to = (char *)out + row->offset;
 	uint64_t number;
@@ -104,8 +112,8 @@ static enum err value_store(const struct setting *row, const char *text, const c
 		return string_store(row, text, file, to);
 	case SETTING_WORD:
 		if (!word_is_one_of(row->words, text))
-			return err_set(ERR_RANGE, "[%s] %s = %s is not one of %s", row->section, row->key,
-				text, row->words);
+			return err_set(ERR_RANGE, "[%s] %s = %s is not one of %s", row->section,
+				row->key, text, row->words);
 		return string_store(row, text, file, to);
 	case SETTING_U32:
 		TRY(number_parse(row, text, &number));
@@ -176,8 +184,7 @@ enum err settings_read(const char *file, const struct setting *rows, size_t coun
 	if (!realpath(file, absolute))
 		return err_set_errno("cannot read the settings %s", file);
 	struct reading r = {
-		.file = absolute, .rows = rows, .count = count, .out = out, .seen = seen
-	};
+		.file = absolute, .rows = rows, .count = count, .out = out, .seen = seen};
 	TRY(defaults_store(&r));
 	int line = ini_parse(absolute, pair_take, &r);
 	if (line < 0)
@@ -193,17 +200,96 @@ enum err settings_read(const char *file, const struct setting *rows, size_t coun
 	return required_check(&r);
 }
 
+// ---- checks
+
+enum err setting_blame(const char *section, const char *key, enum err e)
+{
+	char why[512];
+
+	if (e == ERR_OK)
+		return ERR_OK;
+	snprintf(why, sizeof(why), "%s", err_text());
+	return err_set(e, "[%s] %s: %s", section, key, why);
+}
+
+enum err setting_file_check(const char *section, const char *key, const char *path, bool secret)
+{
+	SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (!*path)
+		return err_set(ERR_RANGE, "[%s] %s is missing", section, key);
+	if (fd < 0)
+		return err_set_errno("[%s] %s: cannot open %s", section, key, path);
+	if (fstat(fd, &st) < 0)
+		return err_set_errno("[%s] %s: cannot look at %s", section, key, path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(ERR_FORMAT, "[%s] %s: %s is not a file", section, key, path);
+	if (secret && (st.st_mode & 077))
+		return err_set(ERR_DENIED, "[%s] %s: %s can be read by others: chmod 600 %s",
+			section, key, path, path);
+	return ERR_OK;
+}
+
+struct place {
+	char section[64], key[64];
+	int line, count;
+};
+
+// libinih does not tell lines, so the section and the key are looked for once more.
+static void place_look(const char *file, struct place *p)
+{
+	FILE *f = fopen(file, "re");
+	SCOPED_FREE char *line = NULL;
+	size_t room = 0, length = strlen(p->key);
+	char section[64] = "";
+
+	for (int number = 1; f && getline(&line, &room, f) > 0; number++) {
+		const char *at = line + strspn(line, " \t");
+
+		if (*at == '[') {
+			if (sscanf(at, "[%63[^]]]", section) != 1)
+				section[0] = '\0';
+		} else if (strcmp(section, p->section) == 0 && strncmp(at, p->key, length) == 0) {
+			at += length;
+			at += strspn(at, " \t");
+			if (*at == '=' || *at == ':') {
+				p->line = number;
+				p->count++;
+			}
+		}
+	}
+	if (f)
+		fclose(f);
+}
+
+enum err settings_place(const char *file, enum err e)
+{
+	struct place p = {.line = 0};
+	char why[512];
+
+	if (e == ERR_OK)
+		return ERR_OK;
+	snprintf(why, sizeof(why), "%s", err_text());
+	if (sscanf(why, "[%63[^]]] %63[A-Za-z0-9_]", p.section, p.key) == 2)
+		place_look(file, &p);
+	if (p.count == 1)
+		return err_set(e, "%s:%d: %s", file, p.line, why);
+	return err_set(e, "%s: %s", file, why);
+}
+
 void settings_fini(const struct setting *rows, size_t count, void *settings)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (rows[i].type != SETTING_LIST)
 			continue;
-		struct setting_list *list = (struct setting_list *)(void *)((char *)settings + rows[i].offset);
+		struct setting_list *list =
+			(struct setting_list *)(void *)((char *)settings + rows[i].offset);
 
 		for (size_t k = 0; k < list->count; k++)
 			free(list->items[k]);
 		free(list->items);
-		*list = (struct setting_list){ NULL, 0 };
+		*list = (struct setting_list){NULL, 0};
 	}
 }
 
@@ -211,7 +297,8 @@ static void row_explain(const struct setting *row, FILE *to)
 {
 	fprintf(to, "  %-22s %s", row->key, row->help);
 	if (row->type == SETTING_U32 || row->type == SETTING_U64)
-		fprintf(to, " [%llu..%llu]", (unsigned long long)row->min, (unsigned long long)row->max);
+		fprintf(to, " [%llu..%llu]", (unsigned long long)row->min,
+			(unsigned long long)row->max);
 	if (row->type == SETTING_WORD)
 		fprintf(to, " [%s]", row->words);
 	if (row->type == SETTING_LIST)

@@ -271,6 +271,49 @@ static void server_ask(struct doctor *d)
 	api_close(api);
 }
 
+// The same said of several brokers is one line for people.
+static bool is_same(const cJSON *a, const cJSON *b)
+{
+	static const char *const keys[] = {"level", "id", "what", "mend"};
+
+	for (size_t i = 0; i < CTL_COUNT(keys); i++) {
+		if (strcmp(json_text(a, keys[i]), json_text(b, keys[i])) != 0)
+			return false;
+	}
+	return true;
+}
+
+static bool was_shown(const struct doctor *d, const cJSON *finding)
+{
+	const cJSON *f;
+
+	cJSON_ArrayForEach(f, d->findings)
+	{
+		if (f == finding)
+			return false;
+		if (is_same(f, finding))
+			return true;
+	}
+	return false;
+}
+
+// "control, data-a: " of this finding and of those that say the same.
+static void places_show(const struct doctor *d, const cJSON *finding)
+{
+	const char *gap = "";
+	const cJSON *f;
+
+	cJSON_ArrayForEach(f, d->findings)
+	{
+		if (!is_same(f, finding) || !*json_text(f, "where"))
+			continue;
+		printf("%s%s", gap, ctl_safe(json_text(f, "where")));
+		gap = ", ";
+	}
+	if (*gap)
+		fputs(": ", stdout);
+}
+
 static void findings_show(const struct doctor *d)
 {
 	const struct term *t = &d->c->out;
@@ -278,15 +321,17 @@ static void findings_show(const struct doctor *d)
 
 	cJSON_ArrayForEach(f, d->findings)
 	{
+		if (was_shown(d, f))
+			continue;
 		const char *level = json_text(f, "level"), *mend = json_text(f, "mend");
 		enum style style = strcmp(level, "ok") == 0     ? STYLE_GOOD
 				   : strcmp(level, "warn") == 0 ? STYLE_WARN
 								: STYLE_BAD;
 
-		printf("%s%-5s%s  %-17s  %s%s%s\n", term_begin(t, style), ctl_safe(level),
-			term_end(t, style), ctl_safe(json_text(f, "id")),
-			ctl_safe(json_text(f, "where")), *json_text(f, "where") ? ": " : "",
-			ctl_safe(json_text(f, "what")));
+		printf("%s%-5s%s  %-17s  ", term_begin(t, style), ctl_safe(level),
+			term_end(t, style), ctl_safe(json_text(f, "id")));
+		places_show(d, f);
+		puts(ctl_safe(json_text(f, "what")));
 		if (*mend)
 			printf("                          %s->%s %s\n", term_begin(t, STYLE_BOLD),
 				term_end(t, STYLE_BOLD), ctl_safe(mend));

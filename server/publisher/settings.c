@@ -46,6 +46,22 @@ const struct setting *publisher_rows(size_t *count)
 	return rows;
 }
 
+static enum err trust_check(const struct publisher_settings *s)
+{
+	struct server_trust trust;
+	struct sign_key *identity = NULL;
+
+	TRY(setting_file_check("identity", "root_key", s->root_key, false));
+	TRY(setting_file_check("identity", "root_file", s->root_file, false));
+	TRY(setting_file_check("identity", "key", s->key, true));
+	TRY(setting_blame("identity", "key", sign_key_read(s->key, &identity)));
+	sign_key_free(identity);
+	TRY(setting_blame(
+		"identity", "root_file", server_trust_open(&trust, s->root_file, s->root_key)));
+	server_trust_close(&trust);
+	return ERR_OK;
+}
+
 enum err publisher_settings_check(const void *settings)
 {
 	const struct publisher_settings *s = settings;
@@ -54,7 +70,10 @@ enum err publisher_settings_check(const void *settings)
 		return err_set(ERR_FORMAT, "[identity] id is 1..64 of letters, digits, . _ -");
 	if (!s->control_name[0] && !s->control_ip[0])
 		return err_set(ERR_FORMAT, "[control] needs name or ip");
-	if (s->tls && (!s->ca[0] || !s->cert[0] || !s->tls_key[0]))
-		return err_set(ERR_FORMAT, "[tls] needs ca, cert and key");
-	return ERR_OK;
+	if (s->tls) {
+		TRY(setting_file_check("tls", "ca", s->ca, false));
+		TRY(setting_file_check("tls", "cert", s->cert, false));
+		TRY(setting_file_check("tls", "key", s->tls_key, true));
+	}
+	return trust_check(s);
 }

@@ -56,7 +56,8 @@ static enum err schema_make(struct db *db)
 	TRY(schema_version(db, &version));
 	if (version > STORE_VERSION)
 		return err_set(ERR_VERSION,
-			"the publisher's store has version %lld, this program knows %d",
+			"the publisher's store has version %lld and this program knows up to %d: "
+			"start the newer program",
 			(long long)version, STORE_VERSION);
 	if (version == STORE_VERSION)
 		return ERR_OK;
