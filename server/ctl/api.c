@@ -334,6 +334,19 @@ static enum err question_send(struct api *a, const struct api_question *q)
 	return e == ERR_CLOSED ? ERR_OK : e;
 }
 
+static void parts_restart(struct api *a, uint64_t request_id)
+{
+	answer_parts_end(&a->parts);
+	answer_parts_begin(&a->parts, request_id);
+	a->answered = false;
+}
+
+// The session outlived a start of the server, the boot it echoed did not: the request had no effect.
+static bool server_has_restarted(const struct api *a)
+{
+	return !a->parts.ok && strcmp(a->parts.error_word, "boot") == 0;
+}
+
 enum err api_call(struct api *a, const char *verb, const struct arg *args, size_t count,
 	struct bytes body, struct api_result *out)
 {
@@ -344,17 +357,20 @@ enum err api_call(struct api *a, const char *verb, const struct arg *args, size_
 		.body = body,
 		.request_id = api_session_next_request(&a->session, clock_now().wall.ms)};
 
-	answer_parts_end(&a->parts);
-	answer_parts_begin(&a->parts, q.request_id);
-	a->answered = false;
+	parts_restart(a, q.request_id);
 	for (int tries = 1; left_ms(end) > 0; tries++) {
 		int64_t ms = left_ms(end) < REPEAT_MS ? left_ms(end) : REPEAT_MS;
 
 		if (tries % 3 == 0)
 			TRY(sign_in(a, end));
 		TRY(question_send(a, &q));
-		if (run_until(a, &a->answered, ms))
+		bool answered = run_until(a, &a->answered, ms);
+		if (answered && !server_has_restarted(a))
 			return reply_take(a, out);
+		if (answered) {
+			parts_restart(a, q.request_id);
+			TRY(sign_in(a, end));
+		}
 		if (a->interrupted || a->gave_up)
 			break;
 	}

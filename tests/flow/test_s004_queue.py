@@ -25,7 +25,11 @@ def test_S004_1_one_queue_per_channel(fleet_of):
     display_event(fleet, "default")
     shown = fleet.ctl("queue", "default")
     view = pb.QueueView()
-    view.ParseFromString(fleet.mosquitto_sub("helio/v1/view/queue/default", "-C", "1", "-N"))
+
+    def seen():
+        view.ParseFromString(fleet.mosquitto_sub("helio/v1/view/queue/default", "-C", "1", "-N"))
+        return len(view.elements) == len(shown["elements"])
+    wait_for(seen, 5, "the view shows all elements")
     names = {pb.ELEMENT_HEAD: "head", pb.ELEMENT_TAIL: "tail", pb.ELEMENT_CONTROL: "control", pb.ELEMENT_COMMAND: "command",
              pb.ELEMENT_DISPLAY: "display"}
     assert [(e["seq"], e["type"]) for e in shown["elements"]] == [(str(e.seq) if isinstance(shown["elements"][0]["seq"], str)
