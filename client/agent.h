@@ -179,6 +179,7 @@ struct retrieve_job {
 	size_t item_count, at;
 	uint64_t request_id;
 	uint32_t tries;    // of the present request
+	bool is_deferred;  // the server said later: its grant may come before we ask again
 	uint32_t failures; // brokers and missing objects in a row, without progress
 	struct mono next;
 	struct digest *missing; // owned, for the next request

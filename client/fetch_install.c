@@ -120,7 +120,7 @@ static void install_after(uv_work_t *work, int status)
 	bool over = f->phase == FETCH_OVER;
 	if (over && f->work_result == ERR_OK && depot_scan(f->config->store) != ERR_OK)
 		log_warn("STORE-UNREAD", "why=%s", log_quote(err_text()));
-	if (!work_after(work, "io"))
+	if (!work_after(work, f->work_result == ERR_FORMAT ? "manifest" : "io"))
 		return;
 	struct fetcher *owner = f->owner;
 	if (depot_scan(f->config->store) != ERR_OK) {
@@ -138,8 +138,8 @@ static void install_after(uv_work_t *work, int status)
 	log_info("FETCH-DONE",
 		"package=%s name=%s version=%s seconds=%.3f received_bytes=%llu copied_bytes=%llu",
 		digest_short(&f->package), log_quote(r.name), log_quote(r.version),
-		(double)mono_since_ms(fetch_now(), f->begun) / 1000, (unsigned long long)f->received_bytes,
-		(unsigned long long)f->staging.copied_bytes);
+		(double)mono_since_ms(fetch_now(), f->begun) / 1000,
+		(unsigned long long)f->received_bytes, (unsigned long long)f->staging.copied_bytes);
 	f->phase = FETCH_OVER;
 	owner->events.done(owner->ctx, &r);
 	fetch_released(f);
@@ -147,5 +147,7 @@ static void install_after(uv_work_t *work, int status)
 
 void fetch_install_start(struct fetch *f)
 {
+	log_info("FETCH-COMPLETE", "package=%s seconds=%.3f", digest_short(&f->package),
+		(double)mono_since_ms(fetch_now(), f->begun) / 1000);
 	work_start(f, FETCH_INSTALL, install_run, install_after);
 }

@@ -1,8 +1,8 @@
 // The window of one page, and the pool that verifies and writes.
 //
-// The loop copies what arrived into a queue of at most a window; a job takes a few objects at once
-// (a wake-up of another CPU costs as much as hashing half an object), checks each against the index
-// and the manifest and writes its chunks to their places. What is wrong is asked for again.
+// The loop takes over what arrived into a queue of at most a window; a job takes a few objects at
+// once (a wake-up of another CPU costs as much as hashing half an object), checks each against the
+// index and the manifest and writes its chunks to their places. What is wrong is asked for again.
 #include "client/fetcher_parts.h"
 
 #include <stdlib.h>
@@ -55,7 +55,7 @@ static void job_object(struct object_job *job, struct arrival *a)
 	const struct object *o = &f->index_page.objects[f->plan.items[a->item].tag];
 	const struct chunk_ref *run = &f->staged_page.plan.chunks[o->first_chunk];
 	struct bytes plain;
-	a->result = object_open(job->decoder, o, run, a->payload, bytes_of(NULL, 0), &plain);
+	a->result = object_open(job->decoder, o, run, a->payload.bytes, bytes_of(NULL, 0), &plain);
 	if (a->result == ERR_OK)
 		a->result = staging_write(
 			&f->staging, &f->staged_page, o->first_chunk, o->chunk_count, plain);
@@ -68,8 +68,7 @@ static void job_run(uv_work_t *work)
 	struct object_job *job = work->data;
 	for (size_t i = 0; i < job->count; i++) {
 		job_object(job, &job->list[i]);
-		free((void *)(uintptr_t)job->list[i].payload.data);
-		job->list[i].payload = bytes_of(NULL, 0);
+		link_payload_free(&job->list[i].payload);
 	}
 }
 
@@ -154,29 +153,29 @@ static void jobs_feed(struct fetch *f)
 void fetch_objects_drop(struct fetch *f)
 {
 	for (size_t i = 0; i < f->queue_count; i++)
-		free((void *)(uintptr_t)f->queue[i].payload.data);
+		link_payload_free(&f->queue[i].payload);
 	f->queue_count = 0;
 }
 
 // ---- arrivals
 
-void fetch_objects_message(struct fetch *f, const struct digest *object, struct bytes payload)
+void fetch_objects_message(
+	struct fetch *f, const struct digest *object, const struct link_message *m)
 {
 	int64_t item = f->planned ? fetch_plan_find(&f->plan, object) : -1;
 	if (item < 0 || f->queue_count == FETCH_WINDOW_MAX)
 		return;
-	if (payload.size == 0)
+	if (m->payload.size == 0)
 		return; // withdrawn just now: silence, and the watchdog asks again
 	if (!fetch_plan_arrived(&f->plan, (uint32_t)item, fetch_now()))
 		return;
-	uint8_t *copy = payload.size <= LIMIT_OBJECT ? malloc(payload.size) : NULL;
-	if (copy == NULL) {
+	struct arrival *a = &f->queue[f->queue_count];
+	if (m->payload.size > LIMIT_OBJECT || link_message_take(m, &a->payload) != ERR_OK) {
 		fetch_plan_bad(&f->plan, (uint32_t)item);
 		return;
 	}
-	memcpy(copy, payload.data, payload.size);
-	f->queue[f->queue_count++] =
-		(struct arrival){.item = (uint32_t)item, .payload = bytes_of(copy, payload.size)};
+	a->item = (uint32_t)item;
+	f->queue_count++;
 }
 
 // ---- the window moves

@@ -466,7 +466,7 @@ static void on_message(void *ctx, const struct link_message *m)
 	}
 	if (f->phase == FETCH_OBJECTS && topic_parse(m->topic, m->topic_length, &parts) == ERR_OK &&
 		parts.kind == TOPIC_CHUNK && strcmp(parts.id, f->publisher) == 0)
-		fetch_objects_message(f, &parts.digest, m->payload);
+		fetch_objects_message(f, &parts.digest, m);
 }
 
 static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t count)

@@ -13,7 +13,7 @@
 #include "proto/base/log.h"
 
 #define FETCH_JOBS 2
-#define FETCH_JOB_OBJECTS 4
+#define FETCH_JOB_OBJECTS 8
 #define FETCH_SINGLES 2
 
 enum fetch_phase {
@@ -40,7 +40,7 @@ struct fetch_single {
 
 struct arrival {
 	uint32_t item;
-	struct bytes payload; // owned
+	struct link_payload payload; // owned
 	enum err result;
 };
 
@@ -150,7 +150,8 @@ enum err fetch_head_check(struct fetch *f) MUST_CHECK;
 
 // fetch_objects.c
 enum err fetch_objects_begin(struct fetch *f) MUST_CHECK;
-void fetch_objects_message(struct fetch *f, const struct digest *object, struct bytes payload);
+void fetch_objects_message(
+	struct fetch *f, const struct digest *object, const struct link_message *m);
 void fetch_objects_pump(struct fetch *f);
 void fetch_objects_drop(struct fetch *f);
 

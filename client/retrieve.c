@@ -126,6 +126,7 @@ static void want_new(struct agent_core *c, struct now now)
 	struct retrieve_job *job = &c->retrieve;
 	job->phase = RETRIEVE_ASK;
 	job->request_id = ++c->request_counter;
+	job->is_deferred = false;
 	job->tries = 0;
 	want_fetch(c, now);
 }
@@ -297,6 +298,7 @@ static void grant_later(struct agent_core *c, struct now now, const struct grant
 	if (job->phase == RETRIEVE_FETCH)
 		c->port->fetch_stop(c->ctx);
 	job->phase = RETRIEVE_LATER;
+	job->is_deferred = true;
 	job->next = mono_add_ms(now.mono, wait_ms);
 	log_info("GRANT-LATER", "client=%s retry_after_ms=%lld why=%s", c->config->client_id,
 		(long long)wait_ms, log_quote(g->reason));
@@ -310,7 +312,8 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 		grant_release_acked(c, g);
 		return;
 	}
-	bool waiting = job->phase == RETRIEVE_ASK || job->phase == RETRIEVE_FETCH;
+	bool waiting = job->phase == RETRIEVE_ASK || job->phase == RETRIEVE_FETCH ||
+		       (job->phase == RETRIEVE_LATER && job->is_deferred);
 	if (!waiting || item == NULL || g->request_id != job->request_id ||
 		!digest_equal(&g->package, &item->package)) {
 		log_debug("GRANT-STRANGE", "client=%s", c->config->client_id);

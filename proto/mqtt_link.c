@@ -135,7 +135,7 @@ static void on_down(struct mqtt_link *l)
 		l->events.down(l->ctx, l->why, retry_ms);
 }
 
-static void on_message_item(struct mqtt_link *l, const struct link_item *item)
+static void on_message_item(struct mqtt_link *l, struct link_item *item)
 {
 	struct link_message m = inbox_message(&l->inbox, item);
 

@@ -53,6 +53,15 @@ struct link_message {
 	struct bytes payload;     // borrowed until the callback returns
 	int qos;
 	bool retained, duplicate;
+	void *memory;             // the link's: see link_message_take
+};
+
+// A payload that outlives its callback. Of a large one the memory itself changes hands; a small one
+// is copied. Freed on any thread.
+struct link_payload {
+	struct bytes bytes;
+	void *memory;
+	bool copied;
 };
 
 struct link_events {
@@ -106,6 +115,10 @@ enum err link_publish(struct mqtt_link *l, const char *topic, struct bytes paylo
 enum err link_subscribe(struct mqtt_link *l, const char *const *filters, size_t count, int qos,
                         uint64_t token) MUST_CHECK;
 enum err link_unsubscribe(struct mqtt_link *l, const char *const *filters, size_t count) MUST_CHECK;
+
+// Only inside the message callback of m, at most once for it. Errors: ERR_MEMORY.
+enum err link_message_take(const struct link_message *m, struct link_payload *out) MUST_CHECK;
+void link_payload_free(struct link_payload *p);
 
 // Called from the loop by itself; a program that commits per turn sets a turn hook instead:
 // before(ctx) at the beginning of a drain, after(ctx) at its end, at most `batch` callbacks between.

@@ -170,7 +170,7 @@ struct link_item *inbox_next(struct link_inbox *b)
 	return b->out.next < b->out.count ? &b->out.items[b->out.next++] : NULL;
 }
 
-struct link_message inbox_message(const struct link_inbox *b, const struct link_item *item)
+struct link_message inbox_message(const struct link_inbox *b, struct link_item *item)
 {
 	struct link_message m = {.topic_length = item->message.topic_length,
 		.qos = item->message.qos,
@@ -178,6 +178,7 @@ struct link_message inbox_message(const struct link_inbox *b, const struct link_
 		.duplicate = item->message.duplicate};
 
 	if (item->message.large) {
+		m.memory = &item->message.large;
 		m.topic = item->message.large_topic;
 		m.payload = bytes_of(item->message.large->payload, item->message.payload_size);
 	} else {
@@ -193,12 +194,43 @@ void inbox_item_free(struct link_inbox *b, struct link_item *item)
 {
 	if (item->kind != ITEM_MESSAGE)
 		return;
-	if (item->message.large) {
+	if (item->message.large)
 		MQTTAsync_freeMessage(&item->message.large);
+	if (item->message.large_topic)
 		MQTTAsync_free(item->message.large_topic);
-		item->message.large = NULL;
-	}
+	item->message.large = NULL;
+	item->message.large_topic = NULL;
 	count_off(b, (size_t)item->message.topic_length + item->message.payload_size);
+}
+
+enum err link_message_take(const struct link_message *m, struct link_payload *out)
+{
+	MQTTAsync_message **large = m->memory;
+
+	*out = (struct link_payload){.bytes = m->payload, .copied = !large};
+	if (large) {
+		out->memory = *large;
+		*large = NULL;
+		return ERR_OK;
+	}
+	out->memory = malloc(m->payload.size + 1);
+	if (!out->memory)
+		return err_set(ERR_MEMORY, "no memory for a message of %zu bytes", m->payload.size);
+	if (m->payload.size)
+		memcpy(out->memory, m->payload.data, m->payload.size);
+	out->bytes.data = out->memory;
+	return ERR_OK;
+}
+
+void link_payload_free(struct link_payload *p)
+{
+	MQTTAsync_message *message = p->memory;
+
+	if (p->copied)
+		free(p->memory);
+	else if (message)
+		MQTTAsync_freeMessage(&message);
+	*p = (struct link_payload){0};
 }
 
 bool inbox_is_empty(struct link_inbox *b)

@@ -86,7 +86,7 @@ void inbox_push_event(struct link_inbox *b, enum item_kind kind, uint32_t genera
                       int reason);
 // Loop only. The next item, or NULL. Valid until the next call of inbox_next.
 struct link_item *inbox_next(struct link_inbox *b);
-struct link_message inbox_message(const struct link_inbox *b, const struct link_item *item);
+struct link_message inbox_message(const struct link_inbox *b, struct link_item *item);
 void inbox_item_free(struct link_inbox *b, struct link_item *item);
 bool inbox_is_empty(struct link_inbox *b);
 

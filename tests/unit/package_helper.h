@@ -179,7 +179,8 @@ static inline void test_index_make(struct test_package *p, const struct test_key
 		*o = (struct object){.coding = CODING_RAW, .chunk_count = 1};
 		x.pages[i] = (struct index_page_ref){
 			.sha256 = d, .size_bytes = (uint32_t)b.size, .object = o};
-		x.page_objects[i] = (struct object){.coding = CODING_RAW, .first_chunk = (uint32_t)i, .chunk_count = 1};
+		x.page_objects[i] = (struct object){
+			.coding = CODING_RAW, .first_chunk = (uint32_t)i, .chunk_count = 1};
 		test_object_add(p, &d, b);
 		test_object_add(p, &p->pages[i].ref.sha256, p->pages[i].bytes);
 	}

@@ -8,6 +8,7 @@
 #include "client/fetcher.h"
 #include "tests/unit/package_helper.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -91,7 +92,8 @@ static int lab_open(void **state)
 		.product = "",
 		.root = &x->keys.root,
 		.store = &x->depot,
-		.window_bytes = 2 * 1024 * 1024,
+		.window_bytes = getenv("FETCH_WINDOW") ? strtoul(getenv("FETCH_WINDOW"), NULL, 10)
+						       : 2 * 1024 * 1024,
 		.connect_timeout_s = 3};
 	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
 	struct link_address at = local(x->broker.port);
@@ -510,8 +512,35 @@ static void the_rate_is_kept(void **state)
 
 // ---- measuring
 
+static void raw_fetch_run(const struct lab *x, const char *program, const struct test_package *p)
+{
+	char topics[220], port[16];
+	(void)snprintf(topics, sizeof topics, "%s/topics", x->dir);
+	(void)snprintf(port, sizeof port, "%u", x->broker.port);
+	FILE *out = fopen(topics, "w");
+	assert_non_null(out);
+	for (size_t i = 0; i < p->object_count; i++)
+		fprintf(out, "%s\n", topic_chunk("pub", &p->objects[i].sha256).s);
+	fclose(out);
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl(program, program, "127.0.0.1", port, topics, "--sha256", (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+static double cpu_seconds(int who)
+{
+	struct rusage u;
+	assert_int_equal(getrusage(who, &u), 0);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static int measure(size_t mib, int rounds)
 {
+	const char *raw = getenv("FETCH_RAW");
 	void *state = NULL;
 	struct test_package *p = calloc(1, sizeof *p);
 	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "1"};
@@ -526,13 +555,20 @@ static int measure(size_t mib, int rounds)
 	put_package(x, p);
 	for (int r = 0; r < rounds; r++) {
 		char path[DEPOT_PATH];
+		double cpu = cpu_seconds(RUSAGE_SELF);
 		uint64_t begin = uv_hrtime();
 		order(x, p, 0);
 		assert_true(until(ended(x), 600000));
+		cpu = cpu_seconds(RUSAGE_SELF) - cpu;
 		double seconds = (double)(uv_hrtime() - begin) / 1e9;
-		printf("fetch mib=%zu done=%u seconds=%.3f mb_per_s=%.0f\n", mib, x->done, seconds,
-			(double)(mib << 20) / 1e6 / seconds);
+		printf("fetch mib=%zu done=%u seconds=%.3f mb_per_s=%.0f cpu_s=%.3f\n", mib,
+			x->done, seconds, (double)(mib << 20) / 1e6 / seconds, cpu);
 		fflush(stdout);
+		cpu = cpu_seconds(RUSAGE_CHILDREN);
+		if (raw != NULL) {
+			raw_fetch_run(x, raw, p);
+			printf("raw cpu_s=%.3f\n", cpu_seconds(RUSAGE_CHILDREN) - cpu);
+		}
 		assert_true(until(fetcher_is_idle(x->fetcher), 5000));
 		depot_package_path(&x->depot, &p->id, "", path);
 		assert_int_equal(tree_remove(path), ERR_OK);
@@ -563,6 +599,11 @@ int main(void)
 	};
 	link_library_init();
 	const char *mib = getenv("FETCH_MIB"), *rounds = getenv("FETCH_ROUNDS");
+	if (mib != NULL) {
+		mallopt(M_ARENA_MAX, 1); // as helio-agent sets them
+		mallopt(M_TRIM_THRESHOLD, getenv("TRIM") ? atoi(getenv("TRIM")) : 1024 * 1024);
+		mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
+	}
 	if (mib != NULL)
 		return measure(strtoul(mib, NULL, 10), rounds != NULL ? atoi(rounds) : 5);
 	return cmocka_run_group_tests(tests, NULL, NULL);
