@@ -2,6 +2,9 @@
 #include "server/accordance.h"
 
 #define PATIENCE 2 // NO_ACTIONs while DONE waits for its report
+// A client takes the answers to this many of its beats: one that shows an id so recent hears us,
+// only late. To resync it would make an overloaded server's work harder.
+#define ANSWERS_UNDER_WAY 16
 
 enum shows {
 	SHOWS_D,
@@ -169,7 +172,8 @@ struct accordance accordance_judge(
 	case SHOWS_D:
 		break;
 	}
-	if (h->ack == ACK_RESEND && s->ack_resends >= s->resend_limit && s->state != CS_RESYNC)
+	if (h->ack == ACK_RESEND && s->ack_resends >= s->resend_limit && s->state != CS_RESYNC &&
+		s->v - h->last_response_id > ANSWERS_UNDER_WAY)
 		return resync("the client asked for an answer again and again");
 	return s->open_op ? judge_open(s, h) : judge_idle(s, h);
 }

@@ -18,7 +18,7 @@ void core_config_default(struct core_config *c)
 		.offers_per_client_min = OFFERS_PER_PRINCIPAL,
 		.attempts_max = 3,
 		.mismatch_limit = 5,
-		.resend_limit = 10,
+		.resend_limit = 20,
 		.op_deadline_s = 600,
 		.private_in_a_row = 4,
 		.queue_high_water = 64,
@@ -131,8 +131,10 @@ static void core_init(struct core *core)
 	core->key_id = key_id(sign_key_public(core->config.online_key));
 	core->attended_at = core->host_at = core->save_at = core->now.mono;
 	core->prune_at = mono_add_ms(core->now.mono, 60000);
-	ratelimit_init(&core->views_allowed, core->config.views_per_s, core->config.views_per_s,
-		core->now.mono);
+	// Small bursts: a turn that signs thousands of views would hold up its answers.
+	uint32_t views = core->config.views_per_s;
+	ratelimit_init(&core->views_allowed, views, views / 10 + 1, core->now.mono);
+	ratelimit_init(&core->views_unchanged, views / 2 + 1, views / 100 + 1, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,
 		core->now.mono);
 }

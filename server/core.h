@@ -48,7 +48,7 @@ struct core_config {
 	uint32_t offers_per_client_min; // and per principal and minute
 	uint32_t attempts_max;          // of SEND and RETRIEVE
 	uint32_t mismatch_limit; // resends of one response before a resync; resyncs before an alert
-	uint32_t resend_limit;   // ACK_RESEND in a row before a resync
+	uint32_t resend_limit;   // ACK_RESEND in a row, of a client that hears nothing, before a resync
 	uint32_t op_deadline_s;  // attended time without progress
 	uint32_t private_in_a_row; // answers from the private queue before the channel is looked at
 	uint32_t queue_high_water; // elements; then DISPLAY runs consolidate

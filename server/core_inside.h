@@ -166,6 +166,7 @@ struct core {
 	uint64_t host_counter;
 	size_t save_cursor;
 	struct ratelimit views_allowed;
+	struct ratelimit views_unchanged; // the part of it that only tells the time
 
 	bool degraded;
 	struct mono recover_at;

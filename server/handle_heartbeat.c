@@ -114,7 +114,7 @@ static void mismatch_note(
 	core->mismatches++;
 	if (p->client->mismatches < UINT16_MAX)
 		p->client->mismatches++;
-	client_dirty(core, p->number);
+	p->client->flags |= CLIENT_STALE_ROW;
 	view_due(core, p->number);
 	log_info("MISMATCH", "mismatch why=%s client=%s text=%s", word, p->id, log_quote(why));
 }
@@ -139,10 +139,17 @@ static void record_interval(struct core *core, const struct passed *p, const str
 			core, p, "interval", "the client keeps another interval than it was told");
 }
 
+// An unchanged client's view, spread out: clients that began together would all be due together.
+static bool view_is_old(struct core *core, const struct client *c)
+{
+	uint32_t age = (uint32_t)(core->now.mono.ms / TICK_MS) - c->view_tick;
+
+	return age >= core->config.view_period_s * (1000 / TICK_MS) &&
+	       ratelimit_take(&core->views_unchanged, 1, core->now.mono);
+}
+
 static enum err beat_record(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
-	uint32_t tick = (uint32_t)(core->now.mono.ms / TICK_MS);
-
 	if (beat_is_fresh(core, p->client, h))
 		reach_heard(core, p->number);
 	record_address(core, p, h);
@@ -150,7 +157,7 @@ static enum err beat_record(struct core *core, const struct passed *p, const str
 	if (h->holdings)
 		record_holdings(core, p, h->holdings);
 	record_interval(core, p, h);
-	if (tick - p->client->view_tick >= core->config.view_period_s * (1000 / TICK_MS))
+	if (!(p->client->flags & CLIENT_VIEW_DUE) && view_is_old(core, p->client))
 		view_due(core, p->number);
 	if (p->client->state == CS_CLONE_SUSPECT)
 		return ERR_OK;

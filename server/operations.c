@@ -171,6 +171,7 @@ enum err operation_open(struct core *core, uint32_t number, uint64_t seq, const 
 		return err_set(ERR_MEMORY, "no memory for an operation");
 	rare->open = op;
 	c->d = id;
+	c->ack_resends = 0; // of this response none was asked for yet
 	c->last_kind = (uint8_t)a->kind;
 	c->last_reason = (uint8_t)a->code;
 	c->last_was_resend = false;
@@ -223,7 +224,7 @@ static bool repeats(
 }
 
 // All attempts failed. What came from the channel, or from us, detaches the client: it will get one
-// snapshot, not before a while, or when there is something new.
+// snapshot, not before a while, or when there is something new: also what came while it failed.
 static enum err exhausted(struct core *core, uint32_t number, const struct open_operation *op)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -238,7 +239,7 @@ static enum err exhausted(struct core *core, uint32_t number, const struct open_
 	c->rare->exhausted++;
 	c->rare->rest_tick = attended_tick(core) +
 			     (rest_s < REST_MAX_S ? rest_s : REST_MAX_S) * (1000 / TICK_MS);
-	c->rare->rest_tail = q->tail_seq;
+	c->rare->rest_tail = c->pointer == POINTER_HEAD ? q->tail_seq : c->pointer;
 	return channel_detach(core, number, "every attempt failed");
 }
 

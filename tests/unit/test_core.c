@@ -582,7 +582,7 @@ static void S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one(void *
 	a.ack = ACK_RESEND;
 	assert_true(agent_beat(r, &a, &m));
 	assert_true(bytes_equal(first.body_bytes, m.body_bytes));
-	for (int i = 0; i < 12 && m.body->kind != KIND_EXECUTE_COMMAND; i++)
+	for (int i = 0; i < 22 && m.body->kind != KIND_EXECUTE_COMMAND; i++)
 		assert_true(agent_beat(r, &a, &m));
 	assert_int_equal(m.body->kind, KIND_EXECUTE_COMMAND);
 	assert_string_equal(m.body->execute->verb, "resync");
