@@ -5,19 +5,24 @@
 //   helio-fleet beats  --prefix P --count N --port P --root-file F --root-key K --rate R --seconds S
 //       signs N devices in, then sends R heartbeats a second in all, open loop: the latency of a beat
 //       counts from the moment it should have been sent. --echo speaks to tests/bench/echo_server
-//       instead: same sizes, topics and QoS, nothing decoded.
+//       instead: same sizes, topics and QoS, nothing decoded. --server-pid and --broker-pid add the
+//       CPU time of these processes within the measured window. With --steps the devices stay and
+//       each line "RATE SECONDS" of standard input is one measurement: devices that came back with an
+//       empty memory would disagree with the server first, and that would be measured.
 //
-// Prints one line of JSON.
+// Prints one line of JSON for each measurement.
 #include "tests/fleet/fleet_device.h"
 
 #include "proto/base/file.h"
 #include "proto/envelope.h"
 #include <arpa/inet.h>
 #include <getopt.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 struct options {
 	const char *prefix, *enrol_key, *out, *root_file, *root_key, *host;
@@ -25,9 +30,10 @@ struct options {
 	uint64_t seed;
 	uint16_t port;
 	double rate, seconds;
-	bool echo;
+	bool echo, steps;
 	const char *ca, *cert, *key;
 	size_t first;
+	int server_pid, broker_pid;
 };
 
 static int64_t now_us(void)
@@ -36,6 +42,23 @@ static int64_t now_us(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+// What a process has used of the CPU so far, all its threads; 0 when there is none.
+static int64_t cpu_us(int pid)
+{
+	char path[64], line[1024];
+	unsigned long long user = 0, system = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	FILE *f = pid > 0 ? fopen(path, "r") : NULL;
+	if (!f)
+		return 0;
+	const char *at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	fclose(f);
+	if (!at || sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+		return 0;
+	return (int64_t)((user + system) * 1000000 / (unsigned long long)sysconf(_SC_CLK_TCK));
 }
 
 static int fail(const char *what)
@@ -92,7 +115,9 @@ static int enrol_run(const struct options *o)
 
 struct figures {
 	uint64_t sent, answered;
-	uint32_t *latency_us;
+	uint64_t answered_by_end; // of the sending
+	bool overrun;             // stopped early, the queue was too long
+	uint32_t *latency_us;     // in the order of the answers
 	size_t latency_max;
 };
 
@@ -242,12 +267,21 @@ static void beat_one(struct fleet *f, size_t i, int64_t intended_us)
 	figures.sent++;
 }
 
+// An agent takes the answers to its last 16 beats: half of that on the way to everybody is the end.
+#define QUEUE_MAX_BEATS 8
+
+static bool is_overrun(const struct fleet *f)
+{
+	figures.overrun = measuring && figures.sent - figures.answered > QUEUE_MAX_BEATS * f->o->count;
+	return figures.overrun;
+}
+
 static void beats_send(struct fleet *f, double seconds)
 {
 	int64_t began = now_us(), due = began;
 	size_t next = 0;
 
-	while (now_us() - began < (int64_t)(seconds * 1e6)) {
+	while (now_us() - began < (int64_t)(seconds * 1e6) && !is_overrun(f)) {
 		for (int burst = 0; burst < 256 && due <= now_us(); burst++) {
 			beat_one(f, next, due);
 			next = (next + 1) % f->o->count;
@@ -281,41 +315,118 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static uint32_t percentile(double p)
+static uint32_t percentile(uint32_t *values, size_t count, double p)
+{
+	qsort(values, count, sizeof(*values), compare_u32);
+	return count ? values[(size_t)((double)(count - 1) * p)] : 0;
+}
+
+static bool figures_begin(double rate, double seconds)
+{
+	free(figures.latency_us);
+	figures = (struct figures){ .latency_max = (size_t)(rate * seconds * 1.2) + 1000 };
+	figures.latency_us = calloc(figures.latency_max, sizeof(uint32_t));
+	return figures.latency_us != NULL;
+}
+
+// late_p50_us is the median of the last quarter: a queue that grows shows there, a short stall of the
+// machine does not.
+static void figures_print(const struct fleet *f)
 {
 	size_t n = figures.answered < figures.latency_max ? figures.answered : figures.latency_max;
+	uint32_t *all = figures.latency_us, late = percentile(all + n * 3 / 4, n - n * 3 / 4, 0.5);
+	uint32_t p50 = percentile(all, n, 0.5), p99 = percentile(all, n, 0.99), most = percentile(all, n, 1.0);
 
-	return n ? figures.latency_us[(size_t)((double)(n - 1) * p)] : 0;
+	printf("{\"clients\":%zu,\"rate\":%.0f,\"seconds\":%.1f,\"sent\":%llu,\"answered\":%llu,\"answered_by_end\":%llu,"
+	       "\"p50_us\":%u,\"p99_us\":%u,\"max_us\":%u,\"late_p50_us\":%u,\"overrun\":%s",
+		f->o->count, f->o->rate, f->o->seconds, (unsigned long long)figures.sent,
+		(unsigned long long)figures.answered, (unsigned long long)figures.answered_by_end, p50, p99, most, late, figures.overrun ? "true" : "false");
+}
+
+struct cpu_times {
+	int64_t server_us, broker_us, own_us;
+};
+
+static struct cpu_times cpu_look(const struct options *o)
+{
+	return (struct cpu_times){ cpu_us(o->server_pid), cpu_us(o->broker_pid), cpu_us(getpid()) };
 }
 
 static void measure(struct fleet *f)
 {
+	struct cpu_times before = cpu_look(f->o);
+
 	measuring = true;
-	figures.sent = 0;
 	beats_send(f, f->o->seconds);
+	figures.answered_by_end = figures.answered;
 	// What is still under way may come for a second; a queue that built up shows as missing answers.
 	int64_t end = now_us() + 1000000;
 	while (now_us() < end && figures.answered < figures.sent)
 		mini_loop_run(&f->loop, 10);
-	qsort(figures.latency_us, figures.answered < figures.latency_max ? figures.answered : figures.latency_max,
-		sizeof(uint32_t), compare_u32);
-	printf("{\"clients\":%zu,\"rate\":%.0f,\"seconds\":%.1f,\"sent\":%llu,\"answered\":%llu,\"p50_us\":%u,\"p99_us\":%u,"
-	       "\"max_us\":%u}\n",
-		f->o->count, f->o->rate, f->o->seconds, (unsigned long long)figures.sent,
-		(unsigned long long)figures.answered, percentile(0.5), percentile(0.99), percentile(1.0));
+	measuring = false;
+	struct cpu_times after = cpu_look(f->o);
+	double beats = figures.sent ? (double)figures.sent : 1;
+	figures_print(f);
+	printf(",\"server_cpu_us\":%.2f,\"broker_cpu_us\":%.2f,\"generator_cpu_us\":%.2f}\n",
+		(double)(after.server_us - before.server_us) / beats, (double)(after.broker_us - before.broker_us) / beats,
+		(double)(after.own_us - before.own_us) / beats);
+	fflush(stdout);
+}
+
+// The next line of standard input; the connections live on meanwhile.
+static bool step_read(struct fleet *f, double *rate, double *seconds)
+{
+	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
+	char line[128];
+
+	while (poll(&in, 1, 0) == 0) {
+		mini_loop_run(&f->loop, 10);
+		for (size_t i = 0; i < f->o->count; i++)
+			mini_keepalive(f->o->echo ? &f->echoes[i].link : &f->devices[i].link, clock_now().mono);
+	}
+	return fgets(line, sizeof(line), stdin) && sscanf(line, "%lf %lf", rate, seconds) == 2 && *rate > 0 && *seconds > 0;
+}
+
+static void steps_run(struct fleet *f)
+{
+	struct options step = *f->o;
+
+	setvbuf(stdin, NULL, _IONBF, 0);
+	puts("{\"ready\":true}");
+	fflush(stdout);
+	f->o = &step;
+	while (step_read(f, &step.rate, &step.seconds) && figures_begin(step.rate, step.seconds))
+		measure(f);
+}
+
+static void fleet_fini(struct fleet *f)
+{
+	for (size_t i = 0; i < f->o->count; i++) {
+		if (f->o->echo)
+			mini_client_fini(&f->echoes[i].link);
+		else
+			fleet_device_fini(&f->devices[i]);
+	}
+	free(f->devices);
+	free(f->echoes);
+	free(figures.latency_us);
+	arena_fini(&f->scratch);
+	arena_fini(&f->root_arena);
+	buf_fini(&f->out);
+	buf_fini(&f->root_bytes);
+	mini_tls_free(f->tls);
+	mini_loop_fini(&f->loop);
 }
 
 static int beats_run(const struct options *o)
 {
 	struct fleet f = { .o = o };
 
-	figures.latency_max = (size_t)(o->rate * o->seconds * 1.2) + 1000;
-	figures.latency_us = calloc(figures.latency_max, sizeof(uint32_t));
 	f.devices = o->echo ? NULL : calloc(o->count, sizeof(*f.devices));
 	f.echoes = o->echo ? calloc(o->count, sizeof(*f.echoes)) : NULL;
 	arena_init(&f.scratch, 1 << 20, 10000);
 	buf_init(&f.out, LIMIT_REPORT * 2);
-	if (!figures.latency_us || (!f.devices && !f.echoes))
+	if (!figures_begin(o->rate, o->seconds) || (!f.devices && !f.echoes))
 		return fprintf(stderr, "helio-fleet: no memory\n"), 1;
 	if (mini_loop_init(&f.loop) != ERR_OK || (!o->echo && root_load(&f) != ERR_OK))
 		return fail("start");
@@ -324,29 +435,22 @@ static int beats_run(const struct options *o)
 	if (fleet_gather(&f) != ERR_OK)
 		return fail("sign-in");
 	warm_up(&f);
-	measure(&f);
-	for (size_t i = 0; i < o->count; i++) {
-		if (o->echo)
-			mini_client_fini(&f.echoes[i].link);
-		else
-			fleet_device_fini(&f.devices[i]);
+	if (o->steps) {
+		steps_run(&f);
+	} else {
+		figures.sent = 0;
+		measure(&f);
 	}
-	free(f.devices);
-	free(f.echoes);
-	free(figures.latency_us);
-	arena_fini(&f.scratch);
-	arena_fini(&f.root_arena);
-	buf_fini(&f.out);
-	buf_fini(&f.root_bytes);
-	mini_tls_free(f.tls);
-	mini_loop_fini(&f.loop);
+	f.o = o;
+	fleet_fini(&f);
 	return 0;
 }
 
 // ---------------------------------------------------------------- command line
 
 enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
-	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE };
+	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE,
+	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS };
 
 static const struct option long_options[] = {
 	{ "prefix", 1, NULL, OPT_PREFIX }, { "count", 1, NULL, OPT_COUNT }, { "seed", 1, NULL, OPT_SEED },
@@ -354,7 +458,8 @@ static const struct option long_options[] = {
 	{ "port", 1, NULL, OPT_PORT }, { "root-file", 1, NULL, OPT_ROOT_FILE }, { "root-key", 1, NULL, OPT_ROOT_KEY },
 	{ "rate", 1, NULL, OPT_RATE }, { "seconds", 1, NULL, OPT_SECONDS }, { "echo", 0, NULL, OPT_ECHO },
 	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
-	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE }, { NULL, 0, NULL, 0 }
+	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE },
+	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID }, { NULL, 0, NULL, 0 }
 };
 
 static bool option_take(struct options *o, int option, const char *value)
@@ -376,6 +481,9 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_CERT: o->cert = value; return true;
 	case OPT_KEY: o->key = value; return true;
 	case OPT_FIRST: o->first = strtoul(value, NULL, 10); return true;
+	case OPT_STEPS: o->steps = true; return true;
+	case OPT_SERVER_PID: o->server_pid = (int)strtol(value, NULL, 10); return o->server_pid > 0;
+	case OPT_BROKER_PID: o->broker_pid = (int)strtol(value, NULL, 10); return o->broker_pid > 0;
 	case OPT_SIZE: echo_size = strtoul(value, NULL, 10); return echo_size >= 8 && echo_size <= sizeof(echo_payload);
 	default: return false;
 	}
