@@ -153,6 +153,9 @@ static void response_take(struct agent_core *c, struct now now, struct bytes pay
 		return;
 	}
 	c->counters.responses++;
+	log_debug("ANSWER", "client=%s kind=%s state=%s reason=%s resend=%d", c->config->client_id,
+		response_kind_word(r.body->kind), client_state_word(r.body->state),
+		reason_word(r.body->reason->code), resend);
 	c->damaged = false;
 	c->any_response = true;
 	if (r.in_reply_to_seq > c->session.answered_seq)

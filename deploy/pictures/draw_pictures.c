@@ -8,6 +8,7 @@
 // version 2 of a package is `helio-pictures --only 3,7 DIR 40 2` over version 1.
 #include "client/display/canvas.h"
 #include "client/display/picture.h"
+#include "proto/base/program.h"
 #include "scenes.h"
 #include "write_webp.h"
 
@@ -305,6 +306,17 @@ static bool wish_read(int argc, char **argv, struct wish *w)
 	return w->count >= 1 && w->count <= 9999 && w->seed >= 1;
 }
 
+static void usage_print(FILE *to)
+{
+	fprintf(to,
+		"usage: helio-pictures [--only N,N...] DIR [COUNT [SEED]]\n"
+		"       helio-pictures --help | --version\n\n"
+		"draws COUNT (%zu) pictures of 1920 x 1080 into DIR, the same ones for the same "
+		"SEED;\n"
+		"--only draws those of these numbers\n",
+		SCENES);
+}
+
 int main(int argc, char **argv)
 {
 	struct wish w;
@@ -312,11 +324,16 @@ int main(int argc, char **argv)
 	struct frame f = {.w = W, .h = H};
 	bool ok = true;
 
+	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+		usage_print(stdout);
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		puts("helio-pictures " HELIO_VERSION);
+		return 0;
+	}
 	if (!wish_read(argc, argv, &w)) {
-		fprintf(stderr,
-			"usage: helio-pictures [--only N,N...] DIR [COUNT [SEED]]\n"
-			"draws COUNT (%zu) pictures of 1920 x 1080 into DIR\n",
-			SCENES);
+		usage_print(stderr);
 		return 2;
 	}
 	if (mkdir(w.dir, 0755) < 0 && errno != EEXIST) {

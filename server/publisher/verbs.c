@@ -186,6 +186,7 @@ void publisher_serve(void *ctx, struct call *call)
 
 	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
 		if (strcmp(verbs[i].name, name) == 0) {
+			log_debug("REQUEST", "verb=%s", name);
 			verbs[i].run(p, call);
 			return;
 		}
