@@ -877,6 +877,37 @@ static void a_refused_grant_is_asked_for_again_later_as_a_new_request(void **sta
 	assert_true(world_want(w).fetch->request_id > first);
 }
 
+static void a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint(
+	void **state)
+{
+	struct world *w = *state;
+	struct digest missing = sha256("a", 1);
+	world_sign_in(w);
+	world_retrieve(w);
+	world_grant(w, NULL);
+	agent_fetch_missing(&w->core, w->now, &missing, 1);
+	world_grant(w, grant_not_now);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 2);
+	agent_fetch_broker_failed(&w->core, w->now, "refused");
+	world_run(w, 5000);
+	assert_int_equal(world_want(w).fetch->missing_count, 0);
+}
+
+static void a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short(void **state)
+{
+	struct world *w = *state;
+	world_sign_in(w);
+	world_retrieve(w);
+	for (int i = 0; i < 2; i++) {
+		world_grant(w, NULL);
+		agent_fetch_broker_failed(&w->core, w->now, "refused");
+	}
+	assert_int_equal(w->core.retrieve.phase, RETRIEVE_LATER);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 2);
+}
+
 static void a_broker_that_failed_and_missing_objects_go_back_to_the_server(void **state)
 {
 	struct world *w = *state;
@@ -1094,6 +1125,8 @@ int main(void)
 		CASE(a_retrieve_goes_on_after_a_power_cut),
 		CASE(grants_that_do_not_answer_the_want_are_ignored),
 		CASE(a_refused_grant_is_asked_for_again_later_as_a_new_request),
+		CASE(a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint),
+		CASE(a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short),
 		CASE(a_broker_that_failed_and_missing_objects_go_back_to_the_server),
 		CASE(brokers_that_always_fail_end_the_operation),
 		CASE(a_failed_fetch_fails_the_operation_with_its_word),
