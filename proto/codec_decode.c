@@ -204,7 +204,7 @@ static enum err list_begin(
 
 	TRY(codec_check_count(&l->path, row, count));
 	if (count > 0)
-		TRY(level_alloc(l, row, count, element_size(row), &list));
+		TRY(level_alloc(l, row, (size_t)count, element_size(row), &list));
 	memcpy(l->to + row->at, &list, sizeof(list));
 	return ERR_OK;
 }
