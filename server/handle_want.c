@@ -209,15 +209,22 @@ static struct digest missing_hash(const struct fetch_request *m)
 	return sha256(m->missing_objects, m->missing_count * sizeof(m->missing_objects[0]));
 }
 
-// The same complaint was found wrong a moment ago: what it names is there.
-static bool was_looked_at(const struct want_call *c)
+// The copy was read back a moment ago, and since this client first complained of these objects.
+// Kept with the lease: clients that miss different objects do not wear out each other's complaint.
+static bool was_looked_at(const struct want_call *c, struct lease *l)
 {
 	struct digest hash = missing_hash(c->m);
-	bool is_fresh = mono_since_ms(c->now.mono, c->k->verified_mono) < PRESENCE_CHECKED_MS;
+	bool is_fresh = c->k->verified_mono.ms != 0 &&
+			mono_since_ms(c->now.mono, c->k->verified_mono) < PRESENCE_CHECKED_MS;
 
-	if (is_fresh && (c->m->missing_count == 0 || digest_equal(&hash, &c->k->checked)))
+	if (is_fresh && (c->m->missing_count == 0 || !l ||
+				(digest_equal(&hash, &l->complaint) &&
+					c->k->verified_mono.ms >= l->complained.ms)))
 		return true;
-	c->k->checked = hash;
+	if (l) {
+		l->complaint = hash;
+		l->complained = c->now.mono;
+	}
 	return false;
 }
 
@@ -240,7 +247,7 @@ static bool complaint(const struct want_call *c)
 		l->failures++;
 	if (moved(c, l))
 		return true;
-	if (was_looked_at(c))
+	if (was_looked_at(c, l))
 		return false;
 	k->missing_count = c->m->missing_count < PRESENCE_MISSING_MAX ? c->m->missing_count
 								      : PRESENCE_MISSING_MAX;

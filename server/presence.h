@@ -120,7 +120,6 @@ struct package {
 	char avoid[LIMIT_ID + 1];
 	struct digest missing[PRESENCE_MISSING_MAX];
 	size_t missing_count;
-	struct digest checked; // of the objects of the last complaint
 	uint64_t sent_bytes, total_bytes;
 	uint32_t leases;
 	struct waiting *waiting;

@@ -696,6 +696,29 @@ static void a_wrong_complaint_is_looked_at_once(void **state)
 	assert_int_equal(w->readbacks, before);
 }
 
+static void complaints_of_two_clients_do_not_wear_each_other_out(void **state)
+{
+	struct world *w = *state;
+	struct digest a[1] = {{{1}}}, b[1] = {{{2}}};
+	struct fetch_request one = {.missing_objects = a, .missing_count = 1};
+	struct fetch_request two = {.missing_objects = b, .missing_count = 1};
+	int before = 0;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f2", (struct fetch_request){.request_id = 1});
+	for (uint64_t round = 2; round < 6; round++) {
+		one.request_id = two.request_id = round;
+		want(w, "f1", one);
+		presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+		want(w, "f2", two);
+		presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+		before = round == 2 ? w->readbacks : before;
+	}
+	assert_int_equal(w->readbacks, before);
+	assert_true(w->grant.grant.granted);
+}
+
 static void an_only_consumer_that_cannot_reach_the_broker_gets_another(void **state)
 {
 	struct world *w = *state;
@@ -792,6 +815,7 @@ int main(void)
 		T(content_that_is_wanted_moves_when_its_broker_stays_away),
 		T(missing_objects_are_looked_for_and_repaired),
 		T(a_wrong_complaint_is_looked_at_once),
+		T(complaints_of_two_clients_do_not_wear_each_other_out),
 		T(an_only_consumer_that_cannot_reach_the_broker_gets_another),
 		T(leases_and_placements_survive_a_restart),
 		T(an_operators_withdrawal_holds_until_it_is_taken_back),
