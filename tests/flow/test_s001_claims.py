@@ -14,7 +14,7 @@ from lib import wire
 from lib.fleet import PROGRAMS, ROOT
 from lib.procs import Proc, free_ports
 from lib.proxy import Proxy
-from lib.steps import responses, settle
+from lib.steps import responses, settle, until
 from lib.wait import stays, wait_for
 
 pb = wire.pb
@@ -209,6 +209,12 @@ def test_S001_c15_unique_identifier_per_client(fleet_of):
     second = subprocess.run([PROGRAMS["helio-agent"], "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, timeout=10, env={**os.environ, "HELIO_TEST": "1"})
     assert second.returncode != 0 and "another agent" in second.stdout
+    # The same id and key in another place: only one session lives, the other one is told apart by name.
+    fleet.procs["f2"] = fleet.agent("f2")
+    fleet.wait_client("f2", lambda c: c["reach"] == "online", 15)
+    rival = fleet.principal("f2").sign_in()
+    rival.beat()
+    fleet.procs["heliod"].wait_text("reason=session", 15)
 
 
 def test_S001_c16_each_heartbeat_includes_the_identifier(fleet_of):
@@ -252,7 +258,11 @@ def test_S001_c20_display_information(fleet_of):
     assert report.display.free_bytes > 0
     stored = wait_for(lambda: fleet.ctl("reports", "f1", "display", check=False), 10)
     assert stored.returncode == 0, stored.stderr
-    # Negative: an unknown kind of information is refused before it is sent.
+    assert stored.returncode == 0
+    # Negative: an unknown kind of information is refused before it is sent, and one that the agent cannot give by the agent.
+    fleet.ctl("ask", "f1", "screenshot")
+    watch.subscribe(HB)
+    wait_for(lambda: any(h.op.status == pb.OP_REFUSED for h in beats(watch, "f1")), 10)
     assert fleet.ctl("ask", "f1", "secrets", check=False).returncode != 0
 
 
@@ -517,6 +527,20 @@ def test_S001_c33_identifier_last_supplied(fleet_of):
     assert r.body.kind == pb.EXECUTE_COMMAND and r.body.execute.verb == "resync"
 
 
+def test_S001_c33_a_wiped_client_begins_anew_without_a_mismatch(fleet_of):
+    fleet = fleet_of(clients=("f1",)).up()
+    fleet.ctl("exec", "f1", "ping", "--wait")
+    fleet.procs["f1"].stop()
+    shutil.rmtree(fleet.folder / "f1")
+    watch = fleet.watch(HB, "helio/v1/rsp/f1")
+    fleet.agent("f1")
+    wait_for(lambda: len(beats(watch, "f1")) >= 4, 15)
+    assert beats(watch, "f1")[0].last_response_id == 0
+    fleet.wait_client("f1", lambda c: c["state"] == "idle" and c["at_tail"], 15)
+    assert fleet.client("f1")["mismatches"] == 0
+    assert any(r.body.kind == pb.SEND_INFORMATION and r.body.send.what == pb.INFO_HOLDINGS for r in responses(watch, "f1"))
+
+
 def test_S001_c36_operation_id_and_status(fleet_of, folder):
     fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200)
     slow(fleet, 6_000_000)
@@ -546,3 +570,24 @@ def test_S001_c36_operation_id_and_status(fleet_of, folder):
         if r.body.kind != pb.NO_ACTION:
             bodies[r.body.op_id].add(r.body.SerializeToString())
     assert len(first) >= 24 and all(len(b) == 1 for b in bodies.values()), "an op id was used twice"
+
+
+def test_S001_c36_a_step_back_or_a_foreign_operation_is_a_mismatch(fleet_of):
+    fleet = fleet_of(clients=("f1",)).up(agents=[])
+    f1 = fleet.principal("f1").sign_in()
+    settle(f1)
+    fleet.ctl("exec", "f1", "ping")
+    r = until(f1, pb.EXECUTE_COMMAND)
+    f1.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+    f1.beat()
+    f1.beat()
+    honest = fleet.client("f1")["mismatches"]
+    f1.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_RUNNING)
+    f1.beat()
+    f1.beat()
+    stepped = fleet.client("f1")["mismatches"]
+    assert stepped > honest, "RUNNING after DONE was believed"
+    f1.op = pb.Operation(op_id=r.body.op_id + 77, status=pb.OP_RUNNING)
+    f1.beat()
+    f1.beat()
+    assert fleet.client("f1")["mismatches"] > stepped, "an operation of somebody else was believed"

@@ -249,7 +249,7 @@ class Principal:
             r = self.response(timeout)
             if r.in_reply_to_seq == hb.seq:
                 break
-        self.boot = r.boot
+        self.boot, self.interval_ms = r.boot, r.heartbeat_interval_ms
         if r.body.response_id:
             self.last_response_id, self.ack = r.body.response_id, pb.ACK_RESPONSE
         return r
