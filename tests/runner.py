@@ -70,8 +70,9 @@ def unit_program(path, suffix):
         record(f"{path.name}{suffix}.ends_well", "failed", text[-4000:])
 
 
-def unit_tests(preset, suffix, words):
+def unit_tests(preset, suffix, words, only=""):
     programs = sorted(p for p in (BUILD / preset / "tests").glob("test_*") if p.is_file() and os.access(p, os.X_OK))
+    programs = [p for p in programs if not only or re.fullmatch(only, p.name)]
     programs = [p for p in programs if not words or any(w in p.name for w in words)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda p: unit_program(p, suffix), programs))
@@ -171,6 +172,9 @@ def main():
     sane = build("asan")
     if everything:
         build("clang")
+        if build("tsan", ["test_mqtt_link", "test_mqtt_link_faults"]):
+            say("the link's threads under TSan")
+            unit_tests("tsan", "[tsan]", options.words, "test_mqtt_link.*")
     if good:
         say("unit tests")
         unit_tests("dev", "", options.words)
