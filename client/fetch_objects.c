@@ -1,8 +1,8 @@
 // The window of one page, and the pool that verifies and writes.
 //
 // The loop takes over what arrived into a queue of at most a window; a job takes a few objects at
-// once (a wake-up of another CPU costs as much as hashing half an object), checks each against the
-// index and the manifest and writes its chunks to their places. What is wrong is asked for again.
+// once, checks each against the index and the manifest and writes its chunks to their places. What
+// is wrong is asked for again.
 #include "client/fetcher_parts.h"
 
 #include <stdlib.h>

@@ -12,7 +12,9 @@
 #include "client/staging.h"
 #include "proto/base/log.h"
 
-#define FETCH_JOBS 2
+// One job at a time: what comes while it works is the next job's batch. A second one would be woken
+// for every single object, and each wake-up of another CPU costs what hashing half an object does.
+#define FETCH_JOBS 1
 #define FETCH_JOB_OBJECTS 8
 #define FETCH_SINGLES 2
 
