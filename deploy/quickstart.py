@@ -4,8 +4,8 @@
   deploy/quickstart --once    the same, then stops everything; exit code 0 only if all of it was verified
   deploy/quickstart --stop    stops what an earlier call left running
 
-Everything lies in one folder (--home DIR, by default ~/heliograph-quickstart), listens on loopback
-ports that are free now, and is named at the end with its process ids.
+Everything lies in one folder (--home DIR, by default ~/heliograph-quickstart) and listens on
+loopback ports that are free now. A second call stops what the first left running.
 """
 import argparse
 import hashlib
@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -23,10 +24,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/quickstart"
 PROGRAMS = {
-    "helioctl": BUILD / "server/ctl/helioctl", "heliod": BUILD / "server/heliod",
-    "helio-publisher": BUILD / "server/publisher/helio-publisher", "helio-agent": BUILD / "client/helio-agent",
-    "helio-display": BUILD / "client/display/helio-display", "helio-pictures": BUILD / "deploy/pictures/helio-pictures",
+    "helioctl": "server/ctl/helioctl", "heliod": "server/heliod", "helio-publisher": "server/publisher/helio-publisher",
+    "helio-agent": "client/helio-agent", "helio-display": "client/display/helio-display",
+    "helio-pictures": "deploy/pictures/helio-pictures",
 }
+PICTURES = 44
 AGENTS = {"f1": "idle", "f2": "asked for information", "f3": "shows pictures", "f4": "executes a command"}
 TTY = sys.stdout.isatty()
 COLOURS = TTY and not os.environ.get("NO_COLOR")
@@ -38,9 +40,31 @@ def paint(code, text):
     return f"\033[{code}m{text}\033[0m" if COLOURS else text
 
 
+def columns():
+    return max(60, shutil.get_terminal_size().columns) if TTY else 1000
+
+
+def short(path):
+    """A path as people write it: below their home with a tilde, quoted where a shell would want it."""
+    path, home = str(path), os.path.expanduser("~")
+    if path.startswith(home + "/"):
+        return "~/" + shlex.quote(path[len(home) + 1:])
+    return shlex.quote(path)
+
+
+def cut(text, width):
+    return text if len(text) <= width else text[:max(1, width - 1)] + "…"
+
+
+def bar(part, whole, wide=16):
+    filled = round(wide * part / whole) if whole else 0
+    return "█" * filled + "░" * (wide - filled)
+
+
 class Step:
     """One line: a spinner while it runs on a terminal, then a tick and what came out."""
     frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+    wide = 42
 
     def __init__(self, text):
         self.text, self.began, self.frame, self.note = text, time.monotonic(), 0, ""
@@ -49,21 +73,22 @@ class Step:
         self.draw()
         return self
 
+    def line(self, mark, note):
+        seconds = time.monotonic() - self.began
+        room = columns() - (3 + self.wide + 10) - 1
+        return f" {mark} {self.text:<{self.wide}} {paint('2', f'{seconds:5.1f} s')}  {cut(note, room)}".rstrip()
+
     def draw(self, note=None):
         if note is not None:
             self.note = note
         if TTY:
             self.frame += 1
-            line = f" {self.frames[self.frame % len(self.frames)]} {self.text}  {self.note}"
-            print("\r\033[K" + line[:shutil.get_terminal_size().columns - 1], end="", flush=True)
+            print("\r" + self.line(self.frames[self.frame % len(self.frames)], self.note) + "\033[K", end="", flush=True)
 
     def __exit__(self, kind, error, trace):
-        seconds = time.monotonic() - self.began
         mark = paint("32", "✓") if kind is None else paint("31", "✗")
-        if TTY:
-            print("\r\033[K", end="")
         note = self.note if kind is None else str(error).splitlines()[0] if str(error) else kind.__name__
-        print(f" {mark} {self.text:<44} {paint('2', f'{seconds:5.1f} s')}  {note}", flush=True)
+        print(("\r" if TTY else "") + self.line(mark, note) + ("\033[K" if TTY else ""), flush=True)
 
 
 def head(text):
@@ -74,8 +99,8 @@ def table(rows, titles):
     cells = [titles] + [[str(c) for c in row] for row in rows]
     wide = [max(len(row[i]) for row in cells) for i in range(len(titles))]
     for number, row in enumerate(cells):
-        line = "   " + "  ".join(c.ljust(w) for c, w in zip(row, wide)).rstrip()
-        print(paint("2", line) if number == 0 else line)
+        line = cut("   " + "  ".join(c.ljust(w) for c, w in zip(row, wide)).rstrip(), columns() - 1)
+        print(paint("2", line) if number == 0 else line, flush=True)
 
 
 def bytes_text(n):
@@ -128,12 +153,13 @@ def start_time(pid):
 
 
 def stop(home):
-    """Ends what an earlier call started: only processes that are still the same ones."""
+    """Ends what an earlier call started: only processes that are still the same ones. Their names."""
     pids = home / "pids"
     if not pids.exists():
-        return 0
+        return []
     rows = [line.split() for line in pids.read_text().splitlines()]
     mine = [(int(pid), name) for pid, began, name in rows if start_time(int(pid)) == began]
+    names = [name for _, name in mine]
     # Devices first, brokers last, so that every program can say its goodbye.
     for group in (lambda n: not n.startswith(("broker", "xvfb")), lambda n: True):
         batch = [(pid, name) for pid, name in mine if group(name)]
@@ -147,11 +173,11 @@ def stop(home):
             batch = [(pid, n) for pid, n in batch if alive(pid)]
             time.sleep(0.05)
         for pid, name in batch:
-            print(f"   {name} ({pid}) did not end in time: killed")
+            print(f"   {name} ({pid}) did not end in time: killed", flush=True)
             os.kill(pid, signal.SIGKILL)
         mine = [(pid, n) for pid, n in mine if alive(pid)]
     pids.unlink()
-    return len(rows)
+    return names
 
 
 def alive(pid):
@@ -199,8 +225,11 @@ class Quickstart:
         self.o = options
         self.home = pathlib.Path(options.home).expanduser().resolve()
         self.house = House(self.home)
+        self.build_dir = pathlib.Path(options.build).expanduser().resolve() if options.build else BUILD
+        self.program = {name: self.build_dir / path for name, path in PROGRAMS.items()}
         self.ca = self.home / "ca"
         self.facts = []          # (what, verified by)
+        self.compared = 0        # installed files, with what was ingested
 
     def run(self, argv, **more):
         done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
@@ -209,14 +238,21 @@ class Quickstart:
         return done.stdout
 
     def ctl(self, *args):
-        return json.loads(self.run([PROGRAMS["helioctl"], "--config", self.home / "helioctl.ini", "--json", *args]) or "{}")
+        return json.loads(self.run([self.program["helioctl"], "--config", self.home / "helioctl.ini", "--json", *args]) or "{}")
 
     def plain_ctl(self, *args):
-        return self.run([PROGRAMS["helioctl"], *args])
+        return self.run([self.program["helioctl"], *args])
 
     # ---- ground
 
     def build(self):
+        if self.o.build:
+            missing = [str(p) for p in self.program.values() if not os.access(p, os.X_OK)]
+            if missing:
+                raise Problem(f"--build: no program {missing[0]}")
+            with Step("programs that are built already") as step:
+                step.note = self.plain_ctl("--version").strip()
+            return
         with Step("building all programs") as step:
             self.run(["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                       "-DHELIO_TESTS=OFF"])
@@ -224,17 +260,19 @@ class Quickstart:
             last = ""
             for line in p.stdout:
                 last += line
-                found = re.match(r"\[(\d+/\d+)\]", line)
+                found = re.match(r"\[(\d+)/(\d+)\]", line)
                 if found:
-                    step.draw(found[1])
+                    step.draw(f"{bar(int(found[1]), int(found[2]))} {found[1]} of {found[2]}")
             if p.wait() != 0:
                 raise Problem("the build failed:\n" + last[-3000:])
             step.note = self.plain_ctl("--version").strip()
 
     def ground(self):
-        stop(self.home)
         if self.home.exists() and not (self.home / ".heliograph-quickstart").exists() and any(self.home.iterdir()):
             raise Problem(f"{self.home} exists and is not from an earlier quickstart; name another with --home")
+        if (self.home / "pids").exists():
+            with Step("stopping what an earlier call left running") as step:
+                step.note = f"{len(stop(self.home))} processes"
         shutil.rmtree(self.home, ignore_errors=True)
         self.house.logs.mkdir(parents=True, mode=0o700)
         (self.home / ".heliograph-quickstart").touch()
@@ -252,7 +290,7 @@ class Quickstart:
             self.enrol("publisher", "gallery")
             for agent in AGENTS:
                 self.enrol("client", agent)
-            step.note = f"TLS 1.3, client certificates, {len(list((self.ca / 'out').iterdir()))} identities"
+            step.note = f"TLS 1.3, {len(list((self.ca / 'out').iterdir()))} identities"
 
     def enrol(self, role, id_, *more):
         self.plain_ctl("enrol", role, id_, "--ca", self.ca, *more)
@@ -293,23 +331,24 @@ class Quickstart:
             for name, port in self.port.items():
                 wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, f"broker {name} listens", step)
                 self.house.check(f"broker-{name}")
-            step.note = "Mosquitto, ports " + " ".join(map(str, self.port.values()))
+            step.note = "Mosquitto on ports " + " ".join(map(str, self.port.values()))
 
     def servers(self):
         with Step("heliod and helio-publisher") as step:
             s = self.common("server.1", "online.key")
             s["server"] = {"state_dir": self.home / "heliod", "enrol_dir": self.ca / "enrolments", "interval_ms": 500}
             s["data"] = {"broker": [f"{n} localhost 127.0.0.1 {self.port[n]} 100000000" for n in ("data-a", "data-b")]}
-            self.house.start("heliod", [PROGRAMS["heliod"], "--config", self.settings("heliod", s)])
+            self.house.start("heliod", [self.program["heliod"], "--config", self.settings("heliod", s)])
             p = self.common("gallery")
             p["publisher"] = {"state_dir": self.home / "publisher", "socket": self.home / "publisher.sock"}
-            self.house.start("helio-publisher", [PROGRAMS["helio-publisher"], "--config", self.settings("helio-publisher", p)])
+            self.house.start("helio-publisher", [self.program["helio-publisher"], "--config", self.settings("helio-publisher", p)])
             b = self.ca / "out" / "alice.1"
             self.settings("helioctl", {
                 "identity": {"seats": self.ca / "out" / "alice", "root_file": b / "root.bin", "root_key": b / "root.pub"},
                 "tls": {"enabled": "true", "ca": b / "ca.crt"},
                 "control": {"name": "localhost", "ip": "127.0.0.1", "port": self.port["control"]},
                 "publisher": {"socket": self.home / "publisher.sock"}, "ca": {"dir": self.ca}})
+            self.command("helioctl", f"export HELIOCTL_CONFIG={shlex.quote(str(self.home / 'helioctl.ini'))}")
 
             def both():
                 self.house.check("heliod")
@@ -318,6 +357,13 @@ class Quickstart:
             wait_for(both, 15, "the publisher's socket", step)
             brokers = wait_for(self.both_reachable, 15, "heliod reaches its data brokers", step)
             step.note = f"{len(brokers)} data brokers reachable"
+
+    def command(self, name, first):
+        """A program of the build that people can call from the quickstart's bin folder."""
+        path = self.home / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\n{first}\nexec {shlex.quote(str(self.program[name]))} "$@"\n')
+        path.chmod(0o755)
 
     def both_reachable(self):
         try:
@@ -331,7 +377,7 @@ class Quickstart:
             for id_ in AGENTS:
                 s = self.common(id_)
                 s["agent"] = {"state_dir": self.home / id_, "interval_ms": 500}
-                self.house.start(id_, [PROGRAMS["helio-agent"], "--config", self.settings(id_, s)])
+                self.house.start(id_, [self.program["helio-agent"], "--config", self.settings(id_, s)])
             wait_for(lambda: all(self.client(i).get("reach") == "online" for i in AGENTS), 20, "all are online", step)
             step.note = ", ".join(AGENTS)
 
@@ -351,7 +397,7 @@ class Quickstart:
             env["DISPLAY"] = f":{number}"
         s = {"log": {"level": "info"},
              "display": {"folder": self.home / "f3/display", "client_id": "f3", "windowed": "true", "width": 1280, "height": 720}}
-        self.house.start("display", [PROGRAMS["helio-display"], "--config", self.settings("display", s)], env)
+        self.house.start("display", [self.program["helio-display"], "--config", self.settings("display", s)], env)
         return "Xvfb " + env["DISPLAY"] if env else "a window on your screen"
 
     # ---- the main job
@@ -382,22 +428,37 @@ class Quickstart:
         return found
 
     def draw(self):
-        with Step("drawing pictures") as step:
+        with Step(f"drawing {PICTURES} pictures") as step:
             out = self.home / "pictures"
-            p = subprocess.Popen([str(PROGRAMS["helio-pictures"]), str(out), "44"], stdout=subprocess.DEVNULL)
-            while p.poll() is None:
-                step.draw(f"{len(list(out.glob('*.*'))) if out.exists() else 0} of 44")
-                time.sleep(0.1)
-            if p.returncode != 0:
-                raise Problem("helio-pictures failed")
+            out.mkdir()
+            hands = max(1, min(8, len(os.sched_getaffinity(0))))
+            log = open(self.house.logs / "pictures.log", "ab")
+            drawing = [subprocess.Popen([str(self.program["helio-pictures"]), "--only",
+                                         ",".join(map(str, range(hand + 1, PICTURES + 1, hands))), str(out), str(PICTURES)],
+                                        stdout=log, stderr=log) for hand in range(hands)]
+            try:
+                while any(p.poll() is None for p in drawing):
+                    done = len(list(out.glob("*.*")))
+                    step.draw(f"{bar(done, PICTURES)} {done} of {PICTURES}")
+                    time.sleep(0.1)
+            finally:
+                for p in drawing:
+                    if p.poll() is None:
+                        p.terminate()
+                        p.wait()
             self.pictures = sorted(out.iterdir())
-            step.note = f"{len(self.pictures)} pictures, {bytes_text(sum(p.stat().st_size for p in self.pictures))}, CC0"
+            if any(p.returncode for p in drawing) or len(self.pictures) != PICTURES:
+                raise Problem("helio-pictures failed")
+            step.note = f"{bytes_text(sum(p.stat().st_size for p in self.pictures))}, free to use (CC0)"
 
     def ingest(self):
-        with Step("ingest: checked, upright, stored by content") as step:
-            done = self.ctl("image", "add", *self.pictures, "--tag", "gallery", "--licence", "CC0-1.0")
-            self.images = [i["image"] for i in done["images"]]
-            step.note = f"{len(self.images)} pictures"
+        with Step("ingest: checked, upright, kept by content") as step:
+            self.images = []
+            for at in range(0, len(self.pictures), 4):
+                done = self.ctl("image", "add", *self.pictures[at:at + 4], "--tag", "gallery", "--license", "CC0-1.0")
+                self.images += [i["image"] for i in done["images"]]
+                step.draw(f"{bar(len(self.images), PICTURES)} {len(self.images)} of {PICTURES}")
+            step.note = f"{len(self.images)} JPEG, PNG and WebP pictures"
 
     def package(self, version, images):
         built = self.ctl("package", "build", "--name", "gallery", "--version", version, "--duration", "4000",
@@ -427,22 +488,32 @@ class Quickstart:
             wait_for(lambda: any(o["kind"] == "execute-command" and o["outcome"] == "done"
                                  for o in self.ctl("operations", "f4")["operations"]), 20, "f4 has run it", step)
             step.note = "ping: done"
-        with Step("f3: retrieves 40 pictures") as step:
+        with Step("f3: retrieves a package of 40 pictures") as step:
             self.ctl("channel", "create", "lobby")
             self.ctl("client", "channel", "f3", "lobby")
             self.v1 = self.package("1", self.images[:40])
             self.ctl("channel", "publish", "lobby", self.v1["package"])
             self.wait_package("f3", self.v1["package"], step)
-            step.note = f"{bytes_text(self.received('f3', self.v1['package']))} received, every file verified"
+            step.note = f"{bytes_text(self.received('f3', self.v1['package']))} received"
         self.verify_files("f3", self.v1["package"])
 
     def wait_package(self, id_, package, step):
         def there():
             c = self.client(id_)
-            op = c.get("op") or {}
-            step.draw(f"{op.get('status', '')} {op.get('percent', '')}%" if op else "")
+            step.draw(self.progress(c.get("op"), package))
             return (self.home / id_ / "packages" / package).exists() and c.get("state") == "idle"
         wait_for(there, 90, f"{id_} has installed it", step)
+
+    def progress(self, op, package):
+        """How far the device is; before that, what the package waits for."""
+        if op and op.get("percent"):
+            return f"{bar(op['percent'], 100)} {op['percent']} %"
+        rows = self.ctl("package", "list")["packages"] if TTY else []
+        row = next((r for r in rows if r["package"] == package), {})
+        if row.get("state") == "deferred":
+            return "both data brokers had work a moment ago"
+        return {"sending": "on its way to a data broker", "verifying": "the broker's copy is verified"}.get(
+            row.get("state"), op.get("status", "") if op else "")
 
     def verify_files(self, id_, package):
         """sha256sum of what is installed, against what was put into the image store."""
@@ -452,7 +523,7 @@ class Quickstart:
         stored = {i["image"] for i in self.ctl("image", "list")["images"]}
         if not installed or not installed <= stored:
             raise Problem("an installed file is not what was ingested")
-        self.facts.append((f"{len(files)} installed files equal the ingested ones", "sha256sum"))
+        self.compared += len(files)
 
     def show(self):
         with Step("f3: on the screen") as step:
@@ -465,7 +536,7 @@ class Quickstart:
             shot = self.home / "f3/display/screenshot.png"
             wait_for(lambda: shot.exists() and shot.stat().st_size > 1000, 10, "a screenshot", step)
             shutil.copy2(shot, picture)
-            step.note = f"{where}; {picture}"
+            step.note = f"{where}, {picture.name}"
         ledger = (self.home / "f3/display/shown.log")
         wait_for(lambda: ledger.exists() and ledger.read_text().count("\n") >= 1, 20, "a showing in the ledger")
         self.facts.append(("the installed pictures are shown", "screenshot.png, shown.log"))
@@ -483,7 +554,7 @@ class Quickstart:
         self.verify_files("f3", self.v2["package"])
         if got > 1.02 * fresh + 8000:
             raise Problem(f"{got} bytes for {fresh} bytes of new pictures")
-        self.facts.append((f"version 2 cost {got} bytes; its new pictures have {fresh}", "the agent's socket"))
+        self.facts.append((f"version 2 cost {got:,} bytes; its new pictures have {fresh:,}", "the agent's socket"))
         self.sent = (got, whole, fresh)
 
     def software(self):
@@ -492,7 +563,7 @@ class Quickstart:
         (tree / "bin").mkdir(parents=True)
         (tree / "bin/hello").write_text("#!/bin/sh\necho hello from version 1.4\n")
         (tree / "bin/hello").chmod(0o755)
-        shutil.copy2(PROGRAMS["helio-agent"], tree / "bin/helper")
+        shutil.copy2(self.program["helio-agent"], tree / "bin/helper")
         with Step("f4: a software package of two programs") as step:
             built = self.ctl("package", "build", "--name", "hello", "--version", "1.4", "--software", tree)
             self.ctl("package", "publish", built["package"])
@@ -518,7 +589,8 @@ class Quickstart:
         for id_, kind in wanted.items():
             if kind not in kinds.get(id_, ()):
                 raise Problem(f"{id_} was never answered with {kind}")
-        self.facts.append(("four devices were answered with the four kinds", "mosquitto_sub, protoc"))
+        self.facts = [("four devices were answered with the four kinds", "mosquitto_sub, protoc"),
+                      (f"{self.compared} installed pictures equal the ingested ones", "sha256sum")] + self.facts
         head("what happened")
         table([(i, AGENTS[i], wanted[i].lower().replace("_", "-"), self.client(i).get("state"), self.client(i).get("version") or "-")
                for i in AGENTS], ["device", "part", "response on the wire", "state", "version"])
@@ -526,23 +598,27 @@ class Quickstart:
         table(self.facts, ["verified", "by"])
 
     def directions(self):
-        b = self.ca / "out" / "debug.2"
-        cli = f"{PROGRAMS['helioctl'].relative_to(ROOT)} --config {self.home}/helioctl.ini"
         head("where everything lies")
-        table([("state, settings, keys, logs", self.home), ("screenshot", self.home / "screenshot.png"),
-               ("what the server knows", f"{self.home}/heliod"), ("what a device holds", f"{self.home}/f3/packages"),
-               ("brokers", "  ".join(f"{n} 127.0.0.1:{p}" for n, p in self.port.items()))], ["what", "where"])
+        table([("settings, keys, state, logs", short(self.home)), ("the screen", short(self.home / "screenshot.png")),
+               ("what a device holds", short(self.home / "f3/packages")),
+               ("brokers", ", ".join(f"{n} {p}" for n, p in self.port.items()) + " on 127.0.0.1")], ["what", "where"])
         if self.o.once:
             return
-        head("look at the wire, ask why, stop")
-        print(f"""   mosquitto_sub -V 5 -h localhost -p {self.port['control']} --cafile {b}/ca.crt --cert {b}/tls.crt \\
-     --key {b}/tls.key -i debug.2 -t 'helio/v1/#' -F '%t %x' | {PROGRAMS['helioctl'].relative_to(ROOT)} decode
-   {cli} status
-   {cli} why f3
-   {cli} watch
-   deploy/quickstart --stop{'' if self.o.home == DEFAULT_HOME else ' --home ' + str(self.home)}
+        head("look around")
+        home = "" if self.home == pathlib.Path(DEFAULT_HOME).expanduser().resolve() else f" --home {short(self.home)}"
+        running = [n for n, p in self.house.children.items() if p.poll() is None]
+        print(f"""   PATH={short(self.home / "bin")}:$PATH
+   helioctl status
+   helioctl why f3
+   helioctl watch
 
-   running now: {'  '.join(f'{n} {p.pid}' for n, p in self.house.children.items() if p.poll() is None)}""")
+   # the wire: every message, readable
+   keys={short(self.ca / "out/debug.2")}
+   mosquitto_sub -V 5 -h localhost -p {self.port['control']} -i debug.2 --cafile "$keys/ca.crt" \\
+     --cert "$keys/tls.crt" --key "$keys/tls.key" -t 'helio/v1/#' -F '%t %x' | helioctl decode
+
+   # ends the {len(running)} processes that run now
+   deploy/quickstart --stop{home}""", flush=True)
 
     def all(self):
         print(paint("1", "Heliograph") + " distributes pictures and software to devices through Mosquitto.\n")
@@ -571,13 +647,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--once", action="store_true", help="stop everything at the end")
     parser.add_argument("--stop", action="store_true", help="stop what an earlier call left running")
-    parser.add_argument("--home", default=DEFAULT_HOME, help="where everything lies")
+    parser.add_argument("--home", default=DEFAULT_HOME, metavar="DIR", help=f"where everything lies (default {DEFAULT_HOME})")
+    parser.add_argument("--build", default=os.environ.get("HELIO_QUICKSTART_BUILD"), metavar="DIR",
+                        help="build folder whose programs are taken as they are (default: $HELIO_QUICKSTART_BUILD, else "
+                             "the programs are built in build/quickstart)")
     options = parser.parse_args()
     home = pathlib.Path(options.home).expanduser().resolve()
     if options.stop:
-        print(f"{stop(home)} processes stopped" if (home / "pids").exists() else "nothing was running")
+        names = stop(home)
+        print(f"stopped: {', '.join(names)}" if names else "nothing was running")
         return 0
     quick = Quickstart(options)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     code = 1
     try:
         quick.all()
@@ -587,6 +668,8 @@ def main():
         print(f"   the logs lie in {quick.house.logs}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\n   interrupted")
+    except OSError as error:
+        print(paint("31", f"\n   {error}"), file=sys.stderr)
     if options.once or code:
         stop(home)
         print("\n" + ("everything was verified, everything is stopped" if code == 0 else "stopped"))
