@@ -136,6 +136,8 @@ static int pair_take(void *user, const char *section, const char *key, const cha
 {
 	struct reading *r = user;
 
+	if (r->error != ERR_OK)
+		return 0; // libinih goes on; the first error is the one that is told
 	for (size_t i = 0; i < r->count; i++) {
 		const struct setting *row = &r->rows[i];
 
@@ -174,6 +176,57 @@ static enum err required_check(const struct reading *r)
 	return ERR_OK;
 }
 
+// ---- places
+
+struct place {
+	char section[64], key[64];
+	int line, count;
+};
+
+// libinih does not tell lines, so the section and the key are looked for once more.
+static void place_look(const char *file, struct place *p)
+{
+	FILE *f = fopen(file, "re");
+	SCOPED_FREE char *line = NULL;
+	size_t room = 0, length = strlen(p->key);
+	char section[64] = "";
+
+	for (int number = 1; f && getline(&line, &room, f) > 0; number++) {
+		const char *at = line + strspn(line, " \t");
+
+		if (*at == '[') {
+			if (sscanf(at, "[%63[^]]]", section) != 1)
+				section[0] = '\0';
+		} else if (strcmp(section, p->section) == 0 && strncmp(at, p->key, length) == 0) {
+			at += length;
+			at += strspn(at, " \t");
+			if (*at == '=' || *at == ':') {
+				p->line = number;
+				p->count++;
+			}
+		}
+	}
+	if (f)
+		fclose(f);
+}
+
+// Where err_text() begins with a setting that stands in the file once, its line; else `line`; 0:
+// none.
+static enum err place_tell(const char *file, int line, enum err e)
+{
+	struct place p = {.line = 0};
+	char why[512];
+
+	snprintf(why, sizeof(why), "%s", err_text());
+	if (sscanf(why, "[%63[^]]] %63[A-Za-z0-9_]", p.section, p.key) == 2)
+		place_look(file, &p);
+	if (p.count == 1)
+		line = p.line;
+	if (line > 0)
+		return err_set(e, "%s:%d: %s", file, line, why);
+	return err_set(e, "%s: %s", file, why);
+}
+
 enum err settings_read(const char *file, const struct setting *rows, size_t count, void *out)
 {
 	SCOPED_FREE bool *seen = calloc(count ? count : 1, sizeof(bool));
@@ -191,12 +244,8 @@ enum err settings_read(const char *file, const struct setting *rows, size_t coun
 		return err_set_errno("cannot read the settings %s", file);
 	if (line > 0 && r.error == ERR_OK)
 		return err_set(ERR_FORMAT, "%s:%d: not a section, a pair or a comment", file, line);
-	if (line > 0) {
-		char why[512];
-
-		snprintf(why, sizeof(why), "%s", err_text());
-		return err_set(r.error, "%s:%d: %s", file, line, why);
-	}
+	if (line > 0)
+		return place_tell(file, line, r.error);
 	return required_check(&r);
 }
 
@@ -231,51 +280,9 @@ enum err setting_file_check(const char *section, const char *key, const char *pa
 	return ERR_OK;
 }
 
-struct place {
-	char section[64], key[64];
-	int line, count;
-};
-
-// libinih does not tell lines, so the section and the key are looked for once more.
-static void place_look(const char *file, struct place *p)
-{
-	FILE *f = fopen(file, "re");
-	SCOPED_FREE char *line = NULL;
-	size_t room = 0, length = strlen(p->key);
-	char section[64] = "";
-
-	for (int number = 1; f && getline(&line, &room, f) > 0; number++) {
-		const char *at = line + strspn(line, " \t");
-
-		if (*at == '[') {
-			if (sscanf(at, "[%63[^]]]", section) != 1)
-				section[0] = '\0';
-		} else if (strcmp(section, p->section) == 0 && strncmp(at, p->key, length) == 0) {
-			at += length;
-			at += strspn(at, " \t");
-			if (*at == '=' || *at == ':') {
-				p->line = number;
-				p->count++;
-			}
-		}
-	}
-	if (f)
-		fclose(f);
-}
-
 enum err settings_place(const char *file, enum err e)
 {
-	struct place p = {.line = 0};
-	char why[512];
-
-	if (e == ERR_OK)
-		return ERR_OK;
-	snprintf(why, sizeof(why), "%s", err_text());
-	if (sscanf(why, "[%63[^]]] %63[A-Za-z0-9_]", p.section, p.key) == 2)
-		place_look(file, &p);
-	if (p.count == 1)
-		return err_set(e, "%s:%d: %s", file, p.line, why);
-	return err_set(e, "%s: %s", file, why);
+	return e == ERR_OK ? ERR_OK : place_tell(file, 0, e);
 }
 
 void settings_fini(const struct setting *rows, size_t count, void *settings)

@@ -45,19 +45,21 @@ static void finding(struct doctor *d, const char *level, const char *id, const c
 
 // ---- files
 
-static void secret_check(struct doctor *d, const char *path)
+// False when it cannot be used; then the finding is made.
+static bool secret_check(struct doctor *d, const char *path)
 {
 	struct stat st;
 	char mend[PATH_MAX + 32];
 
 	if (stat(path, &st) < 0) {
 		finding(d, "error", "KEY-MISSING", "", "%s: %s", path, strerror(errno));
-		return;
+		return false;
 	}
 	snprintf(mend, sizeof(mend), "chmod 600 %s", path);
 	if (st.st_mode & 077)
 		finding(d, "error", "KEY-OPEN", mend, "%s can be read by others (mode %03o)", path,
 			(unsigned)(st.st_mode & 0777));
+	return !(st.st_mode & 077);
 }
 
 static void dates_check(struct doctor *d, const char *path, const struct ca_certificate *cert)
@@ -84,8 +86,8 @@ static void certificate_check(struct doctor *d, const char *folder, const char *
 	if (path_join(path, sizeof(path), folder, "tls.crt") != ERR_OK ||
 		path_join(key, sizeof(key), folder, "tls.key") != ERR_OK)
 		return;
-	secret_check(d, key);
-	enum err e = ca_look(path, ca, key, &cert);
+	bool usable = secret_check(d, key);
+	enum err e = ca_look(path, ca, usable ? key : NULL, &cert);
 	if (e != ERR_OK) {
 		finding(d, "error", "CERT-BAD", "", "%s", err_text());
 		return;
@@ -99,7 +101,7 @@ static void certificate_check(struct doctor *d, const char *folder, const char *
 			"%s may not be used by a client (no clientAuth)", path);
 	if (!cert.signed_by_ca)
 		finding(d, "error", "CERT-CA", "", "%s is not signed by %s", path, ca);
-	if (!cert.key_matches)
+	if (usable && !cert.key_matches)
 		finding(d, "error", "CERT-KEY", "", "%s and tls.key do not belong together", path);
 }
 

@@ -129,28 +129,35 @@ enum exit_code ctl_exit_code(enum err e)
 	return EXIT_FAILED;
 }
 
+static void failure_json(const struct ctl *c, const char *word, const char *why)
+{
+	SCOPED_JSON cJSON *j = cJSON_CreateObject();
+
+	if (!c->json)
+		return;
+	cJSON_AddBoolToObject(j, "ok", false);
+	cJSON_AddStringToObject(j, "error_word", word);
+	cJSON_AddStringToObject(j, "error", why);
+	json_print(stdout, j, true);
+}
+
 enum exit_code ctl_fail(const struct ctl *c, enum err e)
 {
-	if (c->json) {
-		SCOPED_JSON cJSON *j = cJSON_CreateObject();
-
-		cJSON_AddBoolToObject(j, "ok", false);
-		cJSON_AddStringToObject(j, "error_word", err_word(e));
-		cJSON_AddStringToObject(j, "error", err_text());
-		json_print(stdout, j, true);
-	}
+	failure_json(c, err_word(e), err_text());
 	fprintf(stderr, "helioctl: %s\n", ctl_safe(err_text()));
 	return ctl_exit_code(e);
 }
 
 enum exit_code ctl_usage(const struct ctl *c, const char *format, ...)
 {
+	char why[512];
 	va_list args;
 
-	fputs("helioctl: ", stderr);
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
+	failure_json(c, "usage", why);
+	fprintf(stderr, "helioctl: %s", why);
 	if (c->command)
 		fprintf(stderr, "\nusage: helioctl %s %s\n", c->command->name, c->command->args);
 	else
@@ -206,8 +213,10 @@ static int word_at(int argc, char **argv, int n)
 		if (argv[i][0] == '-') {
 			for (size_t k = 0; k < ctl_global_option_count; k++) {
 				if (ctl_global_options[k].value && strncmp(argv[i], "--", 2) == 0 &&
-					strcmp(argv[i] + 2, ctl_global_options[k].name) == 0)
+					strcmp(argv[i] + 2, ctl_global_options[k].name) == 0) {
 					i++;
+					break;
+				}
 			}
 			continue;
 		}
@@ -240,24 +249,23 @@ static const struct command *command_find(int argc, char **argv, int used[2])
 
 static enum exit_code unknown_command(const struct ctl *c, int argc, char **argv, const int used[2])
 {
-	bool group = false;
+	char group[256] = "";
+	size_t size = 0;
 
 	if (used[0] >= argc)
 		return ctl_usage(c, "a command is missing");
 	for (size_t i = 0; i < ctl_command_count; i++) {
 		size_t n = strlen(argv[used[0]]);
+		const char *name = ctl_commands[i].name;
 
-		if (strncmp(ctl_commands[i].name, argv[used[0]], n) == 0 &&
-			ctl_commands[i].name[n] == ' ') {
-			fprintf(stderr, "%s%s",
-				group ? ", " : "helioctl: one of: ", ctl_commands[i].name);
-			group = true;
-		}
+		if (strncmp(name, argv[used[0]], n) != 0 || name[n] != ' ')
+			continue;
+		int more = snprintf(
+			group + size, sizeof(group) - size, "%s%s", size ? ", " : "", name);
+		size += more > 0 && (size_t)more < sizeof(group) - size ? (size_t)more : 0;
 	}
-	if (group) {
-		fputc('\n', stderr);
-		return EXIT_USAGE;
-	}
+	if (size > 0)
+		return ctl_usage(c, "one of: %s", group);
 	return ctl_usage(c, "unknown command %s", ctl_safe(argv[used[0]]));
 }
 
@@ -368,6 +376,8 @@ enum exit_code ctl_main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	log_init("helioctl", LOG_WARN);
 	c = (struct ctl){.out = term_of(stdout), .err = term_of(stderr)};
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		c.json = c.json || strcmp(argv[i], "--json") == 0;
 	c.command = command_find(argc, argv, used);
 	if (!c.command)
 		return without_command(&c, argc, argv, used);
@@ -381,7 +391,6 @@ enum exit_code ctl_main(int argc, char **argv)
 	}
 	enum err e = args_parse(c.command->options, c.command->option_count, ctl_global_options,
 		ctl_global_option_count, count, rest, &a);
-	c.json = args_has(&a, "json");
 	c.quiet = args_has(&a, "quiet");
 	enum exit_code code =
 		e == ERR_OK ? command_run(&c, &a) : ctl_usage(&c, "%s", ctl_safe(err_text()));
