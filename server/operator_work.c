@@ -360,6 +360,7 @@ static const char *flow_state(
 {
 	bool has_package = !digest_is_zero(&f->row.package);
 	bool is_private = f->row.queue[0] == '@';
+	bool is_past = i->pointer_at != ELEMENT_HEAD && i->pointer_seq > f->row.seq;
 
 	if (op && !op->outcome)
 		return "open";
@@ -369,13 +370,14 @@ static const char *flow_state(
 		return "failed";
 	if (op)
 		return "open"; // another attempt follows
-	if (has_package && core_client_holds(f->call->room->core, i->id, &f->row.package))
+	// Who holds a version already still has to make it current when the channel goes back to
+	// it.
+	if (has_package && (is_private || is_past) &&
+		core_client_holds(f->call->room->core, i->id, &f->row.package))
 		return "done";
 	if (is_private)
 		return i->private_elements > 0 || i->has_operation ? "waiting" : "skipped";
-	return i->pointer_at != ELEMENT_HEAD && i->pointer_seq > f->row.seq && !has_package
-		       ? "skipped"
-		       : "waiting";
+	return is_past && !has_package ? "skipped" : "waiting";
 }
 
 static void flow_client(struct flow_call *f, const struct client_info *i)
