@@ -187,16 +187,14 @@ def test_a_program_on_a_read_only_disk_says_so_and_starts_when_it_is_mended(flee
             fleet.up()
             proc = fleet.procs[who]
             proc.stop()
-            (fleet.folder / "pub.sock").unlink(missing_ok=True) if who == "pub" else None
             said = len(proc.text())
             remount(disk, "ro")
             start()
-            wait_for(lambda: not proc.alive() or "ead-only" in proc.text()[said:], 10, f"{who} names it")
+            wait_for(lambda: not proc.alive(), 10, f"{who} ends")
             assert re.search("[Rr]ead-only", proc.text()[said:]), proc.text()[said:]
-            remount(disk, "rw") if not proc.alive() else None
-            if not proc.alive():
-                assert proc.p.returncode not in (0, -6, -11)
-                start()
+            assert proc.p.returncode > 0, "no good end, and no crash"
+            remount(disk, "rw")
+            start()
             fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
             fleet.ctl("image", "list")
         finally:
