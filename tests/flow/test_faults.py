@@ -894,7 +894,8 @@ def test_a_client_that_is_revoked_or_removed_is_shut_out_at_once(fleet_of, folde
 
 
 def test_an_agent_that_is_revoked_in_mid_transfer_loses_its_lease(fleet_of, folder):
-    fleet = fleet_of(clients=("f1",), data_brokers=("da",), server={"server": {"rate_bytes_per_s": 1_000_000}, "data": {"linger_s": 1}}).up()
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), 
+                     server={"server": {"rate_bytes_per_s": 1_000_000, "reconnect_spread_s": 0}, "data": {"linger_s": 1}}).up()
     package, _ = start_rollout(fleet, folder, 16, at=500_000)
     heliod = fleet.procs["heliod"]
     fleet.ctl("client", "revoke", "f1")
