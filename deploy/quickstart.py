@@ -125,10 +125,10 @@ class House:
         self.pids = home / "pids"
         self.children = {}
 
-    def start(self, name, argv, env=None):
-        log = open(self.logs / f"{name}.log", "ab")
-        p = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                             env={**os.environ, **(env or {})}, start_new_session=True)
+    def start(self, name, argv, env=None, pass_fds=()):
+        with open(self.logs / f"{name}.log", "ab") as log:
+            p = subprocess.Popen([str(a) for a in argv], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                 env={**os.environ, **(env or {})}, start_new_session=True, pass_fds=pass_fds)
         self.children[name] = p
         with open(self.pids, "a") as f:
             f.write(f"{p.pid} {start_time(p.pid)} {name}\n")
@@ -229,6 +229,7 @@ class Quickstart:
         self.program = {name: self.build_dir / path for name, path in PROGRAMS.items()}
         self.ca = self.home / "ca"
         self.facts = []          # (what, verified by)
+        self.kinds_seen, self.wire_lines = {}, 0
         self.compared = 0        # installed files, with what was ingested
 
     def run(self, argv, **more):
@@ -391,9 +392,14 @@ class Quickstart:
         """The real screen where there is one, else an X server of our own."""
         env = {}
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            number = next(n for n in range(90, 190) if not pathlib.Path(f"/tmp/.X11-unix/X{n}").exists())
-            self.house.start("xvfb", ["Xvfb", f":{number}", "-screen", "0", "1280x720x24", "-nolisten", "tcp"])
-            wait_for(lambda: pathlib.Path(f"/tmp/.X11-unix/X{number}").exists(), 10, "Xvfb is up")
+            ours, its = os.pipe()       # it takes a free number, and says which when it is up
+            self.house.start("xvfb", ["Xvfb", "-displayfd", its, "-screen", "0", "1280x720x24", "-nolisten", "tcp"],
+                             pass_fds=(its,))
+            os.close(its)
+            with open(ours) as said:
+                number = said.readline().strip()
+            if not number:
+                raise Problem(f"Xvfb does not start:\n{self.house.log('xvfb')[-800:]}")
             env["DISPLAY"] = f":{number}"
         s = {"log": {"level": "info"},
              "display": {"folder": self.home / "f3/display", "client_id": "f3", "windowed": "true", "width": 1280, "height": 720}}
@@ -411,8 +417,10 @@ class Quickstart:
 
     def kinds(self):
         """What each device was told, as protoc sees it."""
-        found = {}
-        for line in self.house.log("wire").splitlines():
+        lines = self.house.log("wire").split("\n")[:-1]
+        found = self.kinds_seen
+        fresh, self.wire_lines = lines[self.wire_lines:], len(lines)
+        for line in fresh:
             topic, _, payload = line.partition(" ")
             if not topic.startswith("helio/v1/rsp/") or len(payload) % 2:
                 continue

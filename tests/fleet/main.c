@@ -14,6 +14,7 @@
 #include "tests/fleet/fleet_device.h"
 
 #include "proto/base/file.h"
+#include "proto/base/program.h"
 #include "proto/envelope.h"
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -450,7 +451,15 @@ static int beats_run(const struct options *o)
 
 enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
 	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE,
-	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS };
+	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_HELP, OPT_VERSION };
+
+static const char usage[] =
+	"usage: helio-fleet enrol --prefix P --count N --enrol-key PEM --out DIR\n"
+	"       helio-fleet beats --prefix P --count N --port P --root-file F --root-key K --rate R --seconds S\n"
+	"                   [--host H] [--ca F --cert F --key F] [--seed N] [--first N] [--size N] [--echo] [--steps]\n"
+	"                   [--server-pid N] [--broker-pid N]\n"
+	"       helio-fleet --help | --version\n"
+	"the head of tests/fleet/main.c says what each is for";
 
 static const struct option long_options[] = {
 	{ "prefix", 1, NULL, OPT_PREFIX }, { "count", 1, NULL, OPT_COUNT }, { "seed", 1, NULL, OPT_SEED },
@@ -459,7 +468,8 @@ static const struct option long_options[] = {
 	{ "rate", 1, NULL, OPT_RATE }, { "seconds", 1, NULL, OPT_SECONDS }, { "echo", 0, NULL, OPT_ECHO },
 	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
 	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE },
-	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID }, { NULL, 0, NULL, 0 }
+	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID },
+	{ "help", 0, NULL, OPT_HELP }, { "version", 0, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 }
 };
 
 static bool option_take(struct options *o, int option, const char *value)
@@ -495,6 +505,10 @@ int main(int argc, char **argv)
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		if (option == OPT_HELP || option == OPT_VERSION) {
+			puts(option == OPT_HELP ? usage : "helio-fleet " HELIO_VERSION);
+			return 0;
+		}
 		if (!option_take(&o, option, optarg))
 			return 2;
 	}
@@ -504,6 +518,6 @@ int main(int argc, char **argv)
 		return enrol_run(&o);
 	if (strcmp(what, "beats") == 0 && o.count > 0 && o.rate > 0)
 		return beats_run(&o);
-	fprintf(stderr, "usage: helio-fleet enrol|beats [OPTIONS]; see tests/fleet/main.c\n");
+	fprintf(stderr, "%s\n", usage);
 	return 2;
 }

@@ -88,6 +88,16 @@ def test_X_6_a_program_says_its_version_and_every_setting(program):
         assert row in told and len(told[row]) >= 2, f"--help does not explain [{row[0]}] {row[1]}"
 
 
+def test_X_6_the_fleet_of_the_tests_says_its_usage():
+    assert re.fullmatch(r"helio-fleet \d+\.\d+\.\d+\n", run("helio-fleet", "--version").stdout)
+    helped = run("helio-fleet", "--help")
+    assert helped.returncode == 0 and not helped.stderr
+    options = re.findall(r'\{ "([a-z-]+)", [01], NULL', (ROOT / "tests/fleet/main.c").read_text())
+    assert len(options) >= 10 and all(f"--{o}" in helped.stdout for o in options), options
+    bad = run("helio-fleet", "nonsense")
+    assert bad.returncode == 2 and bad.stderr.startswith("usage:")
+
+
 def test_X_6_the_pictures_say_their_usage(folder):
     assert re.fullmatch(r"helio-pictures \d+\.\d+\.\d+\n", run("helio-pictures", "--version").stdout)
     helped = run("helio-pictures", "--help")
