@@ -2,7 +2,9 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -30,13 +32,6 @@ def processes(path):
     return found
 
 
-def start_time(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except OSError:
-        return None
-
-
 def is_running(pid, began):
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -45,11 +40,9 @@ def is_running(pid, began):
     return fields[19] == began and fields[0] != "Z"
 
 
-@pytest.fixture(scope="module")
-def tour(tmp_path_factory):
-    """Runs the whole README once; what each command said, and with which code it ended."""
-    import shutil
-    import tempfile
+@pytest.fixture
+def tour():
+    """Runs the whole README; what each command said, and with which code it ended."""
     base = pathlib.Path(tempfile.mkdtemp(prefix="helio-tour-"))
     home = base / "a home"      # with a blank: quoting is part of what is promised
     home.mkdir()
@@ -82,13 +75,16 @@ def tour(tmp_path_factory):
 
 
 def test_X_6_every_command_of_the_readme_runs(tour):
+    """One test, because the tour is long: every command succeeds, says what is promised, and --stop leaves nothing."""
     assert len(tour["wanted"]) >= 20, tour["wanted"]
     failed = [f"$ {c}  -> {tour['results'].get(c, ('not reached', ''))[0]}\n{tour['results'].get(c, ('', ''))[1][-1500:]}"
               for c in tour["wanted"] if tour["results"].get(c, (None,))[0] != 0]
     assert not failed, "\n".join(failed)
+    check_promises(tour)
+    check_nothing_is_left(tour)
 
 
-def test_X_6_the_commands_of_the_readme_say_what_it_promises(tour):
+def check_promises(tour):
     said = {command: text for command, (_, text) in tour["results"].items()}
     assert re.search(r"four kinds|version 2 cost", said["deploy/quickstart"]) and "screenshot.png" in said["deploy/quickstart"]
     assert (tour["home"] / "heliograph-quickstart/screenshot.png").stat().st_size > 10_000
@@ -106,7 +102,7 @@ def test_X_6_the_commands_of_the_readme_say_what_it_promises(tour):
     assert not re.search(r"\x1b", tour["all"]), "no colours where there is no terminal"
 
 
-def test_X_6_stop_leaves_no_process_of_the_quickstart(tour):
+def check_nothing_is_left(tour):
     names = [name for _, _, name in tour["before"]]
     assert {"broker-control", "heliod", "helio-publisher", "f1", "f4", "display"} <= set(names), names
     assert not tour["left"], tour["left"]
