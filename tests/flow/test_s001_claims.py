@@ -209,12 +209,17 @@ def test_S001_c15_unique_identifier_per_client(fleet_of):
     second = subprocess.run([PROGRAMS["helio-agent"], "--config", config], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             text=True, timeout=10, env={**os.environ, "HELIO_TEST": "1"})
     assert second.returncode != 0 and "another agent" in second.stdout
-    # The same id and key in another place: only one session lives, the other one is told apart by name.
-    fleet.procs["f2"] = fleet.agent("f2")
-    fleet.wait_client("f2", lambda c: c["reach"] == "online", 15)
+    # The same id and key signs in once more: only one session lives, the other one is refused by name.
     rival = fleet.principal("f2").sign_in()
     rival.beat()
+    old_session, old_key, old_seq = rival.session_id, rival.mac_up, rival.seq
+    rival.boot_counter += 1
+    rival.sign_in()
+    rival.beat()
+    rival.mark_seen()
+    rival.send(rival.heartbeat(session_id=old_session, seq=old_seq + 1), mac_key=old_key)
     fleet.procs["heliod"].wait_text("reason=session", 15)
+    rival.quiet(0.3)
 
 
 def test_S001_c16_each_heartbeat_includes_the_identifier(fleet_of):

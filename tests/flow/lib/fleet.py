@@ -98,8 +98,10 @@ class Fleet:
         for section, pairs in extra.items():
             sections.setdefault(section, {}).update(pairs)
         path = self.folder / f"{name}.ini"
-        path.write_text(ini(sections))
-        path.chmod(0o600)
+        fresh = self.folder / f"{name}.ini.fresh"
+        fresh.write_text(ini(sections))
+        fresh.chmod(0o600)
+        fresh.rename(path)      # a program that is just reading it sees the old one or the new one
         return path
 
     # ------------------------------------------------------------ programs
