@@ -54,17 +54,7 @@ const struct topic_row *topic_row(enum topic_kind kind)
 
 static bool id_level_is_valid(const char *level, size_t n)
 {
-	if (n == 0 || n > LIMIT_ID)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = level[i];
-		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		          c == '.' || c == '_' || c == '-';
-
-		if (!ok)
-			return false;
-	}
-	return true;
+	return n > 0 && n <= LIMIT_ID && name_is_plain(level, n);
 }
 
 bool id_is_valid(const char *id)

@@ -290,17 +290,7 @@ enum err file_write_atomic(const char *path, const void *data, size_t size, mode
 
 static bool level_is_safe(const char *level, size_t n)
 {
-	if (n == 0 || n > 100 || level[0] == '.')
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		char c = level[i];
-		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		          c == '.' || c == '_' || c == '-';
-
-		if (!ok)
-			return false;
-	}
-	return true;
+	return n > 0 && n <= 100 && level[0] != '.' && name_is_plain(level, n);
 }
 
 bool path_is_safe(const char *relative)

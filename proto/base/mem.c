@@ -344,6 +344,19 @@ bool str_copy(char *dst, size_t dst_size, const char *src)
 	return true;
 }
 
+bool name_is_plain(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		char c = s[i];
+		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		          c == '.' || c == '_' || c == '-';
+
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 void secret_wipe(void *p, size_t size)
 {
 	explicit_bzero(p, size);

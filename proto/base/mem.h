@@ -93,6 +93,9 @@ void scope_arena(struct arena *a);
 // Bounded copy with NUL. Returns false, and an empty string, when src does not fit.
 bool str_copy(char *dst, size_t dst_size, const char *src);
 
+// Every one of n characters is of [A-Za-z0-9._-]: what an id and a level of a path are made of.
+bool name_is_plain(const char *s, size_t n);
+
 // Overwrites secrets in a way that the compiler keeps.
 void secret_wipe(void *p, size_t size);
 
