@@ -95,7 +95,7 @@ def fuzz_replay(preset, words):
 def pytest_run(folders, words, long, preset):
     report = BUILD / "pytest.xml"
     report.unlink(missing_ok=True)
-    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "load",
+    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "3", "--dist", "load",
             f"--junitxml={report}", *folders]
     if words:
         argv += ["-k", " or ".join(words)]
