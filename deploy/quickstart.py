@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -663,7 +664,8 @@ def main():
     home = pathlib.Path(options.home).expanduser().resolve()
     if options.stop:
         names = stop(home)
-        print(f"stopped: {', '.join(names)}" if names else "nothing was running")
+        said = f"stopped: {', '.join(names)}" if names else "nothing was running"
+        print(textwrap.fill(said, columns() - 1, subsequent_indent="   "))
         return 0
     quick = Quickstart(options)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

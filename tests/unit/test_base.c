@@ -242,6 +242,10 @@ static void bad_settings_name_file_line_and_row(void **state)
 		{ "[a]\nname=x\n[b]\nlevel=inf\n", "not one of", ERR_RANGE },
 		{ "[a]\nname=x\nname=y\n", "given twice", ERR_EXISTS },
 		{ "[a]\nname=x\nrubbish\n", ":3", ERR_FORMAT },
+		// Good lines, and worse ones, follow: the first error is told, where it stands.
+		{ "[a]\nname=x\nfoo=1\n[b]\nport=1\nsize=2\n", ":3: [a] foo is not a setting", ERR_FORMAT },
+		{ "[a]\nname=x\n[b]\nport=0\nsize=x\n", ":4: [b] port = 0", ERR_RANGE },
+		{ "[a]\nname=x\nrubbish\n[b]\nport=0\n", ":5: [b] port = 0", ERR_RANGE },
 	};
 	struct sample s;
 
