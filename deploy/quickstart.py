@@ -653,7 +653,7 @@ DEFAULT_HOME = "~/heliograph-quickstart"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="deploy/quickstart", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--once", action="store_true", help="stop everything at the end")
     parser.add_argument("--stop", action="store_true", help="stop what an earlier call left running")
     parser.add_argument("--home", default=DEFAULT_HOME, metavar="DIR", help=f"where everything lies (default {DEFAULT_HOME})")
