@@ -1,9 +1,11 @@
 """The 36 claims of the image distribution family, as far as link, agent and display reach."""
 import collections
 import os
+import pathlib
 import random
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -95,7 +97,10 @@ def test_S001_c9e_server_and_client_are_two_programs_without_shared_files(fleet_
     opened = (folder / "opened").read_text()
     assert str(device / "state") in opened
     assert str(fleet.folder / "heliod") not in opened and str(fleet.ca) + "/" not in opened
-    strace.kill()
+    # The agent is strace's child: it is asked to end, and strace ends with it.
+    child = pathlib.Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split()[0]
+    os.kill(int(child), signal.SIGTERM)
+    wait_for(lambda: not strace.alive(), 10, "agent and strace end")
 
 
 def test_S001_c9f_heartbeat_component(fleet_of):
