@@ -3,8 +3,8 @@ loopback ports and in one private folder; everything started here is ended here,
 import json
 import os
 import pathlib
+import signal
 import subprocess
-import sys
 
 from . import wire
 from .procs import Proc, free_ports, port_answers
@@ -299,4 +299,18 @@ class Fleet:
                 self.procs[name].stop()
             except AssertionError as e:
                 failures.append(str(e))
+        failures += [f"left running: {pid} {text}" for pid, text in self.leftovers()]
         assert not failures, "\n".join(failures)
+
+    def leftovers(self):
+        """Processes that still work in this fleet's folder: ended by id, and a failure of the test."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                text = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            except OSError:
+                continue
+            if str(self.folder).encode() + b"/" in text and int(entry.name) != os.getpid():
+                found.append((int(entry.name), text.replace(b"\0", b" ").decode(errors="replace")))
+                os.kill(int(entry.name), signal.SIGKILL)
+        return found
