@@ -266,6 +266,20 @@ static size_t staging_list(
 	return count;
 }
 
+size_t depot_staged(const struct depot *s, const struct digest *but, struct digest *out, size_t max)
+{
+	char dir[DEPOT_PATH];
+	struct staged list[64];
+	size_t found = 0;
+	if (path_join(dir, sizeof dir, s->root_dir, "staging") != ERR_OK)
+		return 0;
+	size_t count = staging_list(dir, but, list, 64);
+	qsort(list, count, sizeof list[0], staged_compare);
+	for (size_t i = 0; i < count && found < max; i++)
+		found += id_of_name(list[i].name, &out[found]) ? 1 : 0;
+	return found;
+}
+
 static enum err collect_staging(struct depot *s, const struct digest *keep, size_t kept)
 {
 	char dir[DEPOT_PATH], path[DEPOT_PATH];

@@ -6,8 +6,8 @@
 //
 // The folder is the truth: what a start finds is recovered by looking at it, and looking twice
 // changes nothing more. `manifest` holds the bytes of the signed envelope, so that a package can
-// be judged again by whoever holds the root. Not thread-safe but for the pure path builders; the
-// list of what is held lives in memory and is the loop's.
+// be judged again by whoever holds the root. Not thread-safe but for the path builders and
+// depot_staged; the list of what is held lives in memory and is the loop's.
 #ifndef HELIO_CLIENT_DEPOT_H
 #define HELIO_CLIENT_DEPOT_H
 
@@ -51,6 +51,10 @@ void depot_package_path(
 	const struct depot *s, const struct digest *id, const char *rest, char *out);
 void depot_staging_path(
 	const struct depot *s, const struct digest *id, const char *rest, char *out);
+// Interrupted attempts but that of `but`, newest first, at most max. Reads the folder alone, so it
+// may be asked from the pool.
+size_t depot_staged(
+	const struct depot *s, const struct digest *but, struct digest *out, size_t max);
 const char *depot_kind_folder(enum package_kind kind);
 
 // Verifies a manifest envelope against the root by the keys of its kind and the package id.

@@ -1,8 +1,11 @@
-// What this device holds already need not come again: chunks of installed packages and of earlier
-// pages of the same package are read, hashed and written; a whole file is linked after hashing it.
+// What this device holds already need not come again: chunks of installed packages, of interrupted
+// attempts at other packages (an older version, say, that was given up half-way) and of earlier
+// pages of the same package are read, hashed and written; a whole file of an installed package is
+// linked after hashing it.
 //
 // The packages are walked page by page, so memory does not grow with what is installed. Their pages
-// are not trusted: every chunk is hashed as it is read, and only what matches counts.
+// are not trusted: every chunk is hashed as it is read, and only what matches counts. An attempt's
+// files are never linked: they may be written again.
 #include "client/staging.h"
 
 #include "proto/base/file.h"
@@ -224,7 +227,7 @@ static void file_link(struct local_search *x, const struct source_file *source)
 		log_warn("STAGING-FILE-LOST", "path=%s", log_quote(to));
 }
 
-// ---- one source: an installed package, or the pages before ours
+// ---- one source: an installed package, an interrupted attempt, or the pages before ours
 
 static enum err page_search(struct local_search *x, const char *path, const char *files_dir,
 	bool link_files, uint64_t *carry)
@@ -281,6 +284,13 @@ enum err staging_fill_local(struct staging *s, struct staged_page *p)
 	for (size_t i = 0; i < s->store->held_count && x.missing != 0; i++) {
 		depot_package_path(s->store, &s->store->held[i].id, "", dir);
 		TRY(source_search(&x, dir, LIMIT_PAGES, true));
+	}
+	struct digest attempts[DEPOT_STAGING_KEPT];
+	size_t count =
+		x.missing == 0 ? 0 : depot_staged(s->store, &s->id, attempts, DEPOT_STAGING_KEPT);
+	for (size_t i = 0; i < count && x.missing != 0; i++) {
+		depot_staging_path(s->store, &attempts[i], "", dir);
+		TRY(source_search(&x, dir, LIMIT_PAGES, false));
 	}
 	depot_staging_path(s->store, &s->id, "", dir);
 	return source_search(&x, dir, p->number, false);

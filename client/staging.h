@@ -2,8 +2,9 @@
 //
 // The data is its own witness: there is no list of what came. Whoever goes on after a cut hashes
 // what stands in the files, and what a hash confirms is not fetched again. Chunks that an installed
-// package or an earlier page of this one holds are read from there, hashed, and written; a whole
-// file that an installed package holds is linked. What is left is the list of what must be fetched.
+// package, an interrupted attempt at another one or an earlier page of this one holds are read from
+// there, hashed, and written; a whole file that an installed package holds is linked. What is left
+// is the list of what must be fetched.
 //
 // Memory: one page at a time, its plan, and one bit for every chunk of the package.
 #ifndef HELIO_CLIENT_STAGING_H
@@ -64,7 +65,8 @@ uint32_t staging_page_missing(const struct staging *s, const struct staged_page 
 enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
 	uint32_t count, struct bytes plain) MUST_CHECK;
 
-// local_source.c: fills chunks of p from installed packages and earlier pages; marks them.
+// local_source.c: fills chunks of p from installed packages, interrupted attempts and earlier
+// pages; marks them.
 enum err staging_fill_local(struct staging *s, struct staged_page *p) MUST_CHECK;
 
 #endif

@@ -240,6 +240,46 @@ static void what_stands_after_a_kill_is_not_fetched_again(void **state)
 	assert_current(x, &x->v1);
 }
 
+// An attempt at v1 in staging, one chunk of what v2 shares with it damaged: v2 takes the rest.
+static void S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds(void **state)
+{
+	struct lab *x = *state;
+	struct staged t;
+	char path[DEPOT_PATH];
+	struct stat st;
+	uint32_t fetched;
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, 6), ERR_TIMEOUT);
+	uint32_t total = t.s.page_first[t.m.page_count];
+	stage_end(&t);
+	assert_true(total > 8);
+	depot_staging_path(&x->depot, &x->v1.id, "files/a.jpg", path);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "rot", 3, 1000), 3);
+	close(fd);
+	assert_int_equal(stage_begin(x, &x->v2, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v2, &t, UINT32_MAX), ERR_OK);
+	uint32_t all = t.s.page_first[t.m.page_count];
+	assert_true(t.fetched < all);
+	uint32_t taken = all - t.fetched;
+	assert_in_range(taken, 2, 5); // the damaged one is not among them
+	assert_int_equal(stage_install(x, &t), ERR_OK);
+	stage_end(&t);
+	assert_current(x, &x->v2);
+	// Copied, not linked: the attempt may be written again without touching the package.
+	depot_package_path(&x->depot, &x->v2.id, "files/a.jpg", path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_nlink, 1);
+	// Control: without the attempt everything is fetched.
+	assert_int_equal(staging_drop(&x->depot, &x->v1.id), ERR_OK);
+	depot_package_path(&x->depot, &x->v2.id, "", path);
+	assert_int_equal(tree_remove(path), ERR_OK);
+	assert_int_equal(depot_scan(&x->depot), ERR_OK);
+	assert_int_equal(install(x, &x->v2, &fetched), ERR_OK);
+	assert_int_equal(fetched, all);
+	assert_current(x, &x->v2);
+}
+
 static void one_damaged_chunk_is_the_only_one_fetched_again(void **state)
 {
 	struct lab *x = *state;
@@ -574,6 +614,7 @@ int main(void)
 		CASE(a_new_version_takes_what_it_shares_from_the_old_one),
 		CASE(a_rotten_base_is_not_copied),
 		CASE(what_stands_after_a_kill_is_not_fetched_again),
+		CASE(S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds),
 		CASE(one_damaged_chunk_is_the_only_one_fetched_again),
 		CASE(a_damaged_page_in_staging_counts_for_nothing),
 		CASE(a_deleted_staging_folder_restarts_the_transfer),
