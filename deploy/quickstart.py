@@ -22,6 +22,8 @@ import sys
 import textwrap
 import time
 
+from ports import free_ports
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build/quickstart"
 PROGRAMS = {
@@ -193,17 +195,6 @@ def alive(pid):
             pass
         return False
     return True
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for s in held:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
 
 
 def wait_for(fact, seconds, what, step=None, every=0.1):

@@ -6,8 +6,8 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -15,6 +15,10 @@ import pytest
 import broker_render
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+
+from ports import free_ports  # noqa: E402
+
 HELIOCTL = pathlib.Path(os.environ.get("HELIO_BUILD", ROOT / "build/dev")) / "server/ctl/helioctl"
 KINDS = ("control", "data", "test")
 ROLE_WORDS = {"server": "servers", "publisher": "publishers", "operator": "operators"}
@@ -253,15 +257,9 @@ def test_broker_conf_refuses_what_cannot_stand_in_a_line(tmp_path):
 
 # ---------------------------------------------------------------- Mosquitto
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_broker_conf_mosquitto_takes_every_line(kind, tmp_path):
-    port = free_port()
+    port = free_ports(1)[0]
     ca = tmp_path / "ca"
     helioctl("ca", "init", ca, "--fleet", "t")
     helioctl("enrol", "broker", "b.1", "--ca", ca, "--dns", "localhost", "--ip", "127.0.0.1")
@@ -296,7 +294,7 @@ def test_broker_conf_mosquitto_takes_every_line(kind, tmp_path):
 
 def test_broker_conf_mosquitto_refuses_an_unknown_line(tmp_path):
     """The control of the test above: a wrong line does end Mosquitto."""
-    helioctl("broker-conf", "test", "--out", tmp_path, f"port={free_port()}")
+    helioctl("broker-conf", "test", "--out", tmp_path, f"port={free_ports(1)[0]}")
     conf = tmp_path / "mosquitto.conf"
     conf.write_text(conf.read_text() + "no_such_option true\n")
     done = subprocess.run(["mosquitto", "-c", str(conf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)

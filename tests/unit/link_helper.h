@@ -5,6 +5,7 @@
 #define HELIO_TESTS_UNIT_LINK_HELPER_H
 
 #include "helper.h"
+#include "port.h"
 
 #include "proto/mqtt_link.h"
 #include <arpa/inet.h>
@@ -27,30 +28,6 @@ static char certs[64];
 static struct broker left[4];
 static size_t left_count;
 
-static inline uint16_t free_port(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &size), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
-static inline bool answers(uint16_t port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET,
-		.sin_port = htons(port),
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool yes = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
-
-	close(fd);
-	return yes;
-}
-
 static inline void broker_run(struct broker *b)
 {
 	char conf[128];
@@ -65,9 +42,9 @@ static inline void broker_run(struct broker *b)
 		execl("/usr/sbin/mosquitto", "mosquitto", "-c", conf, (char *)NULL);
 		_exit(127);
 	}
-	for (int i = 0; i < 1000 && !answers(b->port); i++)
+	for (int i = 0; i < 1000 && !port_answers(b->port); i++)
 		usleep(5000);
-	assert_true(answers(b->port));
+	assert_true(port_answers(b->port));
 }
 
 static inline void file_put(const char *dir, const char *name, const char *text)
@@ -84,7 +61,7 @@ static inline void file_put(const char *dir, const char *name, const char *text)
 // more: further lines of mosquitto.conf; acl: NULL for none.
 static inline struct broker broker_start(const char *more, const char *acl)
 {
-	struct broker b = {.port = free_port()};
+	struct broker b = {.port = port_free()};
 	char text[1024];
 
 	snprintf(b.dir, sizeof(b.dir), "/tmp/helio-link-XXXXXX");

@@ -4,6 +4,7 @@
 #define HELIO_TESTS_UNIT_PUBLISHER_BROKER_H
 
 #include "helper.h"
+#include "port.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,31 +20,6 @@ struct broker {
 	uint16_t port;
 	pid_t pid;
 };
-
-static inline uint16_t port_free(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &size), 0);
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
-static inline bool port_answers(uint16_t port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-		.sin_port = htons(port)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool up = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
-
-	close(fd);
-	return up;
-}
 
 // argv[0] is looked up in PATH; out: a file for its output, NULL: nowhere.
 static inline pid_t process_start(char *const argv[], const char *out)

@@ -334,7 +334,7 @@ static void a_dead_port_is_a_failed_broker(void **state)
 	struct test_package p;
 	small_package(x, &p, NULL);
 	uint16_t good = x->broker.port;
-	x->broker.port = free_port();
+	x->broker.port = port_free();
 	order(x, &p, 0);
 	x->broker.port = good;
 	assert_true(until(ended(x), 20000));

@@ -230,7 +230,7 @@ static void assert_tls_refused(const struct link_config *config, const char *why
 // Mosquitto's tls_version is a minimum; this one speaks nothing newer.
 static struct broker tls_1_2_start(void)
 {
-	struct broker b = {.port = free_port()};
+	struct broker b = {.port = port_free()};
 	char port[8];
 
 	snprintf(b.dir, sizeof(b.dir), "/tmp/helio-link-XXXXXX");
@@ -249,7 +249,7 @@ static struct broker tls_1_2_start(void)
 		_exit(127);
 	}
 	left[left_count++] = b;
-	for (int i = 0; i < 1000 && !answers(b.port); i++)
+	for (int i = 0; i < 1000 && !port_answers(b.port); i++)
 		usleep(5000);
 	return b;
 }
@@ -277,7 +277,7 @@ static void tls_refuses_what_it_cannot_trust(void **state)
 	config.once = true;
 	at.port = old.port;
 	assert_tls_refused(&config, "TLS with");
-	at.port = free_port();
+	at.port = port_free();
 	assert_tls_refused(&config, "connection refused");
 	config.ca_file = NULL;
 	struct mqtt_link *none = NULL;
@@ -289,7 +289,7 @@ static void tls_refuses_what_it_cannot_trust(void **state)
 static void addresses_are_walked_name_first(void **state)
 {
 	struct broker b = broker_start("", NULL);
-	uint16_t dead = free_port();
+	uint16_t dead = port_free();
 	struct link_address at[] = {{"nowhere.invalid", b.port, LINK_VIA_NAME},
 		{"127.0.0.1", dead, LINK_VIA_NAME}, {"127.0.0.1", b.port, LINK_VIA_IP}};
 	struct link_config config = config_of("one", at, 3);

@@ -4,20 +4,12 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 
-from .wait import wait_for
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "deploy"))
 
-
-def free_ports(count):
-    """Ports that are free now, on loopback. All are held at once so that they differ."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for s in held:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in held]
-    finally:
-        for s in held:
-            s.close()
+from ports import free_ports  # noqa: E402, F401  tests take it from here
+from .wait import wait_for  # noqa: E402
 
 
 def port_answers(port, host="127.0.0.1"):
