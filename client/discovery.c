@@ -1,20 +1,9 @@
-// Name first, then address; see discovery.h.
+// What is known once a broker was found; see discovery.h.
 #include "client/discovery.h"
 
 #include "proto/base/log.h"
 
 #include <string.h>
-
-size_t discovery_addresses(const struct agent_settings *s, struct link_address *out)
-{
-	size_t count = 0;
-	uint16_t port = (uint16_t)s->control_port;
-	if (s->control_name[0] != '\0')
-		out[count++] = (struct link_address){s->control_name, port, LINK_VIA_NAME};
-	if (s->control_ip[0] != '\0')
-		out[count++] = (struct link_address){s->control_ip, port, LINK_VIA_IP};
-	return count;
-}
 
 void discovery_log(const struct link_address *via, const char *peer)
 {
@@ -42,15 +31,14 @@ static bool peer_host(const char *peer, char *out, size_t size)
 }
 
 void discovery_own_address(
-	const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size)
+	const struct control_settings *s, const char *peer, uint8_t out[16], size_t *size)
 {
 	char host[64];
-	uint16_t port = (uint16_t)s->control_port;
+	uint16_t port = (uint16_t)s->port;
 	if (peer_host(peer, host, sizeof host) &&
 		route_local_address(host, port, out, size) == ERR_OK)
 		return;
-	if (s->control_ip[0] != '\0' &&
-		route_local_address(s->control_ip, port, out, size) == ERR_OK)
+	if (s->ip[0] != '\0' && route_local_address(s->ip, port, out, size) == ERR_OK)
 		return;
 	memset(out, 0, 16);
 	*size = 4;

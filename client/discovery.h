@@ -1,17 +1,14 @@
-// Where the control broker is: its name first, then its address (S001-c31). No downgrade: the
-// certificate must hold for what was tried.
+// What the agent says once the control broker was found (link_addresses.h): by which way, and from
+// which address of its own.
 #ifndef HELIO_CLIENT_DISCOVERY_H
 #define HELIO_CLIENT_DISCOVERY_H
 
-#include "client/settings.h"
-#include "proto/mqtt_link.h"
+#include "proto/fleet_settings.h"
 
-// out has 2. Returns the number of addresses; they borrow from s.
-size_t discovery_addresses(const struct agent_settings *s, struct link_address *out);
 // Says which one it was.
 void discovery_log(const struct link_address *via, const char *peer);
 // Local address of the route to the broker that is used: 4 or 16 bytes; 0.0.0.0 when there is none.
 void discovery_own_address(
-	const struct agent_settings *s, const char *peer, uint8_t out[16], size_t *size);
+	const struct control_settings *s, const char *peer, uint8_t out[16], size_t *size);
 
 #endif

@@ -50,7 +50,7 @@ static int agent_run(struct program *p, const struct agent_settings *settings, b
 	}
 	program_signals(p, &rt.loop, runtime_stop, &rt);
 	uv_run(&rt.loop, UV_RUN_DEFAULT);
-	log_info("AGENT-END", "client=%s", settings->id);
+	log_info("AGENT-END", "client=%s", settings->fleet.id);
 	runtime_fini(&rt);
 	return rt.exit_code;
 }
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
 		.rows = rows,
 		.row_count = row_count,
 		.settings = &settings,
-		.log_level_offset = offsetof(struct agent_settings, log_level),
+		.log_level_offset = offsetof(struct agent_settings, fleet.log_level),
 		.check = agent_settings_check,
 	};
 	memory_keep_small();

@@ -90,15 +90,15 @@ static enum err link_open(struct runtime *rt)
 		.up = on_up, .down = on_down, .message = on_message, .subscribed = on_subscribed};
 	const struct agent_settings *s = rt->settings;
 	struct link_address addresses[2];
-	struct topic bye = topic_bye(s->id);
+	struct topic bye = topic_bye(s->fleet.id);
 	struct link_config config = {
-		.client_id = s->id,
+		.client_id = s->fleet.id,
 		.addresses = addresses,
-		.address_count = discovery_addresses(s, addresses),
-		.tls = s->tls_enabled,
-		.ca_file = s->ca,
-		.cert_file = s->cert,
-		.key_file = s->tls_key,
+		.address_count = control_addresses(&s->fleet.control, addresses),
+		.tls = s->fleet.tls,
+		.ca_file = s->fleet.ca,
+		.cert_file = s->fleet.cert,
+		.key_file = s->fleet.tls_key,
 		.keepalive_s = (uint16_t)s->control_keepalive_s,
 		.receive_maximum = 64,
 		.connect_timeout_s = s->connect_timeout_s,
@@ -189,16 +189,6 @@ static void on_fetched(void *ctx, enum err e, struct bytes payload)
 
 // ---- start
 
-static enum err root_open(struct runtime *rt)
-{
-	struct key32 key;
-	struct bytes payload;
-	TRY(public_key_read(rt->settings->root_key, &key));
-	TRY(file_read(rt->settings->root_file, &rt->root_bytes));
-	TRY(envelope_open(PURPOSE_ROOT, buf_bytes(&rt->root_bytes), &key, 1, 1, &payload));
-	return root_decode(&rt->root_arena, payload, &rt->root);
-}
-
 static enum err commands_open(struct runtime *rt)
 {
 	const struct setting_list *list = &rt->settings->commands;
@@ -224,13 +214,13 @@ static enum err state_open(struct runtime *rt)
 		return e;
 	}
 	if (source == STATE_PREVIOUS)
-		log_error(
-			"STATE-DAMAGED", "client=%s the copy before it is used", rt->settings->id);
+		log_error("STATE-DAMAGED", "client=%s the copy before it is used",
+			rt->settings->fleet.id);
 	if (source == STATE_LOST)
 		log_error("STATE-LOST",
 			"client=%s both copies are damaged: a new store begins; what is "
 			"installed stays",
-			rt->settings->id);
+			rt->settings->fleet.id);
 	TRY(agent_init(&rt->core, &rt->config, &runtime_port, rt, &state));
 	rt->core_there = true;
 	return ERR_OK;
@@ -254,11 +244,11 @@ static void config_fill(struct runtime *rt)
 {
 	const struct agent_settings *s = rt->settings;
 	rt->config = (struct agent_config){
-		.client_id = s->id,
+		.client_id = s->fleet.id,
 		.version = HELIO_VERSION,
 		.hw_class = s->hw_class,
 		.key = rt->key,
-		.root = &rt->root,
+		.root = &rt->trust.root,
 		.interval_ms = s->interval_ms,
 		.response_max_age_ms = s->response_max_age_ms,
 		.report_hosts = (const char *const *)s->report_hosts.items,
@@ -267,14 +257,14 @@ static void config_fill(struct runtime *rt)
 		.out = &rt->out,
 	};
 	rt->fetcher_config = (struct fetcher_config){
-		.client_id = s->id,
-		.tls = s->tls_enabled,
-		.ca_file = s->ca,
-		.cert_file = s->cert,
-		.key_file = s->tls_key,
+		.client_id = s->fleet.id,
+		.tls = s->fleet.tls,
+		.ca_file = s->fleet.ca,
+		.cert_file = s->fleet.cert,
+		.key_file = s->fleet.tls_key,
 		.hw_class = s->hw_class,
 		.product = s->product,
-		.root = &rt->root,
+		.root = &rt->trust.root,
 		.store = &rt->store,
 		.window_bytes = (uint64_t)s->window_kib * 1024,
 		.reserve_bytes = s->reserve_bytes,
@@ -329,15 +319,13 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	*rt = (struct runtime){.settings = settings, .once = once, .lock_fd = -1};
 	rt->exit_code = once ? EXIT_UNREACHABLE : EXIT_DONE;
 	arena_init(&rt->scratch, SCRATCH_BYTES, SCRATCH_COUNT);
-	arena_init(&rt->root_arena, 256 * 1024, 4096);
 	buf_init(&rt->out, LIMIT_REPORT);
-	buf_init(&rt->root_bytes, LIMIT_ENVELOPE);
 	TRY(loop_open(rt));
 	TRY(folder_open(rt));
-	TRY(sign_key_read(settings->key, &rt->key));
-	TRY(root_open(rt));
+	TRY(sign_key_read(settings->fleet.key, &rt->key));
+	TRY(trust_open(&rt->trust, settings->fleet.root_file, settings->fleet.root_key));
 	TRY(commands_open(rt));
-	TRY(depot_open(&rt->store, settings->state_dir, &rt->root));
+	TRY(depot_open(&rt->store, settings->state_dir, &rt->trust.root));
 	config_fill(rt);
 	TRY(state_open(rt));
 	TRY(display_side_init(&rt->display, settings->state_dir, &rt->store));
@@ -348,7 +336,7 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	link_library_init();
 	TRY(link_open(rt));
 	runtime_arm(rt);
-	log_info("AGENT", "client=%s version=%s boot_counter=%llu packages=%zu", settings->id,
+	log_info("AGENT", "client=%s version=%s boot_counter=%llu packages=%zu", settings->fleet.id,
 		HELIO_VERSION, (unsigned long long)rt->core.state.boot_counter,
 		rt->store.held_count);
 	return ERR_OK;
@@ -387,9 +375,8 @@ void runtime_fini(struct runtime *rt)
 		named_command_fini(&rt->commands[i]);
 	sign_key_free(rt->key);
 	arena_fini(&rt->scratch);
-	arena_fini(&rt->root_arena);
+	trust_close(&rt->trust);
 	buf_fini(&rt->out);
-	buf_fini(&rt->root_bytes);
 	if (rt->lock_fd >= 0)
 		close(rt->lock_fd);
 }

@@ -13,6 +13,7 @@
 #include "client/settings.h"
 #include "client/side_link.h"
 #include "client/state_file.h"
+#include "proto/trust.h"
 
 #define RUNTIME_COMMANDS 32
 
@@ -22,9 +23,9 @@ struct runtime {
 	struct agent_core core;
 	struct agent_config config;
 	bool core_there, loop_there;
-	struct arena scratch, root_arena;
-	struct buf out, root_bytes;
-	struct root root;
+	struct arena scratch;
+	struct buf out;
+	struct trust trust;
 	struct sign_key *key;
 	struct state_file state_file;
 	struct depot store;

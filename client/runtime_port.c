@@ -73,7 +73,8 @@ static void view_address(struct runtime *rt, struct agent_view *out)
 {
 	uint8_t ip[16] = {0};
 	size_t size = 4;
-	discovery_own_address(rt->settings, rt->link != NULL ? link_peer(rt->link) : "", ip, &size);
+	discovery_own_address(&rt->settings->fleet.control,
+		rt->link != NULL ? link_peer(rt->link) : "", ip, &size);
 	if (size != rt->ip_size || memcmp(ip, rt->ip, size) != 0) {
 		char text[64];
 		hex_encode(ip, size, text);

@@ -2,38 +2,15 @@
 #include "client/settings.h"
 
 #include "client/command_table.h"
-#include "proto/base/file.h"
-#include "proto/sign.h"
 #include "proto/topics.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define AT(field)                                                                                  \
-	offsetof(struct agent_settings, field), sizeof(((struct agent_settings *)0)->field)
+#define AT(field) SETTING_AT(struct agent_settings, field)
 
 static const struct setting rows[] = {
-	{"log", "level", SETTING_WORD, AT(log_level), 0, 0, "info", "debug|info|warn|error",
-		"least level that is written"},
-	{"identity", "id", SETTING_STRING, AT(id), 1, 0, NULL, NULL,
-		"the client id that was enrolled"},
-	{"identity", "key", SETTING_PATH, AT(key), 1, 0, NULL, NULL,
-		"Ed25519 key, PEM PKCS#8, mode 0600"},
-	{"identity", "root_file", SETTING_PATH, AT(root_file), 1, 0, NULL, NULL,
-		"root.bin: which keys may do what"},
-	{"identity", "root_key", SETTING_PATH, AT(root_key), 1, 0, NULL, NULL,
-		"root.pub: 64 hex digits of the key that signed it"},
-	{"tls", "enabled", SETTING_BOOL, AT(tls_enabled), 0, 0, "yes", NULL,
-		"no: for loopback tests alone"},
-	{"tls", "ca", SETTING_PATH, AT(ca), 0, 0, "", NULL, "certificate of the CA"},
-	{"tls", "cert", SETTING_PATH, AT(cert), 0, 0, "", NULL, "certificate of this client"},
-	{"tls", "key", SETTING_PATH, AT(tls_key), 0, 0, "", NULL, "key of the certificate"},
-	{"control", "name", SETTING_STRING, AT(control_name), 0, 0, "", NULL,
-		"name of the control broker, tried first"},
-	{"control", "ip", SETTING_STRING, AT(control_ip), 0, 0, "", NULL,
-		"its address, tried when the name fails"},
-	{"control", "port", SETTING_U32, AT(control_port), 1, 65535, "8883", NULL, "its port"},
+	FLEET_ROWS(struct agent_settings, fleet, "client", "identity key"),
 	{"control", "keepalive_s", SETTING_U32, AT(control_keepalive_s), 5, 3600, "60", NULL,
 		"MQTT keep-alive"},
 	{"control", "connect_timeout_s", SETTING_U32, AT(connect_timeout_s), 3, 120, "10", NULL,
@@ -152,32 +129,10 @@ static enum err commands_check(const struct setting_list *list)
 	return ERR_OK;
 }
 
-static enum err trust_check(const struct agent_settings *s)
-{
-	struct key32 root_key;
-	struct sign_key *identity = NULL;
-	TRY(setting_file_check("identity", "root_key", s->root_key, false));
-	TRY(setting_blame("identity", "root_key", public_key_read(s->root_key, &root_key)));
-	TRY(setting_file_check("identity", "root_file", s->root_file, false));
-	TRY(setting_file_check("identity", "key", s->key, true));
-	TRY(setting_blame("identity", "key", sign_key_read(s->key, &identity)));
-	sign_key_free(identity);
-	return ERR_OK;
-}
-
 enum err agent_settings_check(const void *settings)
 {
 	const struct agent_settings *s = settings;
-	if (!id_is_valid(s->id))
-		return err_set(ERR_RANGE, "[identity] id: an id is made of [A-Za-z0-9._-]{1,64}");
-	if (s->control_name[0] == '\0' && s->control_ip[0] == '\0')
-		return err_set(ERR_RANGE, "[control] neither name nor ip is given");
-	if (s->tls_enabled) {
-		TRY(setting_file_check("tls", "ca", s->ca, false));
-		TRY(setting_file_check("tls", "cert", s->cert, false));
-		TRY(setting_file_check("tls", "key", s->tls_key, true));
-	}
-	TRY(trust_check(s));
+	TRY(fleet_settings_check(&s->fleet, false));
 	const char *test = getenv("HELIO_TEST");
 	if (s->dump_session_key[0] != '\0' && (test == NULL || strcmp(test, "1") != 0))
 		return err_set(

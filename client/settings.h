@@ -2,18 +2,13 @@
 #ifndef HELIO_CLIENT_SETTINGS_H
 #define HELIO_CLIENT_SETTINGS_H
 
-#include "proto/base/settings.h"
+#include "proto/fleet_settings.h"
 
 #define AGENT_COMMAND_ARGS 32
 
 struct agent_settings {
-	char log_level[16];
-	char id[65], key[256], root_file[256], root_key[256];
-	bool tls_enabled;
-	char ca[256], cert[256], tls_key[256];
-	char control_name[256], control_ip[64];
-	uint32_t control_port, control_keepalive_s, connect_timeout_s, backoff_min_ms,
-		backoff_max_ms;
+	struct fleet_settings fleet;
+	uint32_t control_keepalive_s, connect_timeout_s, backoff_min_ms, backoff_max_ms;
 	char state_dir[240];
 	uint32_t interval_ms, response_max_age_ms, window_kib;
 	uint64_t reserve_bytes;

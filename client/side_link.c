@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "proto/digest.h"
+#include "proto/link_addresses.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -156,16 +157,12 @@ static enum err errand_connect(struct side_link *s, const struct address *at)
 		.published = on_published,
 		.subscribed = on_subscribed};
 	struct link_address addresses[2];
-	size_t count = 0;
 	if (at->tls != s->config.tls)
 		return err_set(ERR_DENIED, "the broker and the settings do not agree on TLS");
 	if (!str_copy(s->host, sizeof s->host, at->host) || !str_copy(s->ip, sizeof s->ip, at->ip))
 		return err_set(ERR_RANGE, "the address of the broker is too long");
 	s->port = (uint16_t)at->port;
-	if (s->host[0] != '\0')
-		addresses[count++] = (struct link_address){s->host, s->port, LINK_VIA_NAME};
-	if (s->ip[0] != '\0')
-		addresses[count++] = (struct link_address){s->ip, s->port, LINK_VIA_IP};
+	size_t count = link_addresses(s->host, s->ip, s->port, addresses);
 	if (count == 0)
 		return err_set(ERR_RANGE, "the address of the broker is empty");
 	struct link_config config = {

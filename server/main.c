@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 		.rows = heliod_rows,
 		.row_count = heliod_row_count,
 		.settings = &settings,
-		.log_level_offset = offsetof(struct heliod_settings, log_level),
+		.log_level_offset = offsetof(struct heliod_settings, fleet.log_level),
 		.check = heliod_settings_check,
 	};
 	int code;

@@ -11,7 +11,7 @@
 #include "server/core.h"
 #include "server/findings.h"
 #include "server/presence.h"
-#include "server/trust.h"
+#include "proto/trust.h"
 #include <cjson/cJSON.h>
 
 enum arg_type {
@@ -54,7 +54,7 @@ struct verb_table {
 struct operator_room {
 	struct core *core;
 	struct presence *presence;
-	const struct server_trust *trust;
+	const struct trust *trust;
 	const char *server_id, *state_dir;
 	struct wall started;
 	struct findings *findings;

@@ -36,8 +36,8 @@ static enum err enrolments_read(struct server *s)
 
 	if (!s->settings->enrol_dir[0])
 		return ERR_OK;
-	TRY(enrol_scan(
-		s->core, &s->trust.root, s->settings->id, s->settings->enrol_dir, s->now, &r));
+	TRY(enrol_scan(s->core, &s->trust.root, s->settings->fleet.id, s->settings->enrol_dir,
+		s->now, &r));
 	log_info("ENROLMENTS", "files=%zu added=%zu known=%zu bad=%zu", r.files, r.added, r.known,
 		r.bad);
 	findings_forget(&s->findings, "enrolments");
@@ -81,7 +81,7 @@ static enum err presence_open(struct server *s)
 	struct core_hooks hooks;
 
 	TRY(data_brokers_init(&s->brokers, s->settings->brokers.items, s->settings->brokers.count,
-		s->settings->tls, s->settings->sys_interval_s));
+		s->settings->fleet.tls, s->settings->sys_interval_s));
 	if (s->brokers.count == 1)
 		log_warn("DATA-BROKERS", "plurality=1 why=\"one data broker is for development\"");
 	heliod_presence_config(s->settings, &config);
@@ -98,7 +98,7 @@ static void room_open(struct server *s)
 		.core = s->core,
 		.presence = s->presence,
 		.trust = &s->trust,
-		.server_id = s->settings->id,
+		.server_id = s->settings->fleet.id,
 		.state_dir = s->settings->state_dir,
 		.started = s->now.wall,
 		.findings = &s->findings,
@@ -109,9 +109,9 @@ static void room_open(struct server *s)
 
 static enum err rooms_open(struct server *s)
 {
-	TRY(server_trust_open(&s->trust, s->settings->root_file, s->settings->root_key));
-	TRY(sign_key_read(s->settings->key, &s->online));
-	TRY(server_trust_check_online(&s->trust, sign_key_public(s->online), s->now.wall));
+	TRY(trust_open(&s->trust, s->settings->fleet.root_file, s->settings->fleet.root_key));
+	TRY(sign_key_read(s->settings->fleet.key, &s->online));
+	TRY(trust_check_online(&s->trust, sign_key_public(s->online), s->now.wall));
 	TRY(store_open(s));
 	TRY(core_open(s));
 	TRY(presence_open(s));
@@ -145,7 +145,7 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	s->tick_open = true;
 	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
 	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu",
-		settings->id, (unsigned long long)core_incarnation(s->core),
+		settings->fleet.id, (unsigned long long)core_incarnation(s->core),
 		core_client_count(s->core), s->brokers.count);
 	return ERR_OK;
 }
@@ -180,7 +180,7 @@ void server_free(struct server *s)
 	if (s->db)
 		db_close(s->db);
 	sign_key_free(s->online);
-	server_trust_close(&s->trust);
+	trust_close(&s->trust);
 	arena_fini(&s->arena);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
@@ -189,16 +189,17 @@ void server_free(struct server *s)
 
 void server_reread(struct server *s)
 {
-	struct server_trust fresh;
+	struct trust fresh;
 
 	s->now = clock_now();
-	if (server_trust_open(&fresh, s->settings->root_file, s->settings->root_key) != ERR_OK) {
+	if (trust_open(&fresh, s->settings->fleet.root_file, s->settings->fleet.root_key) !=
+		ERR_OK) {
 		log_warn("ROOT-BAD", "kept=old why=%s", log_quote(err_text()));
 	} else if (fresh.root.version < s->trust.root.version) {
 		log_warn("ROOT-BAD", "kept=old why=\"its version is lower\"");
-		server_trust_close(&fresh);
+		trust_close(&fresh);
 	} else {
-		server_trust_close(&s->trust);
+		trust_close(&s->trust);
 		s->trust = fresh;
 	}
 	if (enrolments_read(s) != ERR_OK)

@@ -39,7 +39,7 @@ struct server_link {
 struct server {
 	uv_loop_t *loop;
 	const struct heliod_settings *settings;
-	struct server_trust trust;
+	struct trust trust;
 	struct sign_key *online;
 	struct db *db;
 	struct core *core;

@@ -257,23 +257,18 @@ static void readback_done(void *ctx, const struct digest *package, enum readback
 
 // ---------------------------------------------------------------- life
 
-static void link_config_fill(struct server_link *l, const char *host, const char *ip, uint16_t port)
+static void link_config_fill(struct server_link *l, const char *host, const char *ip, uint32_t port)
 {
 	struct server *s = l->server;
-	size_t n = 0;
 
-	if (host[0])
-		l->addresses[n++] = (struct link_address){host, port, LINK_VIA_NAME};
-	if (ip[0])
-		l->addresses[n++] = (struct link_address){ip, port, LINK_VIA_IP};
 	l->config = (struct link_config){
-		.client_id = s->settings->id,
+		.client_id = s->settings->fleet.id,
 		.addresses = l->addresses,
-		.address_count = n,
-		.tls = s->settings->tls,
-		.ca_file = s->settings->ca,
-		.cert_file = s->settings->cert,
-		.key_file = s->settings->tls_key,
+		.address_count = link_addresses(host, ip, port, l->addresses),
+		.tls = s->settings->fleet.tls,
+		.ca_file = s->settings->fleet.ca,
+		.cert_file = s->settings->fleet.cert,
+		.key_file = s->settings->fleet.tls_key,
 		.keepalive_s = 15,
 		.connect_timeout_s = 5,
 		.backoff_min_ms = 200,
@@ -293,9 +288,9 @@ static void probe_make(struct server_link *l)
 {
 	const struct probe_config config = {
 		.broker = l->name,
-		.server_id = l->server->settings->id,
+		.server_id = l->server->settings->fleet.id,
 		.kind = l->broker ? TOPIC_DATA : TOPIC_CONTROL,
-		.secured = l->server->settings->tls,
+		.secured = l->server->settings->fleet.tls,
 		.large_bytes = l->broker ? LIMIT_OBJECT : LIMIT_API,
 	};
 	const struct probe_ports ports = {
@@ -308,17 +303,17 @@ enum err server_links_init(struct server *s)
 {
 	const struct readback_ports ports = {
 		s, readback_subscribe, readback_unsubscribe, readback_done};
+	const struct control_settings *control = &s->settings->fleet.control;
 
 	buf_init(&s->will, LIMIT_VIEW);
-	s->will_topic = topic_of(TOPIC_HOST, s->settings->id);
+	s->will_topic = topic_of(TOPIC_HOST, s->settings->fleet.id);
 	TRY(core_host_will(s->core, &s->will));
 	s->data = calloc(s->brokers.count ? s->brokers.count : 1, sizeof(*s->data));
 	if (!s->data)
 		return err_set(ERR_MEMORY, "no memory for links");
 	s->control.server = s;
 	s->control.name = "control";
-	link_config_fill(&s->control, s->settings->control_name, s->settings->control_ip,
-		(uint16_t)s->settings->control_port);
+	link_config_fill(&s->control, control->name, control->ip, control->port);
 	probe_make(&s->control);
 	for (size_t i = 0; i < s->brokers.count; i++) {
 		struct server_link *l = &s->data[i];
@@ -357,7 +352,7 @@ static enum err link_open(struct server_link *l)
 {
 	struct server *s = l->server;
 
-	if (!s->settings->tls || !s->settings->probe) {
+	if (!s->settings->fleet.tls || !s->settings->probe) {
 		main_link_open(l);
 		return ERR_OK;
 	}
@@ -382,8 +377,9 @@ static void probe_again(struct server_link *l, struct now now)
 		return;
 	findings_forget(&s->findings, l->name);
 	probe_start(l);
-	if (s->settings->tls && strangers_new(s->loop, &l->config, l->name, false, &s->findings,
-					strangers_done, l, &l->strangers) != ERR_OK)
+	if (s->settings->fleet.tls &&
+		strangers_new(s->loop, &l->config, l->name, false, &s->findings, strangers_done, l,
+			&l->strangers) != ERR_OK)
 		log_info("PROBE-STRANGERS", "broker=%s why=%s", l->name, log_quote(err_text()));
 }
 

@@ -1,16 +1,10 @@
 #include "server/settings.h"
 
-#include "proto/topics.h"
-#include "server/trust.h"
 #include <string.h>
 #include <unistd.h>
 
 #define AT(field) offsetof(struct heliod_settings, field)
 #define ROOM(field) sizeof(((struct heliod_settings *)0)->field)
-#define TEXT(section, key, field, least, def, help)                                                \
-	{                                                                                          \
-		section, key, SETTING_STRING, AT(field), ROOM(field), least, 0, def, NULL, help    \
-	}
 #define FILE_AT(section, key, field, least, def, help)                                             \
 	{                                                                                          \
 		section, key, SETTING_PATH, AT(field), ROOM(field), least, 0, def, NULL, help      \
@@ -33,19 +27,7 @@
 	}
 
 const struct setting heliod_rows[] = {
-	WORD("log", "level", log_level, "debug|info|warn|error", "info",
-		"how much is written to standard error"),
-	TEXT("identity", "id", id, 1, NULL, "the server's id, the CN of its certificate"),
-	FILE_AT("identity", "key", key, 1, NULL, "the online key (Ed25519 PEM, 0600)"),
-	FILE_AT("identity", "root_file", root_file, 1, NULL, "the root of trust, root.bin"),
-	FILE_AT("identity", "root_key", root_key, 1, NULL, "public half of the root key, root.pub"),
-	YES_NO("tls", "enabled", tls, "yes", "no: plain connections, for tests on loopback only"),
-	FILE_AT("tls", "ca", ca, 0, "", "the fleet's certificate authority"),
-	FILE_AT("tls", "cert", cert, 0, "", "the server's certificate"),
-	FILE_AT("tls", "key", tls_key, 0, "", "its key"),
-	TEXT("control", "name", control_name, 0, "", "name of the control broker, tried first"),
-	TEXT("control", "ip", control_ip, 0, "", "its address, tried when the name fails"),
-	NUMBER("control", "port", control_port, 1, 65535, "8883", "its port"),
+	FLEET_ROWS(struct heliod_settings, fleet, "server", "online key"),
 	FILE_AT("server", "state_dir", state_dir, 1, NULL, "where the state lies"),
 	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
 		"folder of *.enrol files, read at start and on SIGHUP"),
@@ -109,43 +91,13 @@ const size_t heliod_row_count = sizeof(heliod_rows) / sizeof(heliod_rows[0]);
 
 // ---------------------------------------------------------------- checks
 
-static enum err tls_check(const struct heliod_settings *s)
-{
-	if (!s->tls)
-		return ERR_OK;
-	TRY(setting_file_check("tls", "ca", s->ca, false));
-	TRY(setting_file_check("tls", "cert", s->cert, false));
-	return setting_file_check("tls", "key", s->tls_key, true);
-}
-
-static enum err keys_check(const struct heliod_settings *s)
-{
-	struct sign_key *online = NULL;
-	struct server_trust trust;
-	enum err e;
-
-	TRY(setting_file_check("identity", "root_key", s->root_key, false));
-	TRY(setting_file_check("identity", "root_file", s->root_file, false));
-	TRY(setting_file_check("identity", "key", s->key, true));
-	TRY(setting_blame(
-		"identity", "root_file", server_trust_open(&trust, s->root_file, s->root_key)));
-	e = setting_blame("identity", "key", sign_key_read(s->key, &online));
-	if (e == ERR_OK)
-		e = setting_blame("identity", "key",
-			server_trust_check_online(
-				&trust, sign_key_public(online), clock_now().wall));
-	sign_key_free(online);
-	server_trust_close(&trust);
-	return e;
-}
-
 static enum err brokers_check(const struct heliod_settings *s)
 {
 	struct data_brokers b;
 
 	TRY(setting_blame("data", "broker",
 		data_brokers_init(
-			&b, s->brokers.items, s->brokers.count, s->tls, s->sys_interval_s)));
+			&b, s->brokers.items, s->brokers.count, s->fleet.tls, s->sys_interval_s)));
 	data_brokers_fini(&b);
 	return ERR_OK;
 }
@@ -154,15 +106,10 @@ enum err heliod_settings_check(const void *settings)
 {
 	const struct heliod_settings *s = settings;
 
-	if (!id_is_valid(s->id))
-		return err_set(ERR_FORMAT, "[identity] id has 1 to %d of A-Za-z0-9._-", LIMIT_ID);
-	if (!s->control_name[0] && !s->control_ip[0])
-		return err_set(ERR_RANGE, "[control] needs a name or an ip");
 	if (s->queue_max < s->queue_high_water)
 		return err_set(ERR_RANGE, "[server] queue_max is below queue_high_water");
-	TRY(tls_check(s));
 	TRY(brokers_check(s));
-	TRY(keys_check(s));
+	TRY(fleet_settings_check(&s->fleet, true));
 	if (s->enrol_dir[0] && access(s->enrol_dir, R_OK | X_OK) != 0)
 		return err_set_errno("[server] enrol_dir = %s", s->enrol_dir);
 	return ERR_OK;
@@ -175,7 +122,7 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	uint32_t silent_least_s = (uint32_t)(((uint64_t)s->interval_ms * 3 + 999) / 1000);
 
 	core_config_default(out);
-	out->server_id = s->id;
+	out->server_id = s->fleet.id;
 	out->interval_ms = s->interval_ms;
 	out->interval_busy_ms = s->interval_busy_ms;
 	if (out->interval_busy_ms < HEARTBEAT_MIN_MS)

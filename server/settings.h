@@ -2,20 +2,12 @@
 #ifndef HELIO_SERVER_SETTINGS_H
 #define HELIO_SERVER_SETTINGS_H
 
-#include "proto/base/settings.h"
-#include "proto/limits.h"
+#include "proto/fleet_settings.h"
 #include "server/core.h"
 #include "server/presence.h"
-#include <limits.h>
 
 struct heliod_settings {
-	char log_level[16];
-	char id[LIMIT_ID + 1], key[PATH_MAX], root_file[PATH_MAX], root_key[PATH_MAX];
-	bool tls;
-	char ca[PATH_MAX], cert[PATH_MAX], tls_key[PATH_MAX];
-	char control_name[256], control_ip[64];
-	uint32_t control_port;
-
+	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
 	uint32_t interval_ms, interval_busy_ms, silent_after_s, reconnect_spread_s;
 	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min, attempts_max;

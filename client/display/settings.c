@@ -6,13 +6,7 @@
 	.size = sizeof(((struct display_settings *)0)->member)
 
 const struct setting display_rows[] = {
-	{.section = "log",
-		.key = "level",
-		.type = SETTING_WORD,
-		AT(log_level),
-		.def = "info",
-		.words = "debug|info|warn|error",
-		.help = "what is logged; read again on SIGHUP"},
+	LOG_LEVEL_ROW(struct display_settings, log_level, "info"),
 	{.section = "display",
 		.key = "folder",
 		.type = SETTING_PATH,

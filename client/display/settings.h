@@ -2,10 +2,10 @@
 #ifndef HELIO_DISPLAY_SETTINGS_H
 #define HELIO_DISPLAY_SETTINGS_H
 
-#include "proto/base/settings.h"
+#include "proto/base/program.h"
 
 struct display_settings {
-	char log_level[8];
+	char log_level[LOG_LEVEL_ROOM];
 	char folder[512];
 	char client_id[65];
 	bool windowed;

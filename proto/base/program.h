@@ -18,6 +18,14 @@ enum exit_code {
 	EXIT_NOT_FOUND = 5,
 };
 
+// The row that every program has; `field` is a char[LOG_LEVEL_ROOM] of `type`.
+#define LOG_LEVEL_ROOM 8
+#define LOG_LEVEL_ROW(type, field, def)                                                            \
+	{                                                                                          \
+		"log", "level", SETTING_WORD, SETTING_AT(type, field), 1, 0, def,                  \
+			"debug|info|warn|error", "least level that is written to standard error"   \
+	}
+
 struct program {
 	const char *name, *about;
 	const struct setting *rows; // must hold a row "log" "level"

@@ -5,6 +5,7 @@
 #define HELIO_BASE_SETTINGS_H
 
 #include "proto/base/mem.h"
+#include <stddef.h>
 #include <stdio.h>
 
 enum setting_type {
@@ -32,6 +33,9 @@ struct setting {
 	const char *words;
 	const char *help;
 };
+
+// The offset and size of a row for the member `field` of `type`.
+#define SETTING_AT(type, field) offsetof(type, field), sizeof(((type *)0)->field)
 
 // Fills `out` (zeroed by the caller) with defaults, then with the file. Errors: ERR_NOT_FOUND,
 // ERR_FORMAT, ERR_RANGE with a sentence that says where.

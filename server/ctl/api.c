@@ -172,14 +172,8 @@ static enum err link_start(struct api *a)
 {
 	const struct ctl_settings *s = &a->ctl->settings;
 	struct link_address addresses[2];
-	size_t count = 0;
+	size_t count = control_addresses(&s->control, addresses);
 
-	if (*s->control_name)
-		addresses[count++] = (struct link_address){
-			s->control_name, (uint16_t)s->control_port, LINK_VIA_NAME};
-	if (*s->control_ip)
-		addresses[count++] = (struct link_address){
-			s->control_ip, (uint16_t)s->control_port, LINK_VIA_IP};
 	if (count == 0)
 		return err_set(ERR_NOT_FOUND, "[control] name and ip are not set");
 	struct link_config config = {.client_id = a->seat.id,
@@ -227,8 +221,8 @@ enum err api_open(struct ctl *c, struct api **out)
 	buf_init(&a->payload, LIMIT_API);
 	enum err e = seat_take(&c->settings, c->seat, &a->seat);
 	if (e == ERR_OK) {
-		api_session_init(&a->session, a->seat.id, a->seat.identity,
-			trust_root(a->seat.trust), &a->seat.memory);
+		api_session_init(&a->session, a->seat.id, a->seat.identity, &a->seat.trust.root,
+			&a->seat.memory);
 		loop_start(a);
 		e = link_start(a);
 	}
@@ -278,7 +272,7 @@ const char *api_seat(const struct api *a)
 
 const struct root *api_root(const struct api *a)
 {
-	return trust_root(a->seat.trust);
+	return &a->seat.trust.root;
 }
 
 enum err api_wait(struct api *a, uint32_t ms)
@@ -341,7 +335,8 @@ static void parts_restart(struct api *a, uint64_t request_id)
 	a->answered = false;
 }
 
-// The session outlived a start of the server, the boot it echoed did not: the request had no effect.
+// The session outlived a start of the server, the boot it echoed did not: the request had no
+// effect.
 static bool server_has_restarted(const struct api *a)
 {
 	return !a->parts.ok && strcmp(a->parts.error_word, "boot") == 0;

@@ -1,8 +1,8 @@
 // decode: mosquitto_sub -F '%t %x' | helioctl decode
 #include "server/ctl/decode.h"
 
+#include "proto/trust.h"
 #include "server/ctl/ctl.h"
-#include "server/ctl/trust.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,19 +31,19 @@ enum exit_code cmd_decode(struct ctl *c, const struct args *a)
 {
 	SCOPED_BUF struct buf line;
 	struct decoder d;
-	struct trust *trust = NULL;
+	struct trust trust = {0};
 	unsigned long number = 0, bad = 0;
 	bool whole;
 	const char *root = args_get(a, "verify", NULL);
 
 	if (root) {
-		enum err e = trust_open_root(root, args_get(a, "root-key", NULL), &trust);
+		enum err e = trust_open(&trust, root, args_get(a, "root-key", NULL));
 
 		if (e != ERR_OK)
 			return ctl_fail(c, e);
 	}
 	decoder_init(&d);
-	d.root = trust ? trust_root(trust) : NULL;
+	d.root = root ? &trust.root : NULL;
 	buf_init(&line, DECODE_LINE_MAX);
 	while (line_read(stdin, &line, &whole)) {
 		SCOPED_JSON cJSON *message = NULL;
@@ -66,6 +66,6 @@ enum exit_code cmd_decode(struct ctl *c, const struct args *a)
 			break;
 	}
 	decoder_fini(&d);
-	trust_close(trust);
+	trust_close(&trust);
 	return bad > 0 ? EXIT_FAILED : EXIT_DONE;
 }

@@ -109,18 +109,18 @@ static void trust_check(struct doctor *d, const char *folder)
 {
 	const struct ctl_settings *s = &d->c->settings;
 	char root[PATH_MAX], key[PATH_MAX];
-	struct trust *trust = NULL;
+	struct trust trust;
 
 	if (path_join(root, sizeof(root), folder, "root.bin") != ERR_OK ||
 		path_join(key, sizeof(key), folder, "root.pub") != ERR_OK)
 		return;
-	enum err e = trust_open_root(
-		*s->root_file ? s->root_file : root, *s->root_key ? s->root_key : key, &trust);
+	enum err e = trust_open(
+		&trust, *s->root_file ? s->root_file : root, *s->root_key ? s->root_key : key);
 	if (e != ERR_OK) {
 		finding(d, "error", "ROOT-BAD", "", "%s", err_text());
 		return;
 	}
-	const struct root *r = trust_root(trust);
+	const struct root *r = &trust.root;
 	int64_t left_ms = r->expires_unix_ms - clock_now().wall.ms;
 	if (left_ms < 0)
 		finding(d, "error", "ROOT-EXPIRED", "", "the root of trust of %s has expired",
@@ -131,7 +131,7 @@ static void trust_check(struct doctor *d, const char *folder)
 	else
 		finding(d, "ok", "ROOT", "", "root of trust of the fleet %s, version %llu",
 			r->fleet, (unsigned long long)r->version);
-	trust_close(trust);
+	trust_close(&trust);
 }
 
 static void seats_check(struct doctor *d)
@@ -213,7 +213,7 @@ static void door_check(struct doctor *d, const char *host, const char *what)
 
 	if (!*host)
 		return;
-	snprintf(port, sizeof(port), "%u", d->c->settings.control_port);
+	snprintf(port, sizeof(port), "%u", d->c->settings.control.port);
 	int e = getaddrinfo(host, port, &hints, &found);
 	if (e != 0) {
 		finding(d, "warn", "NAME-UNKNOWN", "", "[control] %s %s: %s", what, host,
@@ -349,8 +349,8 @@ enum exit_code cmd_doctor(struct ctl *c, const struct args *a)
 	finding(&d, "ok", "SETTINGS", "", "%s", c->config);
 	seats_check(&d);
 	ca_check(&d);
-	door_check(&d, c->settings.control_name, "name");
-	door_check(&d, c->settings.control_ip, "ip");
+	door_check(&d, c->settings.control.name, "name");
+	door_check(&d, c->settings.control.ip, "ip");
 	publisher_check(&d);
 	if (!args_has(a, "local"))
 		server_ask(&d);

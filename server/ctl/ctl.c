@@ -7,32 +7,24 @@
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define AT(field) offsetof(struct ctl_settings, field), sizeof(((struct ctl_settings *)0)->field)
+#define AT(field) SETTING_AT(struct ctl_settings, field)
 
 const struct setting ctl_setting_rows[] = {
-	{"log", "level", SETTING_WORD, AT(log_level), 1, 0, "warn", "debug|info|warn|error",
-		"what is logged on standard error"},
+	LOG_LEVEL_ROW(struct ctl_settings, log_level, "warn"),
 	{"identity", "seats", SETTING_PATH, AT(seats), 0, 0, "", NULL,
 		"folder prefix of the seats: out/alice means out/alice.1, out/alice.2 ..."},
 	{"identity", "root_file", SETTING_PATH, AT(root_file), 0, 0, "", NULL,
 		"signed root of trust (default: root.bin in the seat's folder)"},
 	{"identity", "root_key", SETTING_PATH, AT(root_key), 0, 0, "", NULL,
 		"root public key, 64 hex digits (default: root.pub in the seat's folder)"},
-	{"tls", "enabled", SETTING_BOOL, AT(tls), 0, 0, "true", NULL,
-		"false only for a broker on loopback in tests"},
+	TLS_ENABLED_ROW(struct ctl_settings, tls),
 	{"tls", "ca", SETTING_PATH, AT(tls_ca), 0, 0, "", NULL,
 		"authority of the broker's certificate (default: ca.crt in the seat's folder)"},
-	{"control", "name", SETTING_STRING, AT(control_name), 0, 0, "", NULL,
-		"control broker's name, tried first"},
-	{"control", "ip", SETTING_STRING, AT(control_ip), 0, 0, "", NULL,
-		"control broker's address, tried when the name fails"},
-	{"control", "port", SETTING_U32, AT(control_port), 1, 65535, "8883", NULL,
-		"control broker's port"},
+	CONTROL_ROWS(struct ctl_settings, control),
 	{"publisher", "socket", SETTING_PATH, AT(publisher_socket), 0, 0, "", NULL,
 		"socket of helio-publisher on this machine"},
 	{"ca", "dir", SETTING_PATH, AT(ca_dir), 0, 0, "", NULL,

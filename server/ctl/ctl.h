@@ -7,21 +7,19 @@
 #ifndef HELIO_CTL_CTL_H
 #define HELIO_CTL_CTL_H
 
-#include "proto/base/program.h"
+#include "proto/fleet_settings.h"
 #include "server/ctl/args.h"
 #include "server/ctl/json.h"
 #include "server/ctl/table.h"
 #include "server/ctl/term.h"
-#include <limits.h>
 
 struct ctl_settings {
-	char log_level[8];
+	char log_level[LOG_LEVEL_ROOM];
 	char seats[PATH_MAX];
 	char root_file[PATH_MAX], root_key[PATH_MAX];
 	bool tls;
 	char tls_ca[PATH_MAX];
-	char control_name[256], control_ip[64];
-	uint32_t control_port;
+	struct control_settings control;
 	char publisher_socket[PATH_MAX];
 	char ca_dir[PATH_MAX];
 	uint32_t timeout_s;

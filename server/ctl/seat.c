@@ -118,8 +118,8 @@ static enum err seat_read(const struct ctl_settings *s, struct seat *out)
 	TRY(sign_key_read(path, &out->identity));
 	TRY(path_join(path, sizeof(path), out->folder, "root.bin"));
 	TRY(path_join(key_path, sizeof(key_path), out->folder, "root.pub"));
-	TRY(trust_open_root(*s->root_file ? s->root_file : path,
-		*s->root_key ? s->root_key : key_path, &out->trust));
+	TRY(trust_open(&out->trust, *s->root_file ? s->root_file : path,
+		*s->root_key ? s->root_key : key_path));
 	TRY(seat_memory_read(out->folder, &out->memory));
 	out->memory.boot_counter++;
 	return seat_memory_write(out->folder, &out->memory);
@@ -139,14 +139,12 @@ void seat_leave(struct seat *s)
 {
 	if (s->lock < 0)
 		return;
-	// identity is read before the memory: without it there is nothing to store.
-	if (s->identity && s->trust && s->memory.boot_counter > 0 &&
-		seat_memory_write(s->folder, &s->memory) != ERR_OK)
+	// The memory is read last: without it there is nothing to store.
+	if (s->memory.boot_counter > 0 && seat_memory_write(s->folder, &s->memory) != ERR_OK)
 		log_warn("SEAT-STATE", "seat=%s why=%s", s->id, log_quote(err_text()));
 	sign_key_free(s->identity);
-	trust_close(s->trust);
+	trust_close(&s->trust);
 	close(s->lock);
 	s->lock = -1;
 	s->identity = NULL;
-	s->trust = NULL;
 }

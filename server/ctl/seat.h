@@ -5,9 +5,9 @@
 #ifndef HELIO_CTL_SEAT_H
 #define HELIO_CTL_SEAT_H
 
+#include "proto/trust.h"
 #include "server/ctl/api_session.h"
 #include "server/ctl/ctl.h"
-#include "server/ctl/trust.h"
 
 #define SEATS_MAX 99
 
@@ -17,7 +17,7 @@ struct seat {
 	char ca[PATH_MAX], cert[PATH_MAX], key[PATH_MAX];
 	int lock;
 	struct sign_key *identity;
-	struct trust *trust;
+	struct trust trust;
 	struct seat_memory memory;
 };
 

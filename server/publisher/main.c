@@ -21,7 +21,7 @@ int main(int argc, char **argv)
 		.about = "keeps pictures and packages, and sends them to the data brokers it is "
 			 "told",
 		.settings = &settings,
-		.log_level_offset = offsetof(struct publisher_settings, log_level),
+		.log_level_offset = offsetof(struct publisher_settings, fleet.log_level),
 		.check = publisher_settings_check};
 	uv_loop_t loop;
 	int exit_code = EXIT_DONE;
@@ -42,6 +42,6 @@ int main(int argc, char **argv)
 	publisher_fini(&publisher);
 	uv_loop_close(&loop);
 	settings_fini(program.rows, program.row_count, &settings);
-	log_info("PUBLISHER-ENDED", "id=%s", settings.id);
+	log_info("PUBLISHER-ENDED", "id=%s", settings.fleet.id);
 	return EXIT_DONE;
 }

@@ -37,15 +37,8 @@ static void on_tick(uv_timer_t *t)
 
 static void config_fill(struct publisher *p, uv_loop_t *loop)
 {
-	const struct publisher_settings *s = p->settings;
-	size_t n = 0;
+	const struct fleet_settings *s = &p->settings->fleet;
 
-	if (s->control_name[0])
-		p->control_addresses[n++] = (struct link_address){
-			s->control_name, (uint16_t)s->control_port, LINK_VIA_NAME};
-	if (s->control_ip[0])
-		p->control_addresses[n++] = (struct link_address){
-			s->control_ip, (uint16_t)s->control_port, LINK_VIA_IP};
 	p->config = (struct publisher_config){.loop = loop,
 		.id = s->id,
 		.identity = p->identity,
@@ -55,8 +48,8 @@ static void config_fill(struct publisher *p, uv_loop_t *loop)
 		.cert_file = s->cert,
 		.key_file = s->tls_key,
 		.control = p->control_addresses,
-		.control_count = n,
-		.station_patience_ms = s->station_patience_ms};
+		.control_count = control_addresses(&s->control, p->control_addresses),
+		.station_patience_ms = p->settings->station_patience_ms};
 }
 
 static enum err connections_start(struct publisher *p)
@@ -75,8 +68,8 @@ enum err publisher_start(
 	memset(p, 0, sizeof *p);
 	p->settings = settings;
 	p->store.lock_fd = -1;
-	TRY(sign_key_read(settings->key, &p->identity));
-	TRY(server_trust_open(&p->trust, settings->root_file, settings->root_key));
+	TRY(sign_key_read(settings->fleet.key, &p->identity));
+	TRY(trust_open(&p->trust, settings->fleet.root_file, settings->fleet.root_key));
 	TRY(store_open(&p->store, settings->state_dir));
 	config_fill(p, loop);
 	work_line_init(&p->work, loop);
@@ -84,7 +77,7 @@ enum err publisher_start(
 	uv_timer_init(loop, &p->tick);
 	p->tick.data = p;
 	uv_timer_start(&p->tick, on_tick, TICK_MS, TICK_MS);
-	log_info("PUBLISHER-STARTED", "id=%s state=%s objects=%zu", settings->id,
+	log_info("PUBLISHER-STARTED", "id=%s state=%s objects=%zu", settings->fleet.id,
 		log_quote(settings->state_dir), p->store.known.object_count);
 	return ERR_OK;
 }
@@ -112,6 +105,6 @@ void publisher_fini(struct publisher *p)
 {
 	store_close(&p->store);
 	sign_key_free(p->identity);
-	server_trust_close(&p->trust);
+	trust_close(&p->trust);
 	p->identity = NULL;
 }

@@ -3,21 +3,16 @@
 #define HELIO_PUBLISHER_PUBLISHER_H
 
 #include "proto/base/log.h"
-#include "proto/base/settings.h"
+#include "proto/fleet_settings.h"
+#include "proto/trust.h"
 #include "publisher_config.h"
-#include "server/trust.h"
 #include "socket.h"
 #include "store.h"
 #include "transmit.h"
 #include "work.h"
 
 struct publisher_settings {
-	char log_level[16];
-	char id[LIMIT_ID + 1], key[400], root_file[400], root_key[400];
-	bool tls;
-	char ca[400], cert[400], tls_key[400];
-	char control_name[256], control_ip[64];
-	uint32_t control_port;
+	struct fleet_settings fleet;
 	char state_dir[400], socket[100];
 	uint64_t package_bytes_max;
 	uint32_t zstd_level, station_patience_ms;
@@ -41,7 +36,7 @@ struct publisher {
 	struct publisher_config config;
 	struct link_address control_addresses[2];
 	struct sign_key *identity;
-	struct server_trust trust;
+	struct trust trust;
 	struct store store;
 	struct control *control;
 	struct transmit *transmit;

@@ -2,6 +2,7 @@
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/content.h"
+#include "proto/link_addresses.h"
 #include "proto/topics.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -542,15 +543,9 @@ static enum err link_start(struct station *s)
 		.published = on_published,
 		.subscribed = on_subscribed};
 	struct link_address a[2];
-	size_t n = 0;
-
-	if (s->host[0])
-		a[n++] = (struct link_address){s->host, (uint16_t)s->port, LINK_VIA_NAME};
-	if (s->ip[0])
-		a[n++] = (struct link_address){s->ip, (uint16_t)s->port, LINK_VIA_IP};
 	struct link_config c = {.client_id = s->config->id,
 		.addresses = a,
-		.address_count = n,
+		.address_count = link_addresses(s->host, s->ip, s->port, a),
 		.tls = s->tls,
 		.ca_file = s->config->ca_file,
 		.cert_file = s->config->cert_file,

@@ -15,7 +15,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/program.h"
-#include "proto/envelope.h"
+#include "proto/trust.h"
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <poll.h>
@@ -183,23 +183,8 @@ struct fleet {
 	struct echo_device *echoes;
 	struct arena scratch;
 	struct buf out;
-	struct root root;
-	struct arena root_arena;
-	struct buf root_bytes;
+	struct trust trust;
 };
-
-static enum err root_load(struct fleet *f)
-{
-	struct key32 key;
-	struct bytes payload;
-
-	arena_init(&f->root_arena, 1 << 20, 1000);
-	buf_init(&f->root_bytes, 1 << 16);
-	TRY(public_key_read(f->o->root_key, &key));
-	TRY(file_read(f->o->root_file, &f->root_bytes));
-	TRY(envelope_open(PURPOSE_ROOT, buf_bytes(&f->root_bytes), &key, 1, 1, &payload));
-	return root_decode(&f->root_arena, payload, &f->root);
-}
 
 static enum err device_open(struct fleet *f, size_t i)
 {
@@ -220,7 +205,7 @@ static enum err device_open(struct fleet *f, size_t i)
 		return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
 	}
 	struct fleet_device *d = &f->devices[i];
-	TRY(fleet_device_init(d, f->o->prefix, f->o->seed, f->o->first + i, &f->root, &f->scratch, &f->out));
+	TRY(fleet_device_init(d, f->o->prefix, f->o->seed, f->o->first + i, &f->trust.root, &f->scratch, &f->out));
 	d->answered = device_answered;
 	d->link.keepalive_s = 120;
 	return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
@@ -412,9 +397,8 @@ static void fleet_fini(struct fleet *f)
 	free(f->echoes);
 	free(figures.latency_us);
 	arena_fini(&f->scratch);
-	arena_fini(&f->root_arena);
+	trust_close(&f->trust);
 	buf_fini(&f->out);
-	buf_fini(&f->root_bytes);
 	mini_tls_free(f->tls);
 	mini_loop_fini(&f->loop);
 }
@@ -429,7 +413,7 @@ static int beats_run(const struct options *o)
 	buf_init(&f.out, LIMIT_REPORT * 2);
 	if (!figures_begin(o->rate, o->seconds) || (!f.devices && !f.echoes))
 		return fprintf(stderr, "helio-fleet: no memory\n"), 1;
-	if (mini_loop_init(&f.loop) != ERR_OK || (!o->echo && root_load(&f) != ERR_OK))
+	if (mini_loop_init(&f.loop) != ERR_OK || (!o->echo && trust_open(&f.trust, o->root_file, o->root_key) != ERR_OK))
 		return fail("start");
 	if (o->ca && mini_tls_new(o->ca, o->cert, o->key, &f.tls) != ERR_OK)
 		return fail("TLS");

@@ -112,7 +112,7 @@ struct world {
 	struct data_brokers brokers;
 	struct presence *presence;
 	struct findings findings;
-	struct server_trust trust;
+	struct trust trust;
 	struct operator_room room;
 	struct arena arena;
 	struct now now;
