@@ -2,15 +2,17 @@
 import select
 import socket
 import threading
+import time
 
 
 class Proxy:
-    def __init__(self, to_port, to_host="127.0.0.1"):
+    def __init__(self, to_port, to_host="127.0.0.1", at=("127.0.0.1", 0)):
         self.to = (to_host, to_port)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(at)
         self.port = self.listener.getsockname()[1]
         self.up, self.down = bytearray(), bytearray()
         self.pairs, self.ended = [], False
+        self.accepted = []                 # when each connection came, by the monotonic clock
         self.held = threading.Event()      # set: bytes are held back
         self.refuse = False
 
@@ -31,6 +33,7 @@ class Proxy:
         while not self.ended:
             try:
                 client, _ = self.listener.accept()
+                self.accepted.append(time.monotonic())
                 if self.refuse:
                     client.close()
                     continue
@@ -78,5 +81,9 @@ class Proxy:
 
     def stop(self):
         self.ended = True
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)     # else it listens until accept() returns
+        except OSError:
+            pass
         self.listener.close()
         self.cut()
