@@ -273,6 +273,12 @@ static void retrieve_fail(struct agent_core *c, struct now now, const char *word
 
 // ---- grants
 
+static void grant_never(struct agent_core *c, struct now now, const struct grant *g)
+{
+	retrieve_stop(c, now, OP_FAILED);
+	operation_end(c, now, OP_FAILED, "%s", g->reason);
+}
+
 static void grant_release_acked(struct agent_core *c, const struct grant *g)
 {
 	for (size_t i = 0; i < AGENT_RELEASES; i++) {
@@ -320,7 +326,10 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 		return;
 	}
 	if (!g->granted) {
-		grant_later(c, now, g);
+		if (g->retry_after_ms == 0)
+			grant_never(c, now, g);
+		else
+			grant_later(c, now, g);
 		return;
 	}
 	if (g->from == NULL || strcmp(g->publisher, item->publisher) != 0 ||

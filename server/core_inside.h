@@ -254,6 +254,8 @@ enum err operation_close(
 enum err operation_close_passed(
 	struct core *core, uint32_t number, enum op_status outcome) MUST_CHECK;
 enum err operation_retry(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
+// give.c: leaves out the packages that were withdrawn since. False when nothing is left.
+bool retrieve_still_exists(struct core *core, struct retrieve_information *r);
 // Every operation of the client ends: commands as UNKNOWN, the others as FAILED, without a retry.
 enum err operations_abandon(struct core *core, uint32_t number, const char *because) MUST_CHECK;
 // Every package of the open RETRIEVE is held.

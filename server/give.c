@@ -53,7 +53,7 @@ static enum client_state state_of_kind(enum response_kind kind)
 }
 
 // Packages that were withdrawn since are told to nobody. False when nothing is left of the element.
-static bool still_exists(struct core *core, struct retrieve_information *r)
+bool retrieve_still_exists(struct core *core, struct retrieve_information *r)
 {
 	size_t kept = 0;
 
@@ -104,7 +104,7 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	};
 	if (!a.text)
 		return err_set(ERR_FULL, "no room for an answer");
-	if (a.retrieve && !still_exists(core, a.retrieve))
+	if (a.retrieve && !retrieve_still_exists(core, a.retrieve))
 		return respond_no_action(
 			core, number, seq, REASON_EVENT, "what the event named was withdrawn");
 	if (a.retrieve)

@@ -50,6 +50,7 @@ static void grant_send(struct presence *p, const char *client, struct grant *g)
 			digest_short(&g->package), log_quote(err_text()));
 }
 
+// retry_after_ms 0: asking again is of no use, and the client ends its operation.
 static void deny(struct presence *p, const char *client, const struct digest *package,
 	uint64_t request_id, const char *reason, uint32_t retry_after_ms)
 {
@@ -306,7 +307,7 @@ static void fetch_known(const struct want_call *c)
 	case PLACE_WITHDRAWN:
 	case PLACE_STATE_COUNT:
 		deny(c->p, c->client, &c->k->id, c->m->request_id,
-			"withdrawn: the package is not given any more", PRESENCE_REFUSED_RETRY_MS);
+			"withdrawn: the package is not given any more", 0);
 		break;
 	}
 }

@@ -321,6 +321,20 @@ enum err operations_abandon(struct core *core, uint32_t number, const char *beca
 
 // ---- the next attempt
 
+// Nothing of what it named is given any more: the attempt before was the last one.
+static enum err retry_drop(struct core *core, uint32_t number, uint64_t seq)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct open_operation *old = c->rare->retry;
+	enum err e = outcome_write(core, c, old, OP_FAILED, true, PLACE_ENDED);
+
+	c->rare->retry = NULL;
+	free(old);
+	TRY(e);
+	return respond_no_action(
+		core, number, seq, REASON_EVENT, "what the operation named was withdrawn");
+}
+
 enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -328,6 +342,8 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 	struct response_body body;
 
 	TRY(body_open(core, bytes_of(old->body, old->body_size), &body));
+	if (body.retrieve && !retrieve_still_exists(core, body.retrieve))
+		return retry_drop(core, number, seq);
 	TRY(rows_operation_place(core->db, client_id(&core->clients, c), old->op_id, PLACE_ENDED));
 	c->rare->retry = NULL;
 	struct answer a = {

@@ -847,6 +847,29 @@ static void grant_seen_before(struct grant *g)
 	g->seq = 1;
 }
 
+static void grant_never(struct grant *g)
+{
+	grant_not_now(g);
+	g->reason = "withdrawn: it is not given any more";
+	g->retry_after_ms = 0;
+}
+
+static void a_grant_that_will_never_come_ends_the_operation(void **state)
+{
+	struct world *w = *state;
+	world_sign_in(w);
+	world_retrieve(w);
+	world_grant(w, NULL);
+	agent_fetch_broker_failed(&w->core, w->now, "refused");
+	world_grant(w, grant_never);
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+	assert_string_equal(w->core.state.op.detail, "withdrawn: it is not given any more");
+	size_t wants = world_count(w, TOPIC_WANT);
+	world_run(w, 500); // the release of the lease is said, and nothing is asked
+	assert_null(world_want(w).fetch);
+	assert_in_range(world_count(w, TOPIC_WANT), wants, wants + 1);
+}
+
 static void grants_that_do_not_answer_the_want_are_ignored(void **state)
 {
 	struct world *w = *state;
@@ -1123,6 +1146,7 @@ int main(void)
 		CASE(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
 		CASE(what_is_held_is_only_switched_to),
 		CASE(a_retrieve_goes_on_after_a_power_cut),
+		CASE(a_grant_that_will_never_come_ends_the_operation),
 		CASE(grants_that_do_not_answer_the_want_are_ignored),
 		CASE(a_refused_grant_is_asked_for_again_later_as_a_new_request),
 		CASE(a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint),

@@ -764,6 +764,7 @@ static void an_operators_withdrawal_holds_until_it_is_taken_back(void **state)
 	assert_int_equal(leases_count(w->p->leases), 0);
 	want(w, "f1", (struct fetch_request){.request_id = 2});
 	assert_memory_equal(w->grant.reason, "withdrawn", 9);
+	assert_int_equal(w->grant.grant.retry_after_ms, 0);
 	restart(w);
 	presence_broker(w->p, "da", true, "", w->now);
 	pass(w, 2);
