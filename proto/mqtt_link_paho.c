@@ -229,8 +229,10 @@ static void on_goodbye_failed(void *context, MQTTAsync_failureData5 *data)
 
 // ---- the loop's side
 
-// The name stays in the URI for TLS, because Paho checks the certificate against it; without TLS
-// it is replaced by the address that is already known, so that Paho has nothing to resolve.
+// The name stays in the URI for TLS, because Paho checks the certificate against it, and an IPv6
+// address without brackets, because Paho compares one of them too; it takes the port behind the
+// last colon. Without TLS the name is replaced by the address that is already known, so that Paho
+// has nothing to resolve.
 static void uri_format(const struct mqtt_link *l, char *out, size_t size)
 {
 	const struct link_address *a = walk_address(l);
@@ -239,9 +241,6 @@ static void uri_format(const struct mqtt_link *l, char *out, size_t size)
 	if (!l->config.tls && l->resolved_count > 0) {
 		socket_format((const struct sockaddr *)&l->resolved[0], literal, sizeof(literal));
 		snprintf(out, size, "tcp://%s", literal);
-	} else if (strchr(a->host, ':')) {
-		snprintf(
-			out, size, "%s://[%s]:%u", l->config.tls ? "ssl" : "tcp", a->host, a->port);
 	} else {
 		snprintf(out, size, "%s://%s:%u", l->config.tls ? "ssl" : "tcp", a->host, a->port);
 	}
