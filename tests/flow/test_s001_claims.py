@@ -1,5 +1,7 @@
 """The 36 claims of the image distribution family, as far as link, agent and display reach."""
 import collections
+import ipaddress
+import json
 import os
 import pathlib
 import random
@@ -14,6 +16,7 @@ import pytest
 
 from lib import wire
 from lib.fleet import PROGRAMS, ROOT
+from lib.netns import namespace
 from lib.procs import Proc, free_ports
 from lib.proxy import Proxy
 from lib.steps import responses, settle, until
@@ -495,6 +498,86 @@ def test_S001_c31_no_downgrade_without_an_ip_san(fleet_of):
     fleet.agent("f1").wait_text("via=name", 15)
 
 
+def addresses_inside(net, device):
+    """What the kernel says of the interface that leads to the broker, both families."""
+    shown = json.loads(net.run("-j", "addr", "show", "dev", device))[0]["addr_info"]
+    return {a["local"] for a in shown if a["scope"] == "global"}
+
+
+def next_beat_after(watch, client, change):
+    """Makes a change between two heartbeats and returns the one before it and the next one after it."""
+    for _ in range(20):
+        count = len(beats(watch, client))
+        before = wait_for(lambda: beats(watch, client)[count:], 15)[-1]
+        count = len(beats(watch, client))
+        change()
+        if len(beats(watch, client)) == count:
+            return before, wait_for(lambda: beats(watch, client)[count:], 15)[0]
+    raise AssertionError("the change always took longer than an interval")
+
+
+def shown_by(fleet, client):
+    """The address in the next heartbeat, by mosquitto_sub and protoc."""
+    text = fleet.protoc("Heartbeat", fleet.mosquitto_sub(wire.hb_topic(client), "-C", "1", "-N", timeout=10))
+    escaped = re.search(r'^ip_address: "(.*)"$', text, re.M)[1]
+    raw = escaped.encode().decode("unicode_escape").encode("latin-1")
+    assert len(raw) in (4, 16)
+    return str(ipaddress.ip_address(raw))
+
+
+def test_S001_c32_the_address_is_that_of_the_route_to_the_broker_and_follows_it(fleet_of):
+    with namespace() as net:
+        fleet = fleet_of(clients=("f4", "f6"), data_brokers=(), binds=("127.0.0.1", net.host4, net.host6))
+        fleet.brokers()
+        fleet.heliod()
+        watch = fleet.watch(HB)
+        net.give(1)
+        for client, host in (("f4", net.host4), ("f6", net.host6)):
+            fleet.procs[client] = Proc(client, net.argv(PROGRAMS["helio-agent"], "--config", fleet.folder / f"{client}.ini"),
+                                       fleet.folder, env={"HELIO_TEST": "1"})
+            fleet.agent(client, {"control": {"name": "", "ip": host, "keepalive_s": 5, "backoff_min_ms": 100}})
+        own = {"f4": net.device4, "f6": net.device6}
+        for client in own:
+            fleet.wait_client(client, lambda c: c["reach"] == "online", 20)
+            # The kernel's word inside, the broker's word of its peer, and the heartbeat: one address.
+            assert own[client](1) in addresses_inside(net, net.inner)
+            assert f"New connection from {own[client](1)}:" in fleet.broker_log("control")
+            assert shown_by(fleet, client) == own[client](1)
+            assert fleet.client(client)["ip"] == own[client](1)
+        # Beside it lie addresses that lead elsewhere: listing them would have found these first.
+        assert len(addresses_inside(net, "lo")) == 2
+
+        # Another address for the route, the connection as it was: the very next heartbeat says it.
+        def connections():
+            return re.findall(r"New connection from (?!127\.)(\S+) on", fleet.broker_log("control"))
+        first = connections()
+
+        def reroute():
+            net.give(2)
+            net.prefer(2)
+        for client, change in (("f4", reroute), ("f6", lambda: None)):
+            before, after = next_beat_after(watch, client, change)
+            assert after.seq == before.seq + 1 and after.session_id == before.session_id
+            assert str(ipaddress.ip_address(after.ip_address)) == own[client](2)
+            fleet.wait_client(client, lambda c: c["ip"] == own[client](2), 5)
+        assert connections() == first and len(first) == 2
+        fleet.procs["heliod"].wait_text("ADDRESS-CHANGED client=f4", 5)
+
+        # Both are taken away and a third is given, as by a router that is new: what is heard next says it.
+        net.take_all()
+        for client in own:
+            fleet.procs[client].wait_text(f"OWN-ADDRESS client={client} ip=00000000", 10)
+        gone = {client: len(beats(watch, client)) for client in own}
+        net.give(3)
+        for client in own:
+            def fresh():
+                return [str(ipaddress.ip_address(h.ip_address)) for h in beats(watch, client)[gone[client]:] if any(h.ip_address)]
+            wait_for(fresh, 30, f"{client} is heard again")
+            assert set(fresh()) == {own[client](3)}, "0.0.0.0 while there is no route, and the new one after that"
+            wait_for(lambda: f"New connection from {own[client](3)}:" in fleet.broker_log("control"), 10)
+            assert shown_by(fleet, client) == own[client](3)
+
+
 def test_S001_c32_heartbeat_includes_ip_address_and_id(fleet_of):
     fleet = fleet_of(clients=("f1",)).up()
     watch = fleet.watch(HB)
@@ -504,13 +587,21 @@ def test_S001_c32_heartbeat_includes_ip_address_and_id(fleet_of):
     fleet.procs["f1"].stop()
     f1 = fleet.principal("f1").sign_in()
     settle(f1)
-    f1.beat(ip_address=socket.inet_aton("127.0.0.9"))
-    fleet.wait_client("f1", lambda c: c["ip"] == "127.0.0.9", 10)
+    for good in (ipaddress.ip_address("2001:db8::7"), ipaddress.ip_address("127.0.0.9")):
+        f1.beat(ip_address=good.packed)
+        fleet.wait_client("f1", lambda c: c["ip"] == str(good), 10)
+    # Every other length is refused, counted by its name, and changes nothing.
     f1.mark_seen()
-    for bad in (b"", b"\x7f", b"12345", b"x" * 17):
-        f1.send(f1.heartbeat(ip_address=bad))
-    f1.quiet(0.5)
-    assert fleet.client("f1")["ip"] == "127.0.0.9"
+    counted = fleet.ctl("counters")["counters"]["reject.ip"]
+    heard = fleet.client("f1")["last_heard_unix_ms"]
+    wrong = [n for n in range(19) if n not in (4, 16)]
+    for n in wrong:
+        f1.send(f1.heartbeat(ip_address=b"x" * n))
+    wait_for(lambda: fleet.ctl("counters")["counters"]["reject.ip"] == counted + len(wrong), 10, "each is counted")
+    f1.quiet(0.3)
+    assert fleet.client("f1")["ip"] == "127.0.0.9" and fleet.client("f1")["last_heard_unix_ms"] == heard
+    fleet.procs["heliod"].wait_text("reason=ip", 5)
+    assert f1.beat(ip_address=socket.inet_aton("127.0.0.10")).in_reply_to_seq == f1.seq
 
 
 def test_S001_c33_identifier_last_supplied(fleet_of):

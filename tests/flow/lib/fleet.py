@@ -39,7 +39,7 @@ def ini(sections):
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
                  interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug",
-                 capacity=100_000_000):
+                 capacity=100_000_000, binds=("127.0.0.1",)):
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca"
         self.clients, self.publishers = list(clients), list(publishers)
@@ -47,6 +47,7 @@ class Fleet:
         self.interval_ms = interval_ms
         self.server_extra, self.agent_extra, self.publisher_extra = server or {}, agent or {}, publisher or {}
         self.log_types, self.tls, self.level, self.capacity = log_types, tls, level, capacity
+        self.binds = list(binds)      # where the brokers listen
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
@@ -69,7 +70,8 @@ class Fleet:
         self.ctl_plain("ca", "init", self.ca, "--fleet", "test")
         self.enrol("server", "server.1")
         for broker in ["control", *self.data_ids]:
-            self.enrol("broker", broker, "--dns", "localhost", "--ip", "127.0.0.1", "--ip", "::1")
+            self.enrol("broker", broker, "--dns", "localhost",
+                       *[w for ip in dict.fromkeys([*self.binds, "127.0.0.1", "::1"]) for w in ("--ip", ip)])
         for seat in ("alice.1", "alice.2"):
             self.enrol("operator", seat)
         for seat in ("watch.1", "watch.2"):
@@ -115,7 +117,7 @@ class Fleet:
             for f in ("ca.crt", "tls.crt", "tls.key"):
                 (home / f).write_bytes((self.bundle(name) / f).read_bytes())
                 (home / f).chmod(0o600)
-            secured = ["binds=127.0.0.1", "servers=server.1", f"publishers={' '.join(self.publishers)}",
+            secured = [f"binds={' '.join(self.binds)}", "servers=server.1", f"publishers={' '.join(self.publishers)}",
                        "operators=alice.1 alice.2", "watchers=watch.1 watch.2"] if self.tls else []
             self.ctl_plain("broker-conf", kind, "--out", home, f"broker_id={name}", f"port={self.port[name]}",
                            f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}", f"conf_dir={home}",
