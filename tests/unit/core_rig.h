@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define RIG_SENT 512
+#define RIG_AGENTS 8
 
 struct sent {
 	char topic[LIMIT_TOPIC];
@@ -41,6 +42,8 @@ struct rig {
 	struct operation_info ended[64];
 	size_t ended_count;
 	size_t wants, requests, reports, renewals;
+	struct agent *agents[RIG_AGENTS]; // those of rig_agent, freed with the rig
+	size_t agent_count;
 };
 
 static struct rig *rig_of_db; // the engine's functions get no context
@@ -274,16 +277,6 @@ static inline struct rig *rig_new(void)
 	return r;
 }
 
-static inline void rig_free(struct rig *r)
-{
-	rig_kill(r);
-	sent_clear(r);
-	sign_key_free(r->online);
-	arena_fini(&r->arena);
-	assert_int_equal(tree_remove(r->folder), ERR_OK);
-	free(r);
-}
-
 static inline void rig_advance(struct rig *r, int64_t ms)
 {
 	r->now.mono.ms += ms;
@@ -335,9 +328,40 @@ static inline uint64_t rig_counter(struct rig *r, const char *name)
 	return 0;
 }
 
+// ---- events, by an operator
+
+static inline void append_display(struct rig *r, const char *channel, const struct digest *package)
+{
+	const struct event e = {
+		.type = ELEMENT_DISPLAY, .packages = package, .package_count = 1, .activate = true};
+
+	assert_int_equal(core_append_event(r->core, channel, &e, NULL, NULL), ERR_OK);
+	core_turn_end(r->core, r->now);
+}
+
+static inline void append_request(struct rig *r, const char *queue)
+{
+	struct send_information send = {.what = INFO_DISPLAY};
+	const struct event e = {.type = ELEMENT_REQUEST, .request = &send, .author = "alice.1"};
+
+	assert_int_equal(core_append_event(r->core, queue, &e, NULL, NULL), ERR_OK);
+	core_turn_end(r->core, r->now);
+}
+
+static inline void append_command(struct rig *r, const char *queue, const char *verb)
+{
+	struct execute_command command = {.verb = verb, .timeout_ms = 1000};
+	const struct event e = {.type = ELEMENT_COMMAND, .command = &command, .author = "alice.1"};
+
+	assert_int_equal(core_append_event(r->core, queue, &e, NULL, NULL), ERR_OK);
+	core_turn_end(r->core, r->now);
+}
+
 // ---- an agent
 
 struct agent {
+	struct rig *rig;
+	struct response got; // the last answer of agent_step; lives until the rig's arena is reset
 	char id[LIMIT_ID + 1];
 	enum role role;
 	struct key32 secret;
@@ -362,7 +386,7 @@ struct agent {
 static inline void agent_init(struct rig *r, struct agent *a, const char *id, enum role role)
 {
 	*a = (struct agent){
-		.role = role, .boot_counter = 1, .ack = ACK_NOTHING, .interval_ms = 1000};
+		.rig = r, .role = role, .boot_counter = 1, .ack = ACK_NOTHING, .interval_ms = 1000};
 	(void)str_copy(a->id, sizeof(a->id), id);
 	sign_key_generate(&a->secret);
 	assert_int_equal(sign_key_load(&a->secret, &a->key), ERR_OK);
@@ -530,16 +554,18 @@ static inline void agent_obey(struct agent *a, const struct response *m)
 	a->kind = m->body->kind;
 }
 
-// A beat whose response arrives and is obeyed. Returns its kind; 0: no response.
-static inline enum response_kind agent_step(struct rig *r, struct agent *a, struct response *out)
+// A beat whose response, a->got, arrives and is obeyed. Returns its kind; 0: no response.
+static inline enum response_kind agent_step(struct agent *a)
 {
-	struct response mine;
-
-	if (!agent_beat(r, a, out ? out : &mine))
+	if (!agent_beat(a->rig, a, &a->got))
 		return 0;
-	agent_obey(a, out ? out : &mine);
-	return (out ? out : &mine)->body->kind;
+	agent_obey(a, &a->got);
+	return a->got.body->kind;
 }
+
+// As macros, so that a failure names the line of the test.
+#define agent_gets(a, kind) assert_int_equal(agent_step(a), kind)
+#define agent_done_gets(a, kind) ((a)->op.status = OP_DONE, assert_int_equal(agent_step(a), kind))
 
 static inline void agent_report(
 	struct rig *r, struct agent *a, enum info_kind what, struct holdings *holdings)
@@ -574,16 +600,20 @@ static inline void agent_hold(struct agent *a, const struct digest *package)
 	a->holdings.items = a->items;
 }
 
-// Signs in and goes through the first exchange of a new client: holdings, then caught up.
-static inline void agent_settle(struct rig *r, struct agent *a)
+static inline void agent_report_holdings(struct rig *r, struct agent *a)
 {
 	struct holdings none = {.full = true};
 
-	assert_true(agent_sign_in(r, a));
-	assert_int_equal(agent_step(r, a, NULL), KIND_SEND_INFORMATION);
-	a->op.status = OP_DONE;
 	agent_report(r, a, INFO_HOLDINGS, a->holdings.item_count ? &a->holdings : &none);
-	assert_int_equal(agent_step(r, a, NULL), KIND_NO_ACTION);
+}
+
+// Signs in and goes through the first exchange of a new client: holdings, then caught up.
+static inline void agent_settle(struct rig *r, struct agent *a)
+{
+	assert_true(agent_sign_in(r, a));
+	agent_gets(a, KIND_SEND_INFORMATION);
+	agent_report_holdings(r, a);
+	agent_done_gets(a, KIND_NO_ACTION);
 }
 
 static inline struct client_info agent_info(struct rig *r, const struct agent *a)
@@ -592,6 +622,71 @@ static inline struct client_info agent_info(struct rig *r, const struct agent *a
 
 	assert_int_equal(core_client_find(r->core, a->id, &info), ERR_OK);
 	return info;
+}
+
+#define assert_client_unchanged(a, before)                                                         \
+	do {                                                                                       \
+		struct client_info now_ = agent_info((a)->rig, a);                                 \
+		assert_memory_equal(&(before), &now_, sizeof(now_));                               \
+	} while (0)
+
+// Enrolled, and owned by the rig.
+static inline struct agent *rig_agent(struct rig *r, const char *id, enum role role)
+{
+	struct agent *a = calloc(1, sizeof(*a));
+
+	assert_true(a && r->agent_count < RIG_AGENTS);
+	agent_init(r, a, id, role);
+	r->agents[r->agent_count++] = a;
+	return a;
+}
+
+// A client that signed in, told what it holds and has nothing to do.
+static inline struct agent *rig_settled(struct rig *r, const char *id)
+{
+	struct agent *a = rig_agent(r, id, ROLE_CLIENT);
+
+	agent_settle(r, a);
+	return a;
+}
+
+// The same device a second time, as it is now.
+static inline struct agent *rig_copy(struct rig *r, const struct agent *a)
+{
+	struct agent *copy = calloc(1, sizeof(*copy));
+
+	assert_true(copy && r->agent_count < RIG_AGENTS);
+	*copy = *a;
+	assert_int_equal(sign_key_load(&a->secret, &copy->key), ERR_OK);
+	buf_init(&copy->last, LIMIT_HEARTBEAT);
+	r->agents[r->agent_count++] = copy;
+	return copy;
+}
+
+static inline void rig_free(struct rig *r)
+{
+	for (size_t i = 0; i < r->agent_count; i++) {
+		agent_fini(r->agents[i]);
+		free(r->agents[i]);
+	}
+	rig_kill(r);
+	sent_clear(r);
+	sign_key_free(r->online);
+	arena_fini(&r->arena);
+	assert_int_equal(tree_remove(r->folder), ERR_OK);
+	free(r);
+}
+
+static inline int rig_setup(void **state)
+{
+	*state = rig_new();
+	return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+	rig_free(*state);
+	return 0;
 }
 
 #endif

@@ -1,5 +1,5 @@
 // The core as a whole, driven by real bytes: the conversation of protocol.md, over restarts and
-// losses.
+// losses. What the queues make of it is in test_core_queue.c.
 #include "core_rig.h"
 #include "proto/base/log.h"
 
@@ -7,151 +7,116 @@
 #define HONEST_SEEDS 5
 #endif
 
-static int setup(void **state)
-{
-	*state = rig_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
-	return 0;
-}
-
 static void S003_3_a_sign_in_obtains_an_offer_and_changes_nothing_else(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	struct client_info before = agent_info(r, &a);
+	struct client_info before = agent_info(r, a);
 	uint64_t commits = rig_counter(r, "commits");
-	assert_true(agent_sign_in(r, &a));
-	struct client_info after = agent_info(r, &a);
-	assert_memory_equal(&before, &after, sizeof(before));
+	assert_true(agent_sign_in(r, a));
+	assert_client_unchanged(a, before);
 	assert_int_equal(rig_counter(r, "commits"), commits);
 	struct topic rsp = topic_of(TOPIC_RSP, "f1");
 	assert_null(sent_find(r, rsp.s));
-	agent_fini(&a);
 }
 
 static void S003_3_the_first_beat_in_the_offered_session_makes_it_current(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	assert_int_equal(agent_info(r, &a).session_id, a.session_id);
-	assert_int_equal(agent_info(r, &a).reach, REACH_ONLINE);
-	struct agent old = a;
-	assert_true(agent_sign_in(r, &a));
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
-	assert_true(a.session_id > old.session_id);
-	struct response m;
-	buf_init(&old.last, LIMIT_HEARTBEAT);
-	assert_false(agent_beat(r, &old, &m));
+	assert_int_equal(agent_info(r, a).session_id, a->session_id);
+	assert_int_equal(agent_info(r, a).reach, REACH_ONLINE);
+	struct agent *old = rig_copy(r, a);
+	assert_true(agent_sign_in(r, a));
+	agent_gets(a, KIND_NO_ACTION);
+	assert_true(a->session_id > old->session_id);
+	assert_false(agent_beat(r, old, &old->got));
 	assert_int_equal(rig_counter(r, "reject.session"), 1);
-	buf_fini(&old.last);
-	agent_fini(&a);
 }
 
 static void S003_3_a_replayed_beat_is_refused_and_changes_nothing(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	struct topic topic = topic_hb("f1");
-	struct client_info before = agent_info(r, &a);
+	struct client_info before = agent_info(r, a);
 	sent_clear(r);
 	rig_advance(r, 500);
-	rig_give(r, topic.s, buf_bytes(&a.last), false);
-	struct client_info after = agent_info(r, &a);
-	assert_memory_equal(&before, &after, sizeof(before));
+	rig_give(r, topic.s, buf_bytes(&a->last), false);
+	assert_client_unchanged(a, before);
 	assert_int_equal(rig_counter(r, "reject.replay"), 1);
 	assert_int_equal(r->sent_count, 0);
-	agent_fini(&a);
 }
 
 static void S003_3_a_replayed_sign_in_leaves_the_live_session_alone(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 	struct buf b;
 	struct key32 secret;
 	struct topic topic = topic_hb("f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
 	buf_init(&b, LIMIT_HEARTBEAT);
-	agent_sign_in_bytes(r, &a, &b, &secret);
+	agent_sign_in_bytes(r, a, &b, &secret);
 	rig_give(r, topic.s, buf_bytes(&b), false);
-	assert_true(agent_take_offer(r, &a, buf_bytes(&b), &secret));
-	assert_int_equal(agent_step(r, &a, NULL), KIND_SEND_INFORMATION);
-	uint64_t session = agent_info(r, &a).session_id;
+	assert_true(agent_take_offer(r, a, buf_bytes(&b), &secret));
+	agent_gets(a, KIND_SEND_INFORMATION);
+	uint64_t session = agent_info(r, a).session_id;
 	for (int i = 0; i < 3; i++)
 		rig_give(r, topic.s, buf_bytes(&b), false);
-	assert_int_equal(agent_info(r, &a).session_id, session);
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).session_id, session);
+	agent_gets(a, KIND_NO_ACTION);
 	buf_fini(&b);
-	agent_fini(&a);
 }
 
 // Two clients' beats and sign-ins under each other's names, altered, and on another topic.
 static void S003_1_what_is_not_signed_by_its_sender_is_refused(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, b;
+	struct agent *a = rig_settled(r, "f1");
 	struct topic topic_a = topic_hb("f1"), topic_b = topic_hb("f2");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	agent_settle(r, &a);
-	agent_settle(r, &b);
-	struct client_info before = agent_info(r, &a);
-	agent_beat_bytes(&a, &a.last);
-	for (size_t i = 0; i < a.last.size; i += 7) {
-		a.last.data[i] ^= 1;
+	rig_settled(r, "f2");
+	struct client_info before = agent_info(r, a);
+	agent_beat_bytes(a, &a->last);
+	for (size_t i = 0; i < a->last.size; i += 7) {
+		a->last.data[i] ^= 1;
 		sent_clear(r);
-		rig_give(r, topic_a.s, buf_bytes(&a.last), false);
+		rig_give(r, topic_a.s, buf_bytes(&a->last), false);
 		assert_int_equal(r->sent_count, 0);
-		a.last.data[i] ^= 1;
+		a->last.data[i] ^= 1;
 	}
-	rig_give(r, topic_b.s, buf_bytes(&a.last), false);
-	rig_give(r, topic_a.s, bytes_of(a.last.data, a.last.size - 34), false);
-	rig_give(r, topic_a.s, buf_bytes(&a.last), true);
-	struct client_info after = agent_info(r, &a);
-	assert_memory_equal(&before, &after, sizeof(before));
+	rig_give(r, topic_b.s, buf_bytes(&a->last), false);
+	rig_give(r, topic_a.s, bytes_of(a->last.data, a->last.size - 34), false);
+	rig_give(r, topic_a.s, buf_bytes(&a->last), true);
+	assert_client_unchanged(a, before);
 	assert_int_equal(rig_counter(r, "reject.retained"), 1);
 	assert_true(rig_counter(r, "reject.signature") > 10);
-	rig_give(r, topic_a.s, buf_bytes(&a.last), false);
-	assert_int_equal(agent_info(r, &a).seq, before.seq + 1);
-	agent_fini(&a);
-	agent_fini(&b);
+	rig_give(r, topic_a.s, buf_bytes(&a->last), false);
+	assert_int_equal(agent_info(r, a).seq, before.seq + 1);
 }
 
 static void S000_1_a_beat_without_status_is_refused(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct topic topic = topic_hb("f1");
 	struct status status = {
 		.state = "idle", .agent_version = "1", .interval_ms = 1000, .clock_quality = 1};
 	static const uint8_t ip[4] = {10, 0, 0, 1};
 	struct buf b;
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	buf_init(&b, LIMIT_HEARTBEAT);
 	const struct heartbeat h = {.client_id = "f1",
 		.ip_address = bytes_of(ip, 4),
-		.session_id = a.session_id,
-		.seq = a.seq + 1,
+		.session_id = a->session_id,
+		.seq = a->seq + 1,
 		.ack = ACK_RESPONSE,
 		.status = &status,
-		.boot = a.boot};
+		.boot = a->boot};
 	assert_int_equal(heartbeat_encode(&h, &b), ERR_OK);
 	// Field 10 is cut out of the encoded bytes: tag 0x52, length, content.
 	uint8_t *at = memmem(b.data, b.size, "\x52", 1);
@@ -161,106 +126,71 @@ static void S000_1_a_beat_without_status_is_refused(void **state)
 	size_t length = at[1] + 2u;
 	memmove(at, at + length, b.size - (size_t)(at - b.data) - length);
 	b.size -= length;
-	assert_int_equal(seal_mac(&b, topic.s, &a.keys.mac_up), ERR_OK);
-	struct client_info before = agent_info(r, &a);
+	assert_int_equal(seal_mac(&b, topic.s, &a->keys.mac_up), ERR_OK);
+	struct client_info before = agent_info(r, a);
 	sent_clear(r);
 	rig_give(r, topic.s, buf_bytes(&b), false);
 	assert_int_equal(rig_counter(r, "reject.no-status"), 1);
 	assert_int_equal(r->sent_count, 0);
-	assert_int_equal(agent_info(r, &a).last_heard.ms, before.last_heard.ms);
+	assert_int_equal(agent_info(r, a).last_heard.ms, before.last_heard.ms);
 	buf_fini(&b);
-	agent_fini(&a);
 }
 
 // ---- the four kinds
 
-static void append_display(struct rig *r, const char *channel, const struct digest *package)
-{
-	const struct event e = {
-		.type = ELEMENT_DISPLAY, .packages = package, .package_count = 1, .activate = true};
-
-	assert_int_equal(core_append_event(r->core, channel, &e, NULL, NULL), ERR_OK);
-	core_turn_end(r->core, r->now);
-}
-
-static void append_request(struct rig *r, const char *queue)
-{
-	struct send_information send = {.what = INFO_DISPLAY};
-	const struct event e = {.type = ELEMENT_REQUEST, .request = &send, .author = "alice.1"};
-
-	assert_int_equal(core_append_event(r->core, queue, &e, NULL, NULL), ERR_OK);
-	core_turn_end(r->core, r->now);
-}
-
-static void append_command(struct rig *r, const char *queue, const char *verb)
-{
-	struct execute_command command = {.verb = verb, .timeout_ms = 1000};
-	const struct event e = {.type = ELEMENT_COMMAND, .command = &command, .author = "alice.1"};
-
-	assert_int_equal(core_append_event(r->core, queue, &e, NULL, NULL), ERR_OK);
-	core_turn_end(r->core, r->now);
-}
-
 static void S000_3_to_6_four_clients_get_the_four_kinds_in_one_run(void **state)
 {
 	struct rig *r = *state;
-	struct agent f[4];
-	struct response m;
+	struct agent *f[4];
 	static const char *const ids[4] = {"f1", "f2", "f3", "f4"};
 	static const char *const channels[4] = {"idle", "idle", "art", "idle"};
 
 	for (int i = 0; i < 4; i++) {
-		agent_init(r, &f[i], ids[i], ROLE_CLIENT);
+		f[i] = rig_agent(r, ids[i], ROLE_CLIENT);
 		assert_int_equal(core_client_set_channel(r->core, ids[i], channels[i]), ERR_OK);
-		agent_settle(r, &f[i]);
+		agent_settle(r, f[i]);
 	}
 	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
 	append_request(r, "@f2");
 	append_display(r, "art", &art);
 	append_command(r, "@f4", "ping");
 
-	assert_int_equal(agent_step(r, &f[0], &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_CAUGHT_UP);
-	assert_int_equal(agent_info(r, &f[0]).state, CS_IDLE);
-	assert_int_equal(agent_step(r, &f[1], &m), KIND_SEND_INFORMATION);
-	assert_int_equal(m.body->send->what, INFO_DISPLAY);
-	assert_int_equal(agent_info(r, &f[1]).state, CS_AWAIT_INFO);
-	assert_int_equal(agent_step(r, &f[2], &m), KIND_RETRIEVE_INFORMATION);
-	assert_true(digest_equal(&m.body->retrieve->packages[0].package, &art));
-	assert_true(m.body->retrieve->packages[0].activate);
-	assert_int_equal(agent_info(r, &f[2]).state, CS_AWAIT_RETRIEVE);
-	assert_int_equal(agent_step(r, &f[3], &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "ping");
-	assert_int_equal(agent_info(r, &f[3]).state, CS_AWAIT_COMMAND);
+	agent_gets(f[0], KIND_NO_ACTION);
+	assert_int_equal(f[0]->got.body->reason->code, REASON_CAUGHT_UP);
+	assert_int_equal(agent_info(r, f[0]).state, CS_IDLE);
+	agent_gets(f[1], KIND_SEND_INFORMATION);
+	assert_int_equal(f[1]->got.body->send->what, INFO_DISPLAY);
+	assert_int_equal(agent_info(r, f[1]).state, CS_AWAIT_INFO);
+	agent_gets(f[2], KIND_RETRIEVE_INFORMATION);
+	assert_true(digest_equal(&f[2]->got.body->retrieve->packages[0].package, &art));
+	assert_true(f[2]->got.body->retrieve->packages[0].activate);
+	assert_int_equal(agent_info(r, f[2]).state, CS_AWAIT_RETRIEVE);
+	agent_gets(f[3], KIND_EXECUTE_COMMAND);
+	assert_string_equal(f[3]->got.body->execute->verb, "ping");
+	assert_int_equal(agent_info(r, f[3]).state, CS_AWAIT_COMMAND);
 
-	agent_report(r, &f[1], INFO_DISPLAY, NULL);
-	agent_hold(&f[2], &art);
+	agent_report(r, f[1], INFO_DISPLAY, NULL);
+	agent_hold(f[2], &art);
 	for (int i = 1; i < 4; i++) {
-		f[i].op.status = OP_DONE;
-		assert_int_equal(agent_step(r, &f[i], &m), KIND_NO_ACTION);
-		assert_int_equal(agent_info(r, &f[i]).state, CS_IDLE);
-		assert_int_equal(agent_info(r, &f[i]).mismatches, 0);
+		agent_done_gets(f[i], KIND_NO_ACTION);
+		assert_int_equal(agent_info(r, f[i]).state, CS_IDLE);
+		assert_int_equal(agent_info(r, f[i]).mismatches, 0);
 	}
 	assert_int_equal(r->ended_count, 4 + 3);
 	for (size_t i = 0; i < r->ended_count; i++)
 		assert_int_equal(r->ended[i].outcome, OP_DONE);
 	assert_true(core_client_holds(r->core, "f3", &art));
-	for (int i = 0; i < 4; i++)
-		agent_fini(&f[i]);
 }
 
 static void S000_7_the_state_view_goes_out_before_the_response(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 	struct state_view view;
 	struct topic rsp = topic_of(TOPIC_RSP, "f1"), topic = topic_of(TOPIC_VIEW_STATE, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_command(r, "@f1", "ping");
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
 	assert_true(sent_at(r, topic.s) < sent_at(r, rsp.s));
 	const struct sent *s = sent_find(r, topic.s);
 	assert_true(s->retained);
@@ -268,57 +198,46 @@ static void S000_7_the_state_view_goes_out_before_the_response(void **state)
 		seal_check_signature(sent_bytes(s), topic.s, sign_key_public(r->online)), ERR_OK);
 	assert_int_equal(state_view_decode(&r->arena, sent_bytes(s), &view), ERR_OK);
 	assert_int_equal(view.state, CS_AWAIT_COMMAND);
-	assert_int_equal(view.response_id, m.body->response_id);
-	assert_int_equal(view.op_id, m.body->op_id);
+	assert_int_equal(view.response_id, a->got.body->response_id);
+	assert_int_equal(view.op_id, a->got.body->op_id);
 	assert_int_equal(sent_find(r, rsp.s)->qos, 1);
-	agent_fini(&a);
 }
 
 static void S000_4_done_without_a_report_is_not_believed(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f2");
 
-	agent_init(r, &a, "f2", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_request(r, "@f2");
-	assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-	uint64_t op = m.body->op_id;
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-	assert_int_equal(m.body->op_id, op);
-	assert_int_equal(agent_info(r, &a).state, CS_AWAIT_INFO);
-	agent_report(r, &a, INFO_DISPLAY, NULL);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.acked_report_id, a.report_id);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
-	agent_fini(&a);
+	agent_gets(a, KIND_SEND_INFORMATION);
+	uint64_t op = a->got.body->op_id;
+	agent_done_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_SEND_INFORMATION);
+	assert_int_equal(a->got.body->op_id, op);
+	assert_int_equal(agent_info(r, a).state, CS_AWAIT_INFO);
+	agent_report(r, a, INFO_DISPLAY, NULL);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.acked_report_id, a->report_id);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
 }
 
 static void S000_5_done_while_holdings_lack_the_package_is_not_believed(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f3");
 	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
 
-	agent_init(r, &a, "f3", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_display(r, "default", &art);
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	uint64_t id = m.body->response_id;
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.body->response_id, id);
-	assert_int_equal(agent_info(r, &a).state, CS_AWAIT_RETRIEVE);
-	assert_int_equal(agent_info(r, &a).mismatches, 1);
-	agent_hold(&a, &art);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
-	agent_fini(&a);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	uint64_t id = a->got.body->response_id;
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(a->got.body->response_id, id);
+	assert_int_equal(agent_info(r, a).state, CS_AWAIT_RETRIEVE);
+	assert_int_equal(agent_info(r, a).mismatches, 1);
+	agent_hold(a, &art);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
 }
 
 // ---- loss, and kill -9
@@ -326,105 +245,87 @@ static void S000_5_done_while_holdings_lack_the_package_is_not_believed(void **s
 static void S000_8_a_lost_response_is_sent_again_with_the_same_body(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct response first, again;
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_command(r, "@f1", "ping");
-	assert_true(agent_beat(r, &a, &first));
+	assert_true(agent_beat(r, a, &first));
 	assert_int_equal(first.body->kind, KIND_EXECUTE_COMMAND);
-	assert_true(agent_beat(r, &a, &again));
+	assert_true(agent_beat(r, a, &again));
 	assert_true(bytes_equal(first.body_bytes, again.body_bytes));
 	assert_int_equal(again.in_reply_to_seq, first.in_reply_to_seq + 1);
-	agent_obey(&a, &again);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
+	agent_obey(a, &again);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 	assert_int_equal(rig_counter(r, "resends"), 1);
-	agent_fini(&a);
 }
 
 static void S004_9_a_kill_between_commit_and_publish_loses_and_doubles_nothing(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_command(r, "@f1", "one");
 	append_command(r, "@f1", "two");
 	r->deaf = true;
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	rig_restart(r);
-	struct client_info info = agent_info(r, &a);
+	struct client_info info = agent_info(r, a);
 	assert_int_equal(info.state, CS_AWAIT_COMMAND);
 	uint64_t op = info.operation.op_id;
 	assert_int_equal(info.private_elements, 1);
 	// The beat answers the earlier start: it learns the boot and nothing else.
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_STALE_BOOT);
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_int_equal(m.body->op_id, op);
-	assert_string_equal(m.body->execute->verb, "one");
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "two");
-	assert_true(m.body->op_id > op);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
-	agent_fini(&a);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_STALE_BOOT);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_int_equal(a->got.body->op_id, op);
+	assert_string_equal(a->got.body->execute->verb, "one");
+	agent_done_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "two");
+	assert_true(a->got.body->op_id > op);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
 static void S000_7_a_restart_keeps_the_state_and_judges_by_it(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f3");
 	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
 
-	agent_init(r, &a, "f3", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_display(r, "default", &art);
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	uint64_t op = m.body->op_id, epoch = m.epoch;
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	uint64_t op = a->got.body->op_id, epoch = a->got.epoch;
 	rig_restart(r);
-	struct client_info info = agent_info(r, &a);
+	struct client_info info = agent_info(r, a);
 	assert_int_equal(info.state, CS_AWAIT_RETRIEVE);
 	assert_int_equal(info.operation.op_id, op);
-	assert_int_equal(info.session_id, a.session_id);
-	a.op.status = OP_RUNNING;
-	a.op.percent = 40;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_STALE_BOOT);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_OPERATION_OPEN);
-	assert_int_equal(m.epoch, epoch);
-	agent_hold(&a, &art);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
-	assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_TAIL);
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
-	agent_fini(&a);
+	assert_int_equal(info.session_id, a->session_id);
+	a->op.status = OP_RUNNING;
+	a->op.percent = 40;
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_STALE_BOOT);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_OPERATION_OPEN);
+	assert_int_equal(a->got.epoch, epoch);
+	agent_hold(a, &art);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_TAIL);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
 static void X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_command(r, "@f1", "ping");
 	r->commit_fails = ERR_NO_SPACE;
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	assert_true(core_is_degraded(r->core));
 	assert_int_equal(r->sent_count, 0);
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	rig_pass(r, 5000);
 	assert_true(core_is_degraded(r->core));
 	assert_int_equal(r->sent_count, 0);
@@ -432,26 +333,21 @@ static void X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself(void *
 	rig_pass(r, 40000);
 	assert_false(core_is_degraded(r->core));
 	core_link(r->core, true, r->now);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_STALE_BOOT);
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
-	agent_fini(&a);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_STALE_BOOT);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
 static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	append_command(r, "@f1", "ping");
 	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=ON"), ERR_OK);
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	assert_true(core_is_degraded(r->core));
 	assert_int_equal(r->sent_count, 0);
 	rig_pass(r, 3000);
@@ -459,399 +355,59 @@ static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
 	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=OFF"), ERR_OK);
 	rig_pass(r, 40000);
 	assert_false(core_is_degraded(r->core));
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	agent_fini(&a);
+	agent_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
 }
 
 static void a_beat_of_an_earlier_boot_counts_for_nothing(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	rig_restart(r);
-	struct client_info before = agent_info(r, &a);
-	assert_true(agent_beat(r, &a, &m));
-	struct client_info after = agent_info(r, &a);
-	assert_memory_equal(&before, &after, sizeof(before));
+	struct client_info before = agent_info(r, a);
+	assert_true(agent_beat(r, a, &a->got));
+	assert_client_unchanged(a, before);
 	assert_int_equal(rig_counter(r, "reject.boot"), 1);
-	agent_fini(&a);
 }
 
 static void hoarded_beats_keep_nobody_alive(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct buf hoard[8];
 	struct topic topic = topic_hb("f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	for (int i = 0; i < 8; i++) {
 		buf_init(&hoard[i], LIMIT_HEARTBEAT);
-		agent_beat_bytes(&a, &hoard[i]);
+		agent_beat_bytes(a, &hoard[i]);
 	}
 	for (int i = 0; i < 8; i++) {
 		rig_pass(r, 4000);
 		rig_give(r, topic.s, buf_bytes(&hoard[i]), false);
 		buf_fini(&hoard[i]);
 	}
-	assert_int_equal(agent_info(r, &a).reach, REACH_SILENT);
-	agent_fini(&a);
+	assert_int_equal(agent_info(r, a).reach, REACH_SILENT);
 }
 
 static void S003_7_silence_is_late_then_silent_by_attended_time_only(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	assert_int_equal(agent_info(r, &a).reach, REACH_NEVER);
-	agent_settle(r, &a);
+	assert_int_equal(agent_info(r, a).reach, REACH_NEVER);
+	agent_settle(r, a);
 	rig_pass(r, 2000);
 	core_link(r->core, false, r->now);
 	rig_pass(r, 60000);
-	assert_int_equal(agent_info(r, &a).reach, REACH_ONLINE);
+	assert_int_equal(agent_info(r, a).reach, REACH_ONLINE);
 	core_link(r->core, true, r->now);
 	rig_pass(r, 3000);
-	assert_int_equal(agent_info(r, &a).reach, REACH_LATE);
+	assert_int_equal(agent_info(r, a).reach, REACH_LATE);
 	rig_pass(r, 12000);
-	assert_int_equal(agent_info(r, &a).reach, REACH_SILENT);
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).reach, REACH_ONLINE);
-	agent_fini(&a);
-}
-
-// ---- corrections
-
-static void S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	struct operation kept = a.op;
-	a.op = (struct operation){.op_id = 999, .status = OP_RUNNING, .detail = ""};
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "cancel");
-	assert_string_equal(m.body->execute->args[0], "999");
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).mismatches, 1);
-	(void)kept;
-
-	uint64_t right = a.last_response_id;
-	a.last_response_id = right + 5;
-	assert_true(agent_beat(r, &a, &m));
-	assert_int_equal(m.body->kind, KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "resync");
-	assert_int_equal(m.body->state, CS_RESYNC);
-	a.last_response_id = right;
-	agent_obey(&a, &m);
-	a.op.status = OP_DONE;
-	a.holdings.full = true;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
-	agent_fini(&a);
-}
-
-static void S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	append_display(r, "default", &art);
-	for (int i = 0; i < 5; i++) {
-		a.ack = ACK_BUSY;
-		assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-		assert_int_equal(m.body->reason->code, REASON_BUSY);
-		assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_DISPLAY);
-	}
-	a.ack = ACK_RESPONSE;
-	struct response first;
-	assert_true(agent_beat(r, &a, &first));
-	a.ack = ACK_RESEND;
-	assert_true(agent_beat(r, &a, &m));
-	assert_true(bytes_equal(first.body_bytes, m.body_bytes));
-	for (int i = 0; i < 22 && m.body->kind != KIND_EXECUTE_COMMAND; i++)
-		assert_true(agent_beat(r, &a, &m));
-	assert_int_equal(m.body->kind, KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "resync");
-	agent_fini(&a);
-}
-
-static void a_failed_retrieve_is_tried_again_and_then_given_up(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	r->ended_count = 0;
-	append_display(r, "default", &art);
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	uint64_t first = m.body->op_id, before = 0;
-	for (uint32_t attempt = 1; attempt <= 3; attempt++) {
-		assert_int_equal(m.body->attempt, attempt);
-		assert_true(m.body->op_id > before);
-		before = m.body->op_id;
-		a.op.status = OP_FAILED;
-		a.op.detail = "no broker";
-		if (attempt < 3)
-			assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	}
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_ATTEMPTS_EXHAUSTED);
-	assert_int_equal(r->ended_count, 3);
-	assert_false(r->ended[0].is_final);
-	assert_true(r->ended[2].is_final);
-	assert_int_equal(r->ended[2].first_op_id, first);
-	assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_HEAD);
-	// Something new ends the rest: holdings, then one snapshot of the newest.
-	struct digest next = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
-	append_display(r, "default", &next);
-	assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-	struct holdings none = {.full = true};
-	agent_report(r, &a, INFO_HOLDINGS, &none);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.body->retrieve->package_count, 1);
-	assert_true(digest_equal(&m.body->retrieve->packages[0].package, &next));
-	assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_TAIL);
-	agent_fini(&a);
-}
-
-static void a_cancelled_operation_ends_once_and_so_does_the_cancel(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	r->ended_count = 0;
-	append_command(r, "@f1", "long");
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	uint64_t op = m.body->op_id;
-	a.op.status = OP_RUNNING;
-	assert_int_equal(core_operation_cancel(r->core, "f1", 0, "alice.1", NULL), ERR_OK);
-	core_turn_end(r->core, r->now);
-	rig_restart(r);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "cancel");
-	rig_restart(r);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(r->ended_count, 2);
-	assert_int_equal(r->ended[0].op_id, op);
-	assert_int_equal(r->ended[0].outcome, OP_CANCELLED);
-	assert_int_equal(r->ended[1].outcome, OP_DONE);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
-	agent_fini(&a);
-}
-
-// ---- queues
-
-static void S004_4_a_clients_change_reaches_the_others_once(void **state)
-{
-	struct rig *r = *state;
-	struct agent a, b;
-	struct response m;
-	struct change change = {7, "showing", "art-3"}, unknown = {8, "epoch", "9"};
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	agent_settle(r, &a);
-	agent_settle(r, &b);
-	a.changes = &change;
-	a.change_count = 1;
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.acked_change_id, 7);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &b, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.body->retrieve->change_count, 1);
-	assert_string_equal(m.body->retrieve->changes[0].value, "art-3");
-	b.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &b, &m), KIND_NO_ACTION);
-	struct channel_info info;
-	assert_int_equal(core_channel_find(r->core, "default", &info), ERR_OK);
-	assert_int_equal(info.elements, 0);
-	a.changes = &unknown;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.acked_change_id, 8);
-	agent_fini(&a);
-	agent_fini(&b);
-}
-
-static void S004_5_pointers_of_two_clients_show_different_elements(void **state)
-{
-	struct rig *r = *state;
-	struct agent a, b;
-	struct response m;
-	struct queue_view view;
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	agent_settle(r, &a);
-	agent_settle(r, &b);
-	for (int i = 0; i < 3; i++)
-		append_request(r, "default");
-	uint64_t before = 0;
-	for (int i = 0; i < 3; i++) {
-		assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-		assert_true(m.body->event_seq > before);
-		before = m.body->event_seq;
-		agent_report(r, &a, INFO_DISPLAY, NULL);
-		a.op.status = OP_DONE;
-	}
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(core_queue_view(r->core, "default", &r->arena, &view), ERR_OK);
-	assert_int_equal(view.element_count, 5);
-	assert_int_equal(view.elements[0].type, ELEMENT_HEAD);
-	assert_int_equal(view.elements[4].type, ELEMENT_TAIL);
-	assert_int_equal(view.pointer_count, 2);
-	assert_int_equal(view.pointers[0].at, ELEMENT_TAIL);
-	assert_int_equal(view.pointers[1].at, ELEMENT_REQUEST);
-	agent_fini(&a);
-	agent_fini(&b);
-}
-
-static void S004_16_a_newcomer_gets_one_snapshot_and_no_history(void **state)
-{
-	struct rig *r = *state;
-	struct agent a, b;
-	struct response m;
-	struct digest one = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
-	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	append_display(r, "default", &one);
-	append_command(r, "default", "old");
-	append_display(r, "default", &two);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	assert_true(agent_sign_in(r, &b));
-	assert_int_equal(agent_step(r, &b, &m), KIND_SEND_INFORMATION);
-	assert_int_equal(m.body->send->what, INFO_HOLDINGS);
-	struct holdings none = {.full = true};
-	agent_report(r, &b, INFO_HOLDINGS, &none);
-	b.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &b, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.body->retrieve->package_count, 1);
-	assert_true(digest_equal(&m.body->retrieve->packages[0].package, &two));
-	agent_hold(&b, &two);
-	b.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &b, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &b, &m), KIND_NO_ACTION);
-	agent_fini(&a);
-	agent_fini(&b);
-}
-
-static void S004_18_the_slowest_is_detached_and_comes_back_by_a_snapshot(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-	struct channel_info info;
-
-	r->config.queue_max = 4;
-	r->config.queue_high_water = 4;
-	rig_restart(r);
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	for (int i = 0; i < 6; i++)
-		append_command(r, "default", "ping");
-	assert_int_equal(core_channel_find(r->core, "default", &info), ERR_OK);
-	assert_true(info.elements <= 4);
-	assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_HEAD);
-	assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-	struct holdings none = {.full = true};
-	agent_report(r, &a, INFO_HOLDINGS, &none);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_info(r, &a).pointer_at, ELEMENT_TAIL);
-	agent_fini(&a);
-}
-
-static void S004_10_consolidation_leaves_control_events_and_gives_one_response(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-	struct digest p[4];
-	size_t gone = 0;
-	static const char *const versions[4] = {"1", "2", "3", "4"};
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	for (int i = 0; i < 4; i++)
-		p[i] = rig_add_package(r, "art", versions[i], PACKAGE_IMAGES);
-	append_display(r, "default", &p[0]);
-	append_display(r, "default", &p[1]);
-	assert_int_equal(
-		core_channel_control(r->core, "default", CONTROL_RATE, 1000, "alice.1", NULL),
-		ERR_OK);
-	append_display(r, "default", &p[2]);
-	append_display(r, "default", &p[3]);
-	assert_int_equal(core_channel_consolidate(r->core, "default", &gone), ERR_OK);
-	core_turn_end(r->core, r->now);
-	assert_int_equal(gone, 2);
-	rig_restart(r);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	assert_int_equal(m.rate_bytes_per_s, 1000);
-	assert_int_equal(m.body->retrieve->package_count, 1);
-	assert_true(digest_equal(&m.body->retrieve->packages[0].package, &p[1]));
-	agent_hold(&a, &p[1]);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "control");
-	assert_string_equal(m.body->execute->args[0], "rate");
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_RETRIEVE_INFORMATION);
-	assert_true(digest_equal(&m.body->retrieve->packages[0].package, &p[3]));
-	agent_fini(&a);
-}
-
-static void a_paused_channel_holds_everything_but_control(void **state)
-{
-	struct rig *r = *state;
-	struct agent a;
-	struct response m;
-
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	assert_int_equal(
-		core_channel_control(r->core, "default", CONTROL_PAUSE, 0, "alice.1", NULL),
-		ERR_OK);
-	append_command(r, "default", "ping");
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->args[0], "pause");
-	assert_true(m.hold);
-	a.op.status = OP_DONE;
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_HOLD);
-	assert_int_equal(
-		core_channel_control(r->core, "default", CONTROL_RESUME, 0, "alice.1", NULL),
-		ERR_OK);
-	assert_int_equal(agent_step(r, &a, &m), KIND_EXECUTE_COMMAND);
-	assert_string_equal(m.body->execute->verb, "ping");
-	assert_false(m.hold);
-	agent_fini(&a);
+	assert_int_equal(agent_info(r, a).reach, REACH_SILENT);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).reach, REACH_ONLINE);
 }
 
 // ---- identity
@@ -859,91 +415,83 @@ static void a_paused_channel_holds_everything_but_control(void **state)
 static void a_lost_disk_forgets_and_a_copied_one_is_suspected(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, copy;
-	struct response m;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_hold(&a, &art);
-	agent_settle(r, &a);
+	agent_hold(a, &art);
+	agent_settle(r, a);
 	assert_true(core_client_holds(r->core, "f1", &art));
-	copy = a;
-	buf_init(&copy.last, LIMIT_HEARTBEAT);
-	assert_true(agent_sign_in(r, &a));
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
+	struct agent *copy = rig_copy(r, a);
+	assert_true(agent_sign_in(r, a));
+	agent_gets(a, KIND_NO_ACTION);
 	// The copy comes back with the token of the session before.
-	assert_true(agent_sign_in(r, &copy));
-	assert_int_equal(agent_step(r, &copy, &m), KIND_NO_ACTION);
-	assert_int_equal(m.body->reason->code, REASON_CLONE_SUSPECT);
-	assert_int_equal(agent_info(r, &a).state, CS_CLONE_SUSPECT);
+	assert_true(agent_sign_in(r, copy));
+	agent_gets(copy, KIND_NO_ACTION);
+	assert_int_equal(copy->got.body->reason->code, REASON_CLONE_SUSPECT);
+	assert_int_equal(agent_info(r, a).state, CS_CLONE_SUSPECT);
 	assert_int_equal(core_client_clear_clone(r->core, "f1"), ERR_OK);
 	core_turn_end(r->core, r->now);
-	assert_int_equal(agent_info(r, &a).state, CS_IDLE);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
 
-	rig_random(r, copy.store_id.b, sizeof(copy.store_id.b));
-	memset(&copy.lineage, 0, sizeof(copy.lineage));
-	copy.last_response_id = 0;
-	copy.op = (struct operation){0};
-	copy.holdings = (struct holdings){0};
-	copy.boot_counter = 1;
-	assert_true(agent_sign_in(r, &copy));
-	assert_int_equal(agent_step(r, &copy, &m), KIND_SEND_INFORMATION);
+	rig_random(r, copy->store_id.b, sizeof(copy->store_id.b));
+	memset(&copy->lineage, 0, sizeof(copy->lineage));
+	copy->last_response_id = 0;
+	copy->op = (struct operation){0};
+	copy->holdings = (struct holdings){0};
+	copy->boot_counter = 1;
+	assert_true(agent_sign_in(r, copy));
+	agent_gets(copy, KIND_SEND_INFORMATION);
 	assert_false(core_client_holds(r->core, "f1", &art));
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
-	buf_fini(&copy.last);
-	agent_fini(&a);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
 static void revoked_is_refused_and_removed_is_unknown(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	assert_int_equal(core_principal_revoke(r->core, "f1"), ERR_OK);
 	core_turn_end(r->core, r->now);
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	assert_int_equal(rig_counter(r, "reject.revoked"), 1);
 	rig_restart(r);
-	assert_false(agent_sign_in(r, &a));
-	const struct enrolment again = {
-		.id = "f1", .role = ROLE_CLIENT, .public_key = *sign_key_public(a.key), .name = ""};
+	assert_false(agent_sign_in(r, a));
+	const struct enrolment again = {.id = "f1",
+		.role = ROLE_CLIENT,
+		.public_key = *sign_key_public(a->key),
+		.name = ""};
 	assert_int_equal(core_enrol(r->core, &again), ERR_DENIED);
 	assert_int_equal(core_principal_remove(r->core, "f1"), ERR_OK);
 	core_turn_end(r->core, r->now);
-	assert_false(agent_sign_in(r, &a));
+	assert_false(agent_sign_in(r, a));
 	assert_int_equal(rig_counter(r, "reject.unknown-client"), 1);
 	assert_int_equal(core_enrol(r->core, &again), ERR_OK);
 	core_turn_end(r->core, r->now);
-	agent_fini(&a);
 }
 
 static void operators_sign_in_the_same_way_and_are_answered(void **state)
 {
 	struct rig *r = *state;
-	struct agent op;
+	struct agent *op = rig_agent(r, "alice.1", ROLE_OPERATOR);
 	struct buf b;
 	struct topic topic = topic_of(TOPIC_API, "alice.1"), answer = topic_apir("alice.1", "n7");
 
-	agent_init(r, &op, "alice.1", ROLE_OPERATOR);
-	assert_true(agent_sign_in(r, &op));
+	assert_true(agent_sign_in(r, op));
 	buf_init(&b, LIMIT_API);
 	const struct api_request q = {.seat = "alice.1",
-		.session_id = op.session_id,
+		.session_id = op->session_id,
 		.seq = 1,
-		.boot = op.boot,
+		.boot = op->boot,
 		.request_id = 5,
 		.verb = "status",
 		.answer_level = "n7"};
 	assert_int_equal(api_request_encode(&q, &b), ERR_OK);
-	assert_int_equal(seal_mac(&b, topic.s, &op.keys.mac_up), ERR_OK);
+	assert_int_equal(seal_mac(&b, topic.s, &op->keys.mac_up), ERR_OK);
 	rig_give(r, topic.s, buf_bytes(&b), false);
 	assert_int_equal(r->requests, 1);
 	const struct sent *s = sent_find(r, answer.s);
 	assert_non_null(s);
-	assert_int_equal(seal_check_mac(sent_bytes(s), answer.s, &op.keys.mac_down), ERR_OK);
+	assert_int_equal(seal_check_mac(sent_bytes(s), answer.s, &op->keys.mac_down), ERR_OK);
 	rig_give(r, topic.s, buf_bytes(&b), false);
 	assert_int_equal(r->requests, 1);
 	assert_int_equal(rig_counter(r, "reject.replay"), 1);
@@ -952,7 +500,6 @@ static void operators_sign_in_the_same_way_and_are_answered(void **state)
 	rig_give(r, hb.s, buf_bytes(&b), false);
 	assert_int_equal(rig_counter(r, "reject.role"), 1);
 	buf_fini(&b);
-	agent_fini(&op);
 }
 
 // ---- a restored store
@@ -960,16 +507,13 @@ static void operators_sign_in_the_same_way_and_are_answered(void **state)
 static void a_restored_store_is_noticed_and_opens_an_epoch(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 	char copy[128];
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	(void)snprintf(copy, sizeof(copy), "%s/backup.db", r->folder);
 	assert_int_equal(db_backup(r->db, copy), ERR_OK);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	uint64_t epoch = m.epoch;
+	agent_gets(a, KIND_NO_ACTION);
+	uint64_t epoch = a->got.epoch;
 	rig_restart(r); // a plain restart in between: another incarnation than the backup's
 	rig_kill(r);
 	char wal[160];
@@ -980,27 +524,24 @@ static void a_restored_store_is_noticed_and_opens_an_epoch(void **state)
 	rig_start(r);
 	assert_int_equal(rig_counter(r, "stores-restored"), 1);
 	struct response unused;
-	assert_false(agent_beat(r, &a, &unused)); // backups hold no session
-	assert_true(agent_sign_in(r, &a));
-	assert_int_equal(agent_step(r, &a, &m), KIND_SEND_INFORMATION);
-	assert_true(m.epoch > epoch);
-	assert_int_equal(agent_info(r, &a).mismatches, 0);
-	agent_fini(&a);
+	assert_false(agent_beat(r, a, &unused)); // backups hold no session
+	assert_true(agent_sign_in(r, a));
+	agent_gets(a, KIND_SEND_INFORMATION);
+	assert_true(a->got.epoch > epoch);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
 static void why_tells_the_rule_behind_every_answer(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct why_entry *entries = NULL;
 	size_t count = 0;
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	for (int i = 0; i < 5; i++)
-		assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
+		agent_gets(a, KIND_NO_ACTION);
 	append_command(r, "@f1", "ping");
-	assert_int_equal(agent_step(r, &a, NULL), KIND_EXECUTE_COMMAND);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
 	assert_int_equal(core_why(r->core, "f1", 10, &r->arena, &entries, &count), ERR_OK);
 	assert_true(count >= 3);
 	assert_int_equal(entries[0].kind, KIND_EXECUTE_COMMAND);
@@ -1010,22 +551,18 @@ static void why_tells_the_rule_behind_every_answer(void **state)
 	assert_true(entries[0].flow_id != 0);
 	assert_int_equal(entries[1].code, REASON_CAUGHT_UP);
 	assert_int_equal(entries[1].count, 5);
-	agent_fini(&a);
 }
 
 static void a_quiet_beat_writes_nothing(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
+	agent_gets(a, KIND_NO_ACTION);
 	uint64_t statements = rig_counter(r, "statements");
 	for (int i = 0; i < 20; i++)
-		assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
+		agent_gets(a, KIND_NO_ACTION);
 	assert_int_equal(rig_counter(r, "statements"), statements);
-	agent_fini(&a);
 }
 
 // Honest client, 10 % of its beats and 20 % of the responses lost, the server killed now and then:
@@ -1103,17 +640,15 @@ static void S000_8_an_honest_client_under_loss_and_kills_never_mismatches(void *
 	(void)state;
 	for (uint64_t seed = 1; seed <= HONEST_SEEDS; seed++) {
 		struct rig *r = rig_new();
-		struct agent a;
-		agent_init(r, &a, "f1", ROLE_CLIENT);
-		agent_settle(r, &a);
+		struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
+		agent_settle(r, a);
 		r->ended_count = 0;
-		honest_run(r, &a, seed);
-		agent_fini(&a);
+		honest_run(r, a, seed);
 		rig_free(r);
 	}
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
 {
@@ -1137,16 +672,6 @@ int main(void)
 		T(a_beat_of_an_earlier_boot_counts_for_nothing),
 		T(hoarded_beats_keep_nobody_alive),
 		T(S003_7_silence_is_late_then_silent_by_attended_time_only),
-		T(S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced),
-		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
-		T(a_failed_retrieve_is_tried_again_and_then_given_up),
-		T(a_cancelled_operation_ends_once_and_so_does_the_cancel),
-		T(S004_4_a_clients_change_reaches_the_others_once),
-		T(S004_5_pointers_of_two_clients_show_different_elements),
-		T(S004_16_a_newcomer_gets_one_snapshot_and_no_history),
-		T(S004_18_the_slowest_is_detached_and_comes_back_by_a_snapshot),
-		T(S004_10_consolidation_leaves_control_events_and_gives_one_response),
-		T(a_paused_channel_holds_everything_but_control),
 		T(a_lost_disk_forgets_and_a_copied_one_is_suspected),
 		T(revoked_is_refused_and_removed_is_unknown),
 		T(operators_sign_in_the_same_way_and_are_answered),

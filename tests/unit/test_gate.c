@@ -3,18 +3,6 @@
 #include "proto/base/log.h"
 #include "server/core_inside.h"
 
-static int setup(void **state)
-{
-	*state = rig_new();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_free(*state);
-	return 0;
-}
-
 static uint64_t rejected(struct rig *r, enum reject why)
 {
 	char name[64];
@@ -61,13 +49,11 @@ static void what_is_no_topic_of_ours_is_refused(void **state)
 static void X_1_empty_oversized_and_malformed_are_refused(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct topic topic = topic_hb("f1");
 	static uint8_t large[LIMIT_HEARTBEAT + 1];
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	struct client_info before = agent_info(r, &a);
+	struct client_info before = agent_info(r, a);
 	sent_clear(r);
 	rig_give(r, topic.s, bytes_of(NULL, 0), false);
 	rig_give(r, topic.s, bytes_of(large, sizeof(large)), false);
@@ -88,201 +74,171 @@ static void X_1_empty_oversized_and_malformed_are_refused(void **state)
 	}
 	core_turn_end(r->core, r->now);
 	assert_int_equal(r->sent_count, 0);
-	struct client_info after = agent_info(r, &a);
-	assert_memory_equal(&before, &after, sizeof(before));
-	agent_fini(&a);
+	assert_client_unchanged(a, before);
 }
 
 // Bytes with a right MAC and wrong content: the fields of a heartbeat, one altered at a time.
 static void X_1_an_authentic_beat_with_a_value_outside_its_enum_is_refused(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct topic topic = topic_hb("f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	static const struct {
 		uint8_t tag, value;
 		enum reject why;
 	} rows[] = {{0x08, 2, REJECT_SCHEMA}, {0x40, 0, REJECT_FORMAT}, {0x40, 9, REJECT_FORMAT}};
 	for (size_t i = 0; i < 3; i++) {
 		uint64_t before = rejected(r, rows[i].why);
-		agent_beat_bytes(&a, &a.last);
-		a.last.size -= 35; // the seal
-		uint8_t *at = memchr(a.last.data, rows[i].tag, a.last.size);
+		agent_beat_bytes(a, &a->last);
+		a->last.size -= 35; // the seal
+		uint8_t *at = memchr(a->last.data, rows[i].tag, a->last.size);
 		while (rows[i].tag == 0x40 && at && at[1] != ACK_RESPONSE)
-			at = memchr(
-				at + 1, rows[i].tag, a.last.size - (size_t)(at + 1 - a.last.data));
+			at = memchr(at + 1, rows[i].tag,
+				a->last.size - (size_t)(at + 1 - a->last.data));
 		assert_non_null(at);
 		at[1] = rows[i].value;
-		assert_int_equal(seal_mac(&a.last, topic.s, &a.keys.mac_up), ERR_OK);
+		assert_int_equal(seal_mac(&a->last, topic.s, &a->keys.mac_up), ERR_OK);
 		sent_clear(r);
-		rig_give(r, topic.s, buf_bytes(&a.last), false);
+		rig_give(r, topic.s, buf_bytes(&a->last), false);
 		assert_int_equal(rejected(r, rows[i].why), before + 1);
 		assert_int_equal(r->sent_count, 0);
 	}
-	agent_fini(&a);
 }
 
 static void who_is_unknown_or_of_another_role_is_refused(void **state)
 {
 	struct rig *r = *state;
-	struct agent pub;
+	struct agent *pub = rig_agent(r, "pub.1", ROLE_PUBLISHER);
 	struct topic hb = topic_hb("nobody"), as_client = topic_hb("pub.1");
 
-	agent_init(r, &pub, "pub.1", ROLE_PUBLISHER);
 	rig_give(r, hb.s, bytes_of("x", 1), false);
 	rig_give(r, as_client.s, bytes_of("x", 1), false);
 	assert_int_equal(rejected(r, REJECT_UNKNOWN), 1);
 	assert_int_equal(rejected(r, REJECT_ROLE), 1);
-	assert_true(agent_sign_in(r, &pub));
-	agent_fini(&pub);
+	assert_true(agent_sign_in(r, pub));
 }
 
 static void a_sign_in_with_another_key_than_the_enrolled_one_gets_nothing(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, b;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
+	struct agent *b = rig_agent(r, "f2", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	(void)str_copy(b.id, sizeof(b.id), "f1");
-	assert_false(agent_sign_in(r, &b));
+	(void)str_copy(b->id, sizeof(b->id), "f1");
+	assert_false(agent_sign_in(r, b));
 	assert_int_equal(rejected(r, REJECT_SIGNATURE), 1);
-	assert_true(agent_sign_in(r, &a));
-	agent_fini(&a);
-	agent_fini(&b);
+	assert_true(agent_sign_in(r, a));
 }
 
 static void an_offer_lives_sixty_seconds_and_serves_once(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	assert_true(agent_sign_in(r, &a));
+	assert_true(agent_sign_in(r, a));
 	rig_pass(r, OFFER_LIFE_MS + 1000);
-	assert_false(agent_beat(r, &a, &m));
-	assert_int_equal(agent_info(r, &a).session_id, 0);
-	agent_settle(r, &a);
-	agent_fini(&a);
+	assert_false(agent_beat(r, a, &a->got));
+	assert_int_equal(agent_info(r, a).session_id, 0);
+	agent_settle(r, a);
 }
 
 static void offers_are_limited_per_client_and_in_all(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, b;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
+	struct agent *b = rig_agent(r, "f2", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
 	for (int i = 0; i < OFFERS_PER_PRINCIPAL; i++)
-		assert_true(agent_sign_in(r, &a));
-	assert_false(agent_sign_in(r, &a));
+		assert_true(agent_sign_in(r, a));
+	assert_false(agent_sign_in(r, a));
 	assert_int_equal(rejected(r, REJECT_OFFERS), 1);
-	assert_true(agent_sign_in(r, &b));
+	assert_true(agent_sign_in(r, b));
 	rig_pass(r, OFFER_LIFE_MS + 1000);
-	assert_true(agent_sign_in(r, &a));
-	agent_fini(&a);
-	agent_fini(&b);
+	assert_true(agent_sign_in(r, a));
 }
 
 static void session_ids_rise_and_an_older_offer_cannot_replace_a_newer_session(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, older;
-	struct response m;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	assert_true(agent_sign_in(r, &a));
-	older = a;
-	buf_init(&older.last, LIMIT_HEARTBEAT);
-	assert_true(agent_sign_in(r, &a));
-	assert_true(a.session_id > older.session_id);
-	assert_int_equal(agent_step(r, &a, NULL), KIND_SEND_INFORMATION);
-	assert_false(agent_beat(r, &older, &m));
-	assert_int_equal(agent_info(r, &a).session_id, a.session_id);
+	assert_true(agent_sign_in(r, a));
+	struct agent *older = rig_copy(r, a);
+	assert_true(agent_sign_in(r, a));
+	assert_true(a->session_id > older->session_id);
+	agent_gets(a, KIND_SEND_INFORMATION);
+	assert_false(agent_beat(r, older, &older->got));
+	assert_int_equal(agent_info(r, a).session_id, a->session_id);
 	assert_int_equal(rejected(r, REJECT_SESSION), 1);
-	buf_fini(&older.last);
-	agent_fini(&a);
 }
 
 static void a_session_ends_after_a_day(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	rig_advance(r, SESSION_LIFE_MS * 8 / 10);
-	assert_true(agent_beat(r, &a, &m));
+	assert_true(agent_beat(r, a, &a->got));
 	rig_advance(r, SESSION_LIFE_MS * 3 / 10);
-	assert_false(agent_beat(r, &a, &m));
+	assert_false(agent_beat(r, a, &a->got));
 	assert_int_equal(rejected(r, REJECT_SESSION), 1);
-	assert_true(agent_sign_in(r, &a));
-	assert_true(agent_beat(r, &a, &m));
-	agent_fini(&a);
+	assert_true(agent_sign_in(r, a));
+	assert_true(agent_beat(r, a, &a->got));
 }
 
 static void a_want_passes_the_same_gate_and_cannot_make_a_session_current(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
 	struct topic topic = topic_want("f1"), grant_topic = topic_of(TOPIC_GRANT, "f1");
 	struct fetch_request fetch = {.publisher = "pub.1", .request_id = 1};
 	struct buf b;
 	struct grant g;
 
 	memset(&fetch.package, 3, sizeof(fetch.package));
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	assert_true(agent_sign_in(r, &a));
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
+	assert_true(agent_sign_in(r, a));
 	buf_init(&b, LIMIT_WANT);
 	for (int current = 0; current < 2; current++) {
 		const struct want w = {.client_id = "f1",
-			.session_id = a.session_id,
-			.seq = ++a.want_seq,
-			.boot = a.boot,
+			.session_id = a->session_id,
+			.seq = ++a->want_seq,
+			.boot = a->boot,
 			.fetch = &fetch};
 		assert_int_equal(want_encode(&w, &b), ERR_OK);
-		assert_int_equal(seal_mac(&b, topic.s, &a.keys.mac_up), ERR_OK);
+		assert_int_equal(seal_mac(&b, topic.s, &a->keys.mac_up), ERR_OK);
 		rig_give(r, topic.s, buf_bytes(&b), false);
 		assert_int_equal(r->wants, current);
 		if (!current)
-			assert_int_equal(agent_step(r, &a, NULL), KIND_SEND_INFORMATION);
+			agent_gets(a, KIND_SEND_INFORMATION);
 	}
 	rig_give(r, topic.s, buf_bytes(&b), false);
 	assert_int_equal(r->wants, 1);
 	assert_int_equal(rejected(r, REJECT_REPLAY), 1);
 	const struct sent *s = sent_find(r, grant_topic.s);
 	assert_non_null(s);
-	assert_int_equal(seal_check_mac(sent_bytes(s), grant_topic.s, &a.keys.mac_down), ERR_OK);
+	assert_int_equal(seal_check_mac(sent_bytes(s), grant_topic.s, &a->keys.mac_down), ERR_OK);
 	assert_int_equal(grant_decode(&r->arena, sent_bytes(s), &g), ERR_OK);
-	assert_int_equal(g.session_id, a.session_id);
-	assert_memory_equal(g.boot.b, a.boot.b, sizeof(a.boot.b));
+	assert_int_equal(g.session_id, a->session_id);
+	assert_memory_equal(g.boot.b, a->boot.b, sizeof(a->boot.b));
 	buf_fini(&b);
-	agent_fini(&a);
 }
 
 static void a_report_said_again_is_recorded_once(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct stored_report stored;
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
 	size_t before = r->reports;
-	agent_report(r, &a, INFO_DISPLAY, NULL);
-	a.report_id--;
-	agent_report(r, &a, INFO_DISPLAY, NULL);
+	agent_report(r, a, INFO_DISPLAY, NULL);
+	a->report_id--;
+	agent_report(r, a, INFO_DISPLAY, NULL);
 	assert_int_equal(r->reports, before + 1);
 	assert_int_equal(core_report_find(r->core, "f1", INFO_DISPLAY, &r->arena, &stored), ERR_OK);
 	assert_non_null(stored.report.display);
 	assert_int_equal(
 		core_report_find(r->core, "f1", INFO_LOGS, &r->arena, &stored), ERR_NOT_FOUND);
-	agent_fini(&a);
 }
 
 static void report_part(
@@ -311,73 +267,61 @@ static void report_part(
 static void a_report_in_parts_is_put_together_in_order(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 	struct stored_report stored;
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	a.report_id++;
-	report_part(r, &a, 0, 3, "one ");
-	report_part(r, &a, 2, 3, "lost its place ");
+	a->report_id++;
+	report_part(r, a, 0, 3, "one ");
+	report_part(r, a, 2, 3, "lost its place ");
 	assert_int_equal(
 		core_report_find(r->core, "f1", INFO_LOGS, &r->arena, &stored), ERR_NOT_FOUND);
-	report_part(r, &a, 1, 3, "two ");
-	report_part(r, &a, 2, 3, "three");
+	report_part(r, a, 1, 3, "two ");
+	report_part(r, a, 2, 3, "three");
 	assert_int_equal(core_report_find(r->core, "f1", INFO_LOGS, &r->arena, &stored), ERR_OK);
 	assert_int_equal(stored.report.data.size, 13);
 	assert_memory_equal(stored.report.data.data, "one two three", 13);
-	agent_fini(&a);
 }
 
 static void a_lease_in_the_holdings_is_renewed_by_every_accepted_beat(void **state)
 {
 	struct rig *r = *state;
-	struct agent a;
+	struct agent *a = rig_settled(r, "f1");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_settle(r, &a);
-	a.items[0] = (struct holding){.lease = 9, .chunks_have = 1, .chunks_total = 2};
-	memset(&a.items[0].package, 1, sizeof(a.items[0].package));
-	a.holdings.items = a.items;
-	a.holdings.item_count = 1;
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
-	assert_int_equal(agent_step(r, &a, NULL), KIND_NO_ACTION);
+	a->items[0] = (struct holding){.lease = 9, .chunks_have = 1, .chunks_total = 2};
+	memset(&a->items[0].package, 1, sizeof(a->items[0].package));
+	a->holdings.items = a->items;
+	a->holdings.item_count = 1;
+	agent_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_NO_ACTION);
 	assert_int_equal(r->renewals, 2);
 	struct topic topic = topic_hb("f1");
-	rig_give(r, topic.s, buf_bytes(&a.last), false);
+	rig_give(r, topic.s, buf_bytes(&a->last), false);
 	assert_int_equal(r->renewals, 2);
-	agent_fini(&a);
 }
 
 static void S001_c34_each_client_is_told_its_own_interval(void **state)
 {
 	struct rig *r = *state;
-	struct agent a, b;
-	struct response m;
+	struct agent *a = rig_settled(r, "f1");
+	struct agent *b = rig_settled(r, "f2");
 
-	agent_init(r, &a, "f1", ROLE_CLIENT);
-	agent_init(r, &b, "f2", ROLE_CLIENT);
-	agent_settle(r, &a);
-	agent_settle(r, &b);
 	assert_int_equal(core_client_set_interval(r->core, "f1", 500), ERR_OK);
 	core_turn_end(r->core, r->now);
 	rig_restart(r);
-	assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
-	assert_int_equal(m.heartbeat_interval_ms, 500);
-	assert_int_equal(agent_step(r, &b, &m), KIND_NO_ACTION);
-	assert_int_equal(m.heartbeat_interval_ms, 1000);
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.heartbeat_interval_ms, 500);
+	agent_gets(b, KIND_NO_ACTION);
+	assert_int_equal(b->got.heartbeat_interval_ms, 1000);
 	// One that does not follow is seen.
 	for (int i = 0; i < 5; i++) {
-		a.interval_ms = 1000;
-		assert_int_equal(agent_step(r, &a, &m), KIND_NO_ACTION);
+		a->interval_ms = 1000;
+		agent_gets(a, KIND_NO_ACTION);
 	}
-	assert_int_equal(agent_info(r, &a).mismatches, 1);
-	assert_int_equal(agent_info(r, &b).mismatches, 0);
-	agent_fini(&a);
-	agent_fini(&b);
+	assert_int_equal(agent_info(r, a).mismatches, 1);
+	assert_int_equal(agent_info(r, b).mismatches, 0);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
 {

@@ -1,0 +1,324 @@
+// The core as a whole, driven by real bytes: which element of which queue a client is given next,
+// and how it is led back when it and the server do not agree.
+#include "core_rig.h"
+#include "proto/base/log.h"
+
+// ---- corrections
+
+static void S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	struct operation kept = a->op;
+	a->op = (struct operation){.op_id = 999, .status = OP_RUNNING, .detail = ""};
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "cancel");
+	assert_string_equal(a->got.body->execute->args[0], "999");
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).mismatches, 1);
+	(void)kept;
+
+	uint64_t right = a->last_response_id;
+	a->last_response_id = right + 5;
+	assert_true(agent_beat(r, a, &a->got));
+	assert_int_equal(a->got.body->kind, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "resync");
+	assert_int_equal(a->got.body->state, CS_RESYNC);
+	a->last_response_id = right;
+	agent_obey(a, &a->got);
+	a->op.status = OP_DONE;
+	a->holdings.full = true;
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
+}
+
+static void S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+
+	append_display(r, "default", &art);
+	for (int i = 0; i < 5; i++) {
+		a->ack = ACK_BUSY;
+		agent_gets(a, KIND_NO_ACTION);
+		assert_int_equal(a->got.body->reason->code, REASON_BUSY);
+		assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_DISPLAY);
+	}
+	a->ack = ACK_RESPONSE;
+	struct response first;
+	assert_true(agent_beat(r, a, &first));
+	a->ack = ACK_RESEND;
+	assert_true(agent_beat(r, a, &a->got));
+	assert_true(bytes_equal(first.body_bytes, a->got.body_bytes));
+	for (int i = 0; i < 22 && a->got.body->kind != KIND_EXECUTE_COMMAND; i++)
+		assert_true(agent_beat(r, a, &a->got));
+	assert_int_equal(a->got.body->kind, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "resync");
+}
+
+static void a_failed_retrieve_is_tried_again_and_then_given_up(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+
+	r->ended_count = 0;
+	append_display(r, "default", &art);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	uint64_t first = a->got.body->op_id, before = 0;
+	for (uint32_t attempt = 1; attempt <= 3; attempt++) {
+		assert_int_equal(a->got.body->attempt, attempt);
+		assert_true(a->got.body->op_id > before);
+		before = a->got.body->op_id;
+		a->op.status = OP_FAILED;
+		a->op.detail = "no broker";
+		if (attempt < 3)
+			agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	}
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_ATTEMPTS_EXHAUSTED);
+	assert_int_equal(r->ended_count, 3);
+	assert_false(r->ended[0].is_final);
+	assert_true(r->ended[2].is_final);
+	assert_int_equal(r->ended[2].first_op_id, first);
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_HEAD);
+	// Something new ends the rest: holdings, then one snapshot of the newest.
+	struct digest next = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	append_display(r, "default", &next);
+	agent_gets(a, KIND_SEND_INFORMATION);
+	agent_report_holdings(r, a);
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(a->got.body->retrieve->package_count, 1);
+	assert_true(digest_equal(&a->got.body->retrieve->packages[0].package, &next));
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_TAIL);
+}
+
+static void what_was_withdrawn_is_not_tried_again(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+
+	r->ended_count = 0;
+	append_display(r, "default", &art);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	uint64_t first = a->got.body->op_id;
+	struct digest next = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	append_display(r, "default", &next);
+	r->packages[0].package.b[0] ^= 1; // gone
+	a->op.status = OP_FAILED;
+	a->op.detail = "withdrawn";
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_EVENT);
+	assert_int_equal(r->ended[r->ended_count - 1].op_id, first);
+	assert_true(r->ended[r->ended_count - 1].is_final);
+	// The one that came meanwhile is not held up; a restart brings nothing back.
+	rig_restart(r);
+	agent_gets(a, KIND_NO_ACTION); // the new boot
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(a->got.body->retrieve->package_count, 1);
+	assert_true(digest_equal(&a->got.body->retrieve->packages[0].package, &next));
+	assert_int_equal(a->got.body->attempt, 1);
+}
+
+static void a_cancelled_operation_ends_once_and_so_does_the_cancel(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	r->ended_count = 0;
+	append_command(r, "@f1", "long");
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	uint64_t op = a->got.body->op_id;
+	a->op.status = OP_RUNNING;
+	assert_int_equal(core_operation_cancel(r->core, "f1", 0, "alice.1", NULL), ERR_OK);
+	core_turn_end(r->core, r->now);
+	rig_restart(r);
+	agent_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "cancel");
+	rig_restart(r);
+	agent_gets(a, KIND_NO_ACTION);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(r->ended_count, 2);
+	assert_int_equal(r->ended[0].op_id, op);
+	assert_int_equal(r->ended[0].outcome, OP_CANCELLED);
+	assert_int_equal(r->ended[1].outcome, OP_DONE);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
+}
+
+// ---- queues
+
+static void S004_4_a_clients_change_reaches_the_others_once(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct agent *b = rig_settled(r, "f2");
+	struct change change = {7, "showing", "art-3"}, unknown = {8, "epoch", "9"};
+
+	a->changes = &change;
+	a->change_count = 1;
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(a->got.acked_change_id, 7);
+	agent_done_gets(a, KIND_NO_ACTION);
+	agent_gets(b, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(b->got.body->retrieve->change_count, 1);
+	assert_string_equal(b->got.body->retrieve->changes[0].value, "art-3");
+	agent_done_gets(b, KIND_NO_ACTION);
+	struct channel_info info;
+	assert_int_equal(core_channel_find(r->core, "default", &info), ERR_OK);
+	assert_int_equal(info.elements, 0);
+	a->changes = &unknown;
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.acked_change_id, 8);
+}
+
+static void S004_5_pointers_of_two_clients_show_different_elements(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct queue_view view;
+
+	rig_settled(r, "f2");
+	for (int i = 0; i < 3; i++)
+		append_request(r, "default");
+	uint64_t before = 0;
+	for (int i = 0; i < 3; i++) {
+		agent_gets(a, KIND_SEND_INFORMATION);
+		assert_true(a->got.body->event_seq > before);
+		before = a->got.body->event_seq;
+		agent_report(r, a, INFO_DISPLAY, NULL);
+		a->op.status = OP_DONE;
+	}
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(core_queue_view(r->core, "default", &r->arena, &view), ERR_OK);
+	assert_int_equal(view.element_count, 5);
+	assert_int_equal(view.elements[0].type, ELEMENT_HEAD);
+	assert_int_equal(view.elements[4].type, ELEMENT_TAIL);
+	assert_int_equal(view.pointer_count, 2);
+	assert_int_equal(view.pointers[0].at, ELEMENT_TAIL);
+	assert_int_equal(view.pointers[1].at, ELEMENT_REQUEST);
+}
+
+static void S004_16_a_newcomer_gets_one_snapshot_and_no_history(void **state)
+{
+	struct rig *r = *state;
+	struct digest one = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+
+	rig_settled(r, "f1");
+	append_display(r, "default", &one);
+	append_command(r, "default", "old");
+	append_display(r, "default", &two);
+	struct agent *b = rig_agent(r, "f2", ROLE_CLIENT);
+	assert_true(agent_sign_in(r, b));
+	agent_gets(b, KIND_SEND_INFORMATION);
+	assert_int_equal(b->got.body->send->what, INFO_HOLDINGS);
+	agent_report_holdings(r, b);
+	agent_done_gets(b, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(b->got.body->retrieve->package_count, 1);
+	assert_true(digest_equal(&b->got.body->retrieve->packages[0].package, &two));
+	agent_hold(b, &two);
+	agent_done_gets(b, KIND_NO_ACTION);
+	agent_gets(b, KIND_NO_ACTION);
+}
+
+static void S004_18_the_slowest_is_detached_and_comes_back_by_a_snapshot(void **state)
+{
+	struct rig *r = *state;
+	struct channel_info info;
+
+	r->config.queue_max = 4;
+	r->config.queue_high_water = 4;
+	rig_restart(r);
+	struct agent *a = rig_settled(r, "f1");
+	for (int i = 0; i < 6; i++)
+		append_command(r, "default", "ping");
+	assert_int_equal(core_channel_find(r->core, "default", &info), ERR_OK);
+	assert_true(info.elements <= 4);
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_HEAD);
+	agent_gets(a, KIND_SEND_INFORMATION);
+	agent_report_holdings(r, a);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_TAIL);
+}
+
+static void S004_10_consolidation_leaves_control_events_and_gives_one_response(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest p[4];
+	size_t gone = 0;
+	static const char *const versions[4] = {"1", "2", "3", "4"};
+
+	for (int i = 0; i < 4; i++)
+		p[i] = rig_add_package(r, "art", versions[i], PACKAGE_IMAGES);
+	append_display(r, "default", &p[0]);
+	append_display(r, "default", &p[1]);
+	assert_int_equal(
+		core_channel_control(r->core, "default", CONTROL_RATE, 1000, "alice.1", NULL),
+		ERR_OK);
+	append_display(r, "default", &p[2]);
+	append_display(r, "default", &p[3]);
+	assert_int_equal(core_channel_consolidate(r->core, "default", &gone), ERR_OK);
+	core_turn_end(r->core, r->now);
+	assert_int_equal(gone, 2);
+	rig_restart(r);
+	agent_gets(a, KIND_NO_ACTION);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(a->got.rate_bytes_per_s, 1000);
+	assert_int_equal(a->got.body->retrieve->package_count, 1);
+	assert_true(digest_equal(&a->got.body->retrieve->packages[0].package, &p[1]));
+	agent_hold(a, &p[1]);
+	agent_done_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "control");
+	assert_string_equal(a->got.body->execute->args[0], "rate");
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_true(digest_equal(&a->got.body->retrieve->packages[0].package, &p[3]));
+}
+
+static void a_paused_channel_holds_everything_but_control(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	assert_int_equal(
+		core_channel_control(r->core, "default", CONTROL_PAUSE, 0, "alice.1", NULL),
+		ERR_OK);
+	append_command(r, "default", "ping");
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->args[0], "pause");
+	assert_true(a->got.hold);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_HOLD);
+	assert_int_equal(
+		core_channel_control(r->core, "default", CONTROL_RESUME, 0, "alice.1", NULL),
+		ERR_OK);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "ping");
+	assert_false(a->got.hold);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
+
+int main(void)
+{
+	log_init("test_core_queue", LOG_ERROR);
+	const struct CMUnitTest tests[] = {
+		T(S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced),
+		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
+		T(a_failed_retrieve_is_tried_again_and_then_given_up),
+		T(what_was_withdrawn_is_not_tried_again),
+		T(a_cancelled_operation_ends_once_and_so_does_the_cancel),
+		T(S004_4_a_clients_change_reaches_the_others_once),
+		T(S004_5_pointers_of_two_clients_show_different_elements),
+		T(S004_16_a_newcomer_gets_one_snapshot_and_no_history),
+		T(S004_18_the_slowest_is_detached_and_comes_back_by_a_snapshot),
+		T(S004_10_consolidation_leaves_control_events_and_gives_one_response),
+		T(a_paused_channel_holds_everything_but_control),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
