@@ -17,6 +17,17 @@ struct world_sent {
 	size_t size;
 };
 
+// An answer of the server, with all it points to.
+struct world_answer {
+	struct response r;
+	struct response_body b;
+	struct reason reason;
+	struct execute_command execute;
+	const char *args[1];
+	struct retrieve_information retrieve;
+	struct send_information send;
+};
+
 struct world {
 	struct now now;
 	struct sign_key *client_key, *online_key;
@@ -51,6 +62,7 @@ struct world {
 	struct session_keys keys;
 	struct id16 boot;
 	struct digest package;
+	struct world_answer answer;
 };
 
 // ---- the port
@@ -266,6 +278,12 @@ static inline void world_power_off(struct world *w)
 	w->core_there = false;
 }
 
+static inline void world_power_cut(struct world *w)
+{
+	world_power_off(w);
+	world_power_on(w);
+}
+
 static inline struct world *world_new(void)
 {
 	struct world *w = calloc(1, sizeof *w);
@@ -378,6 +396,12 @@ static inline struct heartbeat world_beat(struct world *w)
 	return h;
 }
 
+static inline struct heartbeat world_next_beat(struct world *w)
+{
+	world_run(w, 1000);
+	return world_beat(w);
+}
+
 static inline struct want world_want(struct world *w)
 {
 	struct want x;
@@ -440,19 +464,12 @@ static inline void world_sign_in(struct world *w)
 	assert_true(w->core.session.current);
 }
 
-struct world_answer {
-	struct response r;
-	struct response_body b;
-	struct reason reason;
-};
-
-// An answer to the last beat, to be changed by the test before world_answer_send.
-static inline void world_answer_init(
-	struct world *w, struct world_answer *x, enum response_kind kind)
+// Begins an answer to the last beat, to be changed by the test before world_answer_send.
+static inline struct world_answer *world_answer(struct world *w, enum response_kind kind)
 {
-	*x = (struct world_answer){0};
-	x->reason = (struct reason){
-		.code = kind == KIND_NO_ACTION ? REASON_CAUGHT_UP : REASON_EVENT, .text = ""};
+	struct world_answer *x = &w->answer;
+	*x = (struct world_answer){.reason = {.text = ""}};
+	x->reason.code = kind == KIND_NO_ACTION ? REASON_CAUGHT_UP : REASON_EVENT;
 	x->b = (struct response_body){.response_id = ++w->response_id,
 		.kind = kind,
 		.op_id = kind == KIND_NO_ACTION ? 0 : w->response_id,
@@ -460,56 +477,71 @@ static inline void world_answer_init(
 			 : kind == KIND_SEND_INFORMATION     ? CS_AWAIT_INFO
 			 : kind == KIND_RETRIEVE_INFORMATION ? CS_AWAIT_RETRIEVE
 							     : CS_AWAIT_COMMAND,
-		.channel = "lobby"};
+		.channel = "lobby",
+		.reason = &x->reason};
 	x->r = (struct response){.client_id = WORLD_ID,
 		.session_id = w->session_id,
 		.in_reply_to_seq = w->core.session.hb_seq,
 		.boot = w->boot,
 		.server_unix_ms = w->now.wall.ms,
 		.heartbeat_interval_ms = 1000};
+	return x;
 }
 
-static inline void world_answer_encode(struct world *w, struct world_answer *x, struct buf *out)
+static inline void world_answer_encode(struct world *w, struct buf *out)
 {
-	struct buf body;
+	struct world_answer *x = &w->answer;
+	SCOPED_BUF struct buf body;
 	buf_init(&body, LIMIT_RESPONSE);
-	x->b.reason = &x->reason;
 	assert_int_equal(response_body_encode(&x->b, &body), ERR_OK);
 	x->r.body_bytes = buf_bytes(&body);
 	assert_int_equal(response_encode(&x->r, out), ERR_OK);
 	struct topic topic = topic_of(TOPIC_RSP, WORLD_ID);
 	assert_int_equal(seal_mac(out, topic.s, &w->keys.mac_down), ERR_OK);
-	buf_fini(&body);
 }
 
-static inline void world_answer_send(struct world *w, struct world_answer *x)
+static inline void world_answer_send(struct world *w)
 {
 	SCOPED_BUF struct buf out;
 	buf_init(&out, LIMIT_RESPONSE);
-	world_answer_encode(w, x, &out);
+	world_answer_encode(w, &out);
 	world_deliver(w, TOPIC_RSP, &out);
 }
 
 static inline void world_no_action(struct world *w)
 {
-	struct world_answer x;
-	world_answer_init(w, &x, KIND_NO_ACTION);
-	world_answer_send(w, &x);
+	world_answer(w, KIND_NO_ACTION);
+	world_answer_send(w);
+}
+
+static inline struct world_answer *world_answer_execute(
+	struct world *w, const char *verb, const char *arg)
+{
+	struct world_answer *x = world_answer(w, KIND_EXECUTE_COMMAND);
+	x->args[0] = arg;
+	x->execute = (struct execute_command){
+		.verb = verb, .args = x->args, .arg_count = arg != NULL ? 1 : 0};
+	x->b.execute = &x->execute;
+	return x;
 }
 
 static inline void world_execute(struct world *w, const char *verb, const char *arg)
 {
-	struct world_answer x;
-	const char *args[] = {arg};
-	struct execute_command e = {.verb = verb, .args = args, .arg_count = arg != NULL ? 1 : 0};
-	world_answer_init(w, &x, KIND_EXECUTE_COMMAND);
-	x.b.execute = &e;
-	world_answer_send(w, &x);
+	world_answer_execute(w, verb, arg);
+	world_answer_send(w);
+}
+
+static inline struct world_answer *world_answer_retrieve(
+	struct world *w, const struct retrieve_information *r)
+{
+	struct world_answer *x = world_answer(w, KIND_RETRIEVE_INFORMATION);
+	x->retrieve = *r;
+	x->b.retrieve = &x->retrieve;
+	return x;
 }
 
 static inline void world_retrieve(struct world *w)
 {
-	struct world_answer x;
 	struct package_ref ref = {.package = w->package,
 		.publisher = "pub",
 		.kind = PACKAGE_IMAGES,
@@ -518,18 +550,16 @@ static inline void world_retrieve(struct world *w)
 		.size_bytes = 1000,
 		.activate = true};
 	struct retrieve_information r = {.packages = &ref, .package_count = 1};
-	world_answer_init(w, &x, KIND_RETRIEVE_INFORMATION);
-	x.b.retrieve = &r;
-	world_answer_send(w, &x);
+	world_answer_retrieve(w, &r);
+	world_answer_send(w);
 }
 
 static inline void world_ask(struct world *w, enum info_kind what, struct address *to)
 {
-	struct world_answer x;
-	struct send_information s = {.what = what, .to = to};
-	world_answer_init(w, &x, KIND_SEND_INFORMATION);
-	x.b.send = &s;
-	world_answer_send(w, &x);
+	struct world_answer *x = world_answer(w, KIND_SEND_INFORMATION);
+	x->send = (struct send_information){.what = what, .to = to};
+	x->b.send = &x->send;
+	world_answer_send(w);
 }
 
 // Answers the last want. mutate: may change the grant.
@@ -574,6 +604,22 @@ static inline void world_grant(struct world *w, void (*mutate)(struct grant *g))
 static inline int world_setup(void **state)
 {
 	*state = world_new();
+	return 0;
+}
+
+static inline int world_setup_in_session(void **state)
+{
+	(void)world_setup(state);
+	world_sign_in(*state);
+	return 0;
+}
+
+// In session, and told to retrieve a package whose grant came.
+static inline int world_setup_fetching(void **state)
+{
+	(void)world_setup_in_session(state);
+	world_retrieve(*state);
+	world_grant(*state, NULL);
 	return 0;
 }
 

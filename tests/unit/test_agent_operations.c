@@ -1,0 +1,621 @@
+// What the agent does at the server's word, against a server in memory: an operation is executed
+// once, whatever is lost, repeated or cut; information is sent until it arrived; a package is
+// fetched until it is whole or given up.
+#include "tests/unit/agent_helper.h"
+
+// ---- operations
+
+static void an_operation_is_on_disk_before_it_is_acknowledged_or_begun(void **state)
+{
+	struct world *w = *state;
+	w->save_fails = true;
+	world_execute(w, "show", "art-1");
+	assert_int_equal(w->commands, 0);
+	assert_int_equal(w->core.state.op.op_id, 0);
+	assert_true(world_next_beat(w).last_response_id < w->response_id);
+	w->save_fails = false;
+	w->response_id--; // the server sends the same response again
+	world_execute(w, "show", "art-1");
+	assert_int_equal(w->commands, 1);
+	assert_string_equal(w->arg, "art-1");
+	assert_int_equal(world_next_beat(w).last_response_id, w->response_id);
+}
+
+static void a_resend_is_acknowledged_and_not_executed_again(void **state)
+{
+	struct world *w = *state;
+	w->command_answers_at_once = true;
+	world_execute(w, "show", "art-1");
+	for (int i = 0; i < 5; i++) {
+		world_run(w, 1000);
+		w->response_id--;
+		world_execute(w, "show", "art-1");
+	}
+	assert_int_equal(w->commands, 1);
+	assert_int_equal(w->core.counters.resends, 5);
+	struct heartbeat h = world_next_beat(w);
+	assert_int_equal(h.op->status, OP_DONE);
+	assert_int_equal(h.last_response_id, w->response_id);
+}
+
+static void a_resend_after_a_power_cut_is_not_executed_again(void **state)
+{
+	struct world *w = *state;
+	w->command_answers_at_once = true;
+	world_execute(w, "show", "art-1");
+	uint64_t op = w->core.state.op.op_id;
+	world_power_cut(w);
+	world_sign_in(w);
+	w->response_id--;
+	world_execute(w, "show", "art-1");
+	assert_int_equal(w->commands, 1);
+	struct heartbeat h = world_beat(w);
+	assert_int_equal(h.op->op_id, op);
+	assert_int_equal(h.op->status, OP_DONE);
+}
+
+static void a_command_that_was_interrupted_reports_failed_and_does_not_run_again(void **state)
+{
+	struct world *w = *state;
+	world_execute(w, "clear-cache", NULL);
+	assert_int_equal(w->commands, 1);
+	world_power_cut(w);
+	world_sign_in(w);
+	struct heartbeat h = world_beat(w);
+	assert_int_equal(h.op->status, OP_FAILED);
+	assert_string_equal(h.op->detail, "interrupted");
+	world_run(w, 60000);
+	assert_int_equal(w->commands, 1);
+}
+
+static void a_program_whose_end_nobody_saw_is_unknown(void **state)
+{
+	struct world *w = *state;
+	world_execute(w, "reboot", NULL);
+	world_power_cut(w);
+	world_sign_in(w);
+	assert_int_equal(world_beat(w).op->status, OP_UNKNOWN);
+}
+
+static void a_damaged_state_never_repeats_a_resent_command(void **state)
+{
+	struct world *w = *state;
+	w->core.state.uncertain = true;
+	world_answer_execute(w, "reboot", NULL)->reason.code = REASON_RESEND_LOST;
+	world_answer_send(w);
+	assert_int_equal(w->commands, 0);
+	assert_int_equal(w->core.state.op.status, OP_UNKNOWN);
+	world_run(w, 1000);
+	world_execute(w, "reboot", NULL);
+	assert_int_equal(w->commands, 1);
+}
+
+static void a_final_status_stays_in_every_beat_until_the_next_operation(void **state)
+{
+	struct world *w = *state;
+	world_execute(w, "ping", NULL);
+	uint64_t op = w->core.state.op.op_id;
+	for (int i = 0; i < 5; i++) {
+		struct heartbeat h = world_next_beat(w);
+		assert_int_equal(h.op->op_id, op);
+		assert_int_equal(h.op->status, OP_DONE);
+		world_no_action(w);
+	}
+	world_run(w, 1000);
+	world_execute(w, "ping", NULL);
+	assert_true(world_next_beat(w).op->op_id > op);
+}
+
+static void a_running_command_is_busy(void **state)
+{
+	struct world *w = *state;
+	world_execute(w, "show", "art-1");
+	struct heartbeat h = world_next_beat(w);
+	assert_int_equal(h.ack, ACK_BUSY);
+	assert_int_equal(h.op->status, OP_RUNNING);
+	struct command_result r = {.status = OP_DONE, .detail = "rc=0"};
+	agent_command_done(&w->core, w->now, w->command_op, &r);
+	world_no_action(w);
+	assert_int_equal(world_next_beat(w).ack, ACK_RESPONSE);
+}
+
+static void wrong_arguments_and_expired_commands_are_refused(void **state)
+{
+	struct world *w = *state;
+	world_execute(w, "show", NULL);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	world_run(w, 1000);
+	world_answer_execute(w, "pause", NULL)->execute.expires_unix_ms = w->now.wall.ms - 1;
+	world_answer_send(w);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	assert_int_equal(w->commands, 0);
+}
+
+static void resync_tells_everything_held(void **state)
+{
+	struct world *w = *state;
+	world_no_action(w);
+	assert_true(world_next_beat(w).holdings == NULL);
+	world_execute(w, "resync", NULL);
+	struct heartbeat h = world_next_beat(w);
+	assert_non_null(h.holdings);
+	assert_true(h.holdings->full);
+	assert_int_equal(h.op->status, OP_DONE);
+	world_no_action(w);
+	assert_null(world_next_beat(w).holdings);
+}
+
+static void cancel_gives_up_what_is_open(void **state)
+{
+	struct world *w = *state;
+	char text[32];
+	assert_int_equal(w->fetches, 1);
+	uint64_t op = w->core.state.op.op_id;
+	world_run(w, 1000);
+	(void)snprintf(text, sizeof text, "%llu", (unsigned long long)op);
+	world_execute(w, "cancel", text);
+	assert_int_equal(w->fetch_stops, 1);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	assert_non_null(strstr(w->core.state.op.detail, "was given up"));
+	struct want want = world_want(w);
+	assert_non_null(want.release);
+	assert_int_equal(want.release->outcome, OP_CANCELLED);
+}
+
+// ---- information
+
+static void a_report_is_repeated_under_its_id_until_the_server_acknowledged_it(void **state)
+{
+	struct world *w = *state;
+	struct report r;
+	world_ask(w, INFO_DISPLAY, NULL);
+	assert_int_equal(world_count(w, TOPIC_REPORT), 1);
+	uint64_t id = w->core.state.op.report_id;
+	for (int i = 0; i < 10; i++) {
+		world_run(w, 1000);
+		world_no_action(w);
+	}
+	assert_true(world_count(w, TOPIC_REPORT) >= 2);
+	const struct world_sent *s = world_last(w, TOPIC_REPORT);
+	arena_reset(&w->arena);
+	assert_int_equal(seal_check_mac(world_bytes(s), s->topic, &w->keys.mac_up), ERR_OK);
+	assert_int_equal(report_decode(&w->arena, world_bytes(s), &r), ERR_OK);
+	assert_int_equal(r.report_id, id);
+	assert_int_equal(r.op_id, w->core.state.op.op_id);
+	assert_int_equal(w->core.state.op.status, OP_RUNNING);
+	world_run(w, 1000);
+	world_answer(w, KIND_NO_ACTION)->r.acked_report_id = id;
+	world_answer_send(w);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	size_t reports = world_count(w, TOPIC_REPORT);
+	world_run(w, 100000);
+	assert_int_equal(world_count(w, TOPIC_REPORT), reports);
+}
+
+static void a_report_goes_on_under_its_id_after_a_power_cut(void **state)
+{
+	struct world *w = *state;
+	world_ask(w, INFO_USAGE, NULL);
+	uint64_t id = w->core.state.op.report_id;
+	world_power_cut(w);
+	size_t before = world_count(w, TOPIC_REPORT);
+	world_sign_in(w);
+	assert_int_equal(world_count(w, TOPIC_REPORT), before + 1);
+	assert_int_equal(w->core.state.op.report_id, id);
+}
+
+static void logs_and_screenshots_are_refused_with_a_reason(void **state)
+{
+	struct world *w = *state;
+	world_ask(w, INFO_LOGS, NULL);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	assert_non_null(strstr(w->core.state.op.detail, "unsupported"));
+	world_run(w, 1000);
+	world_ask(w, INFO_SCREENSHOT, NULL);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	assert_int_equal(world_count(w, TOPIC_REPORT), 0);
+}
+
+static void a_report_goes_only_to_brokers_that_the_settings_allow(void **state)
+{
+	struct world *w = *state;
+	struct {
+		struct address to;
+		bool allowed;
+	} cases[] = {
+		{{.broker_id = "d",
+			 .host = "data-1.example",
+			 .ip = "",
+			 .port = 8883,
+			 .topic = "helio/v1/inbox/f1"},
+			true},
+		{{.broker_id = "d", .host = "", .ip = "10.0.0.9", .port = 8884, .topic = ""}, true},
+		{{.broker_id = "d", .host = "", .ip = "10.0.0.9", .port = 8885, .topic = ""},
+			false},
+		{{.broker_id = "d", .host = "evil.example", .ip = "", .port = 8883, .topic = ""},
+			false},
+		{{.broker_id = "d",
+			 .host = "data-1.example",
+			 .ip = "6.6.6.6",
+			 .port = 8883,
+			 .topic = ""},
+			false},
+		{{.broker_id = "d",
+			 .host = "data-1.example",
+			 .ip = "",
+			 .port = 8883,
+			 .topic = "helio/v1/inbox/f2"},
+			false},
+	};
+	unsigned expected = 0;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		world_ask(w, INFO_HOLDINGS, &cases[i].to);
+		expected += cases[i].allowed ? 1 : 0;
+		assert_int_equal(w->elsewhere, expected);
+		assert_int_equal(
+			w->core.state.op.status, cases[i].allowed ? OP_RUNNING : OP_REFUSED);
+		world_run(w, 1000);
+		expected = w->elsewhere;
+		assert_int_equal(world_count(w, TOPIC_REPORT), 0);
+	}
+}
+
+// ---- retrieve
+
+static void a_want_is_repeated_under_its_id_until_it_is_granted(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	uint64_t id = world_want(w).fetch->request_id;
+	world_run(w, 10000);
+	assert_true(world_count(w, TOPIC_WANT) >= 3);
+	assert_int_equal(world_want(w).fetch->request_id, id);
+	assert_int_equal(w->fetches, 0);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 1);
+	size_t wants = world_count(w, TOPIC_WANT);
+	world_run(w, 5000);
+	assert_int_equal(world_count(w, TOPIC_WANT), wants);
+}
+
+static void a_package_is_done_when_it_is_complete_and_the_lease_is_released(void **state)
+{
+	struct world *w = *state;
+	agent_fetch_progress(&w->core, 120, 300);
+	struct heartbeat h = world_next_beat(w);
+	assert_int_equal(h.op->percent, 40);
+	assert_int_equal(h.op->status, OP_RUNNING);
+	assert_int_equal(h.holdings->item_count, 1);
+	assert_int_equal(h.holdings->items[0].lease, 77);
+	assert_int_equal(h.holdings->items[0].chunks_have, 120);
+	assert_false(h.holdings->items[0].complete);
+	w->package_complete = true;
+	agent_fetch_done(&w->core, w->now, &w->package);
+	world_no_action(w);
+	h = world_next_beat(w);
+	assert_int_equal(h.op->status, OP_DONE);
+	assert_int_equal(h.op->percent, 100);
+	assert_true(h.holdings->items[0].complete);
+	assert_int_equal(h.holdings->items[0].lease, 0);
+	struct want want = world_want(w);
+	assert_non_null(want.release);
+	assert_int_equal(want.release->lease, 77);
+	world_grant(w, NULL);
+	size_t wants = world_count(w, TOPIC_WANT);
+	world_run(w, 60000);
+	assert_int_equal(world_count(w, TOPIC_WANT), wants);
+}
+
+static void what_is_held_is_only_switched_to(void **state)
+{
+	struct world *w = *state;
+	w->package_complete = true;
+	world_retrieve(w);
+	assert_int_equal(w->activations, 1);
+	assert_int_equal(w->fetches, 0);
+	assert_int_equal(world_count(w, TOPIC_WANT), 0);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	world_run(w, 1000);
+	w->activate_fails = true;
+	world_retrieve(w);
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+}
+
+static void a_retrieve_goes_on_after_a_power_cut(void **state)
+{
+	struct world *w = *state;
+	uint64_t op = w->core.state.op.op_id;
+	world_power_cut(w);
+	world_sign_in(w);
+	assert_int_equal(w->core.state.op.op_id, op);
+	assert_non_null(world_want(w).fetch);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 2);
+}
+
+static void grant_not_now(struct grant *g)
+{
+	g->granted = false;
+	g->from = NULL;
+	g->reason = "busy";
+	g->retry_after_ms = 5000;
+}
+static void grant_for_another_request(struct grant *g)
+{
+	g->request_id++;
+}
+static void grant_for_another_package(struct grant *g)
+{
+	g->package.b[0] ^= 1;
+}
+static void grant_of_another_publisher(struct grant *g)
+{
+	g->publisher = "other";
+}
+static void grant_seen_before(struct grant *g)
+{
+	g->seq = 1;
+}
+
+static void grant_never(struct grant *g)
+{
+	grant_not_now(g);
+	g->reason = "withdrawn: it is not given any more";
+	g->retry_after_ms = 0;
+}
+
+static void a_grant_that_will_never_come_ends_the_operation(void **state)
+{
+	struct world *w = *state;
+	agent_fetch_broker_failed(&w->core, w->now, "refused");
+	world_grant(w, grant_never);
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+	assert_string_equal(w->core.state.op.detail, "withdrawn: it is not given any more");
+	size_t wants = world_count(w, TOPIC_WANT);
+	world_run(w, 500); // the release of the lease is said, and nothing is asked
+	assert_null(world_want(w).fetch);
+	assert_in_range(world_count(w, TOPIC_WANT), wants, wants + 1);
+}
+
+static void grants_that_do_not_answer_the_want_are_ignored(void **state)
+{
+	struct world *w = *state;
+	void (*cases[])(struct grant *) = {grant_for_another_request, grant_for_another_package,
+		grant_of_another_publisher, grant_seen_before};
+	world_retrieve(w);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		world_grant(w, cases[i]);
+		assert_int_equal(w->fetches, 0);
+	}
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 1);
+}
+
+static void a_refused_grant_is_asked_for_again_later_as_a_new_request(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	uint64_t first = world_want(w).fetch->request_id;
+	world_grant(w, grant_not_now);
+	size_t wants = world_count(w, TOPIC_WANT);
+	world_run(w, 4900);
+	assert_int_equal(world_count(w, TOPIC_WANT), wants);
+	world_run(w, 200);
+	assert_int_equal(world_count(w, TOPIC_WANT), wants + 1);
+	assert_true(world_want(w).fetch->request_id > first);
+}
+
+static void a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint(
+	void **state)
+{
+	struct world *w = *state;
+	struct digest missing = sha256("a", 1);
+	agent_fetch_missing(&w->core, w->now, &missing, 1);
+	world_grant(w, grant_not_now);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 2);
+	agent_fetch_broker_failed(&w->core, w->now, "refused");
+	world_run(w, 5000);
+	assert_int_equal(world_want(w).fetch->missing_count, 0);
+}
+
+static void a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	for (int i = 0; i < 2; i++) {
+		world_grant(w, NULL);
+		agent_fetch_broker_failed(&w->core, w->now, "refused");
+	}
+	assert_int_equal(w->core.retrieve.phase, RETRIEVE_LATER);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 2);
+}
+
+static void a_broker_that_failed_and_missing_objects_go_back_to_the_server(void **state)
+{
+	struct world *w = *state;
+	struct digest missing[2] = {sha256("a", 1), sha256("b", 1)};
+	agent_fetch_broker_failed(&w->core, w->now, "refused");
+	assert_string_equal(world_want(w).fetch->failed_broker, "data.1");
+	world_grant(w, NULL);
+	agent_fetch_missing(&w->core, w->now, missing, 2);
+	world_run(w, 5000);
+	struct want want = world_want(w);
+	assert_int_equal(want.fetch->missing_count, 2);
+	assert_true(digest_equal(&want.fetch->missing_objects[1], &missing[1]));
+	assert_int_equal(w->core.state.op.status, OP_RUNNING);
+}
+
+static void brokers_that_always_fail_end_the_operation(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	for (int i = 0; i < 20 && w->core.state.op.status == OP_RUNNING; i++) {
+		world_grant(w, NULL);
+		agent_fetch_broker_failed(&w->core, w->now, "refused");
+		world_run(w, 40000);
+		w->now.mono.ms += 1;
+	}
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+	assert_non_null(strstr(w->core.state.op.detail, "reason=broker"));
+}
+
+static void a_failed_fetch_fails_the_operation_with_its_word(void **state)
+{
+	struct world *w = *state;
+	agent_fetch_failed(&w->core, w->now, "no-space", "1000 bytes are needed");
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+	assert_non_null(strstr(w->core.state.op.detail, "reason=no-space"));
+	assert_int_equal(world_want(w).release->outcome, OP_FAILED);
+}
+
+static void the_rate_of_a_response_reaches_the_fetch(void **state)
+{
+	struct world *w = *state;
+	world_run(w, 1000);
+	world_answer(w, KIND_NO_ACTION)->r.rate_bytes_per_s = 2000000;
+	w->answer.r.hold = true;
+	world_answer_send(w);
+	assert_int_equal(w->pace_rate, 2000000);
+	assert_true(w->pace_hold);
+}
+
+static void an_interval_is_an_operation_of_its_own(void **state)
+{
+	struct world *w = *state;
+	struct retrieve_information r = {.heartbeat_interval_ms = 300};
+	world_answer_retrieve(w, &r);
+	world_answer_send(w);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	assert_int_equal(w->core.grid.interval_ms, 300);
+	world_power_cut(w);
+	assert_int_equal(w->core.grid.interval_ms, 300); // kept over a start
+}
+
+static void command_envelope(
+	struct world *w, const char *client, struct sign_key *key, struct buf *out)
+{
+	SCOPED_BUF struct buf payload;
+	struct execute_command e = {.verb = "show", .args = (const char *[]){"x"}, .arg_count = 1};
+	struct signed_command s = {.client_id = client, .command = &e};
+	buf_init(&payload, LIMIT_ENVELOPE);
+	assert_int_equal(signed_command_encode(&s, &payload), ERR_OK);
+	assert_int_equal(envelope_make(PURPOSE_COMMAND, buf_bytes(&payload), &key, 1, out), ERR_OK);
+	(void)w;
+}
+
+static void a_fetched_command_runs_only_with_the_release_signature_and_once(void **state)
+{
+	struct world *w = *state;
+	SCOPED_BUF struct buf good;
+	SCOPED_BUF struct buf forged;
+	struct command_ref ref = {.publisher = "pub", .sha256 = sha256("e", 1)};
+	struct retrieve_information r = {.command = &ref};
+	buf_init(&good, LIMIT_ENVELOPE);
+	buf_init(&forged, LIMIT_ENVELOPE);
+	command_envelope(w, "", w->online_key, &good);
+	command_envelope(w, "", w->client_key, &forged);
+	world_answer_retrieve(w, &r);
+	world_answer_send(w);
+	assert_int_equal(w->command_fetches, 1);
+	agent_command_fetched(&w->core, w->now, w->command_op, ERR_OK, buf_bytes(&forged));
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+	assert_int_equal(w->commands, 0);
+	world_run(w, 1000);
+	world_answer_retrieve(w, &r);
+	world_answer_send(w);
+	agent_command_fetched(&w->core, w->now, w->command_op, ERR_OK, buf_bytes(&good));
+	assert_int_equal(w->commands, 1);
+	world_power_cut(w);
+	world_sign_in(w);
+	assert_int_equal(w->command_fetches, 2);
+	assert_int_equal(w->core.state.op.status, OP_UNKNOWN);
+}
+
+// Loss, repetition and power cuts at random: each command runs at most once, and every one that was
+// reported as done ran.
+static void under_random_loss_and_cuts_every_command_runs_at_most_once(void **state)
+{
+	struct world *w = *state;
+	w->command_answers_at_once = true;
+	unsigned opened = 0, ran_before = 0;
+	uint64_t current = 0;
+	for (int i = 0; i < 2000; i++) {
+		uint64_t dice;
+		world_random(w, &dice, sizeof dice);
+		w->sent_count = 0;
+		world_run(w, 1000);
+		if (w->sent_count == 0)
+			continue;
+		if (dice % 29 == 0) {
+			world_power_off(w);
+			world_power_on(w);
+			world_sign_in(w);
+		}
+		if (dice % 5 == 0)
+			continue; // the answer is lost
+		struct heartbeat h = world_beat(w);
+		if (h.session_id == 0)
+			continue;
+		bool seen = current != 0 && h.last_response_id >= current;
+		bool finished =
+			h.op != NULL && h.op->op_id == current && op_status_is_final(h.op->status);
+		if (current == 0 || (seen && finished)) {
+			current = w->response_id + 1;
+			opened++;
+		} else {
+			w->response_id = current - 1; // the same one again
+		}
+		ran_before = w->commands;
+		world_execute(w, "show", "x");
+		assert_true(w->commands <= ran_before + 1);
+		assert_true(w->commands <= opened);
+	}
+	assert_true(opened > 500);
+	assert_int_equal(w->commands, opened);
+}
+
+#define CASE_FROM(f, setup) cmocka_unit_test_setup_teardown(f, setup, world_teardown)
+#define CASE(f) CASE_FROM(f, world_setup)
+#define IN_SESSION(f) CASE_FROM(f, world_setup_in_session)
+#define FETCHING(f) CASE_FROM(f, world_setup_fetching)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		IN_SESSION(an_operation_is_on_disk_before_it_is_acknowledged_or_begun),
+		IN_SESSION(a_resend_is_acknowledged_and_not_executed_again),
+		IN_SESSION(a_resend_after_a_power_cut_is_not_executed_again),
+		IN_SESSION(a_command_that_was_interrupted_reports_failed_and_does_not_run_again),
+		IN_SESSION(a_program_whose_end_nobody_saw_is_unknown),
+		IN_SESSION(a_damaged_state_never_repeats_a_resent_command),
+		IN_SESSION(a_final_status_stays_in_every_beat_until_the_next_operation),
+		IN_SESSION(a_running_command_is_busy),
+		IN_SESSION(wrong_arguments_and_expired_commands_are_refused),
+		IN_SESSION(resync_tells_everything_held),
+		FETCHING(cancel_gives_up_what_is_open),
+		IN_SESSION(a_report_is_repeated_under_its_id_until_the_server_acknowledged_it),
+		IN_SESSION(a_report_goes_on_under_its_id_after_a_power_cut),
+		IN_SESSION(logs_and_screenshots_are_refused_with_a_reason),
+		IN_SESSION(a_report_goes_only_to_brokers_that_the_settings_allow),
+		IN_SESSION(a_want_is_repeated_under_its_id_until_it_is_granted),
+		FETCHING(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
+		IN_SESSION(what_is_held_is_only_switched_to),
+		FETCHING(a_retrieve_goes_on_after_a_power_cut),
+		FETCHING(a_grant_that_will_never_come_ends_the_operation),
+		IN_SESSION(grants_that_do_not_answer_the_want_are_ignored),
+		IN_SESSION(a_refused_grant_is_asked_for_again_later_as_a_new_request),
+		FETCHING(
+			a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint),
+		IN_SESSION(a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short),
+		FETCHING(a_broker_that_failed_and_missing_objects_go_back_to_the_server),
+		IN_SESSION(brokers_that_always_fail_end_the_operation),
+		FETCHING(a_failed_fetch_fails_the_operation_with_its_word),
+		FETCHING(the_rate_of_a_response_reaches_the_fetch),
+		IN_SESSION(an_interval_is_an_operation_of_its_own),
+		IN_SESSION(a_fetched_command_runs_only_with_the_release_signature_and_once),
+		IN_SESSION(under_random_loss_and_cuts_every_command_runs_at_most_once),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
