@@ -1,4 +1,5 @@
 """CN 101217512: state is kept from heartbeats that carry client signature information."""
+import collections
 import os
 import statistics
 import subprocess
@@ -7,6 +8,7 @@ import time
 from lib import wire
 from lib.steps import settle
 from lib.wait import wait_for
+from lib.wallclock import WallClock
 
 pb = wire.pb
 
@@ -124,6 +126,97 @@ def test_S003_2_a_stall_makes_no_burst(fleet_of):
     wait_for(lambda: len(watch.of("helio/v1/hb/")) >= before + 6, 10)
     at = [m.at for m in watch.of("helio/v1/hb/")[before + 1:before + 6]]
     assert at[-1] - at[0] >= 0.4 * 3, f"{len(at)} beats within {at[-1] - at[0]:.2f} s: a burst"
+
+
+def beats_of(fleet, capture, client):
+    """(mosquitto_sub's stamp in ms, heartbeat) of every beat in session."""
+    found = []
+    for at, topic, payload in fleet.captured(capture):
+        hb = pb.Heartbeat()
+        hb.ParseFromString(payload)
+        if hb.client_id == client and hb.session_id:
+            found.append((at * 1000, hb))
+    return found
+
+
+def keeps_the_grid(beats, interval_ms):
+    """Neither a burst nor a gap: no beat is missing, none is too many, and the mean does not drift."""
+    at = [stamp for stamp, _ in beats]
+    gaps = [b - a for a, b in zip(at, at[1:])]
+    good = abs(statistics.mean(gaps) - interval_ms) <= interval_ms / 50 and all(abs(g - interval_ms) <= interval_ms * 0.4 for g in gaps)
+    if not good:
+        print(f"gaps {[round(g) for g in gaps]} ms of {interval_ms}; idle jitter {idle_jitter():.1f} ms")
+    return good
+
+
+def test_S003_2_a_step_of_the_wall_clock_makes_neither_a_burst_nor_a_gap(fleet_of):
+    ms, hour = 300, 3600
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=(), interval_ms=ms)
+    clock = {name: WallClock(fleet.folder, name) for name in ("heliod", "f1", "f2")}
+    fleet.brokers()
+    fleet.heliod(env=clock["heliod"].env())
+    capture, watch = fleet.capture("helio/v1/hb/#"), fleet.watch("helio/v1/rsp/f1")
+    fleet.agent("f1", env=clock["f1"].env())
+    fleet.agent("f2", env=clock["f2"].env(every_clock=True))
+    count = lambda client: len(beats_of(fleet, capture, client))  # noqa: E731
+    wait_for(lambda: count("f1") >= 6 and count("f2") >= 6, 20, "both beat")
+
+    def steps(who, offsets):
+        """Steps the clock each time that f1 was heard once more; returns f1's beats from before to after."""
+        begin = count("f1")
+        for offset in offsets:
+            clock[who].step(offset)
+            seen = count("f1")
+            wait_for(lambda: count("f1") > seen, 5, f"f1 is heard after a step to {offset:+d} s")
+        wait_for(lambda: count("f1") >= begin + len(offsets) + 4, 5)
+        return beats_of(fleet, capture, "f1")[begin - 2:]
+
+    def some_round_keeps(who, offsets):
+        return any(keeps_the_grid(steps(who, offsets), ms) for _ in range(3))
+    # The device's clock: an hour on, an hour back beyond the start, home, and to and fro with each beat.
+    assert some_round_keeps("f1", [hour, -hour, 0, hour, -hour, hour, -hour, 0])
+    off = [(hb.sent_unix_ms - at) / 1000 for at, hb in beats_of(fleet, capture, "f1")]
+    assert any(o > hour - 5 for o in off) and any(o < 5 - hour for o in off) and abs(off[-1]) < 5, "the clock was not stepped"
+    # The server's clock: nobody's interval and nobody's session feels it.
+    assert some_round_keeps("heliod", [hour, -hour, 0])
+    told = [m.decode(pb.Response).server_unix_ms / 1000 - m.at for m in watch.of("helio/v1/rsp/f1")]
+    assert any(t > hour - 5 for t in told) and any(t < 5 - hour for t in told), "the clock was not stepped"
+    assert len({hb.session_id for _, hb in beats_of(fleet, capture, "f1")}) == 1
+    assert {hb.status.interval_ms for _, hb in beats_of(fleet, capture, "f1")} == {ms}
+    # Control: where the monotonic clock steps too, the same witness sees the gap.
+    at_step, others = count("f2"), count("f1")
+    clock["f2"].step(-hour)
+    wait_for(lambda: count("f1") >= others + 6, 10)
+    assert count("f2") <= at_step + 1, "a clock that goes back an hour was not felt: the witness is blind"
+    fleet.procs["f2"].kill()
+
+
+def test_S003_2_the_interval_is_kept_while_it_fetches_and_runs_a_command(fleet_of, folder):
+    ms = 400
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=ms, log_types="error subscribe",
+                     server={"server": {"rate_bytes_per_s": 1_000_000}}, agent={"commands": {"run": "nap 30 /bin/sleep 3"}}).up()
+    capture = fleet.capture("helio/v1/hb/#")
+    for round_ in range(3):
+        begin = len(beats_of(fleet, capture, "f1"))
+        home = folder / f"software-{round_}"
+        home.mkdir()
+        (home / "image.bin").write_bytes(os.urandom(3_000_000))
+        package = fleet.software_package("app", str(round_ + 1), home)
+        fleet.ctl("channel", "publish", "default", package)
+        fleet.ctl("exec", "f1", "nap")
+
+        def ended():
+            """The package's and the command's operation of this round, when both are done."""
+            done = [r for r in fleet.ctl("operations", "f1")["operations"] if r["outcome"] == "done"]
+            ids = [[int(r["op_id"]) for r in done if r["kind"] == kind] for kind in ("retrieve-information", "execute-command")]
+            return [max(of) for of in ids] if all(len(of) > round_ for of in ids) else None
+        both = wait_for(ended, 40, "package and command are done", every=0.5)
+        beats = beats_of(fleet, capture, "f1")[begin:]
+        running = collections.Counter(hb.op.op_id for _, hb in beats if hb.op.status == pb.OP_RUNNING)
+        assert all(running[op] >= 5 for op in both), f"too little was under way: {running} of {both}"
+        if keeps_the_grid(beats, ms):
+            return
+    raise AssertionError("no round kept the interval")
 
 
 def test_S003_3_replayed_heartbeats_and_sign_ins_do_nothing(fleet_of):

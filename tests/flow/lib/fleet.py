@@ -3,6 +3,7 @@ loopback ports and in one private folder; everything started here is ended here,
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 
@@ -148,8 +149,8 @@ class Fleet:
         self.procs[name] = proc
         return proc.start()
 
-    def heliod(self, wait=True):
-        proc = self.start("heliod", "heliod", self.heliod_config())
+    def heliod(self, wait=True, env=None):
+        proc = self.start("heliod", "heliod", self.heliod_config(), env)
         if wait:
             proc.wait_text("LINK-UP", 15)
         return proc
@@ -259,6 +260,21 @@ class Fleet:
         if check:
             assert done.returncode == 0, f"{argv}: {done.returncode} {done.stderr.decode()}"
         return done.stdout
+
+    def capture(self, topic, broker="control", seat="watch.2"):
+        """mosquitto_sub in the background: captured() gives (stamp, topic, payload) of all that came."""
+        b, name = self.bundle(seat), f"capture-{seat}"
+        argv = ["stdbuf", "-oL", "mosquitto_sub", "-V", "5", "-h", "localhost", "-p", str(self.port[broker]),
+                "--cafile", b / "ca.crt", "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", seat, "-q", "1", "-t", topic,
+                "-F", "%U %t %x"]
+        self.procs[name] = Proc(name, argv, self.folder).start()
+        wait_for(lambda: re.search(rf": {re.escape(seat)} 1 ", self.broker_log(broker)), 10, f"{seat} has subscribed")
+        return self.procs[name]
+
+    @staticmethod
+    def captured(capture):
+        rows = [line.split(" ") for line in capture.text().splitlines(keepends=True) if line.endswith("\n")]
+        return [(float(at), topic, bytes.fromhex(payload)) for at, topic, payload in rows]
 
     def protoc(self, message, payload):
         done = subprocess.run(["protoc", f"--decode=helio.v1.{message}", f"--proto_path={ROOT}/proto", "helio.proto"],
