@@ -1,8 +1,5 @@
-// The window of one page, and the pool that verifies and writes.
-//
-// The loop takes over what arrived into a queue of at most a window; a job takes a few objects at
-// once, checks each against the index and the manifest and writes its chunks to their places. What
-// is wrong is asked for again.
+// The window of one page: what is asked for, what arrived and goes to the workers, what they have
+// stored. What is wrong is asked for again.
 #include "client/fetcher_parts.h"
 
 #include <stdlib.h>
@@ -43,34 +40,12 @@ enum err fetch_objects_begin(struct fetch *f)
 	struct digest own = sha256(f->config->client_id, strlen(f->config->client_id));
 	memcpy(&seed, own.b, sizeof seed);
 	fetch_plan_init(&f->plan, &f->pace, items, order, count, seed + f->page, fetch_now());
+	fetch_pool_page(&f->pool, &f->staging, &f->staged_page);
 	f->planned = true;
 	return ERR_OK;
 }
 
-// ---- jobs
-
-static void job_object(struct object_job *job, struct arrival *a)
-{
-	struct fetch *f = job->f;
-	const struct object *o = &f->index_page.objects[f->plan.items[a->item].tag];
-	const struct chunk_ref *run = &f->staged_page.plan.chunks[o->first_chunk];
-	struct bytes plain;
-	a->result = object_open(job->decoder, o, run, a->payload.bytes, bytes_of(NULL, 0), &plain);
-	if (a->result == ERR_OK)
-		a->result = staging_write(
-			&f->staging, &f->staged_page, o->first_chunk, o->chunk_count, plain);
-	if (a->result != ERR_OK && !str_copy(job->why, sizeof job->why, err_text()))
-		(void)str_copy(job->why, sizeof job->why, err_word(a->result));
-}
-
-static void job_run(uv_work_t *work)
-{
-	struct object_job *job = work->data;
-	for (size_t i = 0; i < job->count; i++) {
-		job_object(job, &job->list[i]);
-		link_payload_free(&job->list[i].payload);
-	}
-}
+// ---- what the workers have done
 
 static void object_stored(struct fetch *f, uint32_t item)
 {
@@ -82,19 +57,19 @@ static void object_stored(struct fetch *f, uint32_t item)
 }
 
 // False: the fetch has ended.
-static bool arrival_end(struct fetch *f, const struct arrival *a, const char *why)
+static bool object_end(struct fetch *f, const struct pool_object *it, const char *why)
 {
-	if (a->result == ERR_OK) {
-		object_stored(f, a->item);
+	if (it->result == ERR_OK) {
+		object_stored(f, it->item);
 		return true;
 	}
-	if (a->result == ERR_CORRUPT) {
+	if (it->result == ERR_CORRUPT) {
 		log_warn("FETCH-WRONG-BYTES", "object=%s broker=%s why=%s",
-			digest_short(&f->plan.items[a->item].topic), f->broker, log_quote(why));
-		fetch_plan_bad(&f->plan, a->item);
+			digest_short(&f->plan.items[it->item].topic), f->broker, log_quote(why));
+		fetch_plan_bad(&f->plan, it->item);
 		return true;
 	}
-	fetch_fail_err(f, a->result, "hash", why);
+	fetch_fail_err(f, it->result, "hash", why);
 	return false;
 }
 
@@ -108,53 +83,19 @@ static void tell_progress(struct fetch *f)
 		f->staging.page_first[f->staging.manifest.page_count]);
 }
 
-static void job_after(uv_work_t *work, int status)
+void fetch_objects_drain(struct fetch *f)
 {
-	struct object_job *job = work->data;
-	struct fetch *f = job->f;
-	(void)status;
-	job->busy = false;
-	f->jobs_busy--;
-	if (f->phase == FETCH_OVER) {
-		fetch_released(f);
+	struct pool_object done[FETCH_WINDOW_MAX];
+	char why[256];
+	if (f->phase != FETCH_OBJECTS || !f->planned)
 		return;
-	}
-	for (size_t i = 0; i < job->count; i++) {
-		if (!arrival_end(f, &job->list[i], job->why))
+	size_t n = fetch_pool_drain(&f->pool, done, FETCH_WINDOW_MAX, why, sizeof why);
+	for (size_t i = 0; i < n; i++) {
+		if (!object_end(f, &done[i], why))
 			return;
 	}
 	tell_progress(f);
 	fetch_objects_pump(f);
-}
-
-static void jobs_feed(struct fetch *f)
-{
-	for (size_t j = 0; j < FETCH_JOBS && f->queue_count != 0; j++) {
-		struct object_job *job = &f->jobs[j];
-		if (job->busy)
-			continue;
-		size_t take =
-			f->queue_count < FETCH_JOB_OBJECTS ? f->queue_count : FETCH_JOB_OBJECTS;
-		memcpy(job->list, f->queue, take * sizeof f->queue[0]);
-		f->queue_count -= take;
-		memmove(f->queue, f->queue + take, f->queue_count * sizeof f->queue[0]);
-		job->count = take;
-		job->f = f;
-		job->work.data = job;
-		if (uv_queue_work(f->owner->loop, &job->work, job_run, job_after) != 0) {
-			fetch_fail(f, "io", "the pool takes no work");
-			return;
-		}
-		job->busy = true;
-		f->jobs_busy++;
-	}
-}
-
-void fetch_objects_drop(struct fetch *f)
-{
-	for (size_t i = 0; i < f->queue_count; i++)
-		link_payload_free(&f->queue[i].payload);
-	f->queue_count = 0;
 }
 
 // ---- arrivals
@@ -163,19 +104,22 @@ void fetch_objects_message(
 	struct fetch *f, const struct digest *object, const struct link_message *m)
 {
 	int64_t item = f->planned ? fetch_plan_find(&f->plan, object) : -1;
-	if (item < 0 || f->queue_count == FETCH_WINDOW_MAX)
+	struct link_payload payload;
+	if (item < 0)
 		return;
 	if (m->payload.size == 0)
 		return; // withdrawn just now: silence, and the watchdog asks again
 	if (!fetch_plan_arrived(&f->plan, (uint32_t)item, fetch_now()))
 		return;
-	struct arrival *a = &f->queue[f->queue_count];
-	if (m->payload.size > LIMIT_OBJECT || link_message_take(m, &a->payload) != ERR_OK) {
+	if (m->payload.size > LIMIT_OBJECT || link_message_take(m, &payload) != ERR_OK) {
 		fetch_plan_bad(&f->plan, (uint32_t)item);
 		return;
 	}
-	a->item = (uint32_t)item;
-	f->queue_count++;
+	const struct object *o = &f->index_page.objects[f->plan.items[item].tag];
+	if (fetch_pool_put(&f->pool, o, (uint32_t)item, &payload) != ERR_OK) {
+		link_payload_free(&payload);
+		fetch_plan_bad(&f->plan, (uint32_t)item);
+	}
 }
 
 // ---- the window moves
@@ -218,16 +162,13 @@ void fetch_objects_pump(struct fetch *f)
 	struct fetch_step step;
 	if (f->phase != FETCH_OBJECTS || !f->planned)
 		return;
-	jobs_feed(f);
-	if (f->phase != FETCH_OBJECTS)
-		return;
 	if (!f->up)
 		return;
 	fetch_plan_step(&f->plan, fetch_now(), &step);
 	step_send(f, &step);
 	if (f->phase != FETCH_OBJECTS)
 		return;
-	if (step.finished && f->jobs_busy == 0 && f->queue_count == 0) {
+	if (step.finished && !fetch_pool_is_busy(&f->pool)) {
 		objects_finish(f);
 		return;
 	}

@@ -314,7 +314,7 @@ static bool batch_is_due(const struct fetch_plan *p)
 {
 	const struct fetch_pace *pace = p->pace;
 	size_t out = p->live + p->arrived;
-	if (out == 0 || pace->bucket.rate_per_s != 0)
+	if (out == 0)
 		return true;
 	return out * 4 <= (size_t)pace->open * 3 && p->out_bytes * 4 <= pace->window_bytes * 3;
 }

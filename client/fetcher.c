@@ -1,6 +1,7 @@
 // The life of a fetch; see fetcher.h and fetcher_parts.h.
 #include "client/fetcher_parts.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,14 +19,40 @@ struct mono fetch_now(void)
 	return clock_now().mono;
 }
 
+// ---- memory
+
+// What a fetch needs beside its window: the page at work, index, manifest, decoders.
+#define WORK_BYTES ((size_t)2304 * 1024)
+#define RESERVE_PIECE ((size_t)256 * 1024)
+#define RESERVE_PIECES 512
+
+// Takes from the system what the fetch will need and gives it to the heap: a device that is short
+// of memory says so before the first byte, not half-way, and a large package needs no more than a
+// small one.
+static enum err memory_reserve(size_t bytes)
+{
+	SCOPED_FREE void **pieces = calloc(RESERVE_PIECES, sizeof *pieces);
+	size_t count = bytes / RESERVE_PIECE + 1, got = 0;
+	if (pieces == NULL)
+		return err_set(ERR_MEMORY, "no memory for a fetch");
+	if (count > RESERVE_PIECES)
+		count = RESERVE_PIECES;
+	while (got < count && (pieces[got] = malloc(RESERVE_PIECE)) != NULL)
+		explicit_bzero(pieces[got++], RESERVE_PIECE);
+	for (size_t i = 0; i < got; i++)
+		free(pieces[i]);
+	if (got < count)
+		return err_set(ERR_MEMORY, "a fetch needs %zu bytes of memory", bytes);
+	return ERR_OK;
+}
+
 // ---- ending
 
 static void fetch_free(struct fetch *f)
 {
 	for (size_t i = 0; i < FETCH_SINGLES; i++)
 		buf_fini(&f->singles[i].bytes);
-	for (size_t i = 0; i < FETCH_JOBS; i++)
-		object_decoder_free(f->jobs[i].decoder);
+	fetch_pool_fini(&f->pool);
 	object_decoder_free(f->decoder);
 	if (f->staged)
 		staging_close(&f->staging);
@@ -33,12 +60,19 @@ static void fetch_free(struct fetch *f)
 	arena_fini(&f->head_arena);
 	arena_fini(&f->page_arena);
 	free(f);
+	malloc_trim(0);
+}
+
+static void on_owner_closed(uv_handle_t *handle)
+{
+	free(handle->data);
 }
 
 static void owner_free_if_done(struct fetcher *o)
 {
-	if (o->closing && o->now == NULL && o->draining == NULL && o->waiting == NULL)
-		free(o);
+	if (o->closing && o->now == NULL && o->draining == NULL && o->waiting == NULL &&
+		!uv_is_closing((uv_handle_t *)&o->told))
+		uv_close((uv_handle_t *)&o->told, on_owner_closed);
 }
 
 static void fetch_connect(struct fetch *f);
@@ -78,11 +112,11 @@ void fetch_released(struct fetch *f)
 	if (o->now == f)
 		o->now = NULL;
 	o->draining = f;
-	fetch_objects_drop(f);
+	fetch_pool_drop(&f->pool);
 	if (f->link != NULL)
 		link_close(f->link, true);
 	f->link = NULL;
-	if (f->jobs_busy != 0 || f->work_busy || f->timer_closed)
+	if (fetch_pool_is_busy(&f->pool) || f->work_busy || f->timer_closed)
 		return;
 	f->timer_closed = true;
 	uv_close((uv_handle_t *)&f->timer, on_timer_closed);
@@ -553,6 +587,24 @@ static void on_timer(uv_timer_t *timer)
 	}
 }
 
+// ---- the workers
+
+static void on_pool_idle(void *ctx)
+{
+	struct fetch *f = ctx;
+	if (f->phase == FETCH_OVER)
+		fetch_released(f);
+	else
+		fetch_objects_drain(f);
+}
+
+static void on_told(uv_async_t *told)
+{
+	struct fetcher *o = told->data;
+	if (o->now != NULL)
+		fetch_objects_drain(o->now);
+}
+
 // ---- orders
 
 static enum err order_copy(struct fetch *f, const struct fetch_order *order)
@@ -588,9 +640,9 @@ static enum err fetch_init(struct fetcher *o, const struct fetch_order *order, s
 	for (size_t i = 0; i < FETCH_SINGLES; i++)
 		buf_init(&f->singles[i].bytes, LIMIT_INDEX_PAGE + LIMIT_PAGE);
 	TRY(order_copy(f, order));
+	TRY(memory_reserve((size_t)o->config.window_bytes + WORK_BYTES));
 	TRY(object_decoder_new(&f->decoder));
-	for (size_t i = 0; i < FETCH_JOBS; i++)
-		TRY(object_decoder_new(&f->jobs[i].decoder));
+	TRY(fetch_pool_init(&f->pool, o->loop, &o->told, on_pool_idle, f));
 	fetch_pace_init(
 		&f->pace, f->window, o->config.window_bytes, order->rate_bytes_per_s, f->begun);
 	f->pace.hold = order->hold;
@@ -668,6 +720,12 @@ enum err fetcher_new(uv_loop_t *loop, const struct fetcher_config *config,
 	struct fetcher *o = calloc(1, sizeof *o);
 	if (o == NULL)
 		return err_set(ERR_MEMORY, "no memory for the fetcher");
+	if (uv_async_init(loop, &o->told, on_told) != 0) {
+		free(o);
+		return err_set(ERR_IO, "no wake-up for the fetcher");
+	}
+	uv_unref((uv_handle_t *)&o->told);
+	o->told.data = o;
 	o->loop = loop;
 	o->config = *config;
 	o->events = *events;

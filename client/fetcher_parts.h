@@ -2,20 +2,18 @@
 //
 //   fetcher.c        the life of a fetch, its link, single topics, one page after the other
 //   fetch_head.c     index and manifest: what is believed, and why not
-//   fetch_objects.c  the window of one page, and the pool that verifies and writes
+//   fetch_objects.c  the window of one page
+//   fetch_pool.c     the workers that verify and write (a room of its own)
 //   fetch_install.c  staging and installing, in the pool
 #ifndef HELIO_CLIENT_FETCHER_PARTS_H
 #define HELIO_CLIENT_FETCHER_PARTS_H
 
 #include "client/fetch_plan.h"
+#include "client/fetch_pool.h"
 #include "client/fetcher.h"
 #include "client/staging.h"
 #include "proto/base/log.h"
 
-// One job at a time: what comes while it works is the next job's batch. A second one would be woken
-// for every single object, and each wake-up of another CPU costs what hashing half an object does.
-#define FETCH_JOBS 1
-#define FETCH_JOB_OBJECTS 8
 #define FETCH_SINGLES 2
 
 enum fetch_phase {
@@ -38,22 +36,6 @@ struct fetch_single {
 	struct digest digest; // of an object, zero for index and manifest
 	struct buf bytes;
 	uint32_t tries;
-};
-
-struct arrival {
-	uint32_t item;
-	struct link_payload payload; // owned
-	enum err result;
-};
-
-struct object_job {
-	uv_work_t work;
-	struct fetch *f;
-	struct object_decoder *decoder;
-	struct arrival list[FETCH_JOB_OBJECTS];
-	size_t count;
-	bool busy;
-	char why[256];
 };
 
 struct fetch {
@@ -103,10 +85,7 @@ struct fetch {
 	struct fetch_plan plan;
 	bool planned;
 	struct object_decoder *decoder; // of the loop's thread
-	struct arrival queue[FETCH_WINDOW_MAX];
-	size_t queue_count;
-	struct object_job jobs[FETCH_JOBS];
-	uint32_t jobs_busy;
+	struct fetch_pool pool;
 
 	uv_work_t work; // staging, page, install
 	bool work_busy;
@@ -125,6 +104,7 @@ struct fetcher {
 	struct fetch *now;      // at work
 	struct fetch *draining; // told, or stopped; the pool still holds it
 	struct fetch *waiting;  // begins when the other has drained
+	uv_async_t told;        // the workers have something for fetch_objects_drain
 	bool closing;
 };
 
@@ -155,7 +135,8 @@ enum err fetch_objects_begin(struct fetch *f) MUST_CHECK;
 void fetch_objects_message(
 	struct fetch *f, const struct digest *object, const struct link_message *m);
 void fetch_objects_pump(struct fetch *f);
-void fetch_objects_drop(struct fetch *f);
+// Takes over what the workers have done, and pumps.
+void fetch_objects_drain(struct fetch *f);
 
 // fetch_install.c
 void fetch_stage_start(struct fetch *f);

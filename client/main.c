@@ -14,7 +14,7 @@
 static void memory_keep_small(void)
 {
 	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024); // the fetcher trims when a fetch has ended
 	mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
 	setenv("UV_THREADPOOL_SIZE", "3", 0);
 }

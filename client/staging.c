@@ -15,7 +15,6 @@
 
 #define SCAN_ARENA (2 * 1024 * 1024)
 #define SCAN_COUNT 20000
-#define WRITEBACK_MIN (64 * 1024)
 
 // ---- bits
 
@@ -293,13 +292,23 @@ enum err staging_write(const struct staging *s, const struct staged_page *p, uin
 				open_file = place->file;
 			}
 			TRY(fd_pwrite_all(fd, plain.data + at, size, (off_t)place->offset));
-			if (size >= WRITEBACK_MIN)
-				(void)sync_file_range(
-					fd, (off_t)place->offset, size, SYNC_FILE_RANGE_WRITE);
 		}
 		at += size;
 	}
 	return ERR_OK;
+}
+
+void staging_flush(
+	const struct staging *s, const struct staged_page *p, const uint32_t *files, size_t count)
+{
+	char path[DEPOT_PATH];
+	for (size_t i = 0; i < count; i++) {
+		if (file_path(s, p->page.files[files[i]].path, path) != ERR_OK)
+			continue;
+		SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0)
+			(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	}
 }
 
 // ---- pages

@@ -65,6 +65,11 @@ uint32_t staging_page_missing(const struct staging *s, const struct staged_page 
 enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
 	uint32_t count, struct bytes plain) MUST_CHECK;
 
+// Tells the kernel to begin writing these files of the page to the disk; the fsync of the
+// installation then finds little left. Only a hint.
+void staging_flush(
+	const struct staging *s, const struct staged_page *p, const uint32_t *files, size_t count);
+
 // local_source.c: fills chunks of p from installed packages, interrupted attempts and earlier
 // pages; marks them.
 enum err staging_fill_local(struct staging *s, struct staged_page *p) MUST_CHECK;
