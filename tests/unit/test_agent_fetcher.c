@@ -23,6 +23,7 @@ struct lab {
 	struct grant grant;
 	struct address from;
 	struct package_ref ref;
+	struct test_package package; // of lab_open_published; empty: none
 	// what was told
 	unsigned done, failed, missing, broker_failed, idle;
 	uint32_t have, total;
@@ -109,6 +110,7 @@ static int lab_close(void **state)
 	struct lab *x = *state;
 	fetcher_free(x->fetcher);
 	int rc = loop_done(NULL);
+	test_package_free(&x->package);
 	test_keys_fini(&x->keys);
 	enum err e = tree_remove(x->dir);
 	free(x);
@@ -130,13 +132,30 @@ static void put_object(struct lab *x, const struct test_object *o)
 	put(x, t.s, o->bytes);
 }
 
-static void put_package(struct lab *x, const struct test_package *p)
+// Without the chunks that `but` has too. Pages and index pages, the last objects, are put always.
+static void put_package_but(
+	struct lab *x, const struct test_package *p, const struct test_package *but)
 {
 	struct topic pkg = topic_pkg("pub", &p->id), idx = topic_idx("pub", &p->id, NULL);
-	for (size_t i = 0; i < p->object_count; i++)
-		put_object(x, &p->objects[i]);
+	size_t chunks = p->object_count - 2 * p->page_count;
+	for (size_t i = 0; i < p->object_count; i++) {
+		if (i >= chunks || but == NULL ||
+			test_object_find(but, &p->objects[i].sha256) == NULL)
+			put_object(x, &p->objects[i]);
+	}
 	put(x, pkg.s, buf_bytes(&p->envelope));
 	put(x, idx.s, buf_bytes(&p->index));
+}
+
+static void put_package(struct lab *x, const struct test_package *p)
+{
+	put_package_but(x, p, NULL);
+}
+
+static void withdraw_object(struct lab *x, const struct test_object *o)
+{
+	struct topic t = topic_chunk("pub", &o->sha256);
+	put(x, t.s, bytes_of("", 0));
 }
 
 static void small_package(struct lab *x, struct test_package *p, const struct manifest *more)
@@ -152,7 +171,9 @@ static void small_package(struct lab *x, struct test_package *p, const struct ma
 	test_package_build(p, &x->keys, more != NULL ? more : &info);
 }
 
-static void order(struct lab *x, const struct test_package *p, uint64_t rate)
+// What the server grants: `announced` from the broker of the lab.
+static void order_as(struct lab *x, const struct test_package *p, enum package_kind announced,
+	uint64_t rate, uint64_t floor)
 {
 	x->from = (struct address){.broker_id = "data.1",
 		.host = "",
@@ -166,16 +187,21 @@ static void order(struct lab *x, const struct test_package *p, uint64_t rate)
 		.publisher = "pub",
 		.publisher_key = *sign_key_public(x->keys.publisher),
 		.reason = ""};
-	if (x->ref.name == NULL)
-		x->ref = (struct package_ref){.publisher = "pub",
-			.kind = PACKAGE_IMAGES,
-			.name = "spring",
-			.version = "1",
-			.activate = true};
-	x->ref.package = p->id;
-	struct fetch_order o = {.package = &x->ref, .grant = &x->grant, .rate_bytes_per_s = rate};
+	x->ref = (struct package_ref){.publisher = "pub",
+		.kind = announced,
+		.name = "spring",
+		.version = "1",
+		.activate = true,
+		.package = p->id};
+	struct fetch_order o = {
+		.package = &x->ref, .grant = &x->grant, .rate_bytes_per_s = rate, .floor = floor};
 	x->done = x->failed = x->missing = x->broker_failed = 0;
 	fetcher_begin(x->fetcher, &o);
+}
+
+static void order(struct lab *x, const struct test_package *p, uint64_t rate)
+{
+	order_as(x, p, PACKAGE_IMAGES, rate, 0);
 }
 
 #define ended(x) ((x)->done + (x)->failed + (x)->missing + (x)->broker_failed != 0)
@@ -202,144 +228,140 @@ static void assert_installed(struct lab *x, const struct test_package *p)
 	}
 }
 
+// As macros, so that a failure names the line of the test.
+#define fetch(x, p)                                                                                \
+	do {                                                                                       \
+		order(x, p, 0);                                                                    \
+		assert_true(until(ended(x), 40000));                                               \
+	} while (0)
+#define fetch_whole(x, p)                                                                          \
+	do {                                                                                       \
+		fetch(x, p);                                                                       \
+		assert_installed(x, p);                                                            \
+	} while (0)
+
+static int lab_open_published(void **state)
+{
+	(void)lab_open(state);
+	struct lab *x = *state;
+	small_package(x, &x->package, NULL);
+	put_package(x, &x->package);
+	return 0;
+}
+
+static void fetcher_again(struct lab *x, uint64_t reserve_bytes)
+{
+	fetcher_free(x->fetcher);
+	x->config.reserve_bytes = reserve_bytes;
+	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
+}
+
 // ---- tests
 
 static void a_package_comes_whole_and_is_switched_to(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
+	struct test_package *p = &x->package;
+	fetch_whole(x, p);
 	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
-	test_package_free(&p);
 }
 
+// Nothing of the first version is on the broker any more when the second is fetched.
 static void a_new_version_costs_only_what_is_new(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p, q;
+	struct test_package *p = &x->package, q = {0};
 	struct manifest info = {.kind = PACKAGE_IMAGES, .name = "spring", .version = "2"};
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
-	memset(&q, 0, sizeof q);
-	for (size_t i = 0; i < p.file_count; i++)
-		test_package_add(&q, p.files[i].path, p.files[i].size,
-			i < 3     ? 1000 + i
-			: i == 30 ? 99
-				  : i + 1);
+	fetch_whole(x, p);
+	for (size_t i = 0; i < p->object_count; i++)
+		withdraw_object(x, &p->objects[i]);
+	for (size_t i = 0; i < p->file_count; i++) {
+		uint64_t seed = i == p->file_count - 1 ? 99 : i + 1;
+		test_package_add(&q, p->files[i].path, p->files[i].size, i < 3 ? 1000 + i : seed);
+	}
 	test_package_build(&q, &x->keys, &info);
-	put_package(x, &q);
-	struct rusage before;
-	(void)before;
-	order(x, &q, 0);
-	assert_true(until(ended(x), 20000));
-	assert_installed(x, &q);
-	test_package_free(&p);
+	put_package_but(x, &q, p);
+	fetch_whole(x, &q);
 	test_package_free(&q);
 }
 
 static void a_fetch_that_was_stopped_goes_on_where_it_was(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 3000000);
+	struct test_package *p = &x->package;
+	order(x, p, 3000000);
 	assert_true(until(x->have > 8, 20000));
 	fetcher_stop(x->fetcher);
 	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
 	assert_int_equal(x->done, 0);
 	uint32_t had = x->have;
 	x->have = 0;
-	order(x, &p, 0);
+	order(x, p, 0);
 	assert_true(until(x->have != 0 || ended(x), 20000));
 	assert_true(x->have >= had); // told at once, before anything was fetched
 	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	assert_installed(x, p);
 }
 
 static void an_order_while_the_pool_is_busy_waits_and_then_begins(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
+	struct test_package *p = &x->package;
 	for (int i = 0; i < 20; i++) {
-		order(x, &p, 0);
+		order(x, p, 0);
 		(void)until(x->have > (uint32_t)i, 30);
 		if (x->done)
 			break;
 	}
 	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	assert_installed(x, p);
 }
 
 static void wrong_bytes_are_asked_for_again_and_never_installed(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	struct topic bad = topic_chunk("pub", &p.objects[5].sha256);
+	struct test_package *p = &x->package;
+	struct topic bad = topic_chunk("pub", &p->objects[5].sha256);
 	put(x, bad.s, bytes_of("not what it says", 16));
-	order(x, &p, 0);
-	assert_true(until(ended(x), 30000));
+	fetch(x, p);
 	assert_int_equal(x->missing, 1);
-	assert_true(digest_equal(&x->missing_first, &p.objects[5].sha256));
+	assert_true(digest_equal(&x->missing_first, &p->objects[5].sha256));
 	assert_int_equal(x->depot.held_count, 0);
 	// Mended at the broker: everything else stands already.
-	put_object(x, &p.objects[5]);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	put_object(x, &p->objects[5]);
+	fetch_whole(x, p);
 }
 
 static void a_missing_object_is_named(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	struct topic gone = topic_chunk("pub", &p.objects[7].sha256);
-	put(x, gone.s, bytes_of("", 0));
-	order(x, &p, 0);
-	assert_true(until(ended(x), 40000));
+	struct test_package *p = &x->package;
+	withdraw_object(x, &p->objects[7]);
+	fetch(x, p);
 	assert_int_equal(x->missing, 1);
-	assert_true(digest_equal(&x->missing_first, &p.objects[7].sha256));
-	test_package_free(&p);
+	assert_true(digest_equal(&x->missing_first, &p->objects[7].sha256));
 }
 
 static void a_broker_without_the_index_is_of_no_use(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 40000));
+	struct test_package *p = &x->package;
+	small_package(x, p, NULL);
+	fetch(x, p);
 	assert_int_equal(x->broker_failed, 1);
-	test_package_free(&p);
 }
 
 static void a_dead_port_is_a_failed_broker(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
+	struct test_package *p = &x->package;
+	small_package(x, p, NULL);
 	uint16_t good = x->broker.port;
 	x->broker.port = port_free();
-	order(x, &p, 0);
+	order(x, p, 0);
 	x->broker.port = good;
 	assert_true(until(ended(x), 20000));
 	assert_int_equal(x->broker_failed, 1);
-	test_package_free(&p);
 }
 
 static void forged_index(struct lab *x, struct test_package *p)
@@ -402,28 +424,7 @@ static void lies_are_refused_with_their_name(void **state)
 		if (cases[i].spoil != NULL)
 			cases[i].spoil(x, &p);
 		put_package(x, &p);
-		x->ref = (struct package_ref){.publisher = "pub",
-			.kind = cases[i].announced,
-			.name = "spring",
-			.version = "1",
-			.activate = true,
-			.package = p.id};
-		x->from = (struct address){.broker_id = "data.1",
-			.host = "",
-			.ip = "127.0.0.1",
-			.port = x->broker.port,
-			.topic = ""};
-		x->grant = (struct grant){.granted = true,
-			.from = &x->from,
-			.lease = 1,
-			.window = 32,
-			.publisher = "pub",
-			.publisher_key = *sign_key_public(x->keys.publisher),
-			.reason = ""};
-		struct fetch_order o = {
-			.package = &x->ref, .grant = &x->grant, .floor = cases[i].floor};
-		x->done = x->failed = x->missing = x->broker_failed = 0;
-		fetcher_begin(x->fetcher, &o);
+		order_as(x, &p, cases[i].announced, 0, cases[i].floor);
 		assert_true(until(ended(x), 20000));
 		assert_int_equal(x->failed, 1);
 		assert_string_equal(x->word, cases[i].word);
@@ -432,50 +433,33 @@ static void lies_are_refused_with_their_name(void **state)
 		test_package_free(&p);
 	}
 	// And the next good one works.
-	struct test_package p;
-	memset(&x->ref, 0, sizeof x->ref);
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	small_package(x, &x->package, NULL);
+	put_package(x, &x->package);
+	fetch_whole(x, &x->package);
 }
 
 static void without_space_nothing_is_fetched_and_staging_is_given_back(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
+	struct test_package *p = &x->package;
 	char path[DEPOT_PATH];
 	struct stat st;
-	fetcher_free(x->fetcher);
-	x->config.reserve_bytes = UINT64_MAX / 4;
-	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
+	fetcher_again(x, UINT64_MAX / 4);
+	fetch(x, p);
 	assert_int_equal(x->failed, 1);
 	assert_string_equal(x->word, "no-space");
-	depot_staging_path(&x->depot, &p.id, "", path);
+	depot_staging_path(&x->depot, &p->id, "", path);
 	assert_int_not_equal(stat(path, &st), 0);
 	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
-	fetcher_free(x->fetcher);
-	x->config.reserve_bytes = 0;
-	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
-	order(x, &p, 0);
-	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	fetcher_again(x, 0);
+	fetch_whole(x, p);
 }
 
 static void a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL);
-	put_package(x, &p);
-	order(x, &p, 2000000);
+	struct test_package *p = &x->package;
+	order(x, p, 2000000);
 	assert_true(until(x->have > 6, 20000));
 	broker_kill(&x->broker, SIGKILL);
 	broker_run(&x->broker);
@@ -485,29 +469,25 @@ static void a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch
 	uint32_t had = x->have;
 	// The publisher fills it again; nothing that came before is fetched twice.
 	assert_true(until(x->publisher.ups >= 2, 10000));
-	put_package(x, &p);
+	put_package(x, p);
 	x->have = 0;
-	order(x, &p, 0);
+	order(x, p, 0);
 	assert_true(until(x->have != 0, 20000));
 	assert_true(x->have >= had);
 	assert_true(until(ended(x), 20000));
-	assert_installed(x, &p);
-	test_package_free(&p);
+	assert_installed(x, p);
 }
 
 static void the_rate_is_kept(void **state)
 {
 	struct lab *x = *state;
-	struct test_package p;
-	small_package(x, &p, NULL); // 6.4 MB
-	put_package(x, &p);
+	struct test_package *p = &x->package;
 	uint64_t begin = uv_hrtime();
-	order(x, &p, 4000000);
+	order(x, p, 4000000);
 	assert_true(until(ended(x), 20000));
 	double seconds = (double)(uv_hrtime() - begin) / 1e9;
-	assert_installed(x, &p);
+	assert_installed(x, p);
 	assert_true(seconds > 1.2 && seconds < 2.5);
-	test_package_free(&p);
 }
 
 // ---- measuring
@@ -580,22 +560,23 @@ static int measure(size_t mib, int rounds)
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, lab_open, lab_close)
+#define PUBLISHED(f) cmocka_unit_test_setup_teardown(f, lab_open_published, lab_close)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(a_package_comes_whole_and_is_switched_to),
-		CASE(a_new_version_costs_only_what_is_new),
-		CASE(a_fetch_that_was_stopped_goes_on_where_it_was),
-		CASE(an_order_while_the_pool_is_busy_waits_and_then_begins),
-		CASE(wrong_bytes_are_asked_for_again_and_never_installed),
-		CASE(a_missing_object_is_named),
+		PUBLISHED(a_package_comes_whole_and_is_switched_to),
+		PUBLISHED(a_new_version_costs_only_what_is_new),
+		PUBLISHED(a_fetch_that_was_stopped_goes_on_where_it_was),
+		PUBLISHED(an_order_while_the_pool_is_busy_waits_and_then_begins),
+		PUBLISHED(wrong_bytes_are_asked_for_again_and_never_installed),
+		PUBLISHED(a_missing_object_is_named),
 		CASE(a_broker_without_the_index_is_of_no_use),
 		CASE(a_dead_port_is_a_failed_broker),
 		CASE(lies_are_refused_with_their_name),
-		CASE(without_space_nothing_is_fetched_and_staging_is_given_back),
-		CASE(a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch),
-		CASE(the_rate_is_kept),
+		PUBLISHED(without_space_nothing_is_fetched_and_staging_is_given_back),
+		PUBLISHED(a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch),
+		PUBLISHED(the_rate_is_kept),
 	};
 	link_library_init();
 	const char *mib = getenv("FETCH_MIB"), *rounds = getenv("FETCH_ROUNDS");
