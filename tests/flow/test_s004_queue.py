@@ -1,5 +1,10 @@
 """US 9,288,284: one managed event queue, a pointer per client."""
+import re
+import subprocess
+
 from lib import wire
+from lib.fleet import PROGRAMS
+from lib.procs import Proc
 from lib.steps import answer, settle, until
 from lib.wait import wait_for
 
@@ -16,36 +21,111 @@ def display_event(fleet, channel, text="x"):
 
 
 def test_S004_1_one_queue_per_channel(fleet_of):
-    fleet = fleet_of(clients=("f1", "f2")).up(agents=[])
+    fleet = fleet_of(clients=("f1", "f2"), server={"server": {"view_period_s": 1}}).up(agents=[])
     f1, f2 = fleet.principal("f1").sign_in(), fleet.principal("f2").sign_in()
     catch_up(f1)
     catch_up(f2)
+    # A change that a client indicated, two of the server's own state, a command: four types, one order.
+    f1.beat(changes=[pb.Change(change_id=1, key="showing", value="art-7/1")])
     fleet.ctl("channel", "pause", "default")
     fleet.ctl("channel", "resume", "default")
     display_event(fleet, "default")
-    shown = fleet.ctl("queue", "default")
-    view = pb.QueueView()
-
-    def seen():
-        view.ParseFromString(fleet.mosquitto_sub("helio/v1/view/queue/default", "-C", "1", "-N"))
-        return len(view.elements) == len(shown["elements"])
-    wait_for(seen, 5, "the view shows all elements")
+    fleet.ctl("exec", "f2", "ping")
     names = {pb.ELEMENT_HEAD: "head", pb.ELEMENT_TAIL: "tail", pb.ELEMENT_CONTROL: "control", pb.ELEMENT_COMMAND: "command",
              pb.ELEMENT_DISPLAY: "display"}
-    assert [(e["seq"], e["type"]) for e in shown["elements"]] == [(str(e.seq) if isinstance(shown["elements"][0]["seq"], str)
-                                                                    else e.seq, names[e.type]) for e in view.elements]
+    view = pb.QueueView()
+
+    def agrees(queue):
+        """helioctl and the retained view say the same: every element in its order, every pointer."""
+        shown = fleet.ctl("queue", queue)
+        view.ParseFromString(fleet.mosquitto_sub(f"helio/v1/view/queue/{queue}", "-C", "1", "-N"))
+        same = [(e["seq"], e["type"], e["text"]) for e in shown["elements"]] == [(e.seq, names[e.type], e.text) for e in view.elements] \
+            and {(p["client"], p["seq"]) for p in shown["pointers"]} == {(p.client_id, p.seq) for p in view.pointers}
+        return shown if same else None
+    shown = wait_for(lambda: agrees("default"), 10, "the view shows what helioctl shows")
     types = [e["type"] for e in shown["elements"]]
-    assert types[0] == "head" and types[-1] == "tail" and types.count("control") == 2 and "command" in types
-    pointers = {p["client"]: p["at"] for p in shown["pointers"]}
-    assert set(pointers) == {"f1", "f2"}
+    assert types == ["head", "display", "control", "control", "command", "tail"], shown
+    seqs = [e["seq"] for e in shown["elements"]][1:]
+    assert seqs == list(range(seqs[0], seqs[0] + 5)), "numbers rise by one"
+    assert {p["client"] for p in shown["pointers"]} == {"f1", "f2"}
+    # A client's private queue is of the same kind.
+    private = fleet.ctl("queue", "@f2")
+    assert [e["type"] for e in private["elements"]] == ["head", "command", "tail"]
+    assert "nothing waits" in fleet.ctl("queue", "@f1", check=False).stderr
     # Negative: one stored copy, however many clients.
     count = fleet.sql("select count(*) from event")
-    for n in range(20):
-        fleet.enrol("client", f"extra{n}")
+    crowd_enrols(fleet, "extra", 100)
     fleet.procs["heliod"].p.send_signal(1)
-    wait_for(lambda: len(fleet.ctl("client", "list")["clients"]) >= 22, 15)
-    again = fleet.sql("select count(*) from event")
-    assert count == again and int(count) >= 3
+    wait_for(lambda: len(fleet.ctl("client", "list")["clients"]) >= 102, 15)
+    assert fleet.sql("select count(*) from event") == count and int(count) == 5
+    assert fleet.ctl("queue", "default")["elements"] == shown["elements"]
+
+
+def crowd_enrols(fleet, prefix, count):
+    subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--prefix", prefix, "--count", str(count), "--enrol-key",
+                    fleet.ca / "keys/enrol.key", "--out", fleet.ca / "enrolments"], check=True, stdout=subprocess.DEVNULL)
+
+
+def crowd_beats(fleet, prefix, count):
+    """So many devices sign in, answer what new ones are asked, and go: caught up with their channel."""
+    bundle = fleet.bundle("server.1")
+    subprocess.run([str(a) for a in (PROGRAMS["helio-fleet"], "beats", "--prefix", prefix, "--count", count, "--port",
+                                     fleet.port["control"], "--root-file", bundle / "root.bin", "--root-key", bundle / "root.pub",
+                                     "--rate", 10 * count, "--seconds", 0.2)], check=True, stdout=subprocess.DEVNULL)
+
+
+def heap_bytes(fleet):
+    """What the server has allocated now, counted by valgrind's massif."""
+    shot = fleet.folder / "massif.now"
+    subprocess.run(["vgdb", f"--vgdb-prefix={fleet.folder}/vgdb", "snapshot", shot], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+    return int(re.findall(r"^mem_heap_B=(\d+)$", shot.read_text(), re.M)[-1])
+
+
+def test_S004_1_an_event_costs_no_memory_for_each_client(fleet_of):
+    fleet = fleet_of(clients=(), data_brokers=(), tls=False, interval_ms=60000, log_types="error", level="info")
+    crowd_enrols(fleet, "many", 100)
+    crowd_enrols(fleet, "few", 1)
+    fleet.brokers()
+    fleet.procs["heliod"] = Proc("heliod", ["valgrind", "--tool=massif", f"--massif-out-file={fleet.folder}/massif.end",
+                                            f"--vgdb-prefix={fleet.folder}/vgdb", PROGRAMS["heliod"], "--config",
+                                            fleet.folder / "heliod.ini"], fleet.folder, env={"HELIO_TEST": "1"})
+    fleet.heliod(wait=False).wait_text("LINK-UP", 60)
+    fleet.ctl("channel", "create", "quiet")
+    fleet.ctl("client", "channel", "few000000", "quiet")
+    crowd_beats(fleet, "many", 100)
+    crowd_beats(fleet, "few", 1)
+    text = ["x" * 500] * 8      # four kilobytes: a copy cannot hide
+    size = sum(map(len, text))
+
+    def stored():
+        return int(fleet.sql("select count(*) from event"))
+
+    def cost(times, *where):
+        """Bytes and rows for each of so many events."""
+        bytes_, rows = heap_bytes(fleet), stored()
+        for i in range(times):
+            fleet.ctl("exec", *(w.format(i) for w in where), "ping", *text)
+        return (heap_bytes(fleet) - bytes_) / times, (stored() - rows) / times
+
+    def pointers():
+        shown = fleet.ctl("queue", "default")["pointers"]
+        return len(shown), {p["at"] for p in shown}, {p["seq"] for p in shown}
+    wait_for(lambda: pointers()[:2] == (100, {"tail"}), 10, "a hundred clients are caught up")
+    tail = pointers()[2]
+    for where in (["--channel", "quiet"], ["--channel", "default"], ["many000099"]):
+        cost(1, *where)         # what is allocated once
+    assert pointers() == (100, {"command"}, tail), "each shows the event that the tail became"
+    one, one_rows = cost(6, "--channel", "quiet")
+    all_, all_rows = cost(6, "--channel", "default")
+    private, private_rows = cost(10, "many{:06d}")
+    print(f"{one:.0f} bytes for one client, {all_:.0f} for a hundred, {private:.0f} for each private event")
+    # Stored once, for a hundred clients as for one; the difference is less than 40 bytes a client.
+    assert one_rows == all_rows == 1 and one > size and all_ < one + size
+    # Control: the same event for each client by itself costs a row and a copy each, and massif sees it.
+    assert private_rows == 1 and private > size
+    assert pointers() == (100, {"command"}, tail), "no pointer was touched"
+    assert {int(p) for p in fleet.sql("select distinct pointer from client where channel = 'default'").split()} == tail
 
 
 def test_S004_2_null_elements(fleet_of):
