@@ -1,16 +1,12 @@
 // Does a heartbeat accord with the state that the last response set? (US 7,779,090 claim 1,
 // protocol.md "The conversation".) Pure: structs in, a value out.
 //
+// One table: what the server keeps and what the heartbeat shows are placed on eight axes, a rule
+// says which places of each axis it covers, and the first rule that covers a heartbeat judges it.
+// ACCORDANCE.md is written from the same rules (`heliod --accordance`).
+//
 //   D  id of the last response of kinds 2 to 4       P  the one before it       V  the last id
 //   issued
-//
-//   heartbeat shows                                     then
-//   D <= shown <= V, or >= D of an older incarnation    D was received
-//   P <= shown < D while D's operation is open          D was lost: resend it
-//   an incarnation above ours                           our store is older than the client's memory
-//   anything else                                       resync
-//
-// `op` is judged only when D was received; a final status of the open operation always counts.
 #ifndef HELIO_SERVER_ACCORDANCE_H
 #define HELIO_SERVER_ACCORDANCE_H
 
@@ -54,10 +50,82 @@ struct accordance {
 	const char *why;                 // one sentence; a literal
 	bool mismatch;                   // counts as a mismatch of the client
 	bool waits;                      // DONE was said too early: patience is spent
-	bool received;                   // D was received
 	enum op_status completes;        // the open operation ended so; 0: it goes on
 	enum op_status passed_completes; // the operation that the cancel passed ended so
 };
+
+// ---- the table
+
+enum accordance_axis {
+	AXIS_STATE, // the client's state at the server
+	AXIS_SHOWN, // last_response_id
+	AXIS_OP,    // the operation that `op` names
+	AXIS_STATUS,
+	AXIS_ACK,
+	AXIS_PROOF, // what DONE needs beside the word
+	AXIS_TOLD,  // was D resent for a mismatch up to the limit
+	AXIS_ASKED, // did the client ask for the same answer up to the limit
+	AXIS_COUNT
+};
+
+// Places of the axes that are not an enum of message.h.
+enum accordance_shows {
+	SHOWS_D,
+	SHOWS_AFTER_D, // up to V
+	SHOWS_OLDER,   // of an older incarnation, not before D
+	SHOWS_P,       // while D's operation is open
+	SHOWS_BETWEEN, // P and D, while D's operation is open
+	SHOWS_BEFORE,  // anything before that
+	SHOWS_BEYOND,  // above V
+	SHOWS_HIGHER,  // of a higher incarnation
+	SHOWS_COUNT
+};
+
+enum accordance_op {
+	NAMES_NONE,
+	NAMES_OPEN,   // the open operation
+	NAMES_PASSED, // the one that the open cancel passed
+	NAMES_LAST,   // the one that ended last
+	NAMES_OTHER,
+	NAMES_NEVER, // an id that was not given yet
+	NAMES_COUNT
+};
+
+enum accordance_proof {
+	PROOF_THERE,
+	PROOF_AWAITED, // the report may be on its way
+	PROOF_MISSING,
+	PROOF_COUNT
+};
+
+// A heartbeat's place on all axes: one bit of each axis.
+struct accordance_place {
+	uint64_t bits;
+};
+
+struct accordance_rule {
+	uint64_t covers; // bits, at least one of each axis
+	const char *name;
+	enum accordance_outcome outcome;
+	enum reason_code code;
+	const char *why;
+	bool mismatch, waits;
+	bool ends;        // the open operation ends with the status shown
+	bool ends_passed; // the passed one does
+};
+
+const struct accordance_rule *accordance_rules(size_t *count);
+struct accordance_place accordance_place(
+	const struct accordance_state *s, const struct accordance_shown *h);
+// The rule that judges this place. The last rule covers everything.
+const struct accordance_rule *accordance_rule(struct accordance_place place);
+// Word of a place of an axis for people; NULL behind the last.
+const char *accordance_word(enum accordance_axis axis, unsigned place);
+const char *accordance_axis_word(enum accordance_axis axis);
+// Bit of a place of an axis.
+uint64_t accordance_bit(enum accordance_axis axis, unsigned place);
+// Rules and their graph as Markdown, for ACCORDANCE.md.
+enum err accordance_describe(struct buf *out) MUST_CHECK;
 
 struct accordance accordance_judge(
 	const struct accordance_state *s, const struct accordance_shown *h);

@@ -54,6 +54,7 @@ struct client_rare {
 	struct report_parts *parts;
 	struct event_queue *private;
 	uint32_t private_pointer;
+	uint64_t resend_shown; // what the client showed when it last asked for the response again
 	uint64_t change_id, report_id;                      // highest held
 	uint64_t report_seq, inbox_seq, want_seq, peer_seq; // upward, per topic
 	uint64_t grant_seq, directive_seq, answer_seq;      // downward, per topic
@@ -87,9 +88,10 @@ struct client {
 	uint16_t channel;                        // number of the queue
 	uint16_t heard_ms;
 	uint16_t mismatches;
+	uint16_t free; // of its disk: free_pack
 	uint8_t state, reach, role, flags;
 	uint8_t last_kind, last_reason;
-	uint8_t ack_resends; // beats in a row that asked for the response again
+	uint8_t ack_resends; // beats in a row that asked again and showed the same response
 	bool last_was_resend;
 };
 
@@ -106,6 +108,10 @@ struct client_table {
 	size_t id_used;   // bytes in the last id block
 	uint32_t clients; // of role CLIENT
 };
+
+// A number of bytes in 16 bits, 5 of them an exponent: never more than it was, at most 0.1 % less.
+uint16_t free_pack(uint64_t bytes);
+uint64_t free_unpack(uint16_t packed);
 
 void client_table_init(struct client_table *t, const struct id16 *hash_key);
 // Frees rare parts through rare_free, which may be NULL.

@@ -18,7 +18,8 @@ void core_config_default(struct core_config *c)
 		.offers_per_client_min = OFFERS_PER_PRINCIPAL,
 		.attempts_max = 3,
 		.mismatch_limit = 5,
-		.resend_limit = 20,
+		.resend_limit = 10,
+		.resyncs_per_s = 100,
 		.op_deadline_s = 600,
 		.private_in_a_row = 4,
 		.queue_high_water = 64,
@@ -135,6 +136,8 @@ static void core_init(struct core *core)
 	uint32_t views = core->config.views_per_s;
 	ratelimit_init(&core->views_allowed, views, views / 10 + 1, core->now.mono);
 	ratelimit_init(&core->views_unchanged, views / 2 + 1, views / 100 + 1, core->now.mono);
+	ratelimit_init(&core->resyncs_allowed, core->config.resyncs_per_s,
+		core->config.resyncs_per_s, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,
 		core->now.mono);
 }

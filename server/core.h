@@ -48,7 +48,8 @@ struct core_config {
 	uint32_t offers_per_client_min; // and per principal and minute
 	uint32_t attempts_max;          // of SEND and RETRIEVE
 	uint32_t mismatch_limit; // resends of one response before a resync; resyncs before an alert
-	uint32_t resend_limit;   // ACK_RESEND in a row, of a client that hears nothing, before a resync
+	uint32_t resend_limit;   // ACK_RESEND in a row that show the same response, before a resync
+	uint32_t resyncs_per_s;  // of all clients: a late server must not make itself later
 	uint32_t op_deadline_s;  // attended time without progress
 	uint32_t private_in_a_row; // answers from the private queue before the channel is looked at
 	uint32_t queue_high_water; // elements; then DISPLAY runs consolidate
@@ -237,7 +238,7 @@ struct client_info {
 	char agent_version[LIMIT_ID + 1];
 	char agent_state[LIMIT_ID + 1]; // the agent's own word
 	char hw_class[LIMIT_ID + 1];
-	uint64_t free_bytes;
+	uint64_t free_bytes;            // 0 until it is heard
 	size_t holding_count; // complete packages
 };
 

@@ -165,6 +165,7 @@ struct core {
 	struct mono host_at, save_at, prune_at;
 	uint64_t host_counter;
 	size_t save_cursor;
+	struct ratelimit resyncs_allowed;
 	struct ratelimit views_allowed;
 	struct ratelimit views_unchanged; // the part of it that only tells the time
 

@@ -43,6 +43,7 @@ static void record_status(struct core *core, const struct passed *p, const struc
 {
 	struct buf *b = &core->scratch;
 
+	p->client->free = free_pack(s->free_bytes);
 	if (profile_encode(s, b) == ERR_OK &&
 		intern_set(&core->interned, &p->client->profile, buf_bytes(b)))
 		p->client->flags |= CLIENT_STALE_ROW;
@@ -187,6 +188,22 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
 }
 
+// A client that shows something newer each time hears us, only late: it starts anew.
+static void resends_count(const struct passed *p, const struct heartbeat *h)
+{
+	struct client *c = p->client;
+	struct client_rare *rare = h->ack == ACK_RESEND ? client_rare_get(c) : NULL;
+
+	if (!rare) {
+		c->ack_resends = 0;
+		return;
+	}
+	if (rare->resend_shown != h->last_response_id)
+		c->ack_resends = 0;
+	rare->resend_shown = h->last_response_id;
+	c->ack_resends = (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX));
+}
+
 static struct accordance beat_judge(
 	struct core *core, const struct passed *p, const struct heartbeat *h)
 {
@@ -226,14 +243,11 @@ static struct accordance beat_judge(
 				    });
 }
 
-static void judgement_count(struct core *core, const struct passed *p, const struct heartbeat *h,
-	const struct accordance *a)
+static void judgement_count(struct core *core, const struct passed *p, const struct accordance *a)
 {
 	struct client *c = p->client;
 	struct open_operation *op = client_open(c);
 
-	c->ack_resends =
-		h->ack == ACK_RESEND ? (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX)) : 0;
 	if (a->mismatch)
 		mismatch_note(core, p, reason_word(a->code), a->why);
 	if (!op)
@@ -318,6 +332,8 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 		if (rare->private && rare->private->count && !rare->private->paused)
 			in.private_shows = QUEUE_ELEMENT;
 	}
+	if ((a->outcome == ACCORD_RESYNC || a->outcome == ACCORD_RESTORED) && !in.resync_waits)
+		in.resync_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
 	return next_event_decide(&in);
 }
 
@@ -432,11 +448,12 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	if (p->client->pointer != POINTER_HEAD && queue_is_detached(q, p->client->pointer))
 		TRY(channel_detach(core, p->number, "it fell behind what the queue keeps"));
 	progress_note(core, p, h);
+	resends_count(p, h);
 	struct accordance a = beat_judge(core, p, h);
 	if (a.outcome == ACCORD_RESTORED &&
 		incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
 		TRY(channels_new_epoch(core, "a client remembers a later start of the server"));
-	judgement_count(core, p, h, &a);
+	judgement_count(core, p, &a);
 	TRY(beat_complete(core, p, &a));
 	if (p->client->rare && p->client->rare->resync_wait > 0)
 		p->client->rare->resync_wait--;

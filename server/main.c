@@ -2,7 +2,10 @@
 #include "proto/base/log.h"
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
+#include "server/accordance.h"
 #include "server/server.h"
+#include <stdio.h>
+#include <string.h>
 
 static struct server *server;
 static uv_signal_t hangup;
@@ -43,12 +46,24 @@ static int run(struct program *p, const struct heliod_settings *settings)
 	return code;
 }
 
+// The table by which heartbeats are judged, as Markdown; server/ACCORDANCE.md holds it.
+static int accordance_print(void)
+{
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, 256 * 1024);
+	if (accordance_describe(&text) != ERR_OK)
+		return EXIT_FAILED;
+	return fwrite(text.data, 1, text.size, stdout) == text.size ? EXIT_DONE : EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	static struct heliod_settings settings;
 	struct program p = {
 		.name = "heliod",
-		.about = "distribution server and presence server of Heliograph",
+		.about = "distribution server and presence server of Heliograph\n"
+			 "--accordance: print the table by which heartbeats are judged",
 		.rows = heliod_rows,
 		.row_count = heliod_row_count,
 		.settings = &settings,
@@ -57,6 +72,8 @@ int main(int argc, char **argv)
 	};
 	int code;
 
+	if (argc == 2 && strcmp(argv[1], "--accordance") == 0)
+		return accordance_print();
 	if (!program_start(&p, argc, argv, &code))
 		return code;
 	code = run(&p, &settings);
