@@ -10,6 +10,21 @@
 #define FIRST_SLOTS 64
 #define ID_BLOCK 65536u
 
+uint16_t free_pack(uint64_t bytes)
+{
+	unsigned exponent = 0;
+
+	while (exponent < 31 && bytes >> exponent > 0x7ff)
+		exponent++;
+	uint64_t mantissa = bytes >> exponent;
+	return (uint16_t)(exponent << 11 | (mantissa < 0x7ff ? mantissa : 0x7ff));
+}
+
+uint64_t free_unpack(uint16_t packed)
+{
+	return (uint64_t)(packed & 0x7ff) << (packed >> 11);
+}
+
 void client_table_init(struct client_table *t, const struct id16 *hash_key)
 {
 	*t = (struct client_table){.key = *hash_key, .free_first = CLIENT_NONE};

@@ -179,6 +179,7 @@ static void info_fill(const struct core *core, const struct client *c, struct cl
 		.last_reason = (enum reason_code)c->last_reason,
 		.last_heard = client_heard(c),
 		.mismatches = c->mismatches,
+		.free_bytes = free_unpack(c->free),
 		.interval_ms = c->told_interval_ms,
 		.interval_status_ms = c->told_interval_ms,
 	};

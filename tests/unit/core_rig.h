@@ -496,6 +496,7 @@ static inline void agent_beat_bytes(struct agent *a, struct buf *out)
 		.agent_version = "1.0",
 		.interval_ms = a->interval_ms,
 		.clock_quality = 2,
+		.free_bytes = 81234567890,
 		.hw_class = "x86",
 		.showing_package = a->showing,
 		.showing_image = digest_is_zero(&a->showing) ? "" : "0001-a.jpg"};

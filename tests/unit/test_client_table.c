@@ -154,9 +154,22 @@ static void only_known_changes_of_state_are_made(void **state)
 	assert_false(client_state_change_is_known(0, CS_IDLE));
 }
 
+static void free_bytes_fit_into_sixteen_bits(void **state)
+{
+	(void)state;
+	for (uint64_t bytes = 0; bytes < 0x800; bytes++)
+		assert_int_equal(free_unpack(free_pack(bytes)), bytes);
+	for (uint64_t bytes = 1; bytes < (uint64_t)1 << 41; bytes += bytes / 3 + 1) {
+		uint64_t told = free_unpack(free_pack(bytes));
+		assert_in_range(told, bytes - bytes / 1000, bytes);
+	}
+	assert_int_equal(free_unpack(free_pack(UINT64_MAX)), (uint64_t)0x7ff << 31);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(free_bytes_fit_into_sixteen_bits),
 		cmocka_unit_test(the_hash_is_siphash_2_4),
 		cmocka_unit_test(every_client_is_found_and_no_other),
 		cmocka_unit_test(removal_leaves_the_others_findable_and_the_place_is_used_again),

@@ -28,6 +28,7 @@ static void S003_3_the_first_beat_in_the_offered_session_makes_it_current(void *
 
 	assert_int_equal(agent_info(r, a).session_id, a->session_id);
 	assert_int_equal(agent_info(r, a).reach, REACH_ONLINE);
+	assert_in_range(agent_info(r, a).free_bytes, 81100000000, 81234567890);
 	struct agent *old = rig_copy(r, a);
 	assert_true(agent_sign_in(r, a));
 	agent_gets(a, KIND_NO_ACTION);
