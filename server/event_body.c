@@ -126,7 +126,7 @@ static const char *retrieve_text(struct arena *a, const struct retrieve_informat
 		return arena_printf(a, "command %s of %s", digest_short(&r->command->sha256),
 			r->command->publisher);
 	for (size_t i = 0; i < r->package_count && at < 300; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s/%.60s", at ? " " : "",
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s@%.60s", at ? " " : "",
 			r->packages[i].name, r->packages[i].version);
 	for (size_t i = 0; i < r->change_count && at < 300; i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s=%.60s", at ? " " : "",

@@ -234,7 +234,8 @@ enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq)
 		return respond_no_action(core, number, seq, REASON_SNAPSHOT,
 			"the client lacks nothing: it is caught up");
 	const char *text = arena_printf(&core->arena,
-		"all it lacks at once: %zu packages, %zu values", r.package_count, r.change_count);
+		"all it lacks at once: %zu package%s, %zu value%s", r.package_count,
+		r.package_count == 1 ? "" : "s", r.change_count, r.change_count == 1 ? "" : "s");
 	return operation_open(core, number, seq,
 		&(struct answer){
 			.kind = KIND_RETRIEVE_INFORMATION,

@@ -107,7 +107,7 @@ static void finish(struct probe *p)
 	p->step = STEP_IDLE;
 	p->ports.unsubscribe(p->ports.ctx, p->own.s);
 	found(p, FINDING_OK, "PROBE-PERSISTENCE",
-		"cannot be seen from outside; mosquitto.conf must say: persistence false", "");
+		"not to be seen from outside: mosquitto.conf must say persistence false", "");
 	usable = !findings_have_error(p->findings, p->broker);
 	log_info("PROBE", "broker=%s usable=%s base_ms=%lld trip_ms=%lld", p->broker,
 		usable ? "yes" : "no", (long long)mean_ms(p->base_ms),

@@ -9,6 +9,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -162,7 +163,8 @@ static void seats_check(struct doctor *d)
 			"[identity] seats = CA/out/NAME, after helioctl enrol operator NAME.1",
 			"no seat found at %s", *s->seats ? s->seats : "[identity] seats (not set)");
 	else
-		finding(d, "ok", "SEATS", "", "%d seats at %s", seats, s->seats);
+		finding(d, "ok", "SEATS", "", "%d seat%s at %s", seats, seats == 1 ? "" : "s",
+			s->seats);
 }
 
 static void ca_check(struct doctor *d)
@@ -299,45 +301,73 @@ static bool was_shown(const struct doctor *d, const cJSON *finding)
 	return false;
 }
 
-// "control, data-a: " of this finding and of those that say the same.
-static void places_show(const struct doctor *d, const cJSON *finding)
+static int by_name(const void *a, const void *b)
 {
-	const char *gap = "";
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// "control, data-a: " of this finding and of those that say the same.
+static void places_text(const struct doctor *d, const cJSON *finding, struct buf *out)
+{
+	const char *places[64];
+	size_t count = 0;
+	enum err e = ERR_OK;
 	const cJSON *f;
 
 	cJSON_ArrayForEach(f, d->findings)
 	{
-		if (!is_same(f, finding) || !*json_text(f, "where"))
-			continue;
-		printf("%s%s", gap, ctl_safe(json_text(f, "where")));
-		gap = ", ";
+		if (count < CTL_COUNT(places) && is_same(f, finding) && *json_text(f, "where"))
+			places[count++] = json_text(f, "where");
 	}
-	if (*gap)
-		fputs(": ", stdout);
+	qsort(places, count, sizeof(places[0]), by_name);
+	for (size_t i = 0; e == ERR_OK && i < count; i++)
+		e = buf_printf(out, "%s%s", ctl_safe(places[i]), i + 1 < count ? ", " : ": ");
+}
+
+#define WHAT_COLUMN 26
+
+static void finding_show(const struct doctor *d, const cJSON *f)
+{
+	SCOPED_BUF struct buf text;
+	const struct term *t = &d->c->out;
+	const char *level = json_text(f, "level"), *mend = json_text(f, "mend");
+	enum style style = strcmp(level, "ok") == 0     ? STYLE_GOOD
+			   : strcmp(level, "warn") == 0 ? STYLE_WARN
+							: STYLE_BAD;
+
+	buf_init(&text, 16 * 1024);
+	printf("%s%-5s%s  %-17s  ", term_begin(t, style), ctl_safe(level), term_end(t, style),
+		ctl_safe(json_text(f, "id")));
+	places_text(d, f, &text);
+	if (buf_printf(&text, "%s", ctl_safe(json_text(f, "what"))) == ERR_OK)
+		term_wrap(t, (const char *)text.data, WHAT_COLUMN, WHAT_COLUMN);
+	// One line, however long: it is there to be copied.
+	if (*mend)
+		printf("%*s%s->%s %s\n", WHAT_COLUMN, "", term_begin(t, STYLE_BOLD),
+			term_end(t, STYLE_BOLD), ctl_safe(mend));
 }
 
 static void findings_show(const struct doctor *d)
 {
 	const struct term *t = &d->c->out;
+	unsigned errors = 0, warnings = 0;
 	const cJSON *f;
 
 	cJSON_ArrayForEach(f, d->findings)
 	{
 		if (was_shown(d, f))
 			continue;
-		const char *level = json_text(f, "level"), *mend = json_text(f, "mend");
-		enum style style = strcmp(level, "ok") == 0     ? STYLE_GOOD
-				   : strcmp(level, "warn") == 0 ? STYLE_WARN
-								: STYLE_BAD;
-
-		printf("%s%-5s%s  %-17s  ", term_begin(t, style), ctl_safe(level),
-			term_end(t, style), ctl_safe(json_text(f, "id")));
-		places_show(d, f);
-		puts(ctl_safe(json_text(f, "what")));
-		if (*mend)
-			printf("                          %s->%s %s\n", term_begin(t, STYLE_BOLD),
-				term_end(t, STYLE_BOLD), ctl_safe(mend));
+		finding_show(d, f);
+		errors += strcmp(json_text(f, "level"), "error") == 0;
+		warnings += strcmp(json_text(f, "level"), "warn") == 0;
 	}
+	enum style style = errors > 0 ? STYLE_BAD : warnings > 0 ? STYLE_WARN : STYLE_GOOD;
+	if (errors + warnings == 0)
+		printf("\n%sall is well%s\n", term_begin(t, style), term_end(t, style));
+	else
+		printf("\n%s%u error%s, %u warning%s%s\n", term_begin(t, style), errors,
+			errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s",
+			term_end(t, style));
 }
 
 enum exit_code cmd_doctor(struct ctl *c, const struct args *a)

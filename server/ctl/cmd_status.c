@@ -15,10 +15,11 @@ void status_show(const struct term *t, const cJSON *fleet, size_t limit)
 		json_bool(fleet, "degraded") ? ", DEGRADED: the store does not take writes" : "",
 		json_bool(fleet, "mass_silence") ? ", MASS SILENCE: decisions wait for you" : "");
 	fprintf(t->file,
-		"%" PRIu64 " clients: %s%" PRIu64 " online%s, %" PRIu64 " late, %s%" PRIu64
+		"%" PRIu64 " client%s: %s%" PRIu64 " online%s, %" PRIu64 " late, %s%" PRIu64
 		" silent%s, %" PRIu64 " never heard\n\n",
-		json_u64(fleet, "total"), term_begin(t, STYLE_GOOD), json_u64(fleet, "online"),
-		term_end(t, STYLE_GOOD), json_u64(fleet, "late"),
+		json_u64(fleet, "total"), json_u64(fleet, "total") == 1 ? "" : "s",
+		term_begin(t, STYLE_GOOD), json_u64(fleet, "online"), term_end(t, STYLE_GOOD),
+		json_u64(fleet, "late"),
 		term_begin(t, json_u64(fleet, "silent") ? STYLE_BAD : STYLE_PLAIN),
 		json_u64(fleet, "silent"),
 		term_end(t, json_u64(fleet, "silent") ? STYLE_BAD : STYLE_PLAIN),
@@ -47,8 +48,7 @@ enum exit_code cmd_status(struct ctl *c, const struct args *a)
 static void why_row(struct table *t, const cJSON *e)
 {
 	const char *kind = json_text(e, "kind"), *text = json_text(e, "text");
-	uint64_t count = json_u64(e, "count"), seq = json_u64(e, "event_seq"),
-		 attempt = json_u64(e, "attempt");
+	uint64_t count = json_u64(e, "count"), seq = json_u64(e, "event_seq");
 
 	table_add(t, show_time(e, "last_unix_ms"));
 	if (count > 1)
@@ -56,24 +56,24 @@ static void why_row(struct table *t, const cJSON *e)
 	else
 		table_add(t, "");
 	table_add_style(t, kind, strcmp(kind, "no-action") == 0 ? STYLE_DIM : STYLE_GOOD);
-	table_add_style(t, json_text(e, "reason"), STYLE_BOLD);
-	table_add(t, text);
+	table_add_style(t, text, STYLE_BOLD);
 	if (seq > 0)
 		table_addf(t, "%s #%" PRIu64, json_text(e, "queue"), seq);
 	else
 		table_add(t, json_text(e, "queue"));
-	table_addf(t, "%" PRIu64, json_u64(e, "flow"));
-	table_addf(t, "%" PRIu64, attempt);
+	table_add_style(t, json_text(e, "reason"), STYLE_DIM);
 	table_add(t, json_text(e, "state"));
+	show_count(t, json_u64(e, "attempt"));
+	show_count(t, json_u64(e, "flow"));
 }
 
 static void why_show(const struct ctl *c, const cJSON *why)
 {
 	static const struct table_column columns[] = {{"LAST", false, false, false},
 		{"", true, false, false}, {"ANSWER", false, false, false},
-		{"REASON", false, false, false}, {"BECAUSE", false, true, false},
-		{"EVENT", false, true, false}, {"FLOW", true, false, true},
-		{"TRY", true, false, true}, {"STATE SET", false, false, true}};
+		{"BECAUSE", false, true, false}, {"EVENT", false, true, false},
+		{"REASON", false, false, true}, {"STATE SET", false, false, true},
+		{"TRY", true, false, true}, {"FLOW", true, false, true}};
 	const char *reach = json_text(why, "reach");
 	const cJSON *e, *entries = cJSON_GetObjectItem(why, "entries"),
 			*newest = cJSON_GetArrayItem(entries, 0);
@@ -84,10 +84,11 @@ static void why_show(const struct ctl *c, const cJSON *why)
 		term_begin(&c->out, show_reach_style(reach)), reach,
 		term_end(&c->out, show_reach_style(reach)), ctl_safe(json_text(why, "state")));
 	if (newest)
-		printf(". Its last answer was %s because: %s", json_text(newest, "kind"),
+		printf(".\nIts last answer was %s, because: %s\n\n", json_text(newest, "kind"),
 			ctl_safe(*json_text(newest, "text") ? json_text(newest, "text")
 							    : json_text(newest, "reason")));
-	puts(newest ? "\n" : ". It was never answered: no heartbeat of it was accepted.");
+	else
+		puts(".\nIt was never answered: no heartbeat of it was accepted.");
 	cJSON_ArrayForEach(e, entries) why_row(t, e);
 	if (table_rows(t) > 0)
 		table_print(t, &c->out);
@@ -142,17 +143,17 @@ static void pointers_text(
 static void queue_show(const struct ctl *c, const cJSON *queue)
 {
 	static const struct table_column columns[] = {{"SEQ", true, false, false},
-		{"TYPE", false, false, false}, {"FLOW", true, false, true},
-		{"EVENT", false, true, false}, {"POINTERS HERE", false, true, false}};
+		{"TYPE", false, false, false}, {"EVENT", false, true, false},
+		{"POINTERS HERE", false, true, false}, {"FLOW", true, false, true}};
 	const cJSON *e, *pointers = cJSON_GetObjectItem(queue, "pointers"), *p;
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	uint64_t last = 0, heads = 0;
 	char here[512];
 
-	printf("queue %s%s%s, epoch %" PRIu64 ", %" PRIu64 " pointers\n",
+	printf("queue %s%s%s, epoch %" PRIu64 ", %" PRIu64 " pointer%s\n",
 		term_begin(&c->out, STYLE_BOLD), ctl_safe(json_text(queue, "queue")),
 		term_end(&c->out, STYLE_BOLD), json_u64(queue, "epoch"),
-		json_u64(queue, "pointer_total"));
+		json_u64(queue, "pointer_total"), json_u64(queue, "pointer_total") == 1 ? "" : "s");
 	cJSON_ArrayForEach(e, cJSON_GetObjectItem(queue, "elements"))
 	{
 		const char *type = json_text(e, "type");
@@ -163,9 +164,9 @@ static void queue_show(const struct ctl *c, const cJSON *queue)
 		table_addf(t, "%" PRIu64, seq);
 		table_add_style(
 			t, type, tail || strcmp(type, "head") == 0 ? STYLE_DIM : STYLE_BOLD);
-		table_addf(t, "%" PRIu64, json_u64(e, "flow"));
 		table_add(t, json_text(e, "text"));
 		table_add(t, here);
+		show_count(t, json_u64(e, "flow"));
 		last = seq;
 	}
 	table_print(t, &c->out);
@@ -264,8 +265,8 @@ enum exit_code cmd_operations(struct ctl *c, const struct args *a)
 	static const struct table_column columns[] = {{"OPENED", false, false, false},
 		{"CLIENT", false, true, false}, {"OPERATION", true, false, false},
 		{"KIND", false, false, false}, {"OUTCOME", false, false, false},
-		{"TRY", true, false, true}, {"FLOW", true, false, true},
-		{"DETAIL", false, true, false}};
+		{"TRY", true, false, true}, {"DETAIL", false, true, false},
+		{"FLOW", true, false, true}};
 	struct api_verb v = {.verb = "operations"};
 	struct api_result r;
 	enum exit_code code;
@@ -285,9 +286,9 @@ enum exit_code cmd_operations(struct ctl *c, const struct args *a)
 		table_addf(t, "%" PRIu64, json_u64(o, "op_id"));
 		table_add(t, json_text(o, "kind"));
 		table_add_style(t, outcome, outcome_style(outcome));
-		table_addf(t, "%.0f", json_number(o, "attempt"));
-		table_addf(t, "%" PRIu64, json_u64(o, "flow"));
+		show_count(t, json_u64(o, "attempt"));
 		table_add(t, json_text(o, "detail"));
+		show_count(t, json_u64(o, "flow"));
 	}
 	table_print(t, &c->out);
 	table_free(t);

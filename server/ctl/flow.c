@@ -79,9 +79,9 @@ static enum style flow_style(const char *state)
 void flow_show(const struct ctl *c, const cJSON *flow)
 {
 	static const struct table_column columns[] = {{"CLIENT", false, true, false},
-		{"FLOW", false, false, false}, {"KIND", false, false, false},
-		{"STATUS", false, false, false}, {"%", true, false, false},
-		{"ATTEMPT", true, false, true}, {"DETAIL", false, true, false}};
+		{"STATE", false, false, false}, {"ANSWER", false, false, false},
+		{"THE CLIENT SAYS", false, false, false}, {"%", true, false, false},
+		{"TRY", true, false, true}, {"DETAIL", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 
@@ -92,7 +92,7 @@ void flow_show(const struct ctl *c, const cJSON *flow)
 		table_add(t, json_text(one, "kind"));
 		table_add(t, json_text(one, "status"));
 		table_addf(t, "%.0f", json_number(one, "percent"));
-		table_addf(t, "%.0f", json_number(one, "attempt"));
+		show_count(t, json_u64(one, "attempt"));
 		table_add(t, json_text(one, "detail"));
 	}
 	if (table_rows(t) > 0)

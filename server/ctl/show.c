@@ -4,6 +4,7 @@
 #include "server/ctl/progress.h"
 #include "server/ctl/text.h"
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -68,6 +69,14 @@ const char *show_time(const cJSON *object, const char *key)
 	return strncmp(then, today, 11) == 0 ? then + 11 : then;
 }
 
+void show_count(struct table *t, uint64_t n)
+{
+	if (n > 0)
+		table_addf(t, "%" PRIu64, n);
+	else
+		table_add(t, "");
+}
+
 enum style show_reach_style(const char *reach)
 {
 	if (strcmp(reach, "online") == 0)
@@ -127,39 +136,41 @@ static const char *key_text(const char *key)
 	return out;
 }
 
-static size_t key_width(const cJSON *part, const char *prefix)
+static bool has_parts(const cJSON *v)
+{
+	return cJSON_IsArray(v) || cJSON_IsObject(v) || !v->string;
+}
+
+// The values of one object, keys in a column.
+static void part_show(const struct ctl *c, const cJSON *part)
 {
 	size_t width = 0;
 	const cJSON *v;
 
 	cJSON_ArrayForEach(v, part)
 	{
-		if (cJSON_IsArray(v) || cJSON_IsObject(v) || !v->string)
-			continue;
-		size_t n = strlen(key_text(v->string)) + strlen(prefix) + (*prefix ? 1 : 0);
+		size_t n = has_parts(v) ? 0 : strlen(key_text(v->string));
 
 		width = n > width ? n : width;
 	}
-	return width;
-}
-
-static void part_show(const struct ctl *c, const char *prefix, const cJSON *part, size_t width)
-{
-	const cJSON *v;
-
 	cJSON_ArrayForEach(v, part)
 	{
-		char key[256], number[64];
+		char number[64];
 
-		if (cJSON_IsObject(v) || cJSON_IsArray(v))
+		if (has_parts(v))
 			continue;
 		const char *value = value_text(v, number);
 
-		snprintf(key, sizeof(key), "%s%s%s", prefix, *prefix ? " " : "",
-			key_text(v->string ? v->string : ""));
-		printf("%s%-*s%s  %s\n", term_begin(&c->out, STYLE_DIM), (int)width, ctl_safe(key),
-			term_end(&c->out, STYLE_DIM), *value ? ctl_safe(value) : "-");
+		printf("%s%-*s%s  %s\n", term_begin(&c->out, STYLE_DIM), (int)width,
+			ctl_safe(key_text(v->string)), term_end(&c->out, STYLE_DIM),
+			*value ? ctl_safe(value) : "-");
 	}
+}
+
+static void heading_show(const struct ctl *c, const char *name)
+{
+	printf("\n%s%s%s\n", term_begin(&c->out, STYLE_BOLD), ctl_safe(key_text(name)),
+		term_end(&c->out, STYLE_BOLD));
 }
 
 static void title_make(char out[40], const char *key)
@@ -207,8 +218,7 @@ static void list_show(const struct ctl *c, const char *name, const cJSON *list)
 {
 	const cJSON *item, *first = cJSON_GetArrayItem(list, 0);
 
-	printf("\n%s%s%s\n", term_begin(&c->out, STYLE_BOLD), ctl_safe(key_text(name)),
-		term_end(&c->out, STYLE_BOLD));
+	heading_show(c, name);
 	if (cJSON_IsObject(first)) {
 		rows_show(c, list, first);
 		return;
@@ -223,20 +233,15 @@ static void list_show(const struct ctl *c, const char *name, const cJSON *list)
 
 void show_document(const struct ctl *c, const cJSON *document)
 {
-	size_t width = key_width(document, "");
 	const cJSON *v;
 
+	part_show(c, document);
 	cJSON_ArrayForEach(v, document)
 	{
-		size_t n = cJSON_IsObject(v) && v->string ? key_width(v, v->string) : 0;
-
-		width = n > width ? n : width;
-	}
-	part_show(c, "", document, width);
-	cJSON_ArrayForEach(v, document)
-	{
-		if (cJSON_IsObject(v) && v->string)
-			part_show(c, v->string, v, width);
+		if (cJSON_IsObject(v) && v->string && v->child) {
+			heading_show(c, v->string);
+			part_show(c, v);
+		}
 	}
 	cJSON_ArrayForEach(v, document)
 	{

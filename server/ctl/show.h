@@ -14,6 +14,8 @@ const char *show_time(const cJSON *object, const char *key);
 const char *show_digest(const cJSON *object, const char *key);
 // name@version, or the digest when there is no name.
 const char *show_package(const cJSON *object);
+// A cell with a number; empty for 0.
+void show_count(struct table *t, uint64_t n);
 enum style show_reach_style(const char *reach);
 
 // "key  value" lines, aligned; lists of objects as tables below. For documents without a form of

@@ -1,5 +1,4 @@
-// Two passes: measure, then print. The gap between columns is two blanks; the last column is not
-// padded, so that no line ends in blanks.
+// Two passes: measure, then print. The gap between columns is two blanks; no line ends in blanks.
 #include "server/ctl/table.h"
 
 #include "server/ctl/text.h"
@@ -102,6 +101,7 @@ static void widths_measure(const struct table *t, size_t rows, size_t width[TABL
 	}
 }
 
+#define SHRINK_COMFORT 48 // a cell that still says something
 #define SHRINK_LEAST 8
 #define HIDDEN SIZE_MAX
 
@@ -118,13 +118,14 @@ static size_t widths_sum(const struct table *t, const size_t width[TABLE_COLUMNS
 	return sum + 2 * (shown > 0 ? shown - 1 : 0);
 }
 
-// The longest column that may still be cut; column_count when there is none.
-static size_t longest_find(const struct table *t, const size_t width[TABLE_COLUMNS_MAX])
+// The longest column that may still be cut, down to `least`; column_count when there is none.
+static size_t longest_find(
+	const struct table *t, const size_t width[TABLE_COLUMNS_MAX], size_t least)
 {
 	size_t longest = t->column_count;
 
 	for (size_t c = 0; c < t->column_count; c++) {
-		bool can = t->columns[c].shrink && width[c] != HIDDEN && width[c] > SHRINK_LEAST;
+		bool can = t->columns[c].shrink && width[c] != HIDDEN && width[c] > least;
 
 		if (can && (longest == t->column_count || width[c] > width[longest]))
 			longest = c;
@@ -145,26 +146,31 @@ static bool column_drop(const struct table *t, size_t width[TABLE_COLUMNS_MAX])
 
 static void widths_fit(const struct table *t, size_t width[TABLE_COLUMNS_MAX], size_t limit)
 {
-	size_t whole[TABLE_COLUMNS_MAX];
+	size_t whole[TABLE_COLUMNS_MAX], least = SHRINK_COMFORT;
 
 	memcpy(whole, width, sizeof(whole));
 	while (widths_sum(t, width) > limit) {
-		size_t longest = longest_find(t, width);
+		size_t longest = longest_find(t, width, least);
 
 		if (longest < t->column_count) {
 			width[longest]--;
 			continue;
 		}
-		if (!column_drop(t, width))
-			return;
+		if (!column_drop(t, width)) {
+			if (least == SHRINK_LEAST)
+				return;
+			least = SHRINK_LEAST;
+			continue;
+		}
 		// The others may have their full width back, and be cut anew.
 		for (size_t c = 0; c < t->column_count; c++)
 			width[c] = width[c] == HIDDEN ? HIDDEN : whole[c];
 	}
 }
 
+// *owed: blanks between the cell before and this one, printed when something stands behind them.
 static void cell_print(const struct term *term, const struct table_column *column, size_t width,
-	const char *text, enum style style, bool last)
+	const char *text, enum style style, size_t *owed)
 {
 	size_t w = text_width(text), n = strlen(text);
 	const char *tail = "";
@@ -174,22 +180,24 @@ static void cell_print(const struct term *term, const struct table_column *colum
 		tail = term->utf8 ? "\xe2\x80\xa6" : "~";
 		w = width;
 	}
-	int pad = (int)(width - w);
-	fprintf(term->file, "%*s%s%.*s%s%s", column->right ? pad : 0, "", term_begin(term, style),
-		(int)n, text, tail, term_end(term, style));
-	if (last)
-		fputc('\n', term->file);
-	else
-		fprintf(term->file, "%*s  ", column->right ? 0 : pad, "");
+	size_t pad = width - w, before = column->right ? pad : 0;
+	if (w > 0)
+		fprintf(term->file, "%*s%s%.*s%s%s", (int)(*owed + before), "",
+			term_begin(term, style), (int)n, text, tail, term_end(term, style));
+	*owed = w > 0 ? pad - before + 2 : *owed + width + 2;
 }
 
-static size_t last_shown(const struct table *t, const size_t width[TABLE_COLUMNS_MAX])
+static void head_print(
+	const struct table *t, const struct term *term, const size_t width[TABLE_COLUMNS_MAX])
 {
-	size_t last = 0;
+	size_t owed = 0;
 
-	for (size_t c = 0; c < t->column_count; c++)
-		last = width[c] == HIDDEN ? last : c;
-	return last;
+	for (size_t c = 0; c < t->column_count; c++) {
+		if (width[c] != HIDDEN)
+			cell_print(term, &t->columns[c], width[c], t->columns[c].title, STYLE_DIM,
+				&owed);
+	}
+	fputc('\n', term->file);
 }
 
 void table_print_head(const struct table *t, const struct term *term, size_t rows)
@@ -200,18 +208,18 @@ void table_print_head(const struct table *t, const struct term *term, size_t row
 	widths_measure(t, rows, width);
 	if (term->width > 0)
 		widths_fit(t, width, term->width);
-	size_t last = last_shown(t, width);
-	for (size_t c = 0; c < t->column_count; c++) {
-		if (width[c] != HIDDEN)
-			cell_print(term, &t->columns[c], width[c], t->columns[c].title, STYLE_DIM,
-				c == last);
-	}
-	for (size_t i = 0; i < rows * t->column_count; i++) {
-		size_t c = i % t->column_count;
+	head_print(t, term, width);
+	for (size_t row = 0; row < rows; row++) {
+		size_t owed = 0;
 
-		if (width[c] != HIDDEN)
-			cell_print(term, &t->columns[c], width[c], t->cells[i].text,
-				t->cells[i].style, c == last);
+		for (size_t c = 0; c < t->column_count; c++) {
+			const struct table_column *column = &t->columns[c];
+			const struct cell *cell = &t->cells[row * t->column_count + c];
+
+			if (width[c] != HIDDEN)
+				cell_print(term, column, width[c], cell->text, cell->style, &owed);
+		}
+		fputc('\n', term->file);
 	}
 }
 

@@ -1,7 +1,7 @@
 // A table for people: columns as wide as what stands in them. On a terminal that is too narrow the
-// columns marked `shrink` give way, longest first; their cells end in an ellipsis. If that is not
-// enough, columns marked `drop` are left out, the last one first. Cells are escaped as they come in
-// (text.h).
+// columns marked `shrink` give way, longest first; their cells end in an ellipsis. Before they are
+// too short to say anything, columns marked `drop` are left out, the last one first. Cells are
+// escaped as they come in (text.h).
 #ifndef HELIO_CTL_TABLE_H
 #define HELIO_CTL_TABLE_H
 

@@ -1,6 +1,7 @@
 // isatty, TIOCGWINSZ, NO_COLOR.
 #include "server/ctl/term.h"
 
+#include "server/ctl/text.h"
 #include <langinfo.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,4 +45,27 @@ const char *term_begin(const struct term *t, enum style style)
 const char *term_end(const struct term *t, enum style style)
 {
 	return t->colour && style != STYLE_PLAIN ? "\x1b[0m" : "";
+}
+
+void term_wrap(const struct term *t, const char *text, size_t at, size_t indent)
+{
+	bool first = true;
+
+	while (*text) {
+		size_t blanks = strspn(text, " "), size = strcspn(text + blanks, " ");
+		size_t end = text_width(text) - text_width(text + blanks + size);
+
+		if (!first && t->width > 0 && at + end > t->width) {
+			fprintf(t->file, "\n%*s", (int)indent, "");
+			at = indent;
+			end -= blanks;
+			text += blanks;
+			blanks = 0;
+		}
+		fprintf(t->file, "%.*s", (int)(blanks + size), text);
+		text += blanks + size;
+		at += end;
+		first = false;
+	}
+	fputc('\n', t->file);
 }

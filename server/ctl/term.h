@@ -28,5 +28,8 @@ struct term term_of(FILE *file);
 // The escape sequences to begin and end a style; "" without colours.
 const char *term_begin(const struct term *t, enum style style);
 const char *term_end(const struct term *t, enum style style);
+// Prints text that is escaped already (text.h), with a new line at its end. The cursor stands in
+// column `at`; on a terminal lines break between words, and go on in column `indent`.
+void term_wrap(const struct term *t, const char *text, size_t at, size_t indent);
 
 #endif

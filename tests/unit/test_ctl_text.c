@@ -145,9 +145,39 @@ static void a_narrow_table_cuts_what_may_be_cut(void **state)
 		assert_true(text_width(line) <= 40);
 	}
 	text = printed(t, 40, false);
-	assert_non_null(strstr(text, "12345"));
 	assert_non_null(strstr(text, "\xe2\x80\xa6\n"));
 	table_free(t);
+}
+
+static void a_column_is_left_out_before_a_text_says_nothing_any_more(void **state)
+{
+	struct table *t = table_sample();
+	const char *text = printed(t, 60, false);
+
+	(void)state;
+	assert_null(strstr(text, "12345"));
+	assert_non_null(strstr(text, "a text that is rather long for such a table\n"));
+	table_free(t);
+}
+
+static void long_lines_break_between_words(void **state)
+{
+	static char text[256];
+	FILE *f = fmemopen(text, sizeof(text), "w");
+	struct term term = {.file = f, .width = 20};
+
+	(void)state;
+	assert_non_null(f);
+	term_wrap(&term, "one two three four", 12, 4);
+	term_wrap(&term, "a-word-that-is-longer-than-a-line and", 0, 2);
+	term.width = 0;
+	term_wrap(&term, "no terminal,  no break at all, however long", 12, 4);
+	fclose(f);
+	assert_string_equal(text, "one two\n"
+				  "    three four\n"
+				  "a-word-that-is-longer-than-a-line\n"
+				  "  and\n"
+				  "no terminal,  no break at all, however long\n");
 }
 
 static void a_table_that_cannot_be_cut_further_loses_a_column(void **state)
@@ -181,10 +211,13 @@ static void colours_are_for_terminals(void **state)
 static void no_line_of_a_table_ends_in_a_blank(void **state)
 {
 	struct table *t = table_sample();
-	const char *text = printed(t, 60, false);
 
 	(void)state;
-	assert_null(strstr(text, " \n"));
+	table_add(t, "empty");
+	table_add(t, "");
+	table_add(t, "");
+	for (size_t width = 0; width <= 60; width += 20)
+		assert_null(strstr(printed(t, width, false), " \n"));
 	table_free(t);
 }
 
@@ -262,6 +295,8 @@ int main(void)
 		cmocka_unit_test(widths_count_columns_not_bytes),
 		cmocka_unit_test(a_table_is_aligned_and_escaped),
 		cmocka_unit_test(a_narrow_table_cuts_what_may_be_cut),
+		cmocka_unit_test(a_column_is_left_out_before_a_text_says_nothing_any_more),
+		cmocka_unit_test(long_lines_break_between_words),
 		cmocka_unit_test(a_table_that_cannot_be_cut_further_loses_a_column),
 		cmocka_unit_test(colours_are_for_terminals),
 		cmocka_unit_test(no_line_of_a_table_ends_in_a_blank),
