@@ -525,12 +525,14 @@ class Quickstart:
             raise Problem("an installed file is not what was ingested")
         self.compared += len(files)
 
+    def wait_shown(self, id_, package, step):
+        wait_for(lambda: self.client(id_).get("showing", {}).get("package") == package, 30, f"{id_} shows it", step)
+
     def show(self):
         with Step("f3: on the screen") as step:
             where = self.screen_name
             picture = self.home / "screenshot.png"
-            wait_for(lambda: self.client("f3").get("showing", {}).get("package") == self.v1["package"], 30,
-                     "the first picture is shown", step)
+            self.wait_shown("f3", self.v1["package"], step)
             time.sleep(1.2)     # past the first fade, so that the screenshot shows one picture
             os.kill(self.house.children["display"].pid, signal.SIGUSR1)
             shot = self.home / "f3/display/screenshot.png"
@@ -544,12 +546,13 @@ class Quickstart:
     def second_version(self):
         head("version 2: most pictures the same")
         new = self.images[40:44]
-        with Step("4 of 40 pictures are new") as step:
+        with Step("f3: 4 of 40 pictures are new") as step:
             self.v2 = self.package("2", new + self.images[4:40])
             self.ctl("channel", "publish", "lobby", self.v2["package"])
             self.wait_package("f3", self.v2["package"], step)
             got, whole = self.received("f3", self.v2["package"]), self.v2["size_bytes"]
             fresh = sum((self.home / "publisher/images" / i[:2] / i).stat().st_size for i in new)
+            self.wait_shown("f3", self.v2["package"], step)
             step.note = f"{bytes_text(got)} received of {bytes_text(whole)}: {100 * got / whole:.1f} %"
         self.verify_files("f3", self.v2["package"])
         if got > 1.02 * fresh + 8000:
