@@ -1,6 +1,7 @@
 """Discovery, name first and then IP: name and address of the control broker are two listeners on two loopback
 addresses, and each keeps its own book of who came."""
 import contextlib
+import itertools
 import re
 import shutil
 import time
@@ -99,12 +100,15 @@ def test_S001_c31_a_name_whose_port_refuses_gives_way_to_the_address_and_wins_ag
         fleet.wait_client("f1", lambda c: c["reach"] == "online", 10)
 
 
-def assert_name_first(ways):
-    """Each round asks the name and then the address."""
+def rounds(ways):
+    """How often the name was asked and then the address; asserts that it was in this order. A way that failed without
+    a word is looked at once more before the next one, to tell why: that is the same try."""
     ip = list(ways.books["ip"])
-    name = ways.books["name"][:len(ip) + 1]     # the agent goes on while we look
-    words = [way for _, way in sorted([(t, "name") for t in name] + [(t, "ip") for t in ip])]
-    assert words == ["name", "ip"] * (len(words) // 2) + ["name"] * (len(words) % 2), words
+    name = [t for t in ways.books["name"] if ip and t <= ip[-1]]     # the agent goes on while we look
+    tries = [way for way, _ in itertools.groupby(way for _, way in sorted([(t, "name") for t in name] +
+                                                                          [(t, "ip") for t in ip]))]
+    assert tries == ["name", "ip"] * (len(tries) // 2), tries
+    return len(tries) // 2
 
 
 def test_S001_c31_both_dead_each_round_asks_the_name_first_and_rounds_grow_apart(fleet_of):
@@ -116,9 +120,8 @@ def test_S001_c31_both_dead_each_round_asks_the_name_first_and_rounds_grow_apart
         agent = fleet.agent("f1", ways.settings(backoff_max_ms=3000))
         wait_for(lambda: ways.came("ip") >= 1, 15, "a first round")
         # Waits below 0.1, 0.2, 0.4, .. 3 s: 14 of them do not fit into 4 s, but 80 that do not grow.
-        stays(lambda: agent.alive() and ways.came("name") <= 14, 4.0)
-        assert ways.came("ip") >= 3
-        assert_name_first(ways)
+        stays(lambda: agent.alive() and rounds(ways) <= 14, 4.0)
+        assert rounds(ways) >= 3
         # It is there as soon as one of the two answers, without a restart.
         ways.open_now["ip"].refuse = False
         agent.wait_text("via=ip", 20)
@@ -130,6 +133,5 @@ def test_S001_c31_both_dead_each_round_asks_the_name_first_and_rounds_grow_apart
         ways.books["ip"].clear()
         began = time.monotonic()
         fleet.agent("f1", ways.settings(backoff_max_ms=100))
-        wait_for(lambda: ways.came("name") > 20, 30, "many rounds")
+        wait_for(lambda: rounds(ways) > 20, 30, "many rounds")
         print(f"21 rounds in {time.monotonic() - began:.1f} s")
-        assert_name_first(ways)
