@@ -362,12 +362,13 @@ static void findings_show(const struct doctor *d)
 		warnings += strcmp(json_text(f, "level"), "warn") == 0;
 	}
 	enum style style = errors > 0 ? STYLE_BAD : warnings > 0 ? STYLE_WARN : STYLE_GOOD;
-	if (errors + warnings == 0)
-		printf("\n%sall is well%s\n", term_begin(t, style), term_end(t, style));
-	else
-		printf("\n%s%u error%s, %u warning%s%s\n", term_begin(t, style), errors,
-			errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s",
-			term_end(t, style));
+	printf("\n%s", term_begin(t, style));
+	if (errors > 0)
+		printf("%u error%s", errors, errors == 1 ? "" : "s");
+	if (warnings > 0)
+		printf("%s%u warning%s", errors > 0 ? ", " : "", warnings,
+			warnings == 1 ? "" : "s");
+	printf("%s%s\n", errors + warnings == 0 ? "all is well" : "", term_end(t, style));
 }
 
 enum exit_code cmd_doctor(struct ctl *c, const struct args *a)
