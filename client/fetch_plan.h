@@ -2,8 +2,9 @@
 // page.
 //
 // Rules (protocol.md "Fetch", measured on Mosquitto 2.0.11):
-//  - explicit topics only, in an order of the client's own (seeded), in a window of objects and of
-//    bytes: what is subscribed and not yet stored is what the agent holds in memory at most
+//  - explicit topics only, in an order of the client's own (seeded runs of neighbours), in a window
+//    of objects and of bytes: what is subscribed and not yet stored is what the agent holds in
+//    memory at most
 //  - refilled in batches of at least a quarter of the window; what arrived is unsubscribed in the
 //    same breath; a live filter is never subscribed again
 //  - rate: a token bucket that delays refills
