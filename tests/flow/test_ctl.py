@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -383,18 +384,63 @@ def test_ctl_decode_reports_bad_lines_and_goes_on(shared):
     assert [int(n) for n in re.findall(r"line (\d+)", done.stderr)] == [1, 3, 5, 6] and "\x1b" not in done.stderr
 
 
-@pytest.mark.parametrize("words,expected", [(["chan"], "channel"), (["channel", "pub"], "publish"), (["channel", "publish", "--wa"], "--wait"),
-                                            (["--config", "x", "status", "--rea"], "--reach"), (["broker-conf", "con"], "control"),
-                                            (["enrol", "--pub"], "--public-key"), (["status", "--js"], "--json")])
+# What stands on the line, and what one press of the tab key makes of its last word; "": nothing.
+COMPLETED = [(["chan"], "channel"), (["channel", "pub"], "publish"), (["channel", "publish", "--wa"], "--wait"),
+             (["--config", "x", "status", "--rea"], "--reach"), (["broker-conf", "con"], "control"), (["enrol", "--pub"], "--public-key"),
+             (["enrol", "cl"], "client"), (["status", "--js"], "--json"), (["status", "--wa"], ""), (["image", "add", "/etc/passw"], "/etc/passwd")]
+
+
+def completion(shared, shell):
+    script = shared.folder / f"completion.{shell}"
+    script.write_text(shared.ctl_plain("completion", shell).stdout)
+    return script
+
+
+@pytest.mark.parametrize("words,expected", COMPLETED)
 def test_ctl_completion_completes_in_bash(shared, words, expected):
-    script = shared.folder / "completion.bash"
-    script.write_text(shared.ctl_plain("completion", "bash").stdout)
     line = ["helioctl", *words]
-    done = subprocess.run(["bash", "-c", f"source {script}; COMP_WORDS=({' '.join(line)}); COMP_CWORD={len(line) - 1}; _helioctl; echo \"${{COMPREPLY[@]}}\""],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert done.stdout.split() == [expected], done
-    for shell in ("zsh", "fish"):
-        assert expected.strip("-") in shared.ctl_plain("completion", shell).stdout
+    done = subprocess.run(["bash", "-c", f"source {completion(shared, 'bash')}; COMP_WORDS=({' '.join(line)}); COMP_CWORD={len(line) - 1}; "
+                                         "_helioctl; printf '%s\\n' \"${COMPREPLY[@]}\""], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listed = done.stdout.split()
+    assert expected in listed if expected.startswith("/") else listed == [w for w in [expected] if w], done
+
+
+def test_ctl_completion_completes_in_fish(shared):
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    asked = "; ".join(f"echo ask; complete -C 'helioctl {' '.join(words)}'" for words, _ in COMPLETED)
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {completion(shared, 'fish')}; {asked}"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=60, env={**os.environ, "HOME": str(shared.folder)})
+    answers = [[line.split("\t")[0] for line in part.splitlines()[1:]] for part in done.stdout.split("ask")[1:]]
+    assert not done.stderr and len(answers) == len(COMPLETED), done
+    for (words, expected), got in zip(COMPLETED, answers):
+        assert expected in got if expected.startswith("/") else got == [w for w in [expected] if w], (words, got)
+
+
+@pytest.mark.parametrize("by", ["sourced", "autoloaded"])
+def test_ctl_completion_completes_in_zsh(shared, folder, by):
+    """Tab and enter are pressed in an interactive zsh, where helioctl is a function that says what it was given."""
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    script = completion(shared, "zsh")
+    (folder / "_helioctl").write_text(script.read_text())
+    load = f"source {script}" if by == "sourced" else f"fpath=({folder} $fpath); autoload -Uz compinit; compinit -u -D"
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.environ.update({"TERM": "dumb", "LC_ALL": "C.UTF-8", "HOME": str(folder), "ZDOTDIR": str(folder)})
+        os.execvp("zsh", ["zsh", "-f", "-i"])
+    typed = [f"{load}; helioctl() {{ print -r -- 'given:' $@ }}", *(f"helioctl {' '.join(words)}\t" for words, _ in COMPLETED), "exit"]
+    os.write(fd, "\n".join(typed).encode() + b"\n")
+    out, end = b"", time.monotonic() + 60
+    while time.monotonic() < end and select.select([fd], [], [], 1.0)[0] or out.count(b"given: ") < len(COMPLETED) and time.monotonic() < end:
+        try:
+            out += os.read(fd, 65536)
+        except OSError:
+            break
+    os.close(fd)
+    os.waitpid(pid, 0)
+    given = re.findall(r"^given: (.*?)\r*$", out.decode(errors="replace"), re.M)
+    assert given == [" ".join([*words[:-1], expected or words[-1]]) for words, expected in COMPLETED], out.decode(errors="replace")
 
 
 def test_ctl_help_version_and_check_config(shared, folder):
