@@ -84,6 +84,8 @@ def test_ctl_exit_codes_tell_scripts_what_happened(shared, folder):
 
 
 def test_ctl_wait_follows_an_act_to_its_end(shared):
+    for id_ in ("f1", "f2", "f3", "f4"):     # what came before a newcomer has caught up does not reach it
+        shared.wait_client(id_, lambda c: c["state"] == "idle" and c["at_tail"], 15)
     done = json.loads(plain(shared, "--json", "exec", "--channel", "default", "ping", "--wait").stdout)
     assert done["finished"] and done["done"] == done["total"] == 4
     assert {c["client"] for c in done["clients"]} == {"f1", "f2", "f3", "f4"} and {c["status"] for c in done["clients"]} == {"done"}
