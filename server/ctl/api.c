@@ -408,3 +408,16 @@ bool api_simple(
 	}
 	return false;
 }
+
+enum exit_code api_show(struct ctl *c, const struct api_verb *v,
+	void (*show)(const struct ctl *c, const cJSON *document))
+{
+	struct api_result r;
+	enum exit_code code;
+
+	if (api_simple(c, v, &r, &code))
+		return code;
+	show(c, r.document);
+	api_result_free(&r);
+	return EXIT_DONE;
+}

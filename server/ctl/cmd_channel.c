@@ -2,6 +2,7 @@
 #include "server/ctl/flow.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ enum exit_code cmd_channel_create(struct ctl *c, const struct args *a)
 	return EXIT_DONE;
 }
 
-static void channels_show(const struct ctl *c, const cJSON *channels)
+static void channels_show(const struct ctl *c, const cJSON *document)
 {
 	static const struct table_column columns[] = {{"CHANNEL", false, true, false},
 		{"CLIENTS", true, false, false}, {"CAUGHT UP", true, false, false},
@@ -28,16 +29,13 @@ static void channels_show(const struct ctl *c, const cJSON *channels)
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *slot;
 
-	cJSON_ArrayForEach(one, channels)
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(document, "channels"))
 	{
 		char wants[512] = "";
-		size_t at = 0;
 
 		cJSON_ArrayForEach(slot, cJSON_GetObjectItem(one, "slots"))
 		{
-			if (at < sizeof(wants))
-				at += (size_t)snprintf(wants + at, sizeof(wants) - at, "%s%s",
-					at ? " " : "", show_package(slot));
+			text_join(wants, sizeof(wants), "%s", show_package(slot));
 		}
 		uint64_t rate = json_u64(one, "rate_bytes_per_s");
 		bool paused = json_bool(one, "paused"), closed = json_bool(one, "closed");
@@ -61,15 +59,9 @@ static void channels_show(const struct ctl *c, const cJSON *channels)
 enum exit_code cmd_channel_list(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "channel-list"};
-	struct api_result r;
-	enum exit_code code;
 
 	(void)a;
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	channels_show(c, cJSON_GetObjectItem(r.document, "channels"));
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, channels_show);
 }
 
 enum exit_code cmd_channel_publish(struct ctl *c, const struct args *a)

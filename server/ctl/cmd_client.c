@@ -7,33 +7,26 @@
 #include <string.h>
 #include <unistd.h>
 
+static void clients_show(const struct ctl *c, const cJSON *document)
+{
+	show_clients(&c->out, cJSON_GetObjectItem(document, "clients"), clock_now().wall.ms, 0);
+}
+
 enum exit_code cmd_client_list(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "client-list"};
-	struct api_result r;
-	enum exit_code code;
 
 	api_verb_add(&v, "channel", args_get(a, "channel", NULL));
 	api_verb_add(&v, "role", args_get(a, "role", NULL));
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	show_clients(&c->out, cJSON_GetObjectItem(r.document, "clients"), clock_now().wall.ms, 0);
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, clients_show);
 }
 
 enum exit_code cmd_client_show(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "client-show"};
-	struct api_result r;
-	enum exit_code code;
 
 	api_verb_add(&v, "client", a->words[0]);
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	show_document(c, r.document);
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, show_document);
 }
 
 // A file, or an id that was enrolled in [ca] dir.

@@ -1,6 +1,7 @@
 // image add|list|remove: the publisher's picture store.
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -228,13 +229,11 @@ static void images_show(const struct ctl *c, const cJSON *images)
 	cJSON_ArrayForEach(one, images)
 	{
 		char tags[256] = "";
-		size_t at = 0;
 
 		cJSON_ArrayForEach(tag, cJSON_GetObjectItem(one, "tags"))
 		{
-			if (at < sizeof(tags) && cJSON_IsString(tag))
-				at += (size_t)snprintf(tags + at, sizeof(tags) - at, "%s%s",
-					at ? " " : "", tag->valuestring);
+			if (cJSON_IsString(tag))
+				text_join(tags, sizeof(tags), "%s", tag->valuestring);
 		}
 		table_add_style(t, show_digest(one, "image"), STYLE_BOLD);
 		table_add(t, amount_text(json_u64(one, "size_bytes")));

@@ -8,6 +8,7 @@
 #include "server/ctl/api.h"
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -267,14 +268,11 @@ static void packages_show(const struct ctl *c, const cJSON *packages, bool store
 	cJSON_ArrayForEach(one, packages)
 	{
 		char where[256] = "";
-		size_t at = 0;
 
 		cJSON_ArrayForEach(place, cJSON_GetObjectItem(one, "placements"))
 		{
-			if (at < sizeof(where))
-				at += (size_t)snprintf(where + at, sizeof(where) - at, "%s%s (%s)",
-					at ? " " : "", json_text(place, "broker"),
-					json_text(place, "state"));
+			text_join(where, sizeof(where), "%s (%s)", json_text(place, "broker"),
+				json_text(place, "state"));
 		}
 		table_add_style(t, show_package(one), STYLE_BOLD);
 		table_add(t, json_text(one, "kind"));

@@ -2,6 +2,7 @@
 #include "server/ctl/flow.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -27,20 +28,19 @@ void status_show(const struct term *t, const cJSON *fleet, size_t limit)
 	show_clients(t, cJSON_GetObjectItem(fleet, "clients"), now, limit);
 }
 
+static void fleet_show(const struct ctl *c, const cJSON *document)
+{
+	status_show(&c->out, document, 0);
+}
+
 enum exit_code cmd_status(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "status"};
-	struct api_result r;
-	enum exit_code code;
 
 	api_verb_add(&v, "channel", args_get(a, "channel", NULL));
 	api_verb_add(&v, "reach", args_get(a, "reach", NULL));
 	api_verb_add(&v, "client", a->word_count > 0 ? a->words[0] : NULL);
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	status_show(&c->out, r.document, 0);
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, fleet_show);
 }
 
 // ---- why
@@ -98,16 +98,10 @@ static void why_show(const struct ctl *c, const cJSON *why)
 enum exit_code cmd_why(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "why"};
-	struct api_result r;
-	enum exit_code code;
 
 	api_verb_add(&v, "client", a->words[0]);
 	api_verb_add(&v, "max", args_get(a, "max", NULL));
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	why_show(c, r.document);
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, why_show);
 }
 
 // ---- queue
@@ -119,7 +113,7 @@ static void pointers_text(
 	const cJSON *pointers, uint64_t from, uint64_t to, bool tail, char *out, size_t size)
 {
 	const cJSON *p;
-	size_t at = 0, n = 0;
+	size_t n = 0;
 
 	out[0] = '\0';
 	cJSON_ArrayForEach(p, pointers)
@@ -132,12 +126,11 @@ static void pointers_text(
 
 		if (!here)
 			continue;
-		if (n++ < HERE_MAX && at < size)
-			at += (size_t)snprintf(
-				out + at, size - at, "%s%s", at ? " " : "", json_text(p, "client"));
+		if (n++ < HERE_MAX)
+			text_join(out, size, "%s", json_text(p, "client"));
 	}
-	if (n > HERE_MAX && at < size)
-		snprintf(out + at, size - at, " and %zu more", n - HERE_MAX);
+	if (n > HERE_MAX)
+		text_join(out, size, "and %zu more", n - HERE_MAX);
 }
 
 static void queue_show(const struct ctl *c, const cJSON *queue)
@@ -180,19 +173,13 @@ static void queue_show(const struct ctl *c, const cJSON *queue)
 enum exit_code cmd_queue(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "queue"};
-	struct api_result r;
-	enum exit_code code;
 	const char *name = a->words[0];
 
 	if (name[0] == '@')
 		api_verb_add(&v, "client", name + 1);
 	else
 		api_verb_add(&v, "channel", name);
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	queue_show(c, r.document);
-	api_result_free(&r);
-	return EXIT_DONE;
+	return api_show(c, &v, queue_show);
 }
 
 // ---- brokers
@@ -201,14 +188,11 @@ static void broker_row(struct table *t, const cJSON *b)
 {
 	bool reachable = json_bool(b, "reachable"), stale = json_bool(b, "stale");
 	char holds[512] = "";
-	size_t at = 0;
 	const cJSON *h;
 
 	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "holds"))
 	{
-		if (at < sizeof(holds))
-			at += (size_t)snprintf(holds + at, sizeof(holds) - at, "%s%s (%s)",
-				at ? " " : "", show_package(h), json_text(h, "state"));
+		text_join(holds, sizeof(holds), "%s (%s)", show_package(h), json_text(h, "state"));
 	}
 	table_add_style(t, json_text(b, "id"), STYLE_BOLD);
 	table_add_style(t,
@@ -228,27 +212,27 @@ static void broker_row(struct table *t, const cJSON *b)
 	table_add(t, *holds ? holds : json_text(b, "why"));
 }
 
-enum exit_code cmd_brokers(struct ctl *c, const struct args *a)
+static void brokers_show(const struct ctl *c, const cJSON *document)
 {
 	static const struct table_column columns[] = {{"BROKER", false, false, false},
 		{"LINK", false, false, false}, {"ADDRESS", false, true, true},
 		{"BUSY", true, false, false}, {"SENDING", true, false, false},
 		{"GRANTED", true, false, true}, {"CAPACITY", true, false, true},
 		{"LEASES", true, false, false}, {"HOLDS", false, true, false}};
-	struct api_verb v = {.verb = "brokers"};
-	struct api_result r;
-	enum exit_code code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *b;
 
-	(void)a;
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	struct table *t = table_new(columns, CTL_COUNT(columns));
-	cJSON_ArrayForEach(b, cJSON_GetObjectItem(r.document, "brokers")) broker_row(t, b);
+	cJSON_ArrayForEach(b, cJSON_GetObjectItem(document, "brokers")) broker_row(t, b);
 	table_print(t, &c->out);
 	table_free(t);
-	api_result_free(&r);
-	return EXIT_DONE;
+}
+
+enum exit_code cmd_brokers(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "brokers"};
+
+	(void)a;
+	return api_show(c, &v, brokers_show);
 }
 
 // ---- operations, flow
@@ -260,24 +244,17 @@ static enum style outcome_style(const char *outcome)
 	return strcmp(outcome, "open") == 0 ? STYLE_WARN : STYLE_BAD;
 }
 
-enum exit_code cmd_operations(struct ctl *c, const struct args *a)
+static void operations_show(const struct ctl *c, const cJSON *document)
 {
 	static const struct table_column columns[] = {{"OPENED", false, false, false},
 		{"CLIENT", false, true, false}, {"OPERATION", true, false, false},
 		{"KIND", false, false, false}, {"OUTCOME", false, false, false},
 		{"TRY", true, false, true}, {"DETAIL", false, true, false},
 		{"FLOW", true, false, true}};
-	struct api_verb v = {.verb = "operations"};
-	struct api_result r;
-	enum exit_code code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *o;
 
-	api_verb_add(&v, "client", a->words[0]);
-	api_verb_add(&v, "max", args_get(a, "max", NULL));
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	struct table *t = table_new(columns, CTL_COUNT(columns));
-	cJSON_ArrayForEach(o, cJSON_GetObjectItem(r.document, "operations"))
+	cJSON_ArrayForEach(o, cJSON_GetObjectItem(document, "operations"))
 	{
 		const char *outcome = json_text(o, "outcome");
 
@@ -292,8 +269,15 @@ enum exit_code cmd_operations(struct ctl *c, const struct args *a)
 	}
 	table_print(t, &c->out);
 	table_free(t);
-	api_result_free(&r);
-	return EXIT_DONE;
+}
+
+enum exit_code cmd_operations(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "operations"};
+
+	api_verb_add(&v, "client", a->words[0]);
+	api_verb_add(&v, "max", args_get(a, "max", NULL));
+	return api_show(c, &v, operations_show);
 }
 
 static enum err flow_once(
@@ -332,26 +316,26 @@ enum exit_code cmd_flow(struct ctl *c, const struct args *a)
 
 // ---- counters
 
-enum exit_code cmd_counters(struct ctl *c, const struct args *a)
+static void counters_show(const struct ctl *c, const cJSON *document)
 {
 	static const struct table_column columns[] = {
 		{"COUNTER", false, true, false}, {"SINCE START", true, false, false}};
-	struct api_verb v = {.verb = "counters"};
-	struct api_result r;
-	enum exit_code code;
+	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 
-	(void)a;
-	if (api_simple(c, &v, &r, &code))
-		return code;
-	struct table *t = table_new(columns, CTL_COUNT(columns));
-	cJSON_ArrayForEach(one, cJSON_GetObjectItem(r.document, "counters"))
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(document, "counters"))
 	{
 		table_add(t, one->string);
 		table_addf(t, "%.0f", cJSON_GetNumberValue(one));
 	}
 	table_print(t, &c->out);
 	table_free(t);
-	api_result_free(&r);
-	return EXIT_DONE;
+}
+
+enum exit_code cmd_counters(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "counters"};
+
+	(void)a;
+	return api_show(c, &v, counters_show);
 }

@@ -1,6 +1,7 @@
 // A decoder of UTF-8 that refuses overlong forms and surrogates, and a list of what is hostile.
 #include "server/ctl/text.h"
 
+#include <stdarg.h>
 #include <string.h>
 #include <wchar.h>
 
@@ -80,6 +81,20 @@ void text_print(FILE *to, const char *s)
 		return;
 	if (out.size > 0)
 		fwrite(out.data, 1, out.size, to);
+}
+
+void text_join(char *out, size_t size, const char *format, ...)
+{
+	size_t at = strlen(out);
+	va_list args;
+
+	if (at > 0 && at + 1 < size) {
+		out[at++] = ' ';
+		out[at] = '\0';
+	}
+	va_start(args, format);
+	vsnprintf(out + at, size - at, format, args);
+	va_end(args);
 }
 
 static size_t char_width(uint32_t c)

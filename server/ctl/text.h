@@ -14,6 +14,9 @@ enum err text_escape(struct buf *out, const char *s, size_t size) MUST_CHECK;
 // Prints s escaped. At most 64 KiB of it.
 void text_print(FILE *to, const char *s);
 
+// Appends to the list in out[size], with a blank between two of them; what does not fit is cut.
+void text_join(char *out, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
+
 // Columns that already escaped text takes on a terminal.
 size_t text_width(const char *s);
 
