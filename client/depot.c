@@ -153,6 +153,17 @@ const struct held_package *depot_find(const struct depot *s, const struct digest
 
 // ---- slots
 
+enum err page_file_read(const char *path, struct arena *a, struct manifest_page *out)
+{
+	SCOPED_BUF struct buf bytes;
+	buf_init(&bytes, LIMIT_PAGE);
+	TRY(file_read(path, &bytes));
+	struct bytes kept = arena_copy(a, buf_bytes(&bytes));
+	if (kept.data == NULL)
+		return err_set(ERR_MEMORY, "no memory for a page");
+	return manifest_page_decode(a, kept, out);
+}
+
 enum err depot_slot(const struct depot *s, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out)
 {

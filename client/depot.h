@@ -66,6 +66,10 @@ enum err manifest_open(const struct root *root, struct bytes envelope, const str
 enum err depot_manifest(const struct depot *s, const struct digest *id, struct arena *a,
 	struct manifest *out) MUST_CHECK;
 
+// A page of a package or of an attempt, from its file; out lives in a. Its hash is the caller's
+// affair. Errors: those of file_read; ERR_FORMAT, ERR_RANGE, ERR_MEMORY.
+enum err page_file_read(const char *path, struct arena *a, struct manifest_page *out) MUST_CHECK;
+
 // The package a slot's link names. Errors: ERR_NOT_FOUND.
 enum err depot_slot(const struct depot *s, enum package_kind kind, const char *name,
 	enum slot_link which, struct digest *out) MUST_CHECK;

@@ -31,14 +31,11 @@ static enum err page_walk(const struct file_walk *w, uint32_t number)
 {
 	char path[DEPOT_PATH], rest[32];
 	struct manifest_page page;
-	SCOPED_BUF struct buf bytes;
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 2 * 1024 * 1024, 20000);
-	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
 	depot_package_path(w->store, &w->id, rest, path);
-	TRY(file_read(path, &bytes));
-	TRY(manifest_page_decode(&a, buf_bytes(&bytes), &page));
+	TRY(page_file_read(path, &a, &page));
 	for (size_t i = 0; i < page.file_count; i++) {
 		if (!page.files[i].continued)
 			TRY(w->each(w->ctx, &page.files[i]));

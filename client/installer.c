@@ -77,14 +77,11 @@ static enum err page_seal(
 {
 	char path[DEPOT_PATH], rest[32];
 	struct manifest_page page;
-	SCOPED_BUF struct buf bytes;
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 2 * 1024 * 1024, 20000);
-	buf_init(&bytes, LIMIT_PAGE);
 	(void)snprintf(rest, sizeof rest, "pages/%03u", number);
 	depot_staging_path(s, id, rest, path);
-	TRY(file_read(path, &bytes));
-	TRY(manifest_page_decode(&a, buf_bytes(&bytes), &page));
+	TRY(page_file_read(path, &a, &page));
 	TRY(page_files_seal(s, id, &page, sync));
 	return file_seal(path, 0444, sync);
 }

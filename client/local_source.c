@@ -233,12 +233,9 @@ static enum err page_search(struct local_search *x, const char *path, const char
 	bool link_files, uint64_t *carry)
 {
 	struct manifest_page page;
-	SCOPED_BUF struct buf bytes;
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, SOURCE_ARENA, SOURCE_COUNT);
-	buf_init(&bytes, LIMIT_PAGE);
-	if (file_read(path, &bytes) != ERR_OK ||
-		manifest_page_decode(&a, buf_bytes(&bytes), &page) != ERR_OK)
+	if (page_file_read(path, &a, &page) != ERR_OK)
 		return ERR_NOT_FOUND;
 	for (size_t i = 0; i < page.file_count && x->missing != 0; i++) {
 		const struct file_entry *f = &page.files[i];

@@ -29,27 +29,31 @@ static struct retrieve_item *item_now(struct agent_core *c)
 	return job->at < job->item_count ? &job->items[job->at] : NULL;
 }
 
+static void want_send(struct agent_core *c, struct want *w)
+{
+	struct client_session *s = &c->session;
+	struct topic topic = topic_want(c->config->client_id);
+	w->client_id = c->config->client_id;
+	w->session_id = s->id;
+	w->seq = ++s->want_seq;
+	w->boot = s->boot;
+	if (want_encode(w, c->config->out) != ERR_OK || session_publish(c, topic.s, 1) != ERR_OK)
+		log_debug("WANT-UNSENT", "why=%s", log_quote(err_text()));
+}
+
 // ---- release
 
 static void release_send(struct agent_core *c, struct now now, struct release_job *r)
 {
-	struct client_session *s = &c->session;
 	struct fetch_release release = {
 		.package = r->package,
 		.lease = r->lease,
 		.outcome = r->outcome,
 		.request_id = r->request_id,
 	};
-	struct want want = {
-		.client_id = c->config->client_id,
-		.session_id = s->id,
-		.seq = ++s->want_seq,
-		.boot = s->boot,
-		.release = &release,
-	};
-	struct topic topic = topic_want(c->config->client_id);
+	struct want want = {.release = &release};
 	r->next = mono_add_ms(now.mono, agent_backoff_ms(c, r->tries, WANT_FIRST_MS, WANT_MAX_MS));
-	if (!s->current || !c->link_up)
+	if (!c->session.current || !c->link_up)
 		return;
 	if (++r->tries > RELEASE_TRIES) {
 		log_warn("RELEASE-GIVEN-UP", "client=%s package=%s", c->config->client_id,
@@ -57,9 +61,7 @@ static void release_send(struct agent_core *c, struct now now, struct release_jo
 		r->request_id = 0;
 		return;
 	}
-	if (want_encode(&want, c->config->out) != ERR_OK ||
-		session_publish(c, topic.s, 1) != ERR_OK)
-		log_debug("WANT-UNSENT", "why=%s", log_quote(err_text()));
+	want_send(c, &want);
 }
 
 static void item_release(
@@ -92,7 +94,6 @@ static void want_fetch(struct agent_core *c, struct now now)
 {
 	struct retrieve_job *job = &c->retrieve;
 	struct retrieve_item *item = item_now(c);
-	struct client_session *s = &c->session;
 	struct fetch_request request = {
 		.package = item->package,
 		.publisher = item->publisher,
@@ -103,22 +104,13 @@ static void want_fetch(struct agent_core *c, struct now now)
 		.missing_count = job->missing_count,
 		.failed_broker = job->failed_broker,
 	};
-	struct want want = {
-		.client_id = c->config->client_id,
-		.session_id = s->id,
-		.seq = ++s->want_seq,
-		.boot = s->boot,
-		.fetch = &request,
-	};
-	struct topic topic = topic_want(c->config->client_id);
+	struct want want = {.fetch = &request};
 	job->next =
 		mono_add_ms(now.mono, agent_backoff_ms(c, job->tries, WANT_FIRST_MS, WANT_MAX_MS));
-	if (!s->current || !c->link_up)
+	if (!c->session.current || !c->link_up)
 		return;
 	job->tries++;
-	if (want_encode(&want, c->config->out) != ERR_OK ||
-		session_publish(c, topic.s, 1) != ERR_OK)
-		log_debug("WANT-UNSENT", "why=%s", log_quote(err_text()));
+	want_send(c, &want);
 }
 
 static void want_new(struct agent_core *c, struct now now)

@@ -59,3 +59,18 @@ enum err picture_decode(
 	return err_set(ERR_FORMAT,
 		n == 0 ? "the picture's file is empty" : "the file is neither JPEG nor PNG");
 }
+
+FILE *picture_file_open(int fd, const char *mode)
+{
+	int copy = dup(fd);
+
+	if (copy < 0)
+		return NULL;
+	FILE *f = fdopen(copy, mode);
+	if (!f) {
+		close(copy);
+		return NULL;
+	}
+	rewind(f);
+	return f;
+}

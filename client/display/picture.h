@@ -10,6 +10,7 @@
 #define HELIO_DISPLAY_PICTURE_H
 
 #include "client/display/resample.h"
+#include <stdio.h>
 
 struct picture_wish {
 	enum fit fit;
@@ -37,5 +38,7 @@ enum err picture_decode_png(int fd, const struct picture_wish *wish, struct fram
 	struct picture_facts *facts) MUST_CHECK;
 enum err picture_size_check(uint64_t w, uint64_t h) MUST_CHECK;
 void frame_fill(struct frame frame, uint32_t rgb);
+// A stream of its own over what fd names, from its beginning; NULL with errno.
+FILE *picture_file_open(int fd, const char *mode);
 
 #endif

@@ -168,21 +168,6 @@ static enum err jpeg_run(struct jpeg *j, struct picture_facts *facts)
 	return ERR_OK;
 }
 
-static FILE *file_open(int fd)
-{
-	int copy = dup(fd);
-
-	if (copy < 0)
-		return NULL;
-	FILE *f = fdopen(copy, "rb");
-	if (!f) {
-		close(copy);
-		return NULL;
-	}
-	rewind(f);
-	return f;
-}
-
 enum err picture_decode_jpeg(
 	int fd, const struct picture_wish *wish, struct frame frame, struct picture_facts *facts)
 {
@@ -192,7 +177,7 @@ enum err picture_decode_jpeg(
 		return err_set(ERR_MEMORY, "no memory for a JPEG");
 	j->wish = wish;
 	j->frame = frame;
-	j->file = file_open(fd);
+	j->file = picture_file_open(fd, "rb");
 	enum err e = j->file ? ERR_OK : err_set_errno("cannot open the picture");
 	if (e == ERR_OK) {
 		frame_fill(frame, wish->background_rgb);

@@ -128,21 +128,6 @@ static enum err png_run(struct png *p, struct picture_facts *facts)
 	return ERR_OK;
 }
 
-static FILE *file_open(int fd, const char *mode)
-{
-	int copy = dup(fd);
-
-	if (copy < 0)
-		return NULL;
-	FILE *f = fdopen(copy, mode);
-	if (!f) {
-		close(copy);
-		return NULL;
-	}
-	rewind(f);
-	return f;
-}
-
 enum err picture_decode_png(
 	int fd, const struct picture_wish *wish, struct frame frame, struct picture_facts *facts)
 {
@@ -152,7 +137,7 @@ enum err picture_decode_png(
 		return err_set(ERR_MEMORY, "no memory for a PNG");
 	p->wish = wish;
 	p->frame = frame;
-	p->file = file_open(fd, "rb");
+	p->file = picture_file_open(fd, "rb");
 	enum err e = p->file ? ERR_OK : err_set_errno("cannot open the picture");
 	if (e == ERR_OK) {
 		frame_fill(frame, wish->background_rgb);
@@ -221,7 +206,7 @@ static enum err png_write_run(struct png_out *o)
 
 enum err picture_write_png(int fd, struct frame frame)
 {
-	struct png_out o = {.frame = frame, .file = file_open(fd, "wb")};
+	struct png_out o = {.frame = frame, .file = picture_file_open(fd, "wb")};
 
 	if (!o.file)
 		return err_set_errno("cannot open the file of the PNG");

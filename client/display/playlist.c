@@ -21,17 +21,6 @@ struct fields {
 	size_t count;
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 // Undoes %HH in place.
 static enum err percent_decode(char *s, size_t line)
 {
@@ -42,7 +31,7 @@ static enum err percent_decode(char *s, size_t line)
 			*out++ = *s;
 			continue;
 		}
-		int hi = hex_digit(s[1]), lo = hi < 0 ? -1 : hex_digit(s[2]);
+		int hi = hex_value(s[1]), lo = hi < 0 ? -1 : hex_value(s[2]);
 
 		if (hi < 0 || lo < 0 || hi + lo == 0)
 			return err_set(ERR_FORMAT, "line %zu of the playlist has a bad %%HH", line);

@@ -49,7 +49,7 @@ void hex_encode(const void *data, size_t size, char *out)
 	out[2 * size] = '\0';
 }
 
-static int hex_value(char c)
+int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';

@@ -35,6 +35,8 @@ int digest_compare(const struct digest *a, const struct digest *b);
 void hex_encode(const void *data, size_t size, char *out);
 // Exactly size bytes from 2 * size hex digits. Errors: ERR_FORMAT.
 enum err hex_decode(const char *hex, void *out, size_t size) MUST_CHECK;
+// Of one digit; -1 for what is none.
+int hex_value(char c);
 // For logs: 64 digits in one of 8 rotating buffers of the thread.
 const char *digest_hex(const struct digest *d);
 // The first 12 digits, the same way.
