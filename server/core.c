@@ -381,6 +381,13 @@ static enum err no_session(const char *id)
 	return err_set(ERR_NOT_FOUND, "%s is not signed in", id);
 }
 
+// What stands encoded in core->message.
+static enum err peer_send(struct core *core, const struct client *c, const struct topic *topic)
+{
+	TRY(seal_mac(&core->message, topic->s, &c->mac_down));
+	return outbox_send(core, NULL, topic->s, &core->message, 1, false);
+}
+
 enum err core_send_grant(struct core *core, const char *client, struct grant *m)
 {
 	struct client_rare *rare = NULL;
@@ -394,8 +401,7 @@ enum err core_send_grant(struct core *core, const char *client, struct grant *m)
 	m->seq = ++rare->grant_seq;
 	m->boot = core->boot;
 	TRY(grant_encode(m, &core->message));
-	TRY(seal_mac(&core->message, topic.s, &c->mac_down));
-	return outbox_send(core, NULL, topic.s, &core->message, 1, false);
+	return peer_send(core, c, &topic);
 }
 
 enum err core_send_directive(struct core *core, const char *publisher, struct directive *m)
@@ -411,8 +417,7 @@ enum err core_send_directive(struct core *core, const char *publisher, struct di
 	m->seq = ++rare->directive_seq;
 	m->boot = core->boot;
 	TRY(directive_encode(m, &core->message));
-	TRY(seal_mac(&core->message, topic.s, &c->mac_down));
-	return outbox_send(core, NULL, topic.s, &core->message, 1, false);
+	return peer_send(core, c, &topic);
 }
 
 static enum err api_part_send(struct core *core, const struct client *c, struct client_rare *rare,
@@ -424,8 +429,7 @@ static enum err api_part_send(struct core *core, const struct client *c, struct 
 	m->session_id = c->session_id;
 	m->seq = ++rare->answer_seq;
 	TRY(api_answer_encode(m, &core->message));
-	TRY(seal_mac(&core->message, topic.s, &c->mac_down));
-	return outbox_send(core, NULL, topic.s, &core->message, 1, false);
+	return peer_send(core, c, &topic);
 }
 
 enum err core_send_api_answer(struct core *core, const char *seat, const struct api_reply *r)

@@ -105,6 +105,13 @@ enum err db_query_values(struct db *db, struct db_rows *rows, const char *sql,
 	const struct db_value *values, size_t count) MUST_CHECK;
 bool db_next(struct db_rows *rows);
 enum err db_end(struct db_rows *rows) MUST_CHECK;
+// Ends a reading; the first error counts.
+static inline enum err rows_close(struct db_rows *rows, enum err e)
+{
+	enum err end = db_end(rows);
+
+	return e != ERR_OK ? e : end;
+}
 
 int64_t db_int(struct db_rows *rows, int column);
 double db_real(struct db_rows *rows, int column);

@@ -88,8 +88,7 @@ enum err rows_client_each(
 		row_read(&rows, &row);
 		e = fn(ctx, &row);
 	}
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_close(&rows, e);
 }
 
 enum err rows_device_find(struct db *db, const char *id, struct device_row *out)

@@ -6,14 +6,6 @@
 #include "proto/message.h"
 #include "server/db/db.h"
 
-// Ends a reading; the first error counts.
-static inline enum err rows_close(struct db_rows *rows, enum err e)
-{
-	enum err end = db_end(rows);
-
-	return e != ERR_OK ? e : end;
-}
-
 // ---- package: what was offered, and by whom
 
 struct package_row {

@@ -93,8 +93,7 @@ enum err rows_operation_each_open(
 		row_read(&rows, &row);
 		e = fn(ctx, &row);
 	}
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_close(&rows, e);
 }
 
 static enum err rows_copy(struct db_rows *rows, size_t max, struct arena *a,
@@ -135,8 +134,7 @@ enum err rows_operation_list(struct db *db, const char *client, uint64_t flow, s
 			" FROM operation WHERE flow = $1 ORDER BY op_id DESC LIMIT $2",
 			DB_I(flow), DB_I(max)));
 	enum err e = rows_copy(&rows, max, a, out, count);
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_close(&rows, e);
 }
 
 enum err rows_operation_prune(struct db *db, int64_t ended_before_ms)

@@ -35,8 +35,7 @@ enum err rows_queue_each(
 		};
 		e = fn(ctx, &row);
 	}
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_close(&rows, e);
 }
 
 enum err rows_event_put(struct db *db, const struct event_row *r)
@@ -94,8 +93,7 @@ enum err rows_event_each_live(
 		};
 		e = fn(ctx, &row);
 	}
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_close(&rows, e);
 }
 
 enum err rows_event_skip(struct db *db, const char *client, const char *queue, uint32_t pointer,

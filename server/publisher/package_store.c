@@ -80,16 +80,21 @@ static enum err objects_add(struct store *s, const struct package_built *b)
 	return ERR_OK;
 }
 
+static enum err known_copy(
+	struct known *to, const struct known_object *k, const struct digest *chunks)
+{
+	struct object o = {.sha256 = k->sha256,
+		.size_bytes = k->size_bytes,
+		.coding = k->coding,
+		.chunk_count = k->chunk_count};
+
+	return known_add(to, &o, &chunks[k->chunk_first]);
+}
+
 static enum err known_extend(struct store *s, const struct package_built *b)
 {
-	for (size_t i = 0; i < b->fresh.object_count; i++) {
-		const struct known_object *k = &b->fresh.objects[i];
-		struct object o = {.sha256 = k->sha256,
-			.size_bytes = k->size_bytes,
-			.coding = k->coding,
-			.chunk_count = k->chunk_count};
-		TRY(known_add(&s->known, &o, &b->fresh.chunks[k->chunk_first]));
-	}
+	for (size_t i = 0; i < b->fresh.object_count; i++)
+		TRY(known_copy(&s->known, &b->fresh.objects[i], b->fresh.chunks));
 	return ERR_OK;
 }
 
@@ -267,16 +272,17 @@ static enum err package_delete(
 static enum err known_without(struct store *s, const struct known *orphans)
 {
 	struct known kept;
+	enum err e = ERR_OK;
 
 	known_init(&kept);
-	for (size_t i = 0; i < s->known.object_count; i++) {
+	for (size_t i = 0; e == ERR_OK && i < s->known.object_count; i++) {
 		const struct known_object *k = &s->known.objects[i];
-		struct object o = {.sha256 = k->sha256,
-			.size_bytes = k->size_bytes,
-			.coding = k->coding,
-			.chunk_count = k->chunk_count};
 		if (!known_has(orphans, &k->sha256))
-			TRY(known_add(&kept, &o, &s->known.chunks[k->chunk_first]));
+			e = known_copy(&kept, k, s->known.chunks);
+	}
+	if (e != ERR_OK) {
+		known_fini(&kept);
+		return e;
 	}
 	known_fini(&s->known);
 	s->known = kept;

@@ -237,8 +237,9 @@ static enum picture_word pixels_write(struct jpeg_work *w, const struct raster *
 
 // ---- doors: each sets the jump, so that nothing above can be left with a stale one
 
-static enum picture_word convert_inside(struct jpeg_work *w)
+static enum picture_word convert_inside(struct jpeg_work *w, const struct raster *r)
 {
+	(void)r;
 	struct picture *p = w->door.picture;
 
 	if (setjmp(w->door.back) != 0)
@@ -267,8 +268,9 @@ static enum picture_word write_inside(struct jpeg_work *w, const struct raster *
 }
 
 // A baseline file of 8 bits that decodes without a warning.
-static enum picture_word read_back_inside(struct jpeg_work *w)
+static enum picture_word read_back_inside(struct jpeg_work *w, const struct raster *r)
 {
+	(void)r;
 	struct picture *p = w->door.picture;
 	uint32_t width = p->width, height = p->height;
 
@@ -289,35 +291,29 @@ static enum picture_word read_back_inside(struct jpeg_work *w)
 	return PICTURE_GOOD;
 }
 
-enum picture_word jpeg_convert(struct picture *p)
+static enum picture_word work_do(struct picture *p, const struct raster *r,
+	enum picture_word (*inside)(struct jpeg_work *w, const struct raster *r))
 {
 	struct jpeg_work *w = work_new(p);
 
 	if (!w)
 		return picture_refuse(p, PICTURE_BOMB, "no memory");
-	enum picture_word word = convert_inside(w);
+	enum picture_word word = inside(w, r);
 	work_free(w);
 	return word;
+}
+
+enum picture_word jpeg_convert(struct picture *p)
+{
+	return work_do(p, NULL, convert_inside);
 }
 
 enum picture_word jpeg_write(struct picture *p, const struct raster *r)
 {
-	struct jpeg_work *w = work_new(p);
-
-	if (!w)
-		return picture_refuse(p, PICTURE_BOMB, "no memory");
-	enum picture_word word = write_inside(w, r);
-	work_free(w);
-	return word;
+	return work_do(p, r, write_inside);
 }
 
 enum picture_word jpeg_read_back(struct picture *p)
 {
-	struct jpeg_work *w = work_new(p);
-
-	if (!w)
-		return picture_refuse(p, PICTURE_BOMB, "no memory");
-	enum picture_word word = read_back_inside(w);
-	work_free(w);
-	return word;
+	return work_do(p, NULL, read_back_inside);
 }
