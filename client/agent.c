@@ -145,17 +145,17 @@ static void response_refused(struct agent_core *c, struct now now, enum err e)
 
 static void response_take(struct agent_core *c, struct now now, struct bytes payload)
 {
-	struct response r;
-	bool resend;
-	enum err e = session_response(c, now, payload, &r, &resend);
+	struct taken t;
+	enum err e = session_response(c, now, payload, &t);
 	if (e != ERR_OK) {
 		response_refused(c, now, e);
 		return;
 	}
+	const struct response r = t.response;
 	c->counters.responses++;
 	log_debug("ANSWER", "client=%s kind=%s state=%s reason=%s resend=%d", c->config->client_id,
 		response_kind_word(r.body->kind), client_state_word(r.body->state),
-		reason_word(r.body->reason->code), resend);
+		reason_word(r.body->reason->code), t.resend);
 	c->damaged = false;
 	c->any_response = true;
 	if (r.in_reply_to_seq > c->session.answered_seq)
@@ -164,10 +164,10 @@ static void response_take(struct agent_core *c, struct now now, struct bytes pay
 		log_gate_open(&c->refused_gate, now.mono.ms, LOG_PERIOD_MS))
 		log_error("CLONE-SUSPECT", "client=%s the server holds this store for a copy",
 			c->config->client_id);
-	if (resend)
+	if (t.resend)
 		c->counters.resends++;
 	else if (r.body->kind != KIND_NO_ACTION)
-		operation_obey(c, now, &r);
+		operation_obey(c, now, &t);
 	else if (r.body->response_id > c->last_response_id)
 		c->last_response_id = r.body->response_id;
 }

@@ -11,9 +11,17 @@ int64_t agent_backoff_ms(struct agent_core *c, uint32_t tries, int64_t first_ms,
 // session.c
 void session_sign_in(struct agent_core *c, struct now now);
 void session_offer(struct agent_core *c, struct now now, struct bytes payload);
-// ERR_OK: `out` was taken and lives in config->scratch. resend: it repeats the last response.
-enum err session_response(struct agent_core *c, struct now now, struct bytes payload,
-	struct response *out, bool *resend) MUST_CHECK;
+// A response that was taken; it lives in config->scratch.
+struct taken {
+	struct response response;
+	bool resend; // it repeats the last response
+	// NULL, or why its content is not understood: then send, retrieve and execute are NULL.
+	const char *puzzle;
+};
+enum err session_response(
+	struct agent_core *c, struct now now, struct bytes payload, struct taken *out) MUST_CHECK;
+// The sentence of a failed decode of a response, without the way to its body. In the arena.
+const char *session_puzzle(struct agent_core *c);
 enum err session_grant(struct agent_core *c, struct bytes payload, struct grant *out) MUST_CHECK;
 void session_host(struct agent_core *c, struct now now, struct bytes payload);
 void session_watch(struct agent_core *c, struct now now);
@@ -25,7 +33,7 @@ enum err session_publish(struct agent_core *c, const char *topic, int qos) MUST_
 void heartbeat_send(struct agent_core *c, struct now now);
 
 // operations.c
-void operation_obey(struct agent_core *c, struct now now, const struct response *r);
+void operation_obey(struct agent_core *c, struct now now, const struct taken *t);
 void operation_recover(struct agent_core *c);
 // Goes on with the open operation after a start or a new session.
 void operation_resume(struct agent_core *c, struct now now);

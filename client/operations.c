@@ -78,7 +78,7 @@ static enum err operation_store(
 		.op_id = r->body->op_id,
 		.kind = r->body->kind,
 		.status = OP_ACCEPTED,
-		.started = r->body->kind == KIND_EXECUTE_COMMAND,
+		.started = r->body->execute != NULL,
 	};
 	if (r->body->kind == KIND_SEND_INFORMATION)
 		s->op.report_id = ++s->report_id;
@@ -124,8 +124,9 @@ static void operation_begin(struct agent_core *c, struct now now, const struct r
 	}
 }
 
-void operation_obey(struct agent_core *c, struct now now, const struct response *r)
+void operation_obey(struct agent_core *c, struct now now, const struct taken *t)
 {
+	const struct response *r = &t->response;
 	const struct response_body *b = r->body;
 	struct op_record before = {0};
 	bool known = agent_state_knows_op(&c->state, b->op_id) || b->op_id == c->state.op.op_id;
@@ -164,6 +165,8 @@ void operation_obey(struct agent_core *c, struct now now, const struct response 
 			c, now, OP_UNKNOWN, "it began before and its outcome is no longer kept");
 	else if (b->kind == KIND_EXECUTE_COMMAND && unsure)
 		operation_end(c, now, OP_UNKNOWN, "the state was damaged: it may have run before");
+	else if (t->puzzle != NULL)
+		operation_end(c, now, OP_REFUSED, "not understood: %s", t->puzzle);
 	else
 		operation_begin(c, now, b);
 }
@@ -193,8 +196,14 @@ void operation_resume(struct agent_core *c, struct now now)
 	if (!operation_is_open(c) || c->state.op.started || c->report.open ||
 		c->retrieve.phase != RETRIEVE_NONE)
 		return;
-	if (response_body_decode(c->config->scratch, buf_bytes(&c->state.body), &body) != ERR_OK) {
-		operation_end(c, now, OP_FAILED, "state: the stored response cannot be read");
+	struct bytes stored = buf_bytes(&c->state.body);
+	if (response_body_decode(c->config->scratch, stored, &body) != ERR_OK) {
+		const char *puzzle = session_puzzle(c);
+		if (response_body_outline(c->config->scratch, stored, &body) == ERR_OK)
+			operation_end(c, now, OP_REFUSED, "not understood: %s", puzzle);
+		else
+			operation_end(
+				c, now, OP_FAILED, "state: the stored response cannot be read");
 		return;
 	}
 	log_info("OP-RESUMED", "client=%s op=%llu", c->config->client_id,

@@ -257,26 +257,55 @@ static enum err response_header_check(
 	return ERR_OK;
 }
 
-enum err session_response(struct agent_core *c, struct now now, struct bytes payload,
-	struct response *out, bool *resend)
+const char *session_puzzle(struct agent_core *c)
+{
+	static const char *const ways[] = {"response.body.", "response_body."};
+	const char *text = err_text();
+	for (size_t i = 0; i < 2; i++) {
+		if (strncmp(text, ways[i], strlen(ways[i])) == 0)
+			text += strlen(ways[i]);
+	}
+	text = arena_strdup(c->config->scratch, text);
+	return text != NULL ? text : "";
+}
+
+// Authentic, so never a transmission error: what is wrong with it stays wrong when it is sent
+// again. An operation whose content is not understood is refused by its id, once.
+static enum err response_read(struct agent_core *c, struct bytes payload, struct taken *out)
+{
+	enum err e = response_decode(c->config->scratch, payload, &out->response);
+	if (e != ERR_FORMAT && e != ERR_RANGE)
+		return e;
+	const char *puzzle = session_puzzle(c);
+	if (response_outline(c->config->scratch, payload, &out->response) == ERR_OK) {
+		out->puzzle = puzzle;
+		return ERR_OK;
+	}
+	return err_set(
+		e, "reason=%s: %s", strncmp(puzzle, "kind ", 5) == 0 ? "kind" : "format", puzzle);
+}
+
+enum err session_response(
+	struct agent_core *c, struct now now, struct bytes payload, struct taken *out)
 {
 	struct client_session *s = &c->session;
 	bool duplicate = false;
+	*out = (struct taken){0};
 	if (!s->current)
 		return err_set(ERR_NOT_NOW, "reason=session: no session is current");
 	struct topic topic = topic_of(TOPIC_RSP, c->config->client_id);
 	enum err e = seal_check_mac(payload, topic.s, &s->keys.mac_down);
 	if (e == ERR_OK)
-		e = response_decode(c->config->scratch, payload, out);
+		e = response_read(c, payload, out);
 	if (e != ERR_OK) {
 		c->damaged = true;
 		c->counters.damaged++;
 		return e;
 	}
-	TRY(response_header_check(c, now, out, &duplicate));
+	TRY(response_header_check(c, now, &out->response, &duplicate));
 	if (duplicate)
 		return ERR_EXISTS;
-	return response_order_check(c, out->body, resend);
+	return response_order_check(c, out->response.body, &out->resend);
 }
 
 enum err session_grant(struct agent_core *c, struct bytes payload, struct grant *out)

@@ -38,7 +38,8 @@ enum codec_kind {
 	CODEC_TEXT,  // UTF-8 without control characters
 	CODEC_FIXED, // exactly `size` bytes, or absent = all zero
 	CODEC_BYTES,
-	CODEC_MESSAGE,  // pointer or NULL
+	CODEC_MESSAGE, // pointer or NULL
+	CODEC_SKIP, // of an outline: wire type and length are judged, the content is not looked at
 	CODEC_MESSAGES, // lists: pointer and count
 	CODEC_TEXTS,
 	CODEC_FIXEDS, // no element is all zero
@@ -247,6 +248,11 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CH
 		.at = CODEC_AT(s, m, struct type *), .size = sizeof(struct type), .max = (most),   \
 		.received = CODEC_AT(s, bytes_m, struct bytes), .table = &codec_##type             \
 	}
+// A field of an outline that is passed over.
+#define ROW_SKIP(m)                                                                                \
+	{                                                                                          \
+		.name = #m, .kind = CODEC_SKIP                                                     \
+	}
 #define ROW_MESSAGES(s, m, count_m, type, most, flag)                                              \
 	{                                                                                          \
 		.name = #m, .kind = CODEC_MESSAGES, .flags = (flag),                               \
@@ -300,7 +306,8 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CH
 	X(operation, operation)                                                                    \
 	X(status, status)                                                                          \
 	X(software_version, software_version)                                                      \
-	X(holding, holding) X(holdings, holdings) X(change, change) X(heartbeat, heartbeat) X(     \
+	X(holding, holding)                                                                        \
+	X(holdings, holdings) X(change, change) X(heartbeat, heartbeat) X(                         \
 		send_information, send_information) X(package_ref, package_ref) X(command_ref,     \
 		command_ref) X(retrieve_information, retrieve_information) X(execute_command,      \
 		execute_command) X(response_body, response_body) X(response,                       \

@@ -359,6 +359,8 @@ static enum err decode_value(struct level *l, const struct codec_row *row, struc
 		return decode_message(l, row, value);
 	case CODEC_MESSAGES:
 		return decode_element(l, row, value);
+	case CODEC_SKIP:
+		return ERR_OK;
 	case CODEC_U32S:
 		return decode_packed(l, row, value);
 	case CODEC_SCHEMA:
@@ -389,6 +391,7 @@ static const uint8_t wires[] = {[CODEC_SCHEMA] = WIRE_VARINT,
 	[CODEC_FIXED] = WIRE_BYTES,
 	[CODEC_BYTES] = WIRE_BYTES,
 	[CODEC_MESSAGE] = WIRE_BYTES,
+	[CODEC_SKIP] = WIRE_BYTES,
 	[CODEC_MESSAGES] = WIRE_BYTES,
 	[CODEC_TEXTS] = WIRE_BYTES,
 	[CODEC_FIXEDS] = WIRE_BYTES,

@@ -3,6 +3,7 @@
 #include "proto/message.h"
 
 #include "helio.pb-c.h"
+#include <string.h>
 
 // What a response adds around its body: ids, boot, numbers and auth are below 300 bytes.
 #define HEADER_MAX 512
@@ -112,3 +113,56 @@ static const struct codec_row response_rows[] = {
 };
 CODEC_TABLE(response, response, .limit = LIMIT_RESPONSE)
 CODEC_DOOR(response)
+
+// ---- outlines: a response whose header is right and whose content is not understood
+
+// Only an operation can be refused by its id.
+static enum err response_outline_check(const struct codec_path *path, const void *message)
+{
+	const struct response_body *m = message;
+
+	if (m->kind == KIND_NO_ACTION)
+		return codec_refuse(path, "kind", ERR_RANGE, "opens no operation");
+	return part_check(path, "op_id", m->op_id != 0, true);
+}
+
+static const struct codec_row body_outline_rows[] = {
+	ROW_U64(response_body, response_id, 1, UINT64_MAX),
+	ROW_ENUM(response_body, kind, response_kind, KIND_EXECUTE_COMMAND),
+	ROW_U64(response_body, op_id, 0, UINT64_MAX),
+	ROW_ENUM(response_body, state, client_state, CS_CLONE_SUSPECT),
+	ROW_MESSAGE(response_body, reason, reason, CODEC_REQUIRED),
+	ROW_ID(response_body, channel, 0),
+	ROW_COUNTER(response_body, event_seq, 0),
+	ROW_U64(response_body, flow_id, 0, UINT64_MAX),
+	ROW_U32(response_body, attempt, 0, UINT32_MAX),
+	ROW_SKIP(send),
+	ROW_SKIP(retrieve),
+	ROW_SKIP(execute),
+};
+static const struct codec_table body_outline = {.name = "response_body",
+	.descriptor = &helio__v1__response_body__descriptor,
+	.size = sizeof(struct response_body),
+	.rows = body_outline_rows,
+	.row_count = sizeof(body_outline_rows) / sizeof(body_outline_rows[0]),
+	.check = response_outline_check,
+	.limit = LIMIT_RESPONSE - HEADER_MAX};
+
+enum err response_body_outline(struct arena *a, struct bytes payload, struct response_body *out)
+{
+	return codec_decode(&body_outline, a, payload, out);
+}
+
+enum err response_outline(struct arena *a, struct bytes payload, struct response *out)
+{
+	struct codec_row rows[sizeof(response_rows) / sizeof(response_rows[0])];
+	struct codec_table outline = codec_response;
+
+	memcpy(rows, response_rows, sizeof(rows));
+	for (size_t i = 0; i < outline.row_count; i++) {
+		if (rows[i].table == &codec_response_body)
+			rows[i].table = &body_outline;
+	}
+	outline.rows = rows;
+	return codec_decode(&outline, a, payload, out);
+}

@@ -544,4 +544,9 @@ struct api_answer {
 HELIO_MESSAGES(HELIO_DECLARE)
 #undef HELIO_DECLARE
 
+// An authentic response of kinds 2 to 4 whose send, retrieve or execute part is not understood can still be refused by
+// its operation's id: as decode, but those three parts are passed over unread and left NULL. Errors: as decode.
+enum err response_outline(struct arena *a, struct bytes payload, struct response *out) MUST_CHECK;
+enum err response_body_outline(struct arena *a, struct bytes payload, struct response_body *out) MUST_CHECK;
+
 #endif

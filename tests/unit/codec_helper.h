@@ -95,6 +95,7 @@ static inline bool is_default(const void *m, const struct codec_row *row)
 	switch (row->kind) {
 	case CODEC_SCHEMA:
 	case CODEC_AUTH:
+	case CODEC_SKIP:
 		return false;
 	case CODEC_ID:
 	case CODEC_TEXT:

@@ -77,6 +77,75 @@ static void a_program_whose_end_nobody_saw_is_unknown(void **state)
 	assert_int_equal(world_beat(w).op->status, OP_UNKNOWN);
 }
 
+// An authentic response of one part whose bytes are put together by hand.
+static void deliver_by_hand(struct world *w, enum response_kind kind, const void *part, size_t size)
+{
+	static const uint8_t tags[] = {[KIND_SEND_INFORMATION] = 0x52,
+		[KIND_RETRIEVE_INFORMATION] = 0x5a,
+		[KIND_EXECUTE_COMMAND] = 0x62};
+	struct world_answer *x = world_answer(w, kind);
+	SCOPED_BUF struct buf body, out;
+	buf_init(&body, LIMIT_RESPONSE);
+	buf_init(&out, LIMIT_RESPONSE);
+	struct execute_command e = {.verb = "ping"};
+	x->b.kind = KIND_EXECUTE_COMMAND;
+	x->b.execute = &e;
+	assert_int_equal(response_body_encode(&x->b, &body), ERR_OK);
+	body.size -= 8; // the execute part: tag, length and  0a 04 ping
+	assert_int_equal(body.data[body.size], 0x62);
+	for (size_t i = 0; i + 1 < body.size; i++) {
+		if (body.data[i] == 0x10 && body.data[i + 1] == KIND_EXECUTE_COMMAND)
+			body.data[i + 1] = (uint8_t)kind;
+	}
+	uint8_t head[2] = {tags[kind], (uint8_t)size};
+	assert_int_equal(buf_append(&body, head, 2), ERR_OK);
+	assert_int_equal(buf_append(&body, part, size), ERR_OK);
+	x->r.body_bytes = buf_bytes(&body);
+	assert_int_equal(response_encode(&x->r, &out), ERR_OK);
+	struct topic topic = topic_of(TOPIC_RSP, WORLD_ID);
+	assert_int_equal(seal_mac(&out, topic.s, &w->keys.mac_down), ERR_OK);
+	world_deliver(w, TOPIC_RSP, &out);
+}
+
+static void an_authentic_answer_that_is_not_understood_is_refused_by_its_id_once(void **state)
+{
+	struct world *w = *state;
+	static const struct {
+		enum response_kind kind;
+		const char *part, *detail;
+		size_t size;
+	} cases[] = {
+		{KIND_SEND_INFORMATION, "\x08\x07", "not understood: send.what is 7, at most 6", 2},
+		{KIND_SEND_INFORMATION, "\x08\x00", "not understood: send.what is missing or 0", 2},
+		{KIND_SEND_INFORMATION, "\x08\x01\xa8\x02\x01",
+			"not understood: send has an unknown field 37", 5},
+		{KIND_SEND_INFORMATION, "\xff\xff\xff",
+			"not understood: send is cut short or malformed", 3},
+		{KIND_RETRIEVE_INFORMATION, "\x20\x01",
+			"not understood: retrieve.heartbeat_interval_ms is 1, at least 200", 2},
+		{KIND_EXECUTE_COMMAND, "\x0a\x01/", "not understood: execute.verb is no id", 3},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		deliver_by_hand(w, cases[i].kind, cases[i].part, cases[i].size);
+		if (i % 2 == 1) { // also when the power goes right after it
+			world_power_cut(w);
+			world_sign_in(w);
+		}
+		struct heartbeat h = world_next_beat(w);
+		assert_int_equal(h.last_response_id, w->response_id);
+		assert_int_equal(h.op->op_id, w->response_id);
+		assert_int_equal(h.op->status, OP_REFUSED);
+		if (strncmp(h.op->detail, cases[i].detail, strlen(cases[i].detail)) != 0)
+			fail_msg("%s", h.op->detail);
+		assert_int_equal(h.ack, i % 2 == 1 ? ACK_NOTHING : ACK_RESPONSE);
+	}
+	assert_int_equal(w->commands, 0);
+	assert_int_equal(world_count(w, TOPIC_REPORT), 0);
+	// Control: the same way with a content that is understood begins an operation.
+	deliver_by_hand(w, KIND_SEND_INFORMATION, "\x08\x01", 2);
+	assert_int_equal(world_count(w, TOPIC_REPORT), 1);
+}
+
 static void a_damaged_state_never_repeats_a_resent_command(void **state)
 {
 	struct world *w = *state;
@@ -587,6 +656,7 @@ int main(void)
 		IN_SESSION(an_operation_is_on_disk_before_it_is_acknowledged_or_begun),
 		IN_SESSION(a_resend_is_acknowledged_and_not_executed_again),
 		IN_SESSION(a_resend_after_a_power_cut_is_not_executed_again),
+		IN_SESSION(an_authentic_answer_that_is_not_understood_is_refused_by_its_id_once),
 		IN_SESSION(a_command_that_was_interrupted_reports_failed_and_does_not_run_again),
 		IN_SESSION(a_program_whose_end_nobody_saw_is_unknown),
 		IN_SESSION(a_damaged_state_never_repeats_a_resent_command),

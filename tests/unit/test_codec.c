@@ -31,6 +31,7 @@ static bool kind_fits(const struct codec_row *row, const ProtobufCFieldDescripto
 	case CODEC_FIXEDS:
 		return f->type == PROTOBUF_C_TYPE_BYTES;
 	case CODEC_MESSAGE:
+	case CODEC_SKIP:
 	case CODEC_MESSAGES:
 		return f->type == PROTOBUF_C_TYPE_MESSAGE;
 	}
@@ -329,6 +330,34 @@ static void the_body_of_a_response_is_sent_as_it_was_stored(void **state)
 	assert_int_equal(r.body->response_id, sample_body_send.response_id);
 }
 
+static void the_outline_of_a_response_passes_over_what_it_is_to_do(void **state)
+{
+	static const uint8_t body[] = {0x08, 0x09, 0x10, 0x02, 0x18, 0x09, 0x20, 0x02, 0x2a, 0x02,
+		0x08, 0x04, 0x52, 0x02, 0xff, 0xff};
+	uint8_t other[sizeof(body)];
+	struct response_body b;
+
+	(void)state;
+	arena_reset(&arena);
+	assert_int_equal(
+		response_body_decode(&arena, bytes_of(body, sizeof(body)), &b), ERR_FORMAT);
+	assert_int_equal(response_body_outline(&arena, bytes_of(body, sizeof(body)), &b), ERR_OK);
+	assert_true(b.op_id == 9 && b.kind == KIND_SEND_INFORMATION && !b.send);
+	// What stands outside of the three parts is judged as ever: kind, op_id, lengths.
+	for (uint8_t kind = 0; kind <= 5; kind++) {
+		memcpy(other, body, sizeof(body));
+		other[3] = kind;
+		enum err e = response_body_outline(&arena, bytes_of(other, sizeof(other)), &b);
+		assert_int_equal(e == ERR_OK, kind >= 2 && kind <= 4);
+	}
+	memcpy(other, body, sizeof(body));
+	other[5] = 0;
+	assert_int_equal(
+		response_body_outline(&arena, bytes_of(other, sizeof(other)), &b), ERR_RANGE);
+	assert_int_equal(
+		response_body_outline(&arena, bytes_of(body, sizeof(body) - 1), &b), ERR_FORMAT);
+}
+
 static void a_response_without_body_is_not_encoded(void **state)
 {
 	struct response r = sample_response;
@@ -439,6 +468,7 @@ int main(void)
 		cmocka_unit_test(what_is_decoded_outlives_the_payload),
 		cmocka_unit_test(absent_texts_are_empty_and_never_null),
 		cmocka_unit_test(the_body_of_a_response_is_sent_as_it_was_stored),
+		cmocka_unit_test(the_outline_of_a_response_passes_over_what_it_is_to_do),
 		cmocka_unit_test(a_response_without_body_is_not_encoded),
 		cmocka_unit_test(the_payload_of_an_envelope_is_borrowed),
 		cmocka_unit_test(auth_may_follow_and_is_left_to_the_seal),
