@@ -62,6 +62,8 @@ enum err agent_init(struct agent_core *c, const struct agent_config *config,
 	c->grid.interval_ms = beat_interval_clamp(
 		c->state.interval_ms != 0 ? c->state.interval_ms : config->interval_ms);
 	c->request_counter = c->state.boot_counter << 32;
+	c->key = config->key;
+	c->next_key = config->next_key;
 	operation_recover(c);
 	return ERR_OK;
 }
@@ -158,6 +160,7 @@ static void response_take(struct agent_core *c, struct now now, struct bytes pay
 		reason_word(r.body->reason->code), t.resend);
 	c->damaged = false;
 	c->any_response = true;
+	rotate_answered(c, now);
 	if (r.in_reply_to_seq > c->session.answered_seq)
 		control_obey(c, now, &r);
 	if (r.body->state == CS_CLONE_SUSPECT &&

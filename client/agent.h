@@ -6,6 +6,8 @@
 //   session.c     sign-in, offers, which responses are taken
 //   heartbeat.c   the beat and what stands in it
 //   operations.c  the one operation in the slot: stored before it begins, never executed twice
+//   execute.c     commands: what the core answers itself, what goes to the doer, what was fetched
+//   rotate.c      a new identity key for the same id
 //   retrieve.c    want -> grant -> (the doer fetches) -> release
 //   send_info.c   reports, repeated until the server acknowledged them
 //
@@ -84,6 +86,9 @@ struct agent_port {
 	// call.
 	void (*command)(void *ctx, uint64_t op_id, const struct execute_command *command);
 	void (*command_stop)(void *ctx, uint64_t op_id);
+	// The program of a stopped command still ends; then agent_command_stopped follows. May be
+	// NULL: never.
+	bool (*command_ends)(void *ctx, uint64_t op_id);
 	// Fetches a command by reference; ends with agent_command_fetched.
 	void (*command_fetch)(void *ctx, uint64_t op_id, const struct command_ref *ref);
 	// Values that other clients changed (RETRIEVE changes).
@@ -94,6 +99,11 @@ struct agent_port {
 	// A sealed report for a data broker. May be called again with the same bytes' successor.
 	void (*send_elsewhere)(
 		void *ctx, const struct address *to, const char *topic, struct bytes payload);
+	// Rotation of the identity key; both may be NULL: refused. key_next makes the next key, or
+	// gives the one that waits already, durable before it returns; it is the doer's. key_commit
+	// lets it be the key, durable; it stays valid.
+	enum err (*key_next)(void *ctx, const struct sign_key **next);
+	enum err (*key_commit)(void *ctx);
 	void (*random)(void *ctx, void *out, size_t size);
 	// A session became current. For tests that check MACs with other tools; may do nothing.
 	void (*session_began)(void *ctx, uint64_t session_id, const struct session_keys *keys);
@@ -103,6 +113,7 @@ struct agent_port {
 struct agent_config {
 	const char *client_id, *version, *hw_class;
 	const struct sign_key *key;
+	const struct sign_key *next_key; // of a rotation that was cut short; NULL: none
 	const struct root *root;
 	uint32_t interval_ms; // until the server says otherwise
 	uint32_t response_max_age_ms;
@@ -126,6 +137,9 @@ struct client_session {
 	struct buf ask; // the whole payload
 	struct mono ask_sent, ask_next;
 	uint32_t ask_tries;
+	bool ask_rotates; // both keys signed it
+	bool ask_is_next; // the next key alone signed it
+	bool with_next;   // the current session makes the next key the key; no answer came yet
 
 	bool current;
 	uint64_t id;
@@ -228,6 +242,9 @@ struct agent_core {
 	bool hold;
 	uint64_t epoch;
 	bool command_running;
+	bool cancelling;      // the operation in the slot is a cancel that waits for the program
+	uint64_t stopping_op; // the operation whose program still ends, 0: none
+	const struct sign_key *key, *next_key; // next_key: a rotation is under way, NULL: none
 	uint64_t stopped_op; // the open operation that the one in the slot put an end to
 	bool unsaved;        // the state in memory is newer than the disk's
 	struct mono save_next;
@@ -266,6 +283,11 @@ void agent_fetch_broker_failed(struct agent_core *c, struct now now, const char 
 
 void agent_command_done(
 	struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r);
+// How far a running command says it is. detail: one short text, NULL: as it was.
+void agent_command_progress(
+	struct agent_core *c, uint64_t op_id, uint32_t percent, const char *detail);
+// The program of a stopped command is gone, and all it had started.
+void agent_command_stopped(struct agent_core *c, struct now now, uint64_t op_id);
 // The envelope whose SHA-256 the reference named, or err with err_text().
 void agent_command_fetched(
 	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);

@@ -40,9 +40,23 @@ void operation_resume(struct agent_core *c, struct now now);
 void operation_end(struct agent_core *c, struct now now, enum op_status status, const char *format,
 	...) PRINTF_LIKE(4, 5);
 bool operation_is_open(const struct agent_core *c);
-void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e);
 // Stored now, or as soon as the disk takes it.
 void state_save_soon(struct agent_core *c, struct now now);
+
+// execute.c
+void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e);
+void command_stop(struct agent_core *c);
+bool command_recover(struct agent_core *c, const struct execute_command *e);
+
+// rotate.c
+void rotate_execute(struct agent_core *c, struct now now);
+bool rotate_recover(struct agent_core *c);
+// Fills the keys of a sign-in whose nonce and share are set; *signs seals it.
+void rotate_ask(struct agent_core *c, struct sign_in *in, const struct sign_key **signs);
+// ERR_UNSUPPORTED: the server knows nothing of the next key, and the rotation is given up.
+enum err rotate_offer_check(
+	struct agent_core *c, struct now now, const struct session_offer *o) MUST_CHECK;
+void rotate_answered(struct agent_core *c, struct now now);
 
 // retrieve.c
 void retrieve_begin(struct agent_core *c, struct now now, const struct retrieve_information *r);

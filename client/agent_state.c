@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define STATE_MAGIC "helio-agent-state"
-#define STATE_VERSION 1
+#define STATE_VERSION 2
+#define STATE_VERSION_LEAST 1 // without reboots
 
 void agent_state_init(struct agent_state *s, const struct id16 *store_id)
 {
@@ -66,6 +67,15 @@ static enum err put_op(struct buf *out, const struct op_record *op)
 	return buf_append(out, "\n", 1);
 }
 
+static enum err put_reboot(struct buf *out, const struct reboot_record *r)
+{
+	char hex[33];
+	hex_encode(r->boot_id.b, sizeof r->boot_id.b, hex);
+	return buf_printf(out, "reboot\t%llu\t%s\t%d\t%llu\t%llu\n", (unsigned long long)r->op_id,
+		hex, r->ordered ? 1 : 0, (unsigned long long)r->begun_ms,
+		(unsigned long long)r->ordered_ms);
+}
+
 static enum err put_lists(struct buf *out, const struct agent_state *s)
 {
 	uint64_t first = s->done_count > AGENT_DONE_OPS ? s->done_count - AGENT_DONE_OPS : 0;
@@ -105,6 +115,8 @@ enum err agent_state_encode(const struct agent_state *s, struct buf *out)
 	TRY(put_text(out, "showing", s->showing));
 	if (s->op.op_id != 0)
 		TRY(put_op(out, &s->op));
+	if (s->reboot.op_id != 0)
+		TRY(put_reboot(out, &s->reboot));
 	if (s->body.size != 0)
 		TRY(put_hex(out, "body", s->body.data, s->body.size));
 	TRY(put_lists(out, s));
@@ -134,6 +146,24 @@ static enum err get_op(struct agent_state *s, char **f, size_t count)
 	s->op.percent = (uint32_t)percent;
 	if (!escape_decode(f[7]) || !str_copy(s->op.detail, sizeof s->op.detail, f[7]))
 		return err_set(ERR_CORRUPT, "the operation's detail is broken");
+	return ERR_OK;
+}
+
+static enum err get_reboot(struct agent_state *s, char **f, size_t count)
+{
+	uint64_t ordered, begun, at;
+	if (count != 6)
+		return err_set(ERR_CORRUPT, "the reboot's line is broken");
+	TRY(record_u64(f[1], &s->reboot.op_id));
+	TRY(hex_decode(f[2], s->reboot.boot_id.b, sizeof s->reboot.boot_id.b));
+	TRY(record_u64(f[3], &ordered));
+	TRY(record_u64(f[4], &begun));
+	TRY(record_u64(f[5], &at));
+	if (begun > INT64_MAX || at > INT64_MAX)
+		return err_set(ERR_CORRUPT, "the reboot's line is out of range");
+	s->reboot.ordered = ordered != 0;
+	s->reboot.begun_ms = (int64_t)begun;
+	s->reboot.ordered_ms = (int64_t)at;
 	return ERR_OK;
 }
 
@@ -223,6 +253,8 @@ static enum err get_record(struct agent_state *s, char *line)
 		return hex_decode(f[1], s->lineage.b, sizeof s->lineage.b);
 	if (strcmp(f[0], "op") == 0)
 		return get_op(s, f, count);
+	if (strcmp(f[0], "reboot") == 0)
+		return get_reboot(s, f, count);
 	if (strcmp(f[0], "body") == 0)
 		return get_body(s, f[1]);
 	if (strcmp(f[0], "floor") == 0)
@@ -260,7 +292,7 @@ static enum err check_magic(char *line)
 		return err_set(ERR_CORRUPT, "this is no agent state");
 	if (record_u64(f[1], &version) != ERR_OK)
 		return err_set(ERR_CORRUPT, "this is no agent state");
-	if (version != STATE_VERSION)
+	if (version < STATE_VERSION_LEAST || version > STATE_VERSION)
 		return err_set(ERR_VERSION, "the state has format %llu, this agent knows %d",
 			(unsigned long long)version, STATE_VERSION);
 	return ERR_OK;

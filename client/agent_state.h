@@ -23,6 +23,15 @@ struct op_record {
 	char detail[LIMIT_TEXT];
 };
 
+// A reboot that was asked for. Times are of the monotonic clock of that boot of the kernel, so they
+// outlive the agent and end with the boot.
+struct reboot_record {
+	uint64_t op_id;      // 0: none
+	struct id16 boot_id; // the kernel's, when it was asked for
+	bool ordered;        // the program was started: never again
+	int64_t begun_ms, ordered_ms;
+};
+
 // Lowest security counter that software of this name may have.
 struct security_floor {
 	char name[AGENT_NAME_MAX + 1];
@@ -50,6 +59,7 @@ struct agent_state {
 	bool uncertain;                   // the newest copy was lost: a resent command may have run
 	char showing[AGENT_NAME_MAX + 1]; // slot of images on the screen, "" none yet
 	struct op_record op;
+	struct reboot_record reboot;
 	struct buf body;               // encoded ResponseBody of op, empty when there is none
 	uint64_t done[AGENT_DONE_OPS]; // ring, done_count rises for ever
 	uint64_t done_count;

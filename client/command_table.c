@@ -7,6 +7,10 @@ static const struct command_row rows[] = {
 	{"ping", COMMAND_CORE, 0, 0, "answers"},
 	{"identify", COMMAND_CORE, 0, 0, "tells client, version, session and address"},
 	{"resync", COMMAND_CORE, 0, 0, "the next heartbeats carry everything held"},
+	{"control", COMMAND_CORE, 1, 2,
+		"pause|resume|rate BYTES|close|epoch N: what became of its channel, from the "
+		"server"},
+	{"rotate-key", COMMAND_CORE, 0, 0, "a new identity key for the same client"},
 	{"cancel", COMMAND_CORE, 1, 1, "OP: gives up the open operation OP"},
 	{"show", COMMAND_DISPLAY, 1, 1,
 		"NAME or PICTURE: a package held, or a picture of the one shown"},
@@ -14,6 +18,7 @@ static const struct command_row rows[] = {
 	{"resume", COMMAND_DISPLAY, 0, 0, "the display goes on"},
 	{"restart-display", COMMAND_DISPLAY, 0, 0,
 		"ends the display; its supervisor starts it again"},
+	{"reboot", COMMAND_DEVICE, 0, 0, "starts the device anew; what is at work may defer it"},
 	{"clear-cache", COMMAND_STORE, 0, 0, "removes unfinished downloads and what no slot names"},
 };
 

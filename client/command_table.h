@@ -10,6 +10,7 @@ enum command_place {
 	COMMAND_CORE,    // answered by the core itself
 	COMMAND_DISPLAY, // written for the display
 	COMMAND_STORE,   // works on the store
+	COMMAND_DEVICE,  // changes the device itself
 };
 
 struct command_row {

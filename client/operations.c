@@ -48,7 +48,7 @@ static void operation_stop(struct agent_core *c, struct now now)
 	log_info("OP-SUPERSEDED", "client=%s op=%llu", c->config->client_id,
 		(unsigned long long)c->state.op.op_id);
 	if (c->command_running)
-		c->port->command_stop(c->ctx, c->state.op.op_id);
+		command_stop(c);
 	c->command_running = false;
 	c->report.open = false;
 	retrieve_stop(c, now, OP_CANCELLED);
@@ -107,6 +107,13 @@ static bool reason_is_resend(enum reason_code code)
 	       code == REASON_RESEND_MISMATCH;
 }
 
+// What runs at most once: a command, also one that is fetched first.
+static bool body_is_command(const struct response_body *b)
+{
+	return b->kind == KIND_EXECUTE_COMMAND ||
+	       (b->retrieve != NULL && b->retrieve->command != NULL);
+}
+
 static void operation_begin(struct agent_core *c, struct now now, const struct response_body *b)
 {
 	switch (b->kind) {
@@ -160,10 +167,10 @@ void operation_obey(struct agent_core *c, struct now now, const struct taken *t)
 	log_info("OP-BEGIN", "client=%s op=%llu kind=%s flow=%llu attempt=%u", c->config->client_id,
 		(unsigned long long)b->op_id, response_kind_word(b->kind),
 		(unsigned long long)b->flow_id, b->attempt);
-	if (b->kind == KIND_EXECUTE_COMMAND && known)
+	if (body_is_command(b) && known)
 		operation_end(
 			c, now, OP_UNKNOWN, "it began before and its outcome is no longer kept");
-	else if (b->kind == KIND_EXECUTE_COMMAND && unsure)
+	else if (body_is_command(b) && unsure)
 		operation_end(c, now, OP_UNKNOWN, "the state was damaged: it may have run before");
 	else if (t->puzzle != NULL)
 		operation_end(c, now, OP_REFUSED, "not understood: %s", t->puzzle);
@@ -180,9 +187,12 @@ void operation_recover(struct agent_core *c)
 	if (!operation_is_open(c) || !op->started)
 		return;
 	arena_reset(c->config->scratch);
-	bool ours = response_body_decode(c->config->scratch, buf_bytes(&c->state.body), &body) ==
-			    ERR_OK &&
-		    body.execute != NULL && command_row_find(body.execute->verb) != NULL;
+	bool known = response_body_decode(c->config->scratch, buf_bytes(&c->state.body), &body) ==
+			     ERR_OK &&
+		     body.execute != NULL;
+	if (known && command_recover(c, body.execute))
+		return;
+	bool ours = known && command_row_find(body.execute->verb) != NULL;
 	op->status = ours ? OP_FAILED : OP_UNKNOWN;
 	bool fits = str_copy(op->detail, sizeof op->detail,
 		ours ? "interrupted" : "interrupted: the agent ended while it ran");
@@ -209,107 +219,4 @@ void operation_resume(struct agent_core *c, struct now now)
 	log_info("OP-RESUMED", "client=%s op=%llu", c->config->client_id,
 		(unsigned long long)c->state.op.op_id);
 	operation_begin(c, now, &body);
-}
-
-// ---- commands
-
-static void cancel_execute(struct agent_core *c, struct now now, const char *op_text)
-{
-	char *end;
-	unsigned long long op = strtoull(op_text, &end, 10);
-	if (*op_text == '\0' || *end != '\0') {
-		operation_end(c, now, OP_REFUSED, "cancel wants the number of an operation");
-		return;
-	}
-	// Whatever was open was stopped when this operation took the slot.
-	operation_end(c, now, OP_DONE, "operation %llu %s", op,
-		op == c->stopped_op ? "was given up" : "was not at work");
-}
-
-static void core_execute(struct agent_core *c, struct now now, const struct execute_command *e)
-{
-	struct agent_view view = {0};
-	if (strcmp(e->verb, "cancel") == 0) {
-		cancel_execute(c, now, e->args[0]);
-	} else if (strcmp(e->verb, "resync") == 0) {
-		c->full_wanted = true;
-		c->full_seq = 0;
-		operation_end(c, now, OP_DONE, "the next heartbeats carry everything held");
-	} else if (strcmp(e->verb, "identify") == 0) {
-		c->port->view(c->ctx, c->config->scratch, &view);
-		operation_end(c, now, OP_DONE,
-			"client=%s version=%s session=%llu boot_counter=%llu", c->config->client_id,
-			c->config->version, (unsigned long long)c->session.id,
-			(unsigned long long)c->state.boot_counter);
-	} else {
-		operation_end(c, now, OP_DONE, "pong");
-	}
-	log_info("EXEC", "client=%s verb=%s rc=%d op=%llu", c->config->client_id,
-		log_quote(e->verb), c->state.op.status == OP_DONE ? 0 : 1,
-		(unsigned long long)c->state.op.op_id);
-}
-
-void operation_execute(struct agent_core *c, struct now now, const struct execute_command *e)
-{
-	const struct command_row *row = command_row_find(e->verb);
-	if (e->expires_unix_ms != 0 && agent_time_ms(c, now) > e->expires_unix_ms) {
-		operation_end(c, now, OP_REFUSED, "expired");
-		return;
-	}
-	if (row != NULL && (e->arg_count < row->args_min || e->arg_count > row->args_max)) {
-		operation_end(c, now, OP_REFUSED, "%s: %s", row->verb, row->help);
-		return;
-	}
-	c->state.op.status = OP_RUNNING;
-	if (row != NULL && row->place == COMMAND_CORE) {
-		core_execute(c, now, e);
-		return;
-	}
-	c->command_running = true;
-	c->port->command(c->ctx, c->state.op.op_id, e);
-}
-
-void agent_command_done(
-	struct agent_core *c, struct now now, uint64_t op_id, const struct command_result *r)
-{
-	if (op_id != c->state.op.op_id || !operation_is_open(c))
-		return;
-	operation_end(c, now, r->status, "%s", r->detail);
-}
-
-static enum err command_open(
-	struct agent_core *c, struct bytes envelope, struct signed_command *out)
-{
-	const struct root *root = c->config->root;
-	struct bytes payload;
-	TRY(envelope_open(PURPOSE_COMMAND, envelope, root->software_keys, root->software_key_count,
-		root->software_threshold, &payload));
-	TRY(signed_command_decode(c->config->scratch, payload, out));
-	if (out->client_id[0] != '\0' && strcmp(out->client_id, c->config->client_id) != 0)
-		return err_set(ERR_DENIED, "the command is for another client");
-	return ERR_OK;
-}
-
-void agent_command_fetched(
-	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope)
-{
-	struct signed_command command;
-	if (op_id != c->state.op.op_id || !operation_is_open(c) ||
-		c->retrieve.phase != RETRIEVE_COMMAND)
-		return;
-	arena_reset(c->config->scratch);
-	c->retrieve.phase = RETRIEVE_NONE;
-	if (e == ERR_OK)
-		e = command_open(c, envelope, &command);
-	if (e != ERR_OK) {
-		operation_end(c, now, OP_FAILED, "command: %s", err_text());
-		return;
-	}
-	c->state.op.started = true;
-	if (agent_state_save(c) != ERR_OK) {
-		c->state.op.started = false;
-		operation_end(c, now, OP_FAILED, "state: %s", err_text());
-		return;
-	}
-	operation_execute(c, now, command.command);
 }

@@ -7,17 +7,25 @@
 #include <unistd.h>
 
 #define AFTER_EXIT_MS 1000 // a grandchild that holds the pipe open is not waited for longer
+#define PERCENT_LINE 12    // "PERCENT 100" and its newline
+
+static const char percent_word[] = "PERCENT ";
 
 struct process {
 	uv_process_t child;
 	uv_pipe_t pipe;
 	uv_timer_t timer;
-	void (*done)(void *ctx, const struct process_end *end);
+	struct process_events events;
 	void *ctx;
-	struct buf output;
+	struct buf tail; // up to twice tail_max, so that it moves seldom
+	size_t tail_max;
+	struct sha256_stream *hash;
 	struct process_end end;
 	char chunk[4096];
-	bool exited, closed_pipe, told;
+	char held[PERCENT_LINE]; // the beginning of a line that may be a PERCENT
+	size_t held_size;
+	bool in_line; // a line that is output
+	bool exited, closed_pipe, told, ending;
 	int handles;
 };
 
@@ -26,7 +34,8 @@ static void on_closed(uv_handle_t *handle)
 	struct process *p = handle->data;
 	if (--p->handles != 0)
 		return;
-	buf_fini(&p->output);
+	buf_fini(&p->tail);
+	sha256_free(p->hash);
 	free(p);
 }
 
@@ -40,20 +49,122 @@ static void close_all(struct process *p)
 	}
 }
 
-static void group_kill(struct process *p)
+static void group_signal(struct process *p, int signal)
 {
 	if (p->child.pid > 1)
-		(void)kill(-p->child.pid, SIGKILL);
+		(void)kill(-p->child.pid, signal);
 }
+
+// ---- output
+
+static void output_add(struct process *p, const char *data, size_t size)
+{
+	p->end.output_bytes += size;
+	sha256_add(p->hash, data, size);
+	if (size > p->tail_max) {
+		data += size - p->tail_max;
+		size = p->tail_max;
+	}
+	if (p->tail.size + size > 2 * p->tail_max) {
+		size_t keep = p->tail_max;
+		memmove(p->tail.data, p->tail.data + p->tail.size - keep, keep);
+		p->tail.size = keep;
+	}
+	if (buf_append(&p->tail, data, size) != ERR_OK)
+		buf_clear(&p->tail);
+}
+
+static void held_flush(struct process *p)
+{
+	if (p->held_size != 0)
+		output_add(p, p->held, p->held_size);
+	p->held_size = 0;
+}
+
+// Could the held bytes be the beginning of a PERCENT line?
+static bool held_may_be(const struct process *p)
+{
+	size_t word = sizeof percent_word - 1;
+	size_t n = p->held_size < word ? p->held_size : word;
+	if (memcmp(p->held, percent_word, n) != 0 || p->held_size > word + 3)
+		return false;
+	for (size_t i = word; i < p->held_size; i++) {
+		if (p->held[i] < '0' || p->held[i] > '9')
+			return false;
+	}
+	return true;
+}
+
+// A whole line was held: n, or -1 when it is none.
+static int held_percent(const struct process *p)
+{
+	int n = 0;
+	if (p->held_size < sizeof percent_word)
+		return -1;
+	for (size_t i = sizeof percent_word - 1; i < p->held_size; i++)
+		n = n * 10 + (p->held[i] - '0');
+	return n <= 100 ? n : -1;
+}
+
+static void line_end(struct process *p)
+{
+	int n = held_percent(p);
+	if (n < 0) {
+		held_flush(p);
+		output_add(p, "\n", 1);
+		return;
+	}
+	p->held_size = 0;
+	if (p->events.percent != NULL && !p->ending)
+		p->events.percent(p->ctx, (uint32_t)n);
+}
+
+// Returns how many bytes were taken.
+static size_t line_begin(struct process *p, const char *data)
+{
+	if (data[0] == '\n') {
+		line_end(p);
+		return 1;
+	}
+	p->held[p->held_size++] = data[0];
+	if (!held_may_be(p)) {
+		held_flush(p);
+		p->in_line = true;
+	}
+	return 1;
+}
+
+static size_t line_go_on(struct process *p, const char *data, size_t size)
+{
+	const char *end = memchr(data, '\n', size);
+	size_t n = end != NULL ? (size_t)(end - data) + 1 : size;
+	output_add(p, data, n);
+	p->in_line = end == NULL;
+	return n;
+}
+
+static void output_take(struct process *p, const char *data, size_t size)
+{
+	for (size_t n; size > 0; data += n, size -= n)
+		n = p->in_line ? line_go_on(p, data, size) : line_begin(p, data);
+}
+
+// ---- the end
 
 static void finish(struct process *p)
 {
 	if (p->told)
 		return;
 	p->told = true;
-	p->end.output = buf_bytes(&p->output);
-	if (p->done != NULL)
-		p->done(p->ctx, &p->end);
+	held_flush(p);
+	p->end.output_sha256 = sha256_end(p->hash);
+	p->end.tail = buf_bytes(&p->tail);
+	if (p->end.tail.size > p->tail_max) {
+		p->end.tail.data += p->end.tail.size - p->tail_max;
+		p->end.tail.size = p->tail_max;
+	}
+	if (p->events.done != NULL)
+		p->events.done(p->ctx, &p->end);
 	close_all(p);
 }
 
@@ -62,11 +173,25 @@ static void on_linger(uv_timer_t *timer)
 	finish(timer->data);
 }
 
+static void on_grace_over(uv_timer_t *timer)
+{
+	group_signal(timer->data, SIGKILL);
+}
+
+static void group_end(struct process *p)
+{
+	if (p->ending || p->exited)
+		return;
+	p->ending = true;
+	group_signal(p, SIGTERM);
+	uv_timer_start(&p->timer, on_grace_over, PROCESS_GRACE_MS, 0);
+}
+
 static void on_timeout(uv_timer_t *timer)
 {
 	struct process *p = timer->data;
 	p->end.timed_out = true;
-	group_kill(p);
+	group_end(p);
 }
 
 static void on_child_exit(uv_process_t *child, int64_t status, int signal)
@@ -75,7 +200,7 @@ static void on_child_exit(uv_process_t *child, int64_t status, int signal)
 	p->exited = true;
 	p->end.exit_code = (int)status;
 	p->end.signal = signal;
-	group_kill(p); // what it left behind goes with it
+	group_signal(p, SIGKILL); // what it left behind goes with it
 	if (p->closed_pipe)
 		finish(p);
 	else
@@ -99,10 +224,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 			finish(p);
 		return;
 	}
-	size_t room = p->output.max - p->output.size;
-	size_t take = (size_t)n < room ? (size_t)n : room;
-	if (take != 0 && buf_append(&p->output, buf->base, take) != ERR_OK)
-		return;
+	output_take(p, buf->base, (size_t)n);
 }
 
 static enum err spawn(uv_loop_t *loop, struct process *p, const struct process_order *order)
@@ -136,27 +258,38 @@ static enum err spawn(uv_loop_t *loop, struct process *p, const struct process_o
 		return ERR_OK;
 	if (rc != 0)
 		close(ends[0]);
-	group_kill(p);
+	group_signal(p, SIGKILL);
 	return err_set(rc == UV_ENOENT ? ERR_NOT_FOUND : ERR_IO, "%s cannot be run: %s",
 		order->argv[0], uv_strerror(rc));
 }
 
-enum err process_start(uv_loop_t *loop, const struct process_order *order,
-	void (*done)(void *ctx, const struct process_end *end), void *ctx, struct process **out)
+static enum err process_new(uv_loop_t *loop, const struct process_order *order,
+	const struct process_events *events, void *ctx, struct process **out)
 {
 	struct process *p = calloc(1, sizeof *p);
-	if (p == NULL)
-		return err_set(ERR_MEMORY, "no memory for a command");
-	p->done = done;
-	p->ctx = ctx;
-	p->child.data = p->pipe.data = p->timer.data = p;
-	buf_init(&p->output,
-		order->output_max < PROCESS_OUTPUT_MAX ? order->output_max : PROCESS_OUTPUT_MAX);
-	if (uv_pipe_init(loop, &p->pipe, 0) != 0 || uv_timer_init(loop, &p->timer) != 0) {
+	struct sha256_stream *hash = sha256_new();
+	if (p == NULL || hash == NULL || uv_pipe_init(loop, &p->pipe, 0) != 0 ||
+		uv_timer_init(loop, &p->timer) != 0) {
 		free(p);
-		return err_set(ERR_IO, "no handles for a command");
+		sha256_free(hash);
+		return err_set(ERR_MEMORY, "no memory for a command");
 	}
+	p->events = *events;
+	p->ctx = ctx;
+	p->hash = hash;
+	p->tail_max = order->tail_max;
+	p->child.data = p->pipe.data = p->timer.data = p;
 	p->handles = 3;
+	buf_init(&p->tail, 2 * order->tail_max);
+	*out = p;
+	return ERR_OK;
+}
+
+enum err process_start(uv_loop_t *loop, const struct process_order *order,
+	const struct process_events *events, void *ctx, struct process **out)
+{
+	struct process *p = NULL;
+	TRY(process_new(loop, order, events, ctx, &p));
 	enum err e = spawn(loop, p, order);
 	if (e != ERR_OK) {
 		p->told = true;
@@ -173,10 +306,16 @@ enum err process_start(uv_loop_t *loop, const struct process_order *order,
 	return ERR_OK;
 }
 
+void process_stop(struct process *p)
+{
+	p->end.stopped = true;
+	group_end(p);
+}
+
 void process_kill(struct process *p)
 {
-	p->done = NULL;
-	group_kill(p);
+	p->events = (struct process_events){0};
+	group_signal(p, SIGKILL);
 	if (p->exited)
 		finish(p);
 }

@@ -248,6 +248,7 @@ static void config_fill(struct runtime *rt)
 		.version = HELIO_VERSION,
 		.hw_class = s->hw_class,
 		.key = rt->key,
+		.next_key = rt->next_key,
 		.root = &rt->trust.root,
 		.interval_ms = s->interval_ms,
 		.response_max_age_ms = s->response_max_age_ms,
@@ -305,8 +306,10 @@ static enum err loop_open(struct runtime *rt)
 		return err_set(ERR_MEMORY, "no loop");
 	rt->timer.data = rt;
 	rt->once_timer.data = rt;
+	rt->reboot_timer.data = rt;
 	if (uv_timer_init(&rt->loop, &rt->timer) != 0 ||
-		uv_timer_init(&rt->loop, &rt->once_timer) != 0)
+		uv_timer_init(&rt->loop, &rt->once_timer) != 0 ||
+		uv_timer_init(&rt->loop, &rt->reboot_timer) != 0)
 		return err_set(ERR_MEMORY, "no timers");
 	rt->loop_there = true;
 	if (rt->once)
@@ -322,7 +325,7 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	buf_init(&rt->out, LIMIT_REPORT);
 	TRY(loop_open(rt));
 	TRY(folder_open(rt));
-	TRY(sign_key_read(settings->fleet.key, &rt->key));
+	TRY(runtime_keys_open(rt));
 	TRY(trust_open(&rt->trust, settings->fleet.root_file, settings->fleet.root_key));
 	TRY(commands_open(rt));
 	TRY(depot_open(&rt->store, settings->state_dir, &rt->trust.root));
@@ -335,6 +338,7 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	TRY(doers_open(rt));
 	link_library_init();
 	TRY(link_open(rt));
+	runtime_reboot_resume(rt);
 	runtime_arm(rt);
 	log_info("AGENT", "client=%s version=%s boot_counter=%llu packages=%zu", settings->fleet.id,
 		HELIO_VERSION, (unsigned long long)rt->core.state.boot_counter,
@@ -364,6 +368,7 @@ void runtime_stop(void *ctx)
 	rt->link = NULL;
 	uv_close((uv_handle_t *)&rt->timer, NULL);
 	uv_close((uv_handle_t *)&rt->once_timer, NULL);
+	runtime_reboot_close(rt);
 	program_signals_close();
 }
 
@@ -374,6 +379,7 @@ void runtime_fini(struct runtime *rt)
 	for (size_t i = 0; i < rt->command_count; i++)
 		named_command_fini(&rt->commands[i]);
 	sign_key_free(rt->key);
+	sign_key_free(rt->next_key);
 	arena_fini(&rt->scratch);
 	trust_close(&rt->trust);
 	buf_fini(&rt->out);

@@ -3,6 +3,8 @@
 //   runtime.c           start, the control link, the timer, the end
 //   runtime_port.c      what the core asks for: save, publish, fetch, commands, views
 //   runtime_commands.c  the verbs that need the display, the store or a program
+//   runtime_reboot.c    the verb reboot, over the end of this process
+//   runtime_key.c       where identity keys lie
 #ifndef HELIO_CLIENT_RUNTIME_H
 #define HELIO_CLIENT_RUNTIME_H
 
@@ -26,7 +28,8 @@ struct runtime {
 	struct arena scratch;
 	struct buf out;
 	struct trust trust;
-	struct sign_key *key;
+	struct sign_key *key, *next_key; // next_key: of a rotation that is under way, NULL: none
+	char key_dir[300], key_name[20];
 	struct state_file state_file;
 	struct depot store;
 	struct display_side display;
@@ -34,10 +37,12 @@ struct runtime {
 	struct fetcher *fetcher;
 	struct side_link *side;
 	struct mqtt_link *link;
-	uv_timer_t timer, once_timer;
+	uv_timer_t timer, once_timer, reboot_timer;
 	int lock_fd;
 	struct named_command commands[RUNTIME_COMMANDS];
 	size_t command_count;
+	struct process *reboot_check, *reboot_order;
+	bool reboot_free; // reboot_check said so
 	struct process *process;
 	uint64_t process_op, clear_op; // the operation that waits for it, 0: none
 	char trouble[16];
@@ -61,9 +66,25 @@ void runtime_arm(struct runtime *rt);
 // runtime_commands.c
 void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e);
 void runtime_command_stop(void *ctx, uint64_t op_id);
+// True while the program of a stopped operation still ends.
+bool runtime_command_ends(void *ctx, uint64_t op_id);
+// The end of what a program said, as one line of plain text.
+void runtime_tail(struct bytes output, char *out, size_t size);
 // The pool let go: what waited for that.
 void runtime_idle(struct runtime *rt);
 // The images of slot `name` are what the display shows from now on.
 enum err runtime_show(struct runtime *rt, const char *name) MUST_CHECK;
+
+// runtime_reboot.c
+void runtime_reboot(struct runtime *rt, uint64_t op_id);
+void runtime_reboot_stop(struct runtime *rt, uint64_t op_id);
+// After a start: how did it end, or does it go on?
+void runtime_reboot_resume(struct runtime *rt);
+void runtime_reboot_close(struct runtime *rt);
+
+// runtime_key.c
+enum err runtime_keys_open(struct runtime *rt) MUST_CHECK;
+enum err port_key_next(void *ctx, const struct sign_key **next) MUST_CHECK;
+enum err port_key_commit(void *ctx) MUST_CHECK;
 
 #endif

@@ -103,8 +103,7 @@ static const struct named_command *named_find(const struct runtime *rt, const ch
 	return NULL;
 }
 
-// The end of what the program said, as one line of plain text.
-static void tail_copy(struct bytes output, char *out, size_t size)
+void runtime_tail(struct bytes output, char *out, size_t size)
 {
 	size_t take = output.size < TAIL_BYTES ? output.size : TAIL_BYTES;
 	size_t at = 0;
@@ -117,27 +116,63 @@ static void tail_copy(struct bytes output, char *out, size_t size)
 	out[at] = '\0';
 }
 
+// "rc=0 bytes=12 sha256=... output=...": the whole output is witnessed, its end is shown.
+static void end_describe(const struct process_end *end, char detail[LIMIT_TEXT])
+{
+	char tail[TAIL_BYTES + 1], how[32], hex[65];
+	runtime_tail(end->tail, tail, sizeof tail);
+	hex_encode(end->output_sha256.b, sizeof end->output_sha256.b, hex);
+	if (end->timed_out)
+		(void)snprintf(how, sizeof how, "timeout");
+	else if (end->signal != 0)
+		(void)snprintf(how, sizeof how, "signal=%d", end->signal);
+	else
+		(void)snprintf(how, sizeof how, "rc=%d", end->exit_code);
+	(void)snprintf(detail, LIMIT_TEXT, "%s bytes=%llu sha256=%s output=%s", how,
+		(unsigned long long)end->output_bytes, hex, tail);
+}
+
 static void on_process_done(void *ctx, const struct process_end *end)
 {
 	struct runtime *rt = ctx;
 	uint64_t op = rt->process_op;
-	char tail[TAIL_BYTES + 1], detail[LIMIT_TEXT];
+	char detail[LIMIT_TEXT];
 	bool good = !end->timed_out && end->signal == 0 && end->exit_code == 0;
+	int rc = good ? 0 : end->exit_code != 0 ? end->exit_code : -1;
 	rt->process = NULL;
 	rt->process_op = 0;
-	tail_copy(end->output, tail, sizeof tail);
-	if (end->timed_out)
-		(void)snprintf(detail, sizeof detail, "timeout output=%s", tail);
-	else if (end->signal != 0)
-		(void)snprintf(detail, sizeof detail, "signal=%d output=%s", end->signal, tail);
-	else
-		(void)snprintf(detail, sizeof detail, "rc=%d output=%s", end->exit_code, tail);
-	log_info("EXEC", "client=%s rc=%d op=%llu", rt->config.client_id,
-		good                  ? 0
-		: end->exit_code != 0 ? end->exit_code
-				      : -1,
-		(unsigned long long)op);
+	log_info("EXEC", "client=%s rc=%d stopped=%d op=%llu", rt->config.client_id, rc,
+		end->stopped, (unsigned long long)op);
+	if (end->stopped) {
+		agent_command_stopped(&rt->core, clock_now(), op);
+		runtime_arm(rt);
+		return;
+	}
+	end_describe(end, detail);
 	answer(rt, op, good ? OP_DONE : OP_FAILED, end->exit_code, detail);
+}
+
+static void on_process_percent(void *ctx, uint32_t percent)
+{
+	struct runtime *rt = ctx;
+	agent_command_progress(&rt->core, rt->process_op, percent, NULL);
+}
+
+// One program at a time: one that was stopped and lingers goes at once.
+static void process_clear(struct runtime *rt)
+{
+	uint64_t op = rt->process_op;
+	if (rt->process == NULL)
+		return;
+	process_kill(rt->process);
+	rt->process = NULL;
+	rt->process_op = 0;
+	agent_command_stopped(&rt->core, clock_now(), op);
+}
+
+static uint32_t lower_of(uint32_t asked, uint32_t most)
+{
+	return asked != 0 && asked < most ? asked : most;
 }
 
 static void named_execute(struct runtime *rt, uint64_t op_id, const struct named_command *c,
@@ -156,14 +191,16 @@ static void named_execute(struct runtime *rt, uint64_t op_id, const struct named
 	struct process_order order = {
 		.argv = argv,
 		.cwd = rt->settings->state_dir,
-		.timeout_ms = e->timeout_ms != 0 && e->timeout_ms < c->timeout_ms ? e->timeout_ms
-										  : c->timeout_ms,
-		.output_max = e->max_output_bytes != 0 ? e->max_output_bytes : PROCESS_OUTPUT_MAX,
+		.timeout_ms = lower_of(e->timeout_ms, c->timeout_ms),
+		.tail_max = lower_of(e->max_output_bytes, TAIL_BYTES),
 	};
+	static const struct process_events events = {
+		.done = on_process_done, .percent = on_process_percent};
+	process_clear(rt);
 	log_info("EXEC-BEGIN", "client=%s verb=%s op=%llu", rt->config.client_id, c->name,
 		(unsigned long long)op_id);
 	rt->process_op = op_id;
-	if (process_start(&rt->loop, &order, on_process_done, rt, &rt->process) != ERR_OK) {
+	if (process_start(&rt->loop, &order, &events, rt, &rt->process) != ERR_OK) {
 		rt->process_op = 0;
 		answer_verb(rt, op_id, c->name, ERR_IO, err_text());
 	}
@@ -181,6 +218,8 @@ void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e)
 	} else if (row != NULL && row->place == COMMAND_STORE) {
 		rt->clear_op = op_id;
 		runtime_idle(rt);
+	} else if (row != NULL && row->place == COMMAND_DEVICE) {
+		runtime_reboot(rt, op_id);
 	} else if (named != NULL) {
 		named_execute(rt, op_id, named, e);
 	} else {
@@ -190,14 +229,18 @@ void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e)
 	}
 }
 
+bool runtime_command_ends(void *ctx, uint64_t op_id)
+{
+	struct runtime *rt = ctx;
+	return rt->process != NULL && rt->process_op == op_id;
+}
+
 void runtime_command_stop(void *ctx, uint64_t op_id)
 {
 	struct runtime *rt = ctx;
-	if (rt->process != NULL && rt->process_op == op_id) {
-		process_kill(rt->process);
-		rt->process = NULL;
-		rt->process_op = 0;
-	}
+	if (rt->process != NULL && rt->process_op == op_id)
+		process_stop(rt->process);
+	runtime_reboot_stop(rt, op_id);
 	if (rt->clear_op == op_id)
 		rt->clear_op = 0;
 	side_link_stop(rt->side);

@@ -314,10 +314,13 @@ const struct agent_port runtime_port = {
 	.fetch_stop = port_fetch_stop,
 	.command = runtime_command,
 	.command_stop = runtime_command_stop,
+	.command_ends = runtime_command_ends,
 	.command_fetch = port_command_fetch,
 	.changes = port_changes,
 	.usage = port_usage,
 	.send_elsewhere = port_send_elsewhere,
+	.key_next = port_key_next,
+	.key_commit = port_key_commit,
 	.random = port_random,
 	.session_began = port_session_began,
 };

@@ -32,26 +32,27 @@ enum err session_publish(struct agent_core *c, const char *topic, int qos)
 
 // ---- sign-in
 
-static enum err sign_in_publish(struct agent_core *c, const char *topic)
+static enum err sign_in_publish(
+	struct agent_core *c, const char *topic, const struct sign_key *signs)
 {
 	struct client_session *s = &c->session;
-	TRY(seal_signature(c->config->out, topic, c->config->key));
+	TRY(seal_signature(c->config->out, topic, signs));
 	buf_clear(&s->ask);
 	TRY(buf_append(&s->ask, c->config->out->data, c->config->out->size));
 	return c->port->publish(c->ctx, topic, buf_bytes(&s->ask), 0);
 }
 
-static enum err sign_in_encode(struct agent_core *c, struct now now)
+static enum err sign_in_encode(struct agent_core *c, struct now now, const struct sign_key **signs)
 {
 	struct client_session *s = &c->session;
 	struct sign_in in = {
-		.public_key = *sign_key_public(c->config->key),
 		.store_id = c->state.store_id,
 		.boot_counter = c->state.boot_counter,
 		.lineage = c->state.lineage,
 	};
 	x25519_generate(&s->ask_secret, &in.x25519_share);
 	c->port->random(c->ctx, in.nonce.b, sizeof in.nonce.b);
+	rotate_ask(c, &in, signs);
 	struct agent_view view = {0};
 	c->port->view(c->ctx, c->config->scratch, &view);
 	struct status status = {
@@ -82,9 +83,10 @@ void session_sign_in(struct agent_core *c, struct now now)
 	s->asking = false;
 	s->ask_next = mono_add_ms(
 		now.mono, agent_backoff_ms(c, s->ask_tries++, SIGN_IN_FIRST_MS, SIGN_IN_MAX_MS));
-	enum err e = sign_in_encode(c, now);
+	const struct sign_key *signs = c->key;
+	enum err e = sign_in_encode(c, now, &signs);
 	if (e == ERR_OK)
-		e = sign_in_publish(c, topic.s);
+		e = sign_in_publish(c, topic.s, signs);
 	if (e != ERR_OK) {
 		log_warn("SIGN-IN-UNSENT", "client=%s why=%s", c->config->client_id,
 			log_quote(err_text()));
@@ -138,6 +140,7 @@ static void session_begin(struct agent_core *c, struct now now, const struct ses
 	c->port->random(c->ctx, &random, sizeof random);
 	s->asking = false;
 	s->ask_tries = 0;
+	s->with_next = s->ask_rotates || s->ask_is_next;
 	buf_fini(&s->ask);
 	buf_init(&s->ask, LIMIT_HEARTBEAT);
 	secret_wipe(&s->ask_secret, sizeof s->ask_secret);
@@ -182,6 +185,7 @@ static enum err offer_take(struct agent_core *c, struct now now, struct bytes pa
 	struct session_offer o;
 	struct session_keys keys;
 	TRY(offer_check(c, now, payload, &o));
+	TRY(rotate_offer_check(c, now, &o));
 	TRY(session_derive(&c->session.ask_secret, &o.x25519_share, buf_bytes(&c->session.ask),
 		payload, &keys));
 	TRY(offer_store(c, &o));
@@ -408,6 +412,9 @@ void session_watch(struct agent_core *c, struct now now)
 		} else if (mono_since_ms(now.mono, s->since) > s->life_ms) {
 			again = true;
 			why = "age";
+		} else if (c->next_key != NULL && !s->with_next) {
+			again = true;
+			why = "rotation";
 		}
 	} else {
 		again = true;

@@ -35,12 +35,23 @@ static const struct setting rows[] = {
 		"product; a package for another one is refused"},
 	{"agent", "report_to", SETTING_LIST, AT(report_hosts), 0, 0, "", NULL,
 		"HOST or HOST:PORT of a data broker that a report may be sent to; repeated"},
+	{"agent", "reboot", SETTING_STRING, AT(reboot), 1, 0, "/usr/bin/systemctl reboot", NULL,
+		"/PATH ARG... that reboots the device; no shell"},
+	{"agent", "reboot_check", SETTING_STRING, AT(reboot_check), 0, 0, "", NULL,
+		"/PATH ARG... that is asked before a reboot: any exit but 0 defers it; so does the "
+		"file display/defer in state_dir"},
+	{"agent", "reboot_defer_max_s", SETTING_U32, AT(reboot_defer_max_s), 0, 604800, "3600",
+		NULL, "after this a reboot is deferred no longer"},
+	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "600", NULL,
+		"a reboot that has not happened so long after its order has failed"},
 	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
 		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
 		"lets the "
 		"operator's arguments follow; no shell; repeated"},
 	{"test", "dump_session_key", SETTING_PATH, AT(dump_session_key), 0, 0, "", NULL,
 		"tests alone, with HELIO_TEST=1: file for the session's MAC keys"},
+	{"test", "boot_id_file", SETTING_PATH, AT(boot_id_file), 0, 0, "", NULL,
+		"tests alone, with HELIO_TEST=1: instead of the kernel's boot id"},
 };
 
 const struct setting *agent_setting_rows(size_t *count)
@@ -61,6 +72,23 @@ static char *next_word(char **cursor)
 	*cursor = *end == '\0' ? end : end + 1;
 	*end = '\0';
 	return word;
+}
+
+enum err words_split(struct words *w, const char *line)
+{
+	*w = (struct words){0};
+	if (!str_copy(w->text, sizeof w->text, line))
+		return err_set(ERR_RANGE, "a program's line is too long");
+	char *cursor = w->text;
+	for (char *word; (word = next_word(&cursor)) != NULL;) {
+		if (w->argc == AGENT_COMMAND_ARGS)
+			return err_set(
+				ERR_RANGE, "a program has more than %d words", AGENT_COMMAND_ARGS);
+		w->argv[w->argc++] = word;
+	}
+	if (w->argc == 0 || w->argv[0][0] != '/')
+		return err_set(ERR_FORMAT, "a program is named by its absolute path");
+	return ERR_OK;
 }
 
 static enum err command_words(struct named_command *c, char *cursor)
@@ -134,8 +162,13 @@ enum err agent_settings_check(const void *settings)
 	const struct agent_settings *s = settings;
 	TRY(fleet_settings_check(&s->fleet, false));
 	const char *test = getenv("HELIO_TEST");
-	if (s->dump_session_key[0] != '\0' && (test == NULL || strcmp(test, "1") != 0))
-		return err_set(
-			ERR_DENIED, "[test] dump_session_key is refused without HELIO_TEST=1");
+	bool tested = test != NULL && strcmp(test, "1") == 0;
+	if (!tested && (s->dump_session_key[0] != '\0' || s->boot_id_file[0] != '\0'))
+		return err_set(ERR_DENIED, "[test] dump_session_key and boot_id_file are refused "
+					   "without HELIO_TEST=1");
+	struct words words;
+	TRY(words_split(&words, s->reboot));
+	if (s->reboot_check[0] != '\0')
+		TRY(words_split(&words, s->reboot_check));
 	return commands_check(&s->commands);
 }

@@ -15,7 +15,10 @@ struct agent_settings {
 	char hw_class[65], product[65];
 	struct setting_list report_hosts;
 	struct setting_list commands;
+	char reboot[512], reboot_check[512]; // words of a program
+	uint32_t reboot_defer_max_s, reboot_wait_s;
 	char dump_session_key[256];
+	char boot_id_file[256];
 };
 
 // A command that the settings name: NAME TIMEOUT_S PATH ARG... ; a last word ... lets the
@@ -28,6 +31,15 @@ struct named_command {
 	size_t argc;
 	bool takes_args;
 };
+
+// A program and its arguments, cut at blanks. Owns its text by value.
+struct words {
+	char text[512];
+	const char *argv[AGENT_COMMAND_ARGS + 1]; // NULL-terminated, into text
+	size_t argc;
+};
+// Errors: ERR_RANGE, ERR_FORMAT (no word, or no absolute path).
+enum err words_split(struct words *w, const char *line) MUST_CHECK;
 
 const struct setting *agent_setting_rows(size_t *count);
 enum err agent_settings_check(const void *settings) MUST_CHECK;

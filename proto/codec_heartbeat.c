@@ -69,6 +69,7 @@ static const struct codec_row session_offer_rows[] = {
 	ROW_FIXED(session_offer, sign_in_sha256, CODEC_REQUIRED),
 	ROW_TIME(session_offer, server_unix_ms),
 	ROW_COUNTER(session_offer, incarnation, 0),
+	ROW_FIXED(session_offer, identity_key_id, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(session_offer, session_offer, .limit = LIMIT_OFFER)

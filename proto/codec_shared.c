@@ -37,6 +37,18 @@ static const struct codec_row address_rows[] = {
 };
 CODEC_TABLE(address, address, .check = address_check)
 
+// A next key comes with the proof that its owner asks for it.
+static enum err sign_in_check(const struct codec_path *path, const void *message)
+{
+	static const struct proof64 none;
+	const struct sign_in *m = message;
+	bool proven = memcmp(&m->next_proof, &none, sizeof(none)) != 0;
+
+	if (proven == (memcmp(m->next_key.b, none.b, sizeof(m->next_key.b)) == 0))
+		return codec_refuse(path, "next_proof", ERR_RANGE, "does not go with next_key");
+	return ERR_OK;
+}
+
 static const struct codec_row sign_in_rows[] = {
 	ROW_FIXED(sign_in, public_key, CODEC_REQUIRED),
 	ROW_FIXED(sign_in, nonce, CODEC_REQUIRED),
@@ -44,8 +56,10 @@ static const struct codec_row sign_in_rows[] = {
 	ROW_FIXED(sign_in, store_id, CODEC_REQUIRED),
 	ROW_COUNTER(sign_in, boot_counter, 0),
 	ROW_FIXED(sign_in, lineage, 0),
+	ROW_FIXED(sign_in, next_key, 0),
+	ROW_FIXED(sign_in, next_proof, 0),
 };
-CODEC_TABLE(sign_in, sign_in)
+CODEC_TABLE(sign_in, sign_in, .check = sign_in_check)
 
 static const struct codec_row software_version_rows[] = {
 	ROW_TEXT(software_version, name, LIMIT_ID, CODEC_REQUIRED),

@@ -62,6 +62,10 @@ struct address {
 	const char *topic;
 };
 
+struct proof64 {
+	uint8_t b[64];
+};
+
 struct sign_in {
 	struct key32 public_key;
 	struct id16 nonce;
@@ -69,6 +73,8 @@ struct sign_in {
 	struct id16 store_id;
 	uint64_t boot_counter;
 	struct id16 lineage;       // zero at the first sign-in
+	struct key32 next_key;     // rotation (rotation.h); zero: none
+	struct proof64 next_proof; // exactly with next_key
 };
 
 struct session_offer {
@@ -82,6 +88,7 @@ struct session_offer {
 	struct digest sign_in_sha256;
 	int64_t server_unix_ms;
 	uint64_t incarnation;
+	struct digest identity_key_id; // zero: not told
 };
 
 struct operation {

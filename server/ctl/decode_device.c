@@ -31,6 +31,8 @@ static void sign_in_json(cJSON *j, const struct sign_in *m)
 	FIXED(store_id);
 	NUMBER(boot_counter);
 	FIXED(lineage);
+	FIXED(next_key);
+	FIXED(next_proof);
 }
 
 static void operation_json(cJSON *j, const struct operation *m)
@@ -118,6 +120,7 @@ void session_offer_json(cJSON *j, const struct session_offer *m)
 	FIXED(sign_in_sha256);
 	TIME(server_unix_ms);
 	NUMBER(incarnation);
+	FIXED(identity_key_id);
 }
 
 static void reason_json(cJSON *j, const struct reason *m)

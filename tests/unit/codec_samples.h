@@ -45,8 +45,8 @@ static struct address sample_address = {
 	"data.1", "data1.example.net", "192.0.2.7", 8883, true, "helio/v1/inbox/screen-1"};
 static struct address sample_address_ip6 = {.ip = "2001:db8::1", .port = 1};
 
-static struct sign_in sample_sign_in = {
-	SAMPLE_SHA_A, SAMPLE_ID16, SAMPLE_SHA_B, SAMPLE_ID16, 41, SAMPLE_ID16};
+static struct sign_in sample_sign_in = {SAMPLE_SHA_A, SAMPLE_ID16, SAMPLE_SHA_B, SAMPLE_ID16, 41,
+	SAMPLE_ID16, SAMPLE_SHA_B, {{5, 6, 7}}};
 static struct sign_in sample_sign_in_least = {.public_key = SAMPLE_SHA_A,
 	.nonce = SAMPLE_ID16,
 	.x25519_share = SAMPLE_SHA_B,
@@ -90,7 +90,7 @@ static struct heartbeat sample_heartbeat_least = {.client_id = "f1",
 	.status = &sample_status_least};
 
 static struct session_offer sample_offer = {"screen-1", 13, SAMPLE_SHA_A, SAMPLE_ID16, SAMPLE_ID16,
-	SAMPLE_SHA_B, SAMPLE_ID16, 6, 9, SAMPLE_SHA_A, SAMPLE_UNIX_MS, 1763700000};
+	SAMPLE_SHA_B, SAMPLE_ID16, 6, 9, SAMPLE_SHA_A, SAMPLE_UNIX_MS, 1763700000, SAMPLE_SHA_B};
 static struct session_offer sample_offer_least = {.principal = "p",
 	.session_id = 1,
 	.x25519_share = SAMPLE_SHA_A,

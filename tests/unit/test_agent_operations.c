@@ -71,7 +71,7 @@ static void a_command_that_was_interrupted_reports_failed_and_does_not_run_again
 static void a_program_whose_end_nobody_saw_is_unknown(void **state)
 {
 	struct world *w = *state;
-	world_execute(w, "reboot", NULL);
+	world_execute(w, "backup", NULL);
 	world_power_cut(w);
 	world_sign_in(w);
 	assert_int_equal(world_beat(w).op->status, OP_UNKNOWN);
@@ -150,12 +150,12 @@ static void a_damaged_state_never_repeats_a_resent_command(void **state)
 {
 	struct world *w = *state;
 	w->core.state.uncertain = true;
-	world_answer_execute(w, "reboot", NULL)->reason.code = REASON_RESEND_LOST;
+	world_answer_execute(w, "backup", NULL)->reason.code = REASON_RESEND_LOST;
 	world_answer_send(w);
 	assert_int_equal(w->commands, 0);
 	assert_int_equal(w->core.state.op.status, OP_UNKNOWN);
 	world_run(w, 1000);
-	world_execute(w, "reboot", NULL);
+	world_execute(w, "backup", NULL);
 	assert_int_equal(w->commands, 1);
 }
 

@@ -199,7 +199,7 @@ static void a_state_of_a_newer_agent_is_never_overwritten(void **state)
 	buf_init(&text, AGENT_STATE_MAX);
 	agent_state_init(&s, &store_id);
 	assert_int_equal(state_file_init(&f, *state), ERR_OK);
-	assert_int_equal(buf_printf(&text, "helio-agent-state\t2\nsomething\tnew\n"), ERR_OK);
+	assert_int_equal(buf_printf(&text, "helio-agent-state\t3\nsomething\tnew\n"), ERR_OK);
 	struct digest d = sha256(text.data, text.size);
 	assert_int_equal(buf_printf(&text, "end\t%s\n", digest_hex(&d)), ERR_OK);
 	assert_int_equal(file_write_atomic(f.path, text.data, text.size, 0600), ERR_OK);
