@@ -35,6 +35,7 @@
 #define LIMIT_SOFTWARE 32
 #define LIMIT_MISSING 256
 #define LIMIT_USAGE_ROWS 1000
+#define LIMIT_CLIENT_CHANNELS 8 // channels of one client
 #define LIMIT_VIEW_ELEMENTS 200
 #define LIMIT_VIEW_POINTERS 200
 

@@ -69,23 +69,12 @@ static enum err channel_add(struct core *core, const char *name, uint64_t epoch,
 	if (!ch)
 		return err_set(ERR_MEMORY, "no memory for a channel");
 	queue_init(&ch->queue, name, epoch, tail_seq);
+	ch->weight = CHANNEL_WEIGHT_DEFAULT;
 	ch->number = (uint16_t)core->channel_count;
 	core->channels[core->channel_count++] = ch;
 	core->channel_slots[slot_of(core, name)] = (uint16_t)(ch->number + 1);
 	*out = ch;
 	return ERR_OK;
-}
-
-static enum err queue_write(struct core *core, const struct event_queue *q)
-{
-	return rows_queue_put(core->db, &(struct queue_row){
-						.name = q->name,
-						.epoch = q->epoch,
-						.tail_seq = q->tail_seq,
-						.paused = q->paused,
-						.closed = q->closed,
-						.rate_bytes_per_s = q->rate_bytes_per_s,
-					});
 }
 
 enum err channel_make(struct core *core, const char *name, struct channel **out)
@@ -96,7 +85,8 @@ enum err channel_make(struct core *core, const char *name, struct channel **out)
 	TRY(channel_add(core, name, core->incarnation, 1, out));
 	log_info("CHANNEL-MADE", "channel=%s epoch=%u", name, core->incarnation);
 	channel_touch(core, *out);
-	return queue_write(core, &(*out)->queue);
+	TRY(channel_write(core, *out));
+	return channel_epoch_open(core, *out);
 }
 
 enum err channel_load(struct core *core, const struct queue_row *row)
@@ -107,6 +97,7 @@ enum err channel_load(struct core *core, const struct queue_row *row)
 	ch->queue.paused = row->paused;
 	ch->queue.closed = row->closed;
 	ch->queue.rate_bytes_per_s = row->rate_bytes_per_s;
+	ch->weight = (uint16_t)row->weight;
 	channel_touch(core, ch);
 	return ERR_OK;
 }
@@ -251,7 +242,27 @@ enum err channel_trim(struct core *core, struct event_queue *q)
 struct merge_context {
 	struct core *core;
 	struct event_queue *queue;
+	struct arena *arena; // NULL: nobody asks which were chosen
+	struct consolidated *runs;
+	size_t run_count, run_max;
 };
+
+static enum err run_note(
+	struct merge_context *m, struct element *const *run, size_t count, uint32_t into)
+{
+	struct consolidated *r = &m->runs[m->run_count];
+
+	if (!m->arena || m->run_count == m->run_max)
+		return ERR_OK;
+	*r = (struct consolidated){.into = into, .count = count};
+	r->chose = arena_array(m->arena, count, sizeof(*r->chose));
+	if (!r->chose)
+		return err_set(ERR_FULL, "no room to say what was consolidated");
+	for (size_t i = 0; i < count; i++)
+		r->chose[i] = run[i]->seq;
+	m->run_count++;
+	return ERR_OK;
+}
 
 static enum err run_merge(
 	void *ctx, struct element *const *run, size_t count, struct element_data *out)
@@ -273,26 +284,38 @@ static enum err run_merged(
 			chose + at, sizeof(chose) - at, "%s%u", i ? "," : "", run[i]->seq);
 	log_info("CONSOLIDATE", "consolidate queue=%s chose=%s into=%u", m->queue->name, chose,
 		into->seq);
+	TRY(run_note(m, run, count, into->seq));
 	TRY(rows_event_retire(m->core->db, m->queue->name, into->first_seq, into->seq));
 	return event_write(m->core, m->queue, into);
 }
 
-static enum err consolidate(struct core *core, struct event_queue *q, size_t *gone)
+enum err channel_join(struct core *core, struct event_queue *q, struct arena *a,
+	struct consolidated **out, size_t *count)
 {
-	struct merge_context ctx = {core, q};
+	struct merge_context ctx = {.core = core, .queue = q, .arena = a};
+	size_t gone = 0;
 
-	return queue_consolidate(q, &(struct queue_merge){&ctx, run_merge, run_merged}, gone);
+	if (a) {
+		ctx.run_max = q->count / 2;
+		ctx.runs = arena_array(a, ctx.run_max + 1, sizeof(*ctx.runs));
+		if (!ctx.runs)
+			return err_set(ERR_FULL, "no room to say what was consolidated");
+	}
+	TRY(queue_consolidate(q, &(struct queue_merge){&ctx, run_merge, run_merged}, &gone));
+	if (a) {
+		*out = ctx.runs;
+		*count = ctx.run_count;
+	}
+	return ERR_OK;
 }
 
 // At high water runs of DISPLAY events become one each; what is still too long loses its slowest
 // readers.
 static enum err queue_shorten(struct core *core, struct event_queue *q)
 {
-	size_t gone = 0;
-
 	if (q->count >= core->config.queue_high_water &&
 		q->tail_seq - q->looked_seq > core->config.queue_high_water / 8)
-		TRY(consolidate(core, q, &gone));
+		TRY(channel_join(core, q, NULL, NULL, NULL));
 	while (q->count > core->config.queue_max) {
 		log_warn("QUEUE-DETACHED", "queue=%s seq=%u pointers=%u why=\"the queue is full\"",
 			q->name, q->head->seq, q->head->standing);
@@ -324,7 +347,7 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 	return wanted_write(core, q, *out, body);
 }
 
-static enum err event_append(struct core *core, const char *queue, const struct event *ev,
+enum err channel_append(struct core *core, const char *queue, const struct event *ev,
 	const struct response_body *body, uint64_t *seq, uint64_t *flow)
 {
 	struct event_queue *q = NULL;
@@ -335,6 +358,8 @@ static enum err event_append(struct core *core, const char *queue, const struct 
 	if (client != CLIENT_NONE && q->count >= PRIVATE_QUEUE_MAX)
 		return err_set(
 			ERR_FULL, "%u events wait in the private queue of %s", q->count, queue + 1);
+	if (q->closed && ev->type != ELEMENT_CONTROL)
+		return err_set(ERR_NOT_NOW, "channel %s is closed", queue);
 	TRY(element_append(core, q, ev, body, &e));
 	if (seq)
 		*seq = e->seq;
@@ -342,8 +367,9 @@ static enum err event_append(struct core *core, const char *queue, const struct 
 		*flow = e->flow_id;
 	if (client != CLIENT_NONE)
 		return ERR_OK;
-	TRY(queue_write(core, q));
-	channel_touch(core, channel_find(core, queue));
+	struct channel *ch = channel_find(core, queue);
+	TRY(channel_write(core, ch));
+	channel_touch(core, ch);
 	return queue_shorten(core, q);
 }
 
@@ -355,7 +381,7 @@ enum err core_append_event(
 	if (e->type == ELEMENT_CONTROL)
 		return err_set(ERR_RANGE, "control events are made by the server alone");
 	TRY(event_body_make(core, e, &body));
-	return event_append(core, queue, e, body, seq, flow);
+	return channel_append(core, queue, e, body, seq, flow);
 }
 
 // A visual change that a client indicates becomes a display event of its channel (S004-4).
@@ -370,109 +396,14 @@ enum err channel_append_changes(
 		.author = client_id(&core->clients, c),
 	};
 
-	return core_append_event(core, channel_of(core, c)->queue.name, &e, NULL, NULL);
-}
+	const struct event_queue *q = &channel_of(core, c)->queue;
 
-// ---- control events: the server's own state about this queue
-
-static enum err control_apply(
-	struct event_queue *q, enum channel_control what, uint64_t value, const char **word)
-{
-	switch (what) {
-	case CONTROL_PAUSE:
-		q->paused = true;
-		*word = "pause";
-		return ERR_OK;
-	case CONTROL_RESUME:
-		q->paused = false;
-		*word = "resume";
-		return ERR_OK;
-	case CONTROL_RATE:
-		q->rate_bytes_per_s = value;
-		*word = "rate";
-		return ERR_OK;
-	case CONTROL_CLOSE:
-		q->closed = true;
-		*word = "close";
-		return ERR_OK;
-	case CONTROL_EPOCH:
-		*word = "epoch";
+	if (q->closed) {
+		log_info("CHANGE-REFUSED", "client=%s channel=%s why=\"the channel is closed\"",
+			e.author, q->name);
 		return ERR_OK;
 	}
-	return err_set(ERR_RANGE, "no such control of a channel");
-}
-
-// A private queue held after a restore goes on when an operator says so.
-static enum err private_resume(struct core *core, const char *queue)
-{
-	uint32_t number = client_table_find(&core->clients, queue + 1);
-	struct client_rare *rare =
-		number == CLIENT_NONE ? NULL : client_at(&core->clients, number)->rare;
-
-	if (!rare || !rare->private)
-		return err_set(
-			ERR_NOT_FOUND, "nothing waits in the private queue of %s", queue + 1);
-	rare->private->paused = false;
-	return rows_queue_delete(core->db, queue);
-}
-
-enum err core_channel_control(struct core *core, const char *channel, enum channel_control what,
-	uint64_t value, const char *author, uint64_t *flow)
-{
-	const char *word = "";
-
-	if (channel[0] == '@' && what == CONTROL_RESUME)
-		return private_resume(core, channel);
-	struct channel *ch = channel_find(core, channel);
-	if (!ch)
-		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
-	TRY(control_apply(&ch->queue, what, value, &word));
-	const char *args[2] = {word, arena_printf(&core->arena, "%llu", (unsigned long long)value)};
-	if (!args[1])
-		return err_set(ERR_FULL, "no room for a control event");
-	struct execute_command command = {
-		.verb = "control", .args = args, .arg_count = 2, .timeout_ms = 60000};
-	struct event e = {
-		.type = ELEMENT_CONTROL, .command = &command, .author = author, .text = word};
-	struct response_body *body = NULL;
-	TRY(event_body_make(core, &e, &body));
-	return event_append(core, channel, &e, body, NULL, flow);
-}
-
-enum err core_channel_consolidate(struct core *core, const char *channel, size_t *chosen)
-{
-	struct channel *ch = channel_find(core, channel);
-	size_t gone = 0;
-
-	if (!ch)
-		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
-	ch->queue.looked_seq = ch->queue.floor_seq;
-	TRY(consolidate(core, &ch->queue, &gone));
-	*chosen = gone;
-	channel_touch(core, ch);
-	return ERR_OK;
-}
-
-// Our store is older than what the fleet has seen: no pointer can be trusted any more, so all of
-// them are below the floor from here on, and everybody gets a snapshot.
-enum err channels_new_epoch(struct core *core, const char *because)
-{
-	for (uint32_t i = 0; i < core->channel_count; i++) {
-		struct event_queue *q = &core->channels[i]->queue;
-		while (q->head)
-			queue_drop_head(q);
-		q->detached += q->standing_tail;
-		q->standing_tail = 0;
-		q->epoch = core->incarnation;
-		q->tail_seq += 1;
-		q->floor_seq = q->looked_seq = q->tail_seq;
-		TRY(rows_event_retire(core->db, q->name, 0, q->tail_seq));
-		TRY(queue_write(core, q));
-		channel_touch(core, core->channels[i]);
-		log_warn("EPOCH", "channel=%s epoch=%u because=%s", q->name, core->incarnation,
-			log_quote(because));
-	}
-	return ERR_OK;
+	return core_append_event(core, q->name, &e, NULL, NULL);
 }
 
 // ---- questions of other rooms
@@ -482,6 +413,7 @@ static void info_fill(const struct channel *ch, struct channel_info *out)
 	const struct event_queue *q = &ch->queue;
 
 	*out = (struct channel_info){
+		.weight = ch->weight,
 		.epoch = q->epoch,
 		.tail_seq = q->tail_seq,
 		.pointers_at_tail = q->standing_tail,
@@ -543,26 +475,4 @@ bool core_package_is_wanted(struct core *core, const struct digest *package)
 			e = e->after)
 			wanted = event_body_names(core, e, package);
 	return wanted;
-}
-
-enum err core_client_set_channel(struct core *core, const char *id, const char *channel)
-{
-	uint32_t number = client_table_find(&core->clients, id);
-	struct channel *ch = NULL;
-
-	if (number == CLIENT_NONE || client_at(&core->clients, number)->role != ROLE_CLIENT)
-		return err_set(ERR_NOT_FOUND, "no client %s", id);
-	TRY(channel_make(core, channel, &ch));
-	struct client *c = client_at(&core->clients, number);
-	if (c->channel == ch->number)
-		return ERR_OK;
-	TRY(channel_detach(core, number, "it changes the channel"));
-	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s", id, channel_of(core, c)->queue.name,
-		channel);
-	c->channel = ch->number;
-	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
-	client_dirty(core, number);
-	view_due(core, number);
-	channel_touch(core, ch);
-	return ERR_OK;
 }

@@ -75,6 +75,8 @@ enum err client_row_write(struct core *core, uint32_t number)
 	const struct channel *ch = channel_of(core, c);
 	const struct client_rare *rare = c->rare;
 
+	if (rare && rare->more_count)
+		TRY(memberships_write(core, number));
 	return rows_client_put(
 		core->db, &(struct client_row){
 				  .id = client_id(&core->clients, c),

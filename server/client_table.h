@@ -45,6 +45,12 @@ struct open_operation {
 	uint8_t body[]; // the encoded ResponseBody, sent again verbatim
 };
 
+// A channel of a client after its first one.
+struct membership {
+	uint32_t pointer; // in the channel's queue; 0: NULL_HEAD
+	uint16_t channel; // number of the queue
+};
+
 struct offer;
 struct report_parts;
 struct client_rare {
@@ -54,6 +60,8 @@ struct client_rare {
 	struct report_parts *parts;
 	struct event_queue *private;
 	uint32_t private_pointer;
+	struct membership *more; // channels after the first, as the operator named them
+	uint32_t more_count;
 	uint64_t resend_shown; // what the client showed when it last asked for the response again
 	uint64_t change_id, report_id;                      // highest held
 	uint64_t report_seq, inbox_seq, want_seq, peer_seq; // upward, per topic

@@ -238,7 +238,7 @@ struct client_info {
 	char agent_version[LIMIT_ID + 1];
 	char agent_state[LIMIT_ID + 1]; // the agent's own word
 	char hw_class[LIMIT_ID + 1];
-	uint64_t free_bytes;            // 0 until it is heard
+	uint64_t free_bytes;  // 0 until it is heard
 	size_t holding_count; // complete packages
 };
 
@@ -254,6 +254,10 @@ enum err core_client_holdings(struct core *core, const char *id, struct arena *a
 enum err core_client_software(struct core *core, const char *id, struct arena *a,
 	struct software_version **out, size_t *count) MUST_CHECK;
 enum err core_client_set_channel(struct core *core, const char *id, const char *channel) MUST_CHECK;
+// Several channels; what a client changes becomes an event of the first. Each is made when first
+// named. Errors: ERR_NOT_FOUND, ERR_RANGE (1 to LIMIT_CLIENT_CHANNELS, each once).
+enum err core_client_set_channels(
+	struct core *core, const char *id, const char *const *names, size_t count) MUST_CHECK;
 // 0: back to the policy. Clamped to HEARTBEAT_MIN_MS..HEARTBEAT_MAX_MS. Rides in the next response
 // (claim 34).
 enum err core_client_set_interval(
@@ -301,12 +305,29 @@ enum channel_control {
 // value: bytes per second for RATE. Changes the channel's state at once and records the event.
 enum err core_channel_control(struct core *core, const char *channel, enum channel_control what,
 	uint64_t value, const char *author, uint64_t *flow) MUST_CHECK;
-// Consolidates all DISPLAY runs now. Errors: ERR_NOT_FOUND.
-enum err core_channel_consolidate(
-	struct core *core, const char *channel, size_t *chosen) MUST_CHECK;
+// Which elements became one: numbers of the chosen, the last of them is the new one's.
+struct consolidated {
+	uint32_t into, *chose;
+	size_t count;
+};
+// Consolidates all DISPLAY runs now. Into the arena. Errors: ERR_NOT_FOUND.
+enum err core_channel_consolidate(struct core *core, const char *channel, struct arena *a,
+	struct consolidated **out, size_t *count) MUST_CHECK;
+// Of a client's channels the heaviest is served first, and of what several set its value counts; of
+// equal ones the first by name. 0..1000, 100 when nobody said. Errors: ERR_NOT_FOUND, ERR_RANGE.
+enum err core_channel_set_weight(
+	struct core *core, const char *channel, uint32_t weight) MUST_CHECK;
+// Looks at every element and every pointer: each shows an element of the list, each is counted
+// once. Errors: ERR_NOT_FOUND, ERR_CORRUPT with a sentence.
+struct queue_check {
+	uint64_t elements, at_elements, at_tail, detached;
+};
+enum err core_queue_check(
+	struct core *core, const char *channel, struct queue_check *out) MUST_CHECK;
 
 struct channel_info {
 	char name[LIMIT_ID + 1];
+	uint32_t weight;
 	uint64_t epoch, tail_seq, pointers, pointers_at_tail;
 	size_t elements;
 	bool paused, closed;

@@ -32,6 +32,8 @@
 #define OFFERS_WAITING_MAX 65536u
 #define PRIVATE_QUEUE_MAX 256u // elements
 #define CHANNELS_MAX 65535u
+#define CHANNEL_WEIGHT_MAX 1000u
+#define CHANNEL_WEIGHT_DEFAULT 100u
 #define TICK_MS 10 // attended time in a client's record
 #define WHEEL_SLOTS 4096u
 #define WHEEL_SLOT_TICKS 25u                 // 250 ms
@@ -105,7 +107,9 @@ struct offer_list {
 struct channel {
 	struct event_queue queue;
 	uint16_t number;
+	uint16_t weight; // what weighs more is served first, and its values count
 	bool view_due, row_due;
+	uint32_t epoch_seq;     // the event that opened this epoch; 0: unknown
 	struct mono view_after; // not before
 };
 
@@ -299,16 +303,58 @@ void private_queue_free(struct client_rare *rare);
 void channel_touch(struct core *core, struct channel *ch);
 // Elements on which nobody stands any more leave the queue; their rows become history.
 enum err channel_trim(struct core *core, struct event_queue *q) MUST_CHECK;
+// As core_append_event, of any type; the body is made.
+enum err channel_append(struct core *core, const char *queue, const struct event *ev,
+	const struct response_body *body, uint64_t *seq, uint64_t *flow) MUST_CHECK;
+// Runs of DISPLAY elements become one each. a NULL: nobody asks which.
+enum err channel_join(struct core *core, struct event_queue *q, struct arena *a,
+	struct consolidated **out, size_t *count) MUST_CHECK;
 enum err channel_append_changes(
 	struct core *core, uint32_t number, const struct change *changes, size_t count) MUST_CHECK;
 void channels_flush_views(struct core *core);
 
+// ---- memberships.c: the channels of a client; 0 is its first, which struct client itself holds
+
+struct place {
+	struct channel *channel;
+	uint32_t *pointer;
+};
+size_t membership_count(const struct client *c); // 1..LIMIT_CLIENT_CHANNELS
+struct place membership_at(const struct core *core, struct client *c, size_t i);
+// SIZE_MAX: the client is not in the channel.
+size_t membership_find(const struct core *core, struct client *c, const struct channel *ch);
+// The heaviest channel first, of equal ones by name.
+size_t memberships_by_weight(
+	const struct core *core, struct client *c, size_t order[LIMIT_CLIENT_CHANNELS]);
+// Which channel is served now, and what it shows.
+size_t memberships_choose(
+	const struct core *core, struct client *c, bool resting, struct channel_offer *out);
+// Rises when anything comes for this client, in whichever of its channels.
+uint32_t memberships_tails(const struct core *core, struct client *c, bool pointers);
+// What stands in the row of a client that was not changed since: a pointer of an earlier epoch is
+// worth nothing, its client is told the new one first.
+uint32_t pointer_of_row(const struct channel *ch, uint64_t epoch, uint32_t pointer);
+enum err membership_load(void *core, const struct membership_row *row) MUST_CHECK;
+enum err memberships_write(struct core *core, uint32_t number) MUST_CHECK;
+// The client leaves all its queues; only memory.
+void memberships_leave(struct core *core, struct client *c);
+enum err membership_detach(
+	struct core *core, uint32_t number, size_t i, const char *because) MUST_CHECK;
+enum err memberships_detach_fallen(struct core *core, uint32_t number) MUST_CHECK;
+
+// ---- channel_control.c: what the server itself decides about a queue
+
+enum err channel_write(struct core *core, const struct channel *ch) MUST_CHECK;
+enum err channel_epoch_open(struct core *core, struct channel *ch) MUST_CHECK;
+bool element_is_epoch(struct core *core, const struct element *e);
+
 // ---- give.c
 
 enum err channel_detach(struct core *core, uint32_t number, const char *because) MUST_CHECK;
-// What the element at the client's pointer says, as an answer; then the pointer moves.
-enum err channel_take(
-	struct core *core, uint32_t number, uint64_t seq, bool from_private) MUST_CHECK;
+// What the element at the client's pointer says, as an answer; then the pointer moves. `at`: in
+// which of its channels.
+enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t at) MUST_CHECK;
+enum err private_take(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 

@@ -5,35 +5,24 @@
 #include "server/event_body.h"
 #include <string.h>
 
-enum err channel_detach(struct core *core, uint32_t number, const char *because)
+// After the snapshot: the tail, in every queue the client was detached from. What was appended to
+// them since then is passed over.
+static enum err pointers_to_tail(struct core *core, uint32_t number)
 {
 	struct client *c = client_at(&core->clients, number);
-	struct channel *ch = channel_of(core, c);
-	const char *id = client_id(&core->clients, c);
 
-	if (c->pointer == POINTER_HEAD)
-		return ERR_OK;
-	log_info("DETACHED", "client=%s channel=%s pointer=%u tail=%u because=%s", id,
-		ch->queue.name, c->pointer, ch->queue.tail_seq, log_quote(because));
-	TRY(rows_event_skip(
-		core->db, id, ch->queue.name, c->pointer, ch->queue.tail_seq, core->now.wall.ms));
-	queue_leave(&ch->queue, c->pointer);
-	c->pointer = POINTER_HEAD;
-	c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
+	for (size_t i = 0; i < membership_count(c); i++) {
+		struct place p = membership_at(core, c, i);
+		struct event_queue *q = &p.channel->queue;
+		if (*p.pointer != POINTER_HEAD)
+			continue;
+		TRY(rows_detached_end(core->db, client_id(&core->clients, c), q->name, q->tail_seq,
+			core->now.wall.ms));
+		*p.pointer = q->tail_seq;
+		queue_stand(q, *p.pointer);
+		channel_touch(core, p.channel);
+	}
 	client_dirty(core, number);
-	channel_touch(core, ch);
-	return channel_trim(core, &ch->queue);
-}
-
-static enum err pointer_to_tail(struct core *core, uint32_t number)
-{
-	struct client *c = client_at(&core->clients, number);
-	struct channel *ch = channel_of(core, c);
-
-	c->pointer = ch->queue.tail_seq;
-	queue_stand(&ch->queue, c->pointer);
-	client_dirty(core, number);
-	channel_touch(core, ch);
 	return ERR_OK;
 }
 
@@ -83,12 +72,84 @@ static void interval_apply(struct core *core, uint32_t number, const struct retr
 		rare->interval_set_ms = r->heartbeat_interval_ms;
 }
 
+// ---- what a heavier channel of the client says otherwise
+
+static bool slots_name(
+	const struct slot_row *slots, size_t count, const struct package_ref *p, bool *shows)
+{
+	bool named = false;
+
+	for (size_t i = 0; i < count; i++) {
+		named |= slots[i].kind == p->kind && strcmp(slots[i].name, p->name) == 0;
+		*shows |= slots[i].kind == PACKAGE_IMAGES && slots[i].activate;
+	}
+	return named;
+}
+
+static enum err packages_overrule(
+	struct core *core, const char *heavier, struct retrieve_information *r)
+{
+	struct slot_row *slots = NULL;
+	size_t count = 0, kept = 0;
+
+	TRY(rows_slot_list(core->db, heavier, &core->arena, &slots, &count));
+	for (size_t i = 0; i < r->package_count; i++) {
+		struct package_ref p = r->packages[i];
+		bool shows = false;
+		if (slots_name(slots, count, &p, &shows))
+			continue;
+		p.activate = p.activate && !(shows && p.kind == PACKAGE_IMAGES);
+		r->packages[kept++] = p;
+	}
+	r->package_count = kept;
+	return ERR_OK;
+}
+
+static enum err changes_overrule(
+	struct core *core, const char *heavier, struct retrieve_information *r)
+{
+	struct value_row *values = NULL;
+	size_t count = 0, kept = 0;
+
+	TRY(rows_value_list(core->db, heavier, &core->arena, &values, &count));
+	for (size_t i = 0; i < r->change_count; i++) {
+		bool set = false;
+		for (size_t k = 0; k < count; k++)
+			set |= strcmp(values[k].key, r->changes[i].key) == 0;
+		if (!set)
+			r->changes[kept++] = r->changes[i];
+	}
+	r->change_count = kept;
+	return ERR_OK;
+}
+
+static enum err element_overrule(struct core *core, struct client *c, const struct event_queue *q,
+	struct retrieve_information *r)
+{
+	size_t order[LIMIT_CLIENT_CHANNELS];
+	size_t count = q->name[0] == '@' ? 0 : memberships_by_weight(core, c, order);
+
+	for (size_t i = 0; i < count; i++) {
+		const struct event_queue *other = &membership_at(core, c, order[i]).channel->queue;
+		if (other == q)
+			return ERR_OK;
+		if (r->package_count)
+			TRY(packages_overrule(core, other->name, r));
+		if (r->change_count)
+			TRY(changes_overrule(core, other->name, r));
+	}
+	return ERR_OK;
+}
+
 static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	const struct event_queue *q, const struct element *e)
 {
+	struct client *c = client_at(&core->clients, number);
 	struct response_body body;
 
 	TRY(body_open(core, e->body, &body));
+	if (body.retrieve && membership_count(c) > 1)
+		TRY(element_overrule(core, c, q, body.retrieve));
 	struct answer a = {
 		.kind = body.kind,
 		.state = state_of_kind(body.kind),
@@ -105,32 +166,61 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	if (!a.text)
 		return err_set(ERR_FULL, "no room for an answer");
 	if (a.retrieve && !retrieve_still_exists(core, a.retrieve))
-		return respond_no_action(
-			core, number, seq, REASON_EVENT, "what the event named was withdrawn");
+		return respond_no_action(core, number, seq, REASON_EVENT,
+			"what the event named was withdrawn, or a heavier channel says otherwise");
 	if (a.retrieve)
 		interval_apply(core, number, a.retrieve);
 	return operation_open(core, number, seq, &a);
 }
 
-enum err channel_take(struct core *core, uint32_t number, uint64_t seq, bool from_private)
+enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t at)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct client_rare *rare = client_rare_get(c);
+	struct place p = membership_at(core, c, at);
+	struct event_queue *q = &p.channel->queue;
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
-	struct event_queue *q = from_private ? rare->private : &channel_of(core, c)->queue;
-	uint32_t *pointer = from_private ? &rare->private_pointer : &c->pointer;
-	TRY(element_answer(core, number, seq, q, queue_show(q, *pointer)));
-	queue_advance(q, pointer);
+	const struct element *e = queue_show(q, *p.pointer);
+	bool epoch = element_is_epoch(core, e);
+	TRY(element_answer(core, number, seq, q, e));
+	queue_advance(q, p.pointer);
 	client_dirty(core, number);
+	rare->in_a_row = 0;
+	channel_touch(core, p.channel);
+	if (epoch)
+		return membership_detach(core, number, at, "the queue began a new epoch");
+	return channel_trim(core, q);
+}
+
+enum err private_take(struct core *core, uint32_t number, uint64_t seq)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct client_rare *rare = c->rare;
+	struct event_queue *q = rare->private;
+
+	TRY(element_answer(core, number, seq, q, queue_show(q, rare->private_pointer)));
+	queue_advance(q, &rare->private_pointer);
+	client_dirty(core, number);
+	rare->in_a_row++;
 	TRY(channel_trim(core, q));
-	rare->in_a_row = from_private ? (uint16_t)(rare->in_a_row + 1) : 0;
-	if (!from_private)
-		channel_touch(core, channel_of(core, c));
-	else if (q->count == 0)
+	if (q->count == 0)
 		private_queue_free(rare);
 	return ERR_OK;
+}
+
+// The heaviest of its channels that the client is detached from.
+static const char *snapshot_channel(struct core *core, struct client *c)
+{
+	size_t order[LIMIT_CLIENT_CHANNELS], count = memberships_by_weight(core, c, order);
+
+	for (size_t i = 0; i < count; i++) {
+		struct place p = membership_at(core, c, order[i]);
+		if (*p.pointer == POINTER_HEAD)
+			return p.channel->queue.name;
+	}
+	return channel_of(core, c)->queue.name;
 }
 
 enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq)
@@ -143,7 +233,7 @@ enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq)
 			.state = CS_AWAIT_INFO,
 			.code = REASON_SNAPSHOT,
 			.text = "the client is new or was away: what does it hold",
-			.queue = channel_of(core, client_at(&core->clients, number))->queue.name,
+			.queue = snapshot_channel(core, client_at(&core->clients, number)),
 			.flow_id = core_flow_new(core),
 			.attempt = 1,
 			.send = &send,
@@ -166,56 +256,120 @@ static bool lacks(const struct core *core, const struct client *c, const struct 
 	return !digest_equal(&showing, &slot->package);
 }
 
-static enum err snapshot_packages(struct core *core, const struct client *c,
-	struct retrieve_information *r, uint64_t *flow, bool *more)
+// What all channels of the client want, the lightest first; of one package name only what the
+// heaviest says. *shown is the one that is to be on the screen: the last of the heaviest channel
+// that shows any.
+struct wanted {
+	struct slot_row *slots;
+	size_t count, cap, shown;
+};
+
+static void wanted_drop(struct wanted *w, const struct slot_row *by)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (w->slots[i].kind == by->kind && strcmp(w->slots[i].name, by->name) == 0) {
+			memmove(&w->slots[i], &w->slots[i + 1],
+				(w->count - i - 1) * sizeof(*w->slots));
+			w->count--;
+			if (w->shown != SIZE_MAX && w->shown >= i)
+				w->shown = w->shown == i ? SIZE_MAX : w->shown - 1;
+			return;
+		}
+}
+
+static enum err wanted_add(struct core *core, const char *channel, struct wanted *w)
 {
 	struct slot_row *slots = NULL;
-	size_t count = 0, last_shown = SIZE_MAX;
+	size_t count = 0;
 
-	TRY(rows_slot_list(
-		core->db, channel_of(core, c)->queue.name, &core->arena, &slots, &count));
+	TRY(rows_slot_list(core->db, channel, &core->arena, &slots, &count));
+	struct slot_row *all = arena_array(&core->arena, w->count + count + 1, sizeof(*all));
+	if (!all)
+		return err_set(ERR_FULL, "no room for a snapshot");
+	if (w->count)
+		memcpy(all, w->slots, w->count * sizeof(*all));
+	w->slots = all;
+	for (size_t i = 0; i < count; i++) {
+		wanted_drop(w, &slots[i]);
+		if (slots[i].kind == PACKAGE_IMAGES && slots[i].activate)
+			w->shown = w->count;
+		all[w->count++] = slots[i];
+	}
+	return ERR_OK;
+}
+
+static enum err snapshot_wanted(struct core *core, struct client *c, struct wanted *w)
+{
+	size_t order[LIMIT_CLIENT_CHANNELS], count = memberships_by_weight(core, c, order);
+
+	*w = (struct wanted){.shown = SIZE_MAX};
+	for (size_t i = count; i-- > 0;)
+		TRY(wanted_add(core, membership_at(core, c, order[i]).channel->queue.name, w));
+	return ERR_OK;
+}
+
+static enum err snapshot_packages(struct core *core, struct client *c,
+	struct retrieve_information *r, uint64_t *flow, bool *more)
+{
+	struct wanted w;
+
+	TRY(snapshot_wanted(core, c, &w));
 	r->packages = arena_array(&core->arena, LIMIT_PACKAGES_PER_RESPONSE, sizeof(*r->packages));
 	if (!r->packages)
 		return err_set(ERR_FULL, "no room for a snapshot");
-	for (size_t i = 0; i < count; i++)
-		if (slots[i].kind == PACKAGE_IMAGES && slots[i].activate)
-			last_shown = i;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < w.count; i++) {
+		const struct slot_row *slot = &w.slots[i];
 		struct package_ref ref;
-		if (!lacks(core, c, &slots[i], i == last_shown))
+		if (!lacks(core, c, slot, i == w.shown))
 			continue;
 		if (!core->hooks.package_find ||
-			core->hooks.package_find(core->hooks.ctx, core, &slots[i].package,
+			core->hooks.package_find(core->hooks.ctx, core, &slot->package,
 				&core->arena, &ref) != ERR_OK)
 			continue;
 		if (r->package_count == LIMIT_PACKAGES_PER_RESPONSE) {
 			*more = true;
 			return ERR_OK;
 		}
-		ref.activate =
-			slots[i].activate && (slots[i].kind == PACKAGE_SOFTWARE || i == last_shown);
+		ref.activate = slot->activate && (slot->kind == PACKAGE_SOFTWARE || i == w.shown);
 		r->packages[r->package_count++] = ref;
-		*flow = slots[i].flow_id;
+		*flow = slot->flow_id;
 	}
 	return ERR_OK;
 }
 
-static enum err snapshot_values(
-	struct core *core, const struct client *c, struct retrieve_information *r)
+static void change_drop(struct change *changes, size_t *count, const char *key)
 {
-	struct value_row *values = NULL;
-	size_t count = 0;
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp(changes[i].key, key) == 0) {
+			memmove(&changes[i], &changes[i + 1], (*count - i - 1) * sizeof(*changes));
+			--*count;
+			return;
+		}
+}
 
-	TRY(rows_value_list(
-		core->db, channel_of(core, c)->queue.name, &core->arena, &values, &count));
-	size_t first = count > LIMIT_CHANGES ? count - LIMIT_CHANGES : 0;
+// The lightest channel first, so that the heaviest one's value of a key stays.
+static enum err snapshot_values(struct core *core, struct client *c, struct retrieve_information *r)
+{
+	size_t order[LIMIT_CLIENT_CHANNELS], channels = memberships_by_weight(core, c, order);
+
 	r->changes = arena_array(&core->arena, LIMIT_CHANGES, sizeof(*r->changes));
 	if (!r->changes)
 		return err_set(ERR_FULL, "no room for a snapshot");
-	for (size_t i = first; i < count; i++)
-		r->changes[r->change_count++] = (struct change){.change_id = values[i].change_id,
-			.key = values[i].key,
-			.value = values[i].value};
+	for (size_t i = channels; i-- > 0;) {
+		struct value_row *values = NULL;
+		size_t count = 0;
+		TRY(rows_value_list(core->db, membership_at(core, c, order[i]).channel->queue.name,
+			&core->arena, &values, &count));
+		for (size_t k = 0; k < count; k++) {
+			change_drop(r->changes, &r->change_count, values[k].key);
+			if (r->change_count == LIMIT_CHANGES)
+				change_drop(r->changes, &r->change_count, r->changes[0].key);
+			r->changes[r->change_count++] =
+				(struct change){.change_id = values[k].change_id,
+					.key = values[k].key,
+					.value = values[k].value};
+		}
+	}
 	return ERR_OK;
 }
 
@@ -223,13 +377,14 @@ enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct retrieve_information r = {0};
+	const char *channel = snapshot_channel(core, c);
 	uint64_t flow = 0;
 	bool more = false;
 
 	TRY(snapshot_packages(core, c, &r, &flow, &more));
 	TRY(snapshot_values(core, c, &r));
 	if (!more)
-		TRY(pointer_to_tail(core, number));
+		TRY(pointers_to_tail(core, number));
 	if (r.package_count == 0 && r.change_count == 0)
 		return respond_no_action(core, number, seq, REASON_SNAPSHOT,
 			"the client lacks nothing: it is caught up");
@@ -242,7 +397,7 @@ enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq)
 			.state = CS_AWAIT_RETRIEVE,
 			.code = REASON_SNAPSHOT,
 			.text = text ? text : "",
-			.queue = channel_of(core, c)->queue.name,
+			.queue = channel,
 			.flow_id = flow ? flow : core_flow_new(core),
 			.attempt = 1,
 			.retrieve = &r,

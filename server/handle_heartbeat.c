@@ -289,46 +289,34 @@ static enum err beat_complete(struct core *core, const struct passed *p, const s
 
 // ---- 5. select
 
-static enum queue_shows channel_shows(
-	struct core *core, const struct client *c, enum element_type *type)
-{
-	const struct event_queue *q = &channel_of(core, c)->queue;
-
-	if (queue_is_detached(q, c->pointer))
-		return QUEUE_DETACHED;
-	const struct element *e = queue_show(q, c->pointer);
-	if (!e)
-		return QUEUE_TAIL;
-	*type = e->type;
-	return QUEUE_ELEMENT;
-}
-
 static struct next_event beat_select(struct core *core, const struct passed *p,
-	const struct heartbeat *h, const struct accordance *a)
+	const struct heartbeat *h, const struct accordance *a, size_t *at)
 {
-	const struct client *c = p->client;
+	struct client *c = p->client;
 	const struct client_rare *rare = c->rare;
-	const struct event_queue *q = &channel_of(core, c)->queue;
+	struct channel_offer offer;
 	struct next_input in = {
 		.state = (enum client_state)c->state,
 		.accordance = a,
 		.busy = h->ack == ACK_BUSY,
 		.asked_again = h->ack == ACK_RESEND,
 		.open = client_open(c) != NULL,
-		.held = q->paused,
 		.holdings_known = c->flags & CLIENT_HOLDINGS_KNOWN,
 		.private_limit = core->config.private_in_a_row,
 		.private_shows = QUEUE_NONE,
 	};
 
-	in.channel_shows = channel_shows(core, c, &in.channel_type);
+	in.resting = rare && rare->rest_tail == memberships_tails(core, c, false) &&
+		     (int32_t)(rare->rest_tick - attended_tick(core)) > 0;
+	*at = memberships_choose(core, c, in.resting, &offer);
+	in.channel_shows = offer.shows;
+	in.channel_type = offer.type;
+	in.held = offer.held;
 	if (rare) {
 		in.retry = rare->retry != NULL;
 		in.resync_waits = rare->resync_wait > 0;
 		in.cancel_asked = rare->open && rare->open->cancel_flow && !rare->open->resync;
 		in.private_in_a_row = rare->in_a_row;
-		in.resting = rare->rest_tail == q->tail_seq &&
-			     (int32_t)(rare->rest_tick - attended_tick(core)) > 0;
 		if (rare->private && rare->private->count && !rare->private->paused)
 			in.private_shows = QUEUE_ELEMENT;
 	}
@@ -414,7 +402,7 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 }
 
 static enum err beat_act(struct core *core, const struct passed *p, const struct heartbeat *h,
-	const struct next_event *next)
+	const struct next_event *next, size_t at)
 {
 	switch (next->act) {
 	case NEXT_NOTHING:
@@ -429,9 +417,9 @@ static enum err beat_act(struct core *core, const struct passed *p, const struct
 	case NEXT_RETRY:
 		return operation_retry(core, p->number, h->seq);
 	case NEXT_PRIVATE:
-		return channel_take(core, p->number, h->seq, true);
+		return private_take(core, p->number, h->seq);
 	case NEXT_CHANNEL:
-		return channel_take(core, p->number, h->seq, false);
+		return channel_take(core, p->number, h->seq, at);
 	case NEXT_ASK_HOLDINGS:
 		return channel_ask_holdings(core, p->number, h->seq);
 	case NEXT_SNAPSHOT:
@@ -442,11 +430,10 @@ static enum err beat_act(struct core *core, const struct passed *p, const struct
 
 static enum err beat_answer(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
-	const struct event_queue *q = &channel_of(core, p->client)->queue;
+	size_t at = 0;
 
 	TRY(beat_record(core, p, h));
-	if (p->client->pointer != POINTER_HEAD && queue_is_detached(q, p->client->pointer))
-		TRY(channel_detach(core, p->number, "it fell behind what the queue keeps"));
+	TRY(memberships_detach_fallen(core, p->number));
 	progress_note(core, p, h);
 	resends_count(p, h);
 	struct accordance a = beat_judge(core, p, h);
@@ -457,8 +444,8 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	TRY(beat_complete(core, p, &a));
 	if (p->client->rare && p->client->rare->resync_wait > 0)
 		p->client->rare->resync_wait--;
-	struct next_event next = beat_select(core, p, h, &a);
-	return beat_act(core, p, h, &next);
+	struct next_event next = beat_select(core, p, h, &a, &at);
+	return beat_act(core, p, h, &next, at);
 }
 
 void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h)

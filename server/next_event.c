@@ -55,6 +55,22 @@ static struct next_event from_channel(const struct next_input *in)
 				: "nothing waits for this client");
 }
 
+size_t next_channel_choose(const struct channel_offer *offers, size_t count, bool resting)
+{
+	size_t holds_back = count;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct channel_offer *o = &offers[i];
+		bool waits = o->shows == QUEUE_ELEMENT || o->shows == QUEUE_DETACHED;
+		bool held = o->held && !(o->shows == QUEUE_ELEMENT && o->type == ELEMENT_CONTROL);
+		if (waits && !held && !(o->shows == QUEUE_DETACHED && resting))
+			return i;
+		if (waits && holds_back == count)
+			holds_back = i;
+	}
+	return holds_back < count ? holds_back : 0;
+}
+
 static struct next_event from_queues(const struct next_input *in)
 {
 	bool private_waits = in->private_shows == QUEUE_ELEMENT;

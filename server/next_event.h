@@ -34,6 +34,15 @@ struct next_input {
 	uint32_t private_in_a_row, private_limit;
 };
 
+// A client's channels, the heaviest first: which of them is served. The first that has something to
+// give; where none has, the first that holds something back, for its reason.
+struct channel_offer {
+	enum queue_shows shows;
+	enum element_type type; // of the element shown
+	bool held;              // the channel is paused
+};
+size_t next_channel_choose(const struct channel_offer *offers, size_t count, bool resting);
+
 enum next_act {
 	NEXT_NOTHING = 1, // NO_ACTION
 	NEXT_RESEND,

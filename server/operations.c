@@ -228,7 +228,8 @@ static bool repeats(
 static enum err exhausted(struct core *core, uint32_t number, const struct open_operation *op)
 {
 	struct client *c = client_at(&core->clients, number);
-	const struct event_queue *q = &channel_of(core, c)->queue;
+	const struct channel *ch = channel_find(core, op->queue);
+	size_t at = ch ? membership_find(core, c, ch) : SIZE_MAX;
 	uint32_t rest_s = REST_FIRST_S << (c->rare->exhausted < 6 ? c->rare->exhausted : 6);
 
 	log_warn("ATTEMPTS-EXHAUSTED", "client=%s op=%llu attempts=%u flow=%llu detail=%s",
@@ -239,8 +240,9 @@ static enum err exhausted(struct core *core, uint32_t number, const struct open_
 	c->rare->exhausted++;
 	c->rare->rest_tick = attended_tick(core) +
 			     (rest_s < REST_MAX_S ? rest_s : REST_MAX_S) * (1000 / TICK_MS);
-	c->rare->rest_tail = c->pointer == POINTER_HEAD ? q->tail_seq : c->pointer;
-	return channel_detach(core, number, "every attempt failed");
+	c->rare->rest_tail = memberships_tails(core, c, true);
+	return at == SIZE_MAX ? channel_detach(core, number, "every attempt failed")
+			      : membership_detach(core, number, at, "every attempt failed");
 }
 
 enum err operation_close(

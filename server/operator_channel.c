@@ -159,11 +159,23 @@ static enum err run_rate(struct operator_call *c)
 
 static enum err run_consolidate(struct operator_call *c)
 {
-	size_t chosen = 0;
+	struct consolidated *runs = NULL;
+	size_t count = 0, gone = 0;
 
-	TRY(core_channel_consolidate(c->room->core, call_text(c, "channel"), &chosen));
+	TRY(core_channel_consolidate(
+		c->room->core, call_text(c, "channel"), c->arena, &runs, &count));
 	put_text(c->json, "channel", call_text(c, "channel"));
-	put_number(c->json, "consolidated", chosen);
+	cJSON *list = put_list(c->json, "runs");
+	for (size_t i = 0; i < count; i++) {
+		cJSON *o = put_item(list);
+		cJSON *chose = put_list(o, "chose");
+
+		for (size_t k = 0; k < runs[i].count; k++)
+			cJSON_AddItemToArray(chose, cJSON_CreateNumber(runs[i].chose[k]));
+		put_number(o, "into", runs[i].into);
+		gone += runs[i].count - 1;
+	}
+	put_number(c->json, "consolidated", gone);
 	return ERR_OK;
 }
 

@@ -13,6 +13,7 @@ void rare_free(struct client_rare *rare)
 	free(rare->retry);
 	report_parts_free(rare->parts);
 	private_queue_free(rare);
+	free(rare->more);
 	free(rare);
 }
 
@@ -21,17 +22,15 @@ void principal_forget(struct core *core, uint32_t number)
 	struct client *c = client_at(&core->clients, number);
 
 	offers_forget(core, number);
+	if (c->role == ROLE_CLIENT)
+		memberships_leave(core, c);
 	rare_free(c->rare);
 	c->rare = NULL;
 	intern_drop(&core->interned, c->ip);
 	intern_drop(&core->interned, c->profile);
 	intern_drop(&core->interned, c->showing);
 	intern_drop(&core->interned, c->holdings);
-	c->ip = c->profile = c->showing = c->holdings = 0;
-	if (c->role == ROLE_CLIENT) {
-		queue_leave(&channel_of(core, c)->queue, c->pointer);
-		channel_touch(core, channel_of(core, c));
-	}
+	c->profile = c->showing = c->holdings = 0;
 	client_table_remove(&core->clients, number);
 }
 

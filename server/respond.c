@@ -21,12 +21,22 @@ static uint64_t rate_of(const struct core *core, const struct event_queue *q)
 	return all < own ? all : own;
 }
 
+// Whose control state rides in the header: that of the channel whose operation is open, else of the
+// client's first.
+static const struct event_queue *queue_of_control(const struct core *core, const struct client *c)
+{
+	const struct open_operation *op = client_open(c);
+	const struct channel *ch = op && c->rare->more_count ? channel_find(core, op->queue) : NULL;
+
+	return ch ? &ch->queue : &channel_of(core, c)->queue;
+}
+
 enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
 	enum response_kind kind)
 {
 	struct client *c = client_at(&core->clients, number);
 	const char *id = client_id(&core->clients, c);
-	const struct event_queue *q = &channel_of(core, c)->queue;
+	const struct event_queue *q = queue_of_control(core, c);
 	uint32_t interval = respond_interval(core, c);
 	struct topic topic = topic_of(TOPIC_RSP, id);
 

@@ -159,7 +159,7 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	c->showing = intern_take(&core->interned, row->showing);
 	c->holdings = intern_take(&core->interned, row->holdings);
 	client_set_heard(c, (struct wall){row->last_heard_ms});
-	c->pointer = row->epoch == ch->queue.epoch ? row->pointer : POINTER_HEAD;
+	c->pointer = pointer_of_row(ch, row->epoch, row->pointer);
 	queue_stand(&ch->queue, c->pointer);
 	c->heard_tick = attended_tick(core);
 	reach_watch(core, number);
@@ -217,7 +217,10 @@ static enum err channel_event_load(void *ctx, const struct event_row *row)
 	if (!ch)
 		return err_set(
 			ERR_CORRUPT, "event %u of %s, which does not exist", row->seq, row->queue);
-	return queue_load(&ch->queue, row->first_seq, row->seq, &data);
+	TRY(queue_load(&ch->queue, row->first_seq, row->seq, &data));
+	if (row->type == ELEMENT_CONTROL && element_is_epoch(ctx, ch->queue.last))
+		ch->epoch_seq = row->seq;
+	return ERR_OK;
 }
 
 static enum err private_event_load(void *ctx, const struct event_row *row)
@@ -331,6 +334,7 @@ static enum err rows_load(struct core *core)
 	TRY(rows_event_each_live(core->db, channel_event_load, core));
 	TRY(channel_make(core, "default", &first));
 	TRY(rows_client_each(core->db, principal_load, core));
+	TRY(rows_membership_each(core->db, membership_load, core));
 	TRY(rows_event_each_live(core->db, private_event_load, core));
 	TRY(rows_queue_each(core->db, queue_hold_row, core));
 	return rows_operation_each_open(core->db, operation_load, core);

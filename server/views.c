@@ -92,9 +92,12 @@ enum err core_state_view(
 {
 	uint32_t number = client_table_find(&core->clients, client);
 	struct profile profile;
+	uint8_t *ip = arena_alloc(a, 4);
 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "no client %s", client);
+	if (!ip)
+		return err_set(ERR_FULL, "no room for the view of %s", client);
 	const struct client *c = client_at(&core->clients, number);
 	const struct open_operation *open = client_open(c);
 	profile_split(intern_get(&core->interned, c->profile), &profile);
@@ -182,21 +185,24 @@ void view_remove(struct core *core, const char *client)
 
 // ---- QueueView
 
-static void pointers_fill(struct core *core, uint32_t channel, struct queue_view *out)
+static void pointers_fill(struct core *core, const struct channel *ch, struct queue_view *out)
 {
-	const struct event_queue *q = &core->channels[channel]->queue;
+	const struct event_queue *q = &ch->queue;
 	uint32_t high = core->clients.high, looked = high < 4096 ? high : 4096;
 
 	for (uint32_t i = 0; i < looked && out->pointer_count < LIMIT_VIEW_POINTERS; i++) {
-		const struct client *c = client_at(&core->clients, i);
-		if (!(c->flags & CLIENT_USED) || c->role != ROLE_CLIENT || c->channel != channel)
+		struct client *c = client_at(&core->clients, i);
+		bool is_client = c->flags & CLIENT_USED && c->role == ROLE_CLIENT;
+		size_t at = is_client ? membership_find(core, c, ch) : SIZE_MAX;
+		if (at == SIZE_MAX)
 			continue;
+		uint32_t pointer = *membership_at(core, c, at).pointer;
 		struct queue_pointer *p = &out->pointers[out->pointer_count++];
 		p->client_id = client_id(&core->clients, c);
 		p->at = ELEMENT_HEAD;
-		if (queue_is_detached(q, c->pointer))
+		if (queue_is_detached(q, pointer))
 			continue;
-		const struct element *e = queue_show(q, c->pointer);
+		const struct element *e = queue_show(q, pointer);
 		p->seq = e ? e->seq : q->tail_seq;
 		p->at = e ? e->type : ELEMENT_TAIL;
 	}
@@ -261,7 +267,7 @@ enum err core_queue_view(
 	if (!out->pointers)
 		return err_set(ERR_FULL, "no room for the view of %s", queue);
 	if (client == CLIENT_NONE) {
-		pointers_fill(core, channel_find(core, queue)->number, out);
+		pointers_fill(core, channel_find(core, queue), out);
 		return ERR_OK;
 	}
 	out->pointers[out->pointer_count++] = (struct queue_pointer){

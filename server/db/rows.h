@@ -144,7 +144,7 @@ enum err rows_answer_prune(struct db *db, int64_t before_ms) MUST_CHECK;
 struct queue_row {
 	const char *name;
 	uint64_t epoch, rate_bytes_per_s;
-	uint32_t tail_seq;
+	uint32_t tail_seq, weight;
 	bool paused, closed;
 };
 
@@ -188,6 +188,9 @@ enum err rows_event_each_live(struct db *db, enum err (*fn)(void *ctx, const str
 // this client.
 enum err rows_event_skip(struct db *db, const char *client, const char *queue, uint32_t pointer,
 	uint32_t tail, int64_t at_ms) MUST_CHECK;
+// The same for everybody who stands in the queue, of the epoch that ends.
+enum err rows_event_skip_all(
+	struct db *db, const char *queue, uint64_t epoch, uint32_t tail, int64_t at_ms) MUST_CHECK;
 enum err rows_event_prune(struct db *db, int64_t before_ms) MUST_CHECK;
 enum err rows_slot_put(struct db *db, const struct slot_row *row) MUST_CHECK;
 // One slot; package zero when there is none.
@@ -200,6 +203,40 @@ enum err rows_slot_wants(struct db *db, const struct digest *package, bool *want
 enum err rows_value_put(struct db *db, const struct value_row *row) MUST_CHECK;
 enum err rows_value_list(struct db *db, const char *queue, struct arena *a, struct value_row **out,
 	size_t *count) MUST_CHECK;
+
+// ---- membership, detached, skipped
+
+struct membership_row {
+	const char *client, *channel;
+	uint32_t place; // 1.. : the first channel stands in the client's own row
+	uint64_t epoch;
+	uint32_t pointer;
+};
+
+enum err rows_membership_put(struct db *db, const struct membership_row *row) MUST_CHECK;
+enum err rows_membership_clear(struct db *db, const char *client) MUST_CHECK;
+// By client and place.
+enum err rows_membership_each(struct db *db,
+	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
+
+// A detached client comes back at the tail of then: what was appended since `seq` is passed over.
+enum err rows_detached_put(
+	struct db *db, const char *client, const char *queue, uint32_t seq) MUST_CHECK;
+enum err rows_detached_end(struct db *db, const char *client, const char *queue, uint32_t tail,
+	int64_t at_ms) MUST_CHECK;
+enum err rows_detached_forget(struct db *db, const char *client) MUST_CHECK;
+
+struct skipped_row {
+	const char *client, *queue, *author, *text;
+	uint32_t seq;
+	enum element_type type;
+	uint64_t flow_id;
+	int64_t at_ms;
+};
+// Of a client (queue NULL), or of one event of a queue (client NULL), newest first; texts into the
+// arena.
+enum err rows_skipped_list(struct db *db, const char *client, const char *queue, uint32_t seq,
+	size_t max, struct arena *a, struct skipped_row **out, size_t *count) MUST_CHECK;
 
 // ---- report, usage
 

@@ -55,6 +55,8 @@ enum err rows_principal_delete(struct db *db, const char *id)
 	TRY(db_run(db, "DELETE FROM operation WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM answer WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM skipped WHERE client = $1", DB_T(id)));
+	TRY(rows_membership_clear(db, id));
+	TRY(rows_detached_forget(db, id));
 	TRY(db_run(db, "DELETE FROM report WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM usage WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM event WHERE queue = '@' || $1", DB_T(id)));

@@ -4,10 +4,10 @@
 enum err rows_queue_put(struct db *db, const struct queue_row *r)
 {
 	return db_run(db,
-		"INSERT OR REPLACE INTO queue (name, epoch, tail_seq, paused, closed, rate) VALUES "
-		"($1, $2, $3, $4, $5, $6)",
+		"INSERT OR REPLACE INTO queue (name, epoch, tail_seq, paused, closed, rate, weight)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7)",
 		DB_T(r->name), DB_I(r->epoch), DB_I(r->tail_seq), DB_I(r->paused), DB_I(r->closed),
-		DB_I(r->rate_bytes_per_s));
+		DB_I(r->rate_bytes_per_s), DB_I(r->weight));
 }
 
 enum err rows_queue_delete(struct db *db, const char *name)
@@ -22,8 +22,9 @@ enum err rows_queue_each(
 	enum err e = ERR_OK;
 
 	TRY(db_query_values(db, &rows,
-		"SELECT name, epoch, tail_seq, paused, closed, rate FROM queue ORDER BY name", NULL,
-		0));
+		"SELECT name, epoch, tail_seq, paused, closed, rate, weight FROM queue ORDER BY "
+		"name",
+		NULL, 0));
 	while (e == ERR_OK && db_next(&rows)) {
 		struct queue_row row = {
 			.name = db_text(&rows, 0),
@@ -32,6 +33,7 @@ enum err rows_queue_each(
 			.paused = db_int(&rows, 3) != 0,
 			.closed = db_int(&rows, 4) != 0,
 			.rate_bytes_per_s = (uint64_t)db_int(&rows, 5),
+			.weight = (uint32_t)db_int(&rows, 6),
 		};
 		e = fn(ctx, &row);
 	}

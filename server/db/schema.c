@@ -2,12 +2,16 @@
 // one transaction. A store made by a newer program is refused, never guessed at.
 //
 //   principal   who may sign in: id, role, key
+//   former_key  identity keys that were rotated away
 //   session     session keys; the only table that backups leave out
 //   client      one row per client: what the next heartbeat is judged by
 //   operation   every operation, open or with its one outcome
 //   answer      answers of kinds 2 to 4, for `why`
 //   queue       channels and private queues; event: their elements; slot, value: what a channel
-//   wants now report      the last report of each kind; usage: the ledger of what was shown
+//               wants now
+//   membership  the channels of a client after its first
+//   detached    where a client stood in a queue when it was detached; skipped: what it passed over
+//   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
 #include "server/db/db.h"
 #include "server/db/schema_content.h"
@@ -88,8 +92,24 @@ static const char version_1[] =
 	"ROWID;"
 	"CREATE INDEX usage_from ON usage (client, from_ms);";
 
+// A client may be in several channels: the first stands in its row, the others here. What weighs
+// more is served first.
+static const char version_2[] =
+	"ALTER TABLE queue ADD COLUMN weight INTEGER NOT NULL DEFAULT 100;"
+	"CREATE TABLE membership (client TEXT NOT NULL, place INTEGER NOT NULL, channel TEXT NOT "
+	"NULL,"
+	" epoch INTEGER NOT NULL, pointer INTEGER NOT NULL, PRIMARY KEY (client, place)) WITHOUT "
+	"ROWID;"
+	"CREATE TABLE detached (client TEXT NOT NULL, queue TEXT NOT NULL, seq INTEGER NOT NULL,"
+	" PRIMARY KEY (client, queue)) WITHOUT ROWID;"
+	"CREATE INDEX skipped_event ON skipped (queue, seq);"
+	"CREATE TABLE former_key (id TEXT NOT NULL, public_key BLOB NOT NULL, until_ms INTEGER NOT "
+	"NULL,"
+	" PRIMARY KEY (id, public_key)) WITHOUT ROWID;";
+
 static const char *const steps[SCHEMA_VERSION][2] = {
 	{version_1, SCHEMA_CONTENT_1},
+	{version_2, ""},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

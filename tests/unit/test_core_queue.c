@@ -250,7 +250,8 @@ static void S004_10_consolidation_leaves_control_events_and_gives_one_response(v
 	struct rig *r = *state;
 	struct agent *a = rig_settled(r, "f1");
 	struct digest p[4];
-	size_t gone = 0;
+	struct consolidated *runs = NULL;
+	size_t count = 0;
 	static const char *const versions[4] = {"1", "2", "3", "4"};
 
 	for (int i = 0; i < 4; i++)
@@ -262,9 +263,12 @@ static void S004_10_consolidation_leaves_control_events_and_gives_one_response(v
 		ERR_OK);
 	append_display(r, "default", &p[2]);
 	append_display(r, "default", &p[3]);
-	assert_int_equal(core_channel_consolidate(r->core, "default", &gone), ERR_OK);
+	assert_int_equal(
+		core_channel_consolidate(r->core, "default", &r->arena, &runs, &count), ERR_OK);
 	core_turn_end(r->core, r->now);
-	assert_int_equal(gone, 2);
+	assert_int_equal(count, 2);
+	assert_int_equal(runs[0].count, 2);
+	assert_int_equal(runs[1].into, runs[1].chose[1]);
 	rig_restart(r);
 	agent_gets(a, KIND_NO_ACTION);
 	agent_gets(a, KIND_RETRIEVE_INFORMATION);
