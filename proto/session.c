@@ -3,6 +3,17 @@
 
 #include <string.h>
 
+struct key32 session_mac_down(const struct key32 *mac_up)
+{
+	static const char label[] = "helio/v1 mac-down";
+	struct digest d =
+		hmac_sha256(mac_up, &(struct sha256_part){ label, sizeof(label) - 1 }, 1);
+	struct key32 key;
+
+	memcpy(key.b, d.b, sizeof(key.b));
+	return key;
+}
+
 enum err session_derive(const struct key32 *own_secret, const struct key32 *peer_share,
 	struct bytes sign_in, struct bytes offer, struct session_keys *out)
 {
@@ -13,7 +24,7 @@ enum err session_derive(const struct key32 *own_secret, const struct key32 *peer
 	TRY(x25519_shared(own_secret, peer_share, &secret));
 	struct bytes ikm = bytes_of(secret.b, sizeof(secret.b)), salt_bytes = bytes_of(salt.b, 32);
 	out->mac_up = hkdf_sha256(ikm, salt_bytes, "helio/v1 mac-up");
-	out->mac_down = hkdf_sha256(ikm, salt_bytes, "helio/v1 mac-down");
+	out->mac_down = session_mac_down(&out->mac_up);
 	out->enc = hkdf_sha256(ikm, salt_bytes, "helio/v1 enc");
 	secret_wipe(&secret, sizeof(secret));
 	return ERR_OK;

@@ -2,7 +2,7 @@
 //
 // Two beats make it: a signed sign-in obtains a SessionOffer; the first valid message inside the
 // offered session makes it current. Keys: HKDF(X25519 secret, salt SHA-256(sign-in | offer)), one
-// each for mac-up, mac-down and enc. CN 101217512; protocol.md "The conversation".
+// each for mac-up and enc; mac-down follows from mac-up. CN 101217512; protocol.md "The conversation".
 //
 // Also the seal of a payload: `auth`, field 2047, appended last, over  topic NUL payload-before-auth.
 #ifndef HELIO_SESSION_H
@@ -13,6 +13,9 @@
 struct session_keys {
 	struct key32 mac_up, mac_down, enc;
 };
+
+// mac-down = HMAC(mac-up, "helio/v1 mac-down"): a server of a million sessions remembers one key each.
+struct key32 session_mac_down(const struct key32 *mac_up);
 
 // sign_in and offer: the whole payloads as they were on the wire, auth included.
 enum err session_derive(const struct key32 *own_secret, const struct key32 *peer_share,

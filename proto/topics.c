@@ -62,11 +62,16 @@ bool id_is_valid(const char *id)
 	return id_level_is_valid(id, strnlen(id, LIMIT_ID + 1));
 }
 
+uint8_t shard_byte(const char *id)
+{
+	return sha256(id, strlen(id)).b[0];
+}
+
 void shard_of(const char *id, char out[3])
 {
-	struct digest d = sha256(id, strlen(id));
+	uint8_t shard = shard_byte(id);
 
-	hex_encode(d.b, 1, out);
+	hex_encode(&shard, 1, out);
 }
 
 // ---- builders: the pattern with its levels filled in, left to right
@@ -253,19 +258,29 @@ static bool row_match(const struct topic_row *row, const char *topic, size_t len
 	return topic == end;
 }
 
-enum err topic_parse(const char *topic, size_t length, struct topic_parts *out)
+enum err topic_take_apart(const char *topic, size_t length, struct topic_parts *out)
 {
 	if (length >= LIMIT_TOPIC)
 		return err_set(ERR_FORMAT, "a topic of %zu bytes", length);
 	for (int k = 0; k < TOPIC_KIND_COUNT; k++) {
-		if (!row_match(&rows[k], topic, length, out))
-			continue;
-		char shard[3];
-
-		shard_of(out->id, shard);
-		if (out->shard[0] && strcmp(shard, out->shard) != 0)
-			return err_set(ERR_RANGE, "%s belongs to shard %s, not %s", out->id, shard, out->shard);
-		return ERR_OK;
+		if (row_match(&rows[k], topic, length, out))
+			return ERR_OK;
 	}
 	return err_set(ERR_FORMAT, "no such topic");
+}
+
+bool topic_shard_is(const struct topic_parts *parts, uint8_t shard)
+{
+	char hex[3];
+
+	hex_encode(&shard, 1, hex);
+	return !parts->shard[0] || memcmp(hex, parts->shard, 2) == 0;
+}
+
+enum err topic_parse(const char *topic, size_t length, struct topic_parts *out)
+{
+	TRY(topic_take_apart(topic, length, out));
+	if (!out->shard[0] || topic_shard_is(out, shard_byte(out->id)))
+		return ERR_OK;
+	return err_set(ERR_RANGE, "%s does not belong to shard %s", out->id, out->shard);
 }

@@ -72,5 +72,10 @@ struct topic_parts {
 // Takes a topic apart against the table. Errors: ERR_FORMAT for anything the table does not hold
 // (NUL, bad UTF-8, wrong level, wrong shard: ERR_RANGE for a shard that is not the id's own).
 enum err topic_parse(const char *topic, size_t length, struct topic_parts *out) MUST_CHECK;
+// The same, but whether the shard is the id's own is left to who knows it (topic_shard_is).
+enum err topic_take_apart(const char *topic, size_t length, struct topic_parts *out) MUST_CHECK;
+// The first byte of SHA-256(id); a topic without a shard has every shard.
+uint8_t shard_byte(const char *id);
+bool topic_shard_is(const struct topic_parts *parts, uint8_t shard);
 
 #endif

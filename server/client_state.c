@@ -74,6 +74,7 @@ enum err client_row_write(struct core *core, uint32_t number)
 	struct client *c = client_at(&core->clients, number);
 	const struct channel *ch = channel_of(core, c);
 	const struct client_rare *rare = c->rare;
+	uint8_t ip[4];
 
 	if (rare && rare->more_count)
 		TRY(memberships_write(core, number));
@@ -96,7 +97,7 @@ enum err client_row_write(struct core *core, uint32_t number)
 				  .report_id = rare ? rare->report_id : 0,
 				  .last_kind = (enum response_kind)c->last_kind,
 				  .last_heard_ms = client_heard(c).ms,
-				  .ip = intern_get(&core->interned, c->ip),
+				  .ip = client_ip(c, &core->interned, ip),
 				  .profile = intern_get(&core->interned, c->profile),
 				  .showing = intern_get(&core->interned, c->showing),
 				  .holdings = intern_get(&core->interned, c->holdings),

@@ -10,6 +10,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/message.h"
+#include "server/intern.h"
 
 #define CLIENT_NONE UINT32_MAX
 #define CLIENT_MAX (1u << 24)
@@ -76,32 +77,37 @@ struct client_rare {
 	bool alerted;
 };
 
+// Two cache lines.
 struct client {
-	struct key32 mac_up, mac_down; // of the current session
-	uint64_t d;                    // last response of kinds 2 to 4
-	struct client_rare *rare;      // NULL: nothing rare
-	uint32_t session_id;           // 0: none
-	uint32_t session_expires_s;    // wall
-	uint32_t seq;                  // of the last accepted heartbeat of this boot
-	uint32_t v;                    // counter of the last response of this incarnation, 0: none
-	uint32_t pointer;              // in the channel's queue; 0: NULL_HEAD
-	uint32_t heard_tick;           // attended
-	uint32_t heard_s;              // wall, and its milliseconds below
+	struct key32 mac_up;        // of the current session; mac-down follows from it
+	uint64_t d;                 // last response of kinds 2 to 4
+	struct client_rare *rare;   // NULL: nothing rare
+	uint32_t session_id;        // 0: none
+	uint32_t session_expires_s; // wall
+	uint32_t seq;               // of the last accepted heartbeat of this boot
+	uint32_t v;                 // counter of the last response of this incarnation, 0: none
+	uint32_t pointer;           // in the channel's queue; 0: NULL_HEAD
+	uint32_t heard_tick;        // attended
+	uint32_t heard_s;           // wall, and its milliseconds below
 	uint32_t told_interval_ms;
 	uint32_t why; // last entry of the why log, 0: none
 	uint32_t wheel_next;
-	uint32_t view_tick;                      // when the last StateView went out
-	uint32_t ip, profile, showing, holdings; // interned
-	uint32_t id_at;                          // place of the id
-	uint16_t channel;                        // number of the queue
+	uint32_t ip;                         // itself, or interned: client_ip
+	uint32_t profile, showing, holdings; // interned
+	uint32_t id_at;                      // place of the id
+	uint16_t channel;                    // number of the queue
 	uint16_t heard_ms;
 	uint16_t mismatches;
-	uint16_t free; // of its disk: free_pack
+	uint16_t free;   // of its disk: free_pack
+	uint16_t view_s; // when the last StateView went out; wraps around
 	uint8_t state, reach, role, flags;
 	uint8_t last_kind, last_reason;
 	uint8_t ack_resends; // beats in a row that asked again and showed the same response
+	uint8_t shard;       // of its topics
 	bool last_was_resend;
+	bool ip_is_v4; // ip holds the four bytes
 };
+_Static_assert(sizeof(struct client) == 128, "struct client is two cache lines");
 
 struct client_table {
 	struct id16 key;
@@ -140,6 +146,10 @@ uint32_t client_table_next(const struct client_table *t, size_t *cursor);
 // Makes the rare part when there is none. NULL when out of memory.
 struct client_rare *client_rare_get(struct client *c);
 
+// The address as the client said it; room: for four bytes.
+struct bytes client_ip(const struct client *c, const struct intern *in, uint8_t room[4]);
+// True when it changed.
+bool client_set_ip(struct client *c, struct intern *in, struct bytes ip);
 struct wall client_heard(const struct client *c);
 void client_set_heard(struct client *c, struct wall at);
 

@@ -63,6 +63,16 @@ bool number_list_add(struct number_list *l, uint32_t number)
 	return true;
 }
 
+void number_list_settle(struct number_list *l)
+{
+	if (l->first < l->count && l->first < l->cap / 2)
+		return;
+	l->count -= l->first;
+	if (l->count)
+		memmove(l->items, l->items + l->first, l->count * sizeof(*l->items));
+	l->first = 0;
+}
+
 enum err outbox_send(struct core *core, const char *broker, const char *topic,
 	const struct buf *payload, int qos, bool retained)
 {
@@ -248,13 +258,17 @@ void core_message(struct core *core, const char *from_broker, const char *topic,
 	arena_reset(&core->arena);
 }
 
-// last_heard and status of a part of the fleet, so that no turn writes all of it.
+// last_heard and status of a part of the fleet, so that no turn writes all of it. They are told
+// again by every heartbeat: of a large fleet each is saved less often, not more rows a second.
 static void save_some(struct core *core)
 {
 	size_t share =
 		core->clients.high / (core->config.save_period_s ? core->config.save_period_s : 1) +
 		1;
 	uint32_t number = CLIENT_NONE;
+
+	if (share > SAVE_ROWS_PER_S)
+		share = SAVE_ROWS_PER_S;
 
 	for (size_t i = 0; i < share; i++) {
 		number = client_table_next(&core->clients, &core->save_cursor);
@@ -364,6 +378,13 @@ void core_shutdown(struct core *core, struct now now)
 
 // ---- sending
 
+enum err client_seal(const struct client *c, struct buf *payload, const char *topic)
+{
+	struct key32 mac_down = session_mac_down(&c->mac_up);
+
+	return seal_mac(payload, topic, &mac_down);
+}
+
 static struct client *peer_find(
 	struct core *core, const char *id, enum role role, struct client_rare **rare)
 {
@@ -384,7 +405,7 @@ static enum err no_session(const char *id)
 // What stands encoded in core->message.
 static enum err peer_send(struct core *core, const struct client *c, const struct topic *topic)
 {
-	TRY(seal_mac(&core->message, topic->s, &c->mac_down));
+	TRY(client_seal(c, &core->message, topic->s));
 	return outbox_send(core, NULL, topic->s, &core->message, 1, false);
 }
 

@@ -37,6 +37,7 @@
 #define TICK_MS 10 // attended time in a client's record
 #define WHEEL_SLOTS 4096u
 #define WHEEL_SLOT_TICKS 25u                 // 250 ms
+#define SAVE_ROWS_PER_S 2000u // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
@@ -124,7 +125,7 @@ struct report_parts {
 
 struct number_list {
 	uint32_t *items;
-	size_t count, cap;
+	size_t first, count, cap; // what stands before first is done with
 };
 
 struct core {
@@ -416,4 +417,8 @@ enum err outbox_send(struct core *core, const char *broker, const char *topic,
 	const struct buf *payload, int qos, bool retained) MUST_CHECK;
 bool number_list_add(struct number_list *l, uint32_t number);
 
+// With the key downward of the client's session.
+enum err client_seal(const struct client *c, struct buf *payload, const char *topic) MUST_CHECK;
 #endif
+// Gives the room before `first` back, now and then.
+void number_list_settle(struct number_list *l);

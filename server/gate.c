@@ -2,6 +2,7 @@
 // protocol.md: topic, size, authentication by session or sign-in, schema, session, boot, seq, not
 // retained. A failure changes nothing; it is counted by its reason and logged at most once a second
 // per reason.
+#include "proto/rotation.h"
 #include "server/core_inside.h"
 #include <string.h>
 
@@ -160,6 +161,8 @@ static bool gate_sign_in(struct core *core, struct incoming *in, enum reject *wh
 		return false;
 	*why = REJECT_KEY;
 	if (memcmp(in->sign_in->public_key.b, row.public_key.b, sizeof(row.public_key.b)) != 0)
+		return false;
+	if (sign_in_rotates(in->sign_in) && rotation_check(in->id, in->sign_in) != ERR_OK)
 		return false;
 	sign_in_offer(core, in->number, in->sign_in, in->payload);
 	return true;
@@ -342,9 +345,15 @@ static bool gate_outside(struct core *core, struct incoming *in, bool retained, 
 		return false;
 	*why = REJECT_UNKNOWN;
 	in->number = client_table_find(&core->clients, in->parts.id);
-	if (in->number == CLIENT_NONE)
+	if (in->number == CLIENT_NONE) {
+		if (in->parts.shard[0] && !topic_shard_is(&in->parts, shard_byte(in->parts.id)))
+			*why = REJECT_TOPIC;
 		return false;
+	}
 	in->client = client_at(&core->clients, in->number);
+	*why = REJECT_TOPIC;
+	if (!topic_shard_is(&in->parts, in->client->shard))
+		return false;
 	*why = REJECT_REVOKED;
 	if (in->client->flags & CLIENT_REVOKED)
 		return false;
@@ -358,7 +367,7 @@ void gate_message(struct core *core, const char *broker, const char *topic, size
 	struct incoming in = {.topic = topic, .broker = broker, .payload = payload};
 	enum reject why = REJECT_TOPIC;
 
-	if (topic_parse(topic, topic_length, &in.parts) != ERR_OK) {
+	if (topic_take_apart(topic, topic_length, &in.parts) != ERR_OK) {
 		gate_reject(core, REJECT_TOPIC, "", topic);
 		return;
 	}

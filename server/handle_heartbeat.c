@@ -32,7 +32,7 @@ static void record_address(struct core *core, const struct passed *p, const stru
 {
 	bool had = p->client->ip != 0;
 
-	if (!intern_set(&core->interned, &p->client->ip, h->ip_address))
+	if (!client_set_ip(p->client, &core->interned, h->ip_address))
 		return;
 	p->client->flags |= CLIENT_STALE_ROW;
 	if (had)
@@ -143,9 +143,9 @@ static void record_interval(struct core *core, const struct passed *p, const str
 // An unchanged client's view, spread out: clients that began together would all be due together.
 static bool view_is_old(struct core *core, const struct client *c)
 {
-	uint32_t age = (uint32_t)(core->now.mono.ms / TICK_MS) - c->view_tick;
+	uint16_t age = (uint16_t)((uint16_t)(core->now.mono.ms / 1000) - c->view_s);
 
-	return age >= core->config.view_period_s * (1000 / TICK_MS) &&
+	return age >= core->config.view_period_s &&
 	       ratelimit_take(&core->views_unchanged, 1, core->now.mono);
 }
 

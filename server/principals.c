@@ -26,7 +26,7 @@ void principal_forget(struct core *core, uint32_t number)
 		memberships_leave(core, c);
 	rare_free(c->rare);
 	c->rare = NULL;
-	intern_drop(&core->interned, c->ip);
+	(void)client_set_ip(c, &core->interned, bytes_of(NULL, 0));
 	intern_drop(&core->interned, c->profile);
 	intern_drop(&core->interned, c->showing);
 	intern_drop(&core->interned, c->holdings);
@@ -91,7 +91,6 @@ enum err core_principal_revoke(struct core *core, const char *id)
 	c->flags |= CLIENT_REVOKED;
 	c->session_id = 0;
 	secret_wipe(&c->mac_up, sizeof(c->mac_up));
-	secret_wipe(&c->mac_down, sizeof(c->mac_down));
 	offers_forget(core, number);
 	log_warn("REVOKED", "id=%s", id);
 	if (core->hooks.principal_gone)
@@ -142,7 +141,8 @@ static void info_texts(const struct core *core, const struct client *c, struct c
 	(void)str_copy(out->hw_class, sizeof(out->hw_class), profile.hw_class);
 	showing_split(intern_get(&core->interned, c->showing), &out->showing_package, &image);
 	(void)str_copy(out->showing_image, sizeof(out->showing_image), image);
-	struct bytes ip = intern_get(&core->interned, c->ip);
+	uint8_t room[4];
+	struct bytes ip = client_ip(c, &core->interned, room);
 	out->ip_size = ip.size <= sizeof(out->ip) ? ip.size : 0;
 	if (out->ip_size)
 		memcpy(out->ip, ip.data, out->ip_size);

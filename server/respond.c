@@ -60,7 +60,7 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 			.body_bytes = body,
 		},
 		&core->message));
-	TRY(seal_mac(&core->message, topic.s, &c->mac_down));
+	TRY(client_seal(c, &core->message, topic.s));
 	c->flags &= (uint8_t)~CLIENT_FRESH;
 	core->answers[kind]++;
 	return outbox_send(

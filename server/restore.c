@@ -140,7 +140,6 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	struct client *c = client_at(&core->clients, number);
 	c->channel = ch->number;
 	c->mac_up = row->mac_up;
-	c->mac_down = row->mac_down;
 	c->session_id = (uint32_t)row->session_id;
 	c->session_expires_s = (uint32_t)(row->session_expires_ms / 1000);
 	c->flags |= CLIENT_FRESH | (row->revoked ? CLIENT_REVOKED : 0);
@@ -154,7 +153,7 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	c->d = row->d;
 	c->mismatches = (uint16_t)row->mismatches;
 	c->last_kind = (uint8_t)row->last_kind;
-	c->ip = intern_take(&core->interned, row->ip);
+	(void)client_set_ip(c, &core->interned, row->ip);
 	c->profile = intern_take(&core->interned, row->profile);
 	c->showing = intern_take(&core->interned, row->showing);
 	c->holdings = intern_take(&core->interned, row->holdings);
@@ -374,7 +373,7 @@ void core_unload(struct core *core)
 	intern_fini(&core->interned);
 	channels_fini(core);
 	why_fini(&core->why);
-	core->dirty.count = core->view_due.count = 0;
+	core->dirty.count = core->view_due.count = core->view_due.first = 0;
 	outbox_clear(&core->outbox);
 	outbox_clear(&core->views);
 }

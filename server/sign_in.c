@@ -296,7 +296,6 @@ enum err sign_in_complete(struct core *core, uint32_t number, struct offer *o)
 	c->session_id = (uint32_t)o->session_id;
 	c->session_expires_s = (uint32_t)(expires_ms / 1000);
 	c->mac_up = o->keys.mac_up;
-	c->mac_down = o->keys.mac_down;
 	c->seq = 0;
 	c->flags |= CLIENT_FRESH;
 	c->rare->report_seq = c->rare->inbox_seq = c->rare->want_seq = c->rare->peer_seq = 0;

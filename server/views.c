@@ -110,7 +110,7 @@ enum err core_state_view(
 		.op_status = open ? (enum op_status)open->status : 0,
 		.seq = c->seq,
 		.last_heard_unix_ms = client_heard(c).ms,
-		.ip_address = intern_get(&core->interned, c->ip),
+		.ip_address = client_ip(c, &core->interned, ip),
 		.mismatches = c->mismatches,
 		.channel = channel_of(core, c)->queue.name,
 		.interval_ms = c->told_interval_ms,
@@ -146,23 +146,21 @@ static enum err state_view_send(struct core *core, uint32_t number)
 	return view_send(core, topic.s, &core->message);
 }
 
-// What is over the budget stays due and goes out with a later turn, merged with what happens
-// meanwhile.
+// What is over the budget stays due, in its order, and goes out with a later turn, merged with what
+// happens meanwhile. Nobody looks at it before.
 void views_flush(struct core *core)
 {
-	size_t kept = 0;
+	struct number_list *due = &core->view_due;
 
-	for (size_t i = 0; i < core->view_due.count; i++) {
-		uint32_t number = core->view_due.items[i];
+	for (; due->first < due->count; due->first++) {
+		uint32_t number = due->items[due->first];
 		struct client *c = client_at(&core->clients, number);
 		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_VIEW_DUE))
 			continue;
-		if (!ratelimit_take(&core->views_allowed, 1, core->now.mono)) {
-			core->view_due.items[kept++] = number;
-			continue;
-		}
+		if (!ratelimit_take(&core->views_allowed, 1, core->now.mono))
+			break;
 		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
-		c->view_tick = (uint32_t)(core->now.mono.ms / TICK_MS);
+		c->view_s = (uint16_t)(core->now.mono.ms / 1000);
 		enum err e = state_view_send(core, number);
 		if (e != ERR_OK)
 			log_warn("VIEW-FAILED", "client=%s why=%s", client_id(&core->clients, c),
@@ -170,7 +168,7 @@ void views_flush(struct core *core)
 		core->views_sent++;
 		arena_reset(&core->arena);
 	}
-	core->view_due.count = kept;
+	number_list_settle(due);
 }
 
 void view_remove(struct core *core, const char *client)

@@ -204,7 +204,8 @@ class Principal:
 
         def derive(info):
             return HKDF(hashes.SHA256(), 32, salt, info).derive(shared)
-        self.mac_up, self.mac_down = derive(b"helio/v1 mac-up"), derive(b"helio/v1 mac-down")
+        self.mac_up = derive(b"helio/v1 mac-up")
+        self.mac_down = hmac.new(self.mac_up, b"helio/v1 mac-down", hashlib.sha256).digest()
         self.session_id, self.boot, self.lineage = offer.session_id, offer.boot, offer.next_lineage
         self.seq = 0
         self.offer = offer
