@@ -67,7 +67,7 @@ def bar(part, whole, wide=16):
 class Step:
     """One line: a spinner while it runs on a terminal, then a tick and what came out."""
     frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-    wide = 42
+    wide = 38     # leaves 28 columns of 80 for what came out
 
     def __init__(self, text):
         self.text, self.began, self.frame, self.note = text, time.monotonic(), 0, ""
@@ -324,7 +324,7 @@ class Quickstart:
             for name, port in self.port.items():
                 wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, f"broker {name} listens", step)
                 self.house.check(f"broker-{name}")
-            step.note = "Mosquitto on ports " + " ".join(map(str, self.port.values()))
+            step.note = "on ports " + " ".join(map(str, self.port.values()))
 
     def servers(self):
         with Step("heliod and helio-publisher") as step:
@@ -452,13 +452,13 @@ class Quickstart:
             step.note = f"{bytes_text(sum(p.stat().st_size for p in self.pictures))}, free to use (CC0)"
 
     def ingest(self):
-        with Step("ingest: checked, upright, kept by content") as step:
+        with Step("ingest: checked, upright, by content") as step:
             self.images = []
             for at in range(0, len(self.pictures), 4):
                 done = self.ctl("image", "add", *self.pictures[at:at + 4], "--tag", "gallery", "--license", "CC0-1.0")
                 self.images += [i["image"] for i in done["images"]]
                 step.draw(f"{bar(len(self.images), PICTURES)} {len(self.images)} of {PICTURES}")
-            step.note = f"{len(self.images)} JPEG, PNG and WebP pictures"
+            step.note = f"{len(self.images)} JPEG, PNG and WebP"
 
     def package(self, version, images):
         built = self.ctl("package", "build", "--name", "gallery", "--version", version, "--duration", "4000",
@@ -553,11 +553,11 @@ class Quickstart:
             got, whole = self.received("f3", self.v2["package"]), self.v2["size_bytes"]
             fresh = sum((self.home / "publisher/images" / i[:2] / i).stat().st_size for i in new)
             self.wait_shown("f3", self.v2["package"], step)
-            step.note = f"{bytes_text(got)} received of {bytes_text(whole)}: {100 * got / whole:.1f} %"
+            step.note = f"{bytes_text(got)} of {bytes_text(whole)}: {100 * got / whole:.1f} %"
         self.verify_files("f3", self.v2["package"])
         if got > 1.02 * fresh + 8000:
             raise Problem(f"{got} bytes for {fresh} bytes of new pictures")
-        self.facts.append((f"version 2 cost {got:,} bytes; its new pictures have {fresh:,}", "the agent's socket"))
+        self.facts.append((f"version 2 cost {got:,} bytes, {fresh:,} are new", "the agent's socket"))
         self.sent = (got, whole, fresh)
 
     def software(self):
@@ -567,7 +567,7 @@ class Quickstart:
         (tree / "bin/hello").write_text("#!/bin/sh\necho hello from version 1.4\n")
         (tree / "bin/hello").chmod(0o755)
         shutil.copy2(self.program["helio-agent"], tree / "bin/helper")
-        with Step("f4: a software package of two programs") as step:
+        with Step("f4: software runs from its slot") as step:
             built = self.ctl("package", "build", "--name", "hello", "--version", "1.4", "--software", tree)
             self.ctl("package", "publish", built["package"])
             self.ctl("channel", "create", "kiosk")
@@ -577,7 +577,7 @@ class Quickstart:
             program = self.home / "f4/slots/software/hello/current/files/bin/hello"
             wait_for(program.exists, 10, "the new version is current", step)
             said = self.run([program]).strip()
-            step.note = f'its program says "{said}"'
+            step.note = f'"{said}"'
             if said != "hello from version 1.4":
                 raise Problem("the installed program is not the shipped one")
         same = hashlib.sha256((tree / "bin/helper").read_bytes()).digest() == \
@@ -604,7 +604,7 @@ class Quickstart:
         head("where everything lies")
         table([("settings, keys, state, logs", short(self.home)), ("the screen", short(self.home / "screenshot.png")),
                ("what a device holds", short(self.home / "f3/packages")),
-               ("brokers", ", ".join(f"{n} {p}" for n, p in self.port.items()) + " on 127.0.0.1")], ["what", "where"])
+               ("brokers on 127.0.0.1", ", ".join(f"{n} {p}" for n, p in self.port.items()))], ["what", "where"])
         if self.o.once:
             return
         head("look around")
