@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .wait import wait_for
+from .wait import patience, wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 _generated = tempfile.mkdtemp(prefix="helio-pb2-")
@@ -137,7 +137,7 @@ class Client:
 
     def next(self, prefix="", timeout=10):
         """The next message not yet taken whose topic begins with prefix."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + patience(timeout)
         while True:
             left = end - time.monotonic()
             assert left > 0, f"nothing on {prefix} within {timeout} s"
