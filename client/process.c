@@ -184,6 +184,7 @@ static void group_end(struct process *p)
 		return;
 	p->ending = true;
 	group_signal(p, SIGTERM);
+	uv_update_time(p->timer.loop);
 	uv_timer_start(&p->timer, on_grace_over, PROCESS_GRACE_MS, 0);
 }
 
