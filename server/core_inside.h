@@ -95,6 +95,8 @@ struct offer {
 	struct mono expires;
 	struct id16 store_id, lineage;
 	uint64_t boot_counter;
+	bool rotates; // next_key is the identity key once this session is current
+	struct key32 next_key;
 };
 
 struct offer_list {
@@ -415,10 +417,10 @@ void principal_forget(struct core *core, uint32_t number); // out of memory, not
 
 enum err outbox_send(struct core *core, const char *broker, const char *topic,
 	const struct buf *payload, int qos, bool retained) MUST_CHECK;
-bool number_list_add(struct number_list *l, uint32_t number);
-
 // With the key downward of the client's session.
 enum err client_seal(const struct client *c, struct buf *payload, const char *topic) MUST_CHECK;
-#endif
+bool number_list_add(struct number_list *l, uint32_t number);
 // Gives the room before `first` back, now and then.
 void number_list_settle(struct number_list *l);
+
+#endif

@@ -38,9 +38,13 @@ static enum err enrolled_before(struct core *core, const struct enrolment *e)
 {
 	struct principal_row row;
 
+	bool known = false;
+
+	// An enrolment is read again at each start; one of a key that was rotated since changes
+	// nothing.
 	TRY(rows_principal_find(core->db, e->id, &core->arena, &row));
-	if (memcmp(row.public_key.b, e->public_key.b, sizeof(row.public_key.b)) != 0 ||
-		row.role != e->role)
+	TRY(rows_principal_had_key(core->db, e->id, &e->public_key, &known));
+	if (!known || row.role != e->role)
 		return err_set(ERR_EXISTS,
 			"%s is enrolled with another key or role: remove it first", e->id);
 	return row.revoked ? err_set(ERR_DENIED,

@@ -5,6 +5,10 @@
 // current one can become current. The lineage token that travels in each offer names the session it
 // was given for, under a key of ours: who comes back with the token of an earlier session runs on a
 // copy of the device's disk.
+//
+// A sign-in that the next identity key signed too (proto/rotation.h) rotates the key, in the commit
+// that makes its session current: the id stays, the key before is of no use any more.
+#include "proto/rotation.h"
 #include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +164,7 @@ static enum err offer_encode(struct core *core, const char *id, const struct cli
 			.sign_in_sha256 = sha256(payload.data, payload.size),
 			.server_unix_ms = core->now.wall.ms,
 			.incarnation = core->incarnation,
+			.identity_key_id = key_id(o->rotates ? &o->next_key : &in->public_key),
 		},
 		&core->scratch));
 	return seal_signature(&core->scratch, topic.s, core->config.online_key);
@@ -194,6 +199,8 @@ static enum err offer_make(struct core *core, uint32_t number, const struct sign
 		.store_id = in->store_id,
 		.lineage = in->lineage,
 		.boot_counter = in->boot_counter,
+		.rotates = sign_in_rotates(in),
+		.next_key = in->next_key,
 	};
 	TRY(session_id_next(core, number, id, &o->session_id));
 	core->ports.x25519(core->ports.ctx, &secret, &share);
@@ -278,6 +285,15 @@ static enum err client_complete(struct core *core, uint32_t number, const struct
 	return ERR_OK;
 }
 
+static enum err key_rotate(struct core *core, const char *id, const struct key32 *next)
+{
+	struct digest name = key_id(next);
+
+	TRY(rows_principal_rekey(core->db, id, next, core->now.wall.ms));
+	log_warn("KEY-ROTATED", "id=%s key=%s", id, digest_hex(&name));
+	return ERR_OK;
+}
+
 enum err sign_in_complete(struct core *core, uint32_t number, struct offer *o)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -289,6 +305,8 @@ enum err sign_in_complete(struct core *core, uint32_t number, struct offer *o)
 	int64_t expires_ms = core->now.wall.ms + life_ms - life_ms / 10 * jitter / UINT16_MAX;
 	if (c->role == ROLE_CLIENT)
 		TRY(client_complete(core, number, o));
+	if (o->rotates)
+		TRY(key_rotate(core, id, &o->next_key));
 	TRY(rows_session_put(core->db, &(struct session_row){.id = id,
 					       .session_id = o->session_id,
 					       .keys = o->keys,

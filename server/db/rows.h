@@ -32,6 +32,12 @@ enum err rows_principal_put(struct db *db, const struct principal_row *row) MUST
 // Strings into the arena. Errors: ERR_NOT_FOUND.
 enum err rows_principal_find(
 	struct db *db, const char *id, struct arena *a, struct principal_row *out) MUST_CHECK;
+// The key before becomes a former one.
+enum err rows_principal_rekey(
+	struct db *db, const char *id, const struct key32 *next, int64_t at_ms) MUST_CHECK;
+// Its key, now or before.
+enum err rows_principal_had_key(
+	struct db *db, const char *id, const struct key32 *key, bool *had) MUST_CHECK;
 enum err rows_principal_revoke(struct db *db, const char *id) MUST_CHECK;
 // And everything that hangs on it.
 enum err rows_principal_delete(struct db *db, const char *id) MUST_CHECK;

@@ -41,6 +41,29 @@ enum err rows_principal_find(
 	return out->name && out->id ? ERR_OK : err_set(ERR_MEMORY, "no memory for a principal");
 }
 
+enum err rows_principal_rekey(
+	struct db *db, const char *id, const struct key32 *next, int64_t at_ms)
+{
+	TRY(db_run(db,
+		"INSERT OR IGNORE INTO former_key (id, public_key, until_ms)"
+		" SELECT id, public_key, $2 FROM principal WHERE id = $1",
+		DB_T(id), DB_I(at_ms)));
+	return db_run(
+		db, "UPDATE principal SET public_key = $2 WHERE id = $1", DB_T(id), DB_D(next));
+}
+
+enum err rows_principal_had_key(struct db *db, const char *id, const struct key32 *key, bool *had)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT 1 FROM principal WHERE id = $1 AND public_key = $2"
+		" UNION ALL SELECT 1 FROM former_key WHERE id = $1 AND public_key = $2",
+		DB_T(id), DB_D(key)));
+	*had = db_next(&rows);
+	return db_end(&rows);
+}
+
 enum err rows_principal_revoke(struct db *db, const char *id)
 {
 	TRY(db_run(db, "UPDATE principal SET revoked = 1 WHERE id = $1", DB_T(id)));
@@ -51,6 +74,7 @@ enum err rows_principal_delete(struct db *db, const char *id)
 {
 	TRY(rows_session_delete(db, id));
 	TRY(db_run(db, "DELETE FROM principal WHERE id = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM former_key WHERE id = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM client WHERE id = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM operation WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM answer WHERE client = $1", DB_T(id)));
