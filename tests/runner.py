@@ -25,20 +25,22 @@ def say(text):
     print(text, flush=True)
 
 
-def run(argv, **options):
-    return subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+def run(argv, polite=False, **options):
+    """Runs to the end. What is polite takes the time that the others leave."""
+    nice = ["nice", "-n", "15"] if polite else []
+    return subprocess.run([*nice, *map(str, argv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, errors="replace", **options)
 
 
 # ------------------------------------------------------------------ build
 
-def build(preset, targets=(), options=()):
+def build(preset, targets=(), options=(), polite=False):
     """Configures and builds a preset; a build that fails is a failed test."""
     began = time.monotonic()
     launcher = ["-DCMAKE_C_COMPILER_LAUNCHER=ccache"]
-    done = run(["cmake", "--preset", preset, *launcher, *options], cwd=ROOT)
+    done = run(["cmake", "--preset", preset, *launcher, *options], polite, cwd=ROOT)
     if done.returncode == 0:
-        done = run(["cmake", "--build", "--preset", preset, *(["--target", *targets] if targets else [])], cwd=ROOT)
+        done = run(["cmake", "--build", "--preset", preset, *(["--target", *targets] if targets else [])], polite, cwd=ROOT)
     good = done.returncode == 0
     record(f"build_{preset}_without_warnings", "passed" if good else "failed", done.stdout[-6000:])
     say(f"  build {preset}: {'good' if good else 'FAILED'} ({time.monotonic() - began:.0f} s)")
@@ -54,11 +56,11 @@ SANITIZER_ENV = {
 }
 
 
-def unit_program(path, suffix):
+def unit_program(path, suffix, polite):
     """One cmocka program: every test in it counts by its own name."""
     env = {**os.environ, **SANITIZER_ENV, "CMOCKA_MESSAGE_OUTPUT": "tap"}
     try:
-        done = run([path], env=env, timeout=300, cwd=path.parent)
+        done = run([path], polite, env=env, timeout=300, cwd=path.parent)
         text, code = done.stdout, done.returncode
     except subprocess.TimeoutExpired as e:
         text, code = f"no end within 300 s\n{e.stdout}", 1
@@ -70,12 +72,15 @@ def unit_program(path, suffix):
         record(f"{path.name}{suffix}.ends_well", "failed", text[-4000:])
 
 
-def unit_tests(preset, suffix, words, only=""):
+def unit_tests(preset, suffix, words, only="", polite=True):
+    began = time.monotonic()
     programs = sorted(p for p in (BUILD / preset / "tests").glob("test_*") if p.is_file() and os.access(p, os.X_OK))
     programs = [p for p in programs if not only or re.fullmatch(only, p.name)]
     programs = [p for p in programs if not words or any(w in p.name for w in words)]
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda p: unit_program(p, suffix), programs))
+    # More at a time than there are processors: some wait most of their time.
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda p: unit_program(p, suffix, polite), programs))
+    say(f"  unit tests, {preset}: {len(programs)} programs ({time.monotonic() - began:.0f} s)")
 
 
 def fuzz_replay(preset, words):
@@ -84,7 +89,7 @@ def fuzz_replay(preset, words):
         if not os.access(program, os.X_OK) or program.is_dir() or (words and not any(w in program.name for w in words)):
             continue
         inputs = corpus / program.name
-        done = run([program, inputs], env={**os.environ, **SANITIZER_ENV}, timeout=300)
+        done = run([program, inputs], True, env={**os.environ, **SANITIZER_ENV}, timeout=300)
         played = re.search(r"replayed (\d+) inputs", done.stdout)
         good = done.returncode == 0 and played and int(played[1]) > 0
         record(f"{program.name}.corpus_is_replayed", "passed" if good else "failed", done.stdout[-4000:])
@@ -95,7 +100,7 @@ def fuzz_replay(preset, words):
 def pytest_run(folders, words, long, preset):
     report = BUILD / "pytest.xml"
     report.unlink(missing_ok=True)
-    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "3", "--dist", "load",
+    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "5",
             f"--junitxml={report}", *folders]
     if words:
         argv += ["-k", " or ".join(words)]
@@ -158,6 +163,21 @@ def requirements_check(everything):
 
 # ------------------------------------------------------------------ main
 
+# clang is asked for its warnings alone, which do not depend on the optimization.
+CLANG_FAST = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS_DEBUG=-O0"]
+
+
+def other_builds(words, everything):
+    """The other builds, and the unit tests and fuzz inputs under sanitizers."""
+    if build("asan", polite=True):
+        unit_tests("asan", "[asan]", words)
+        fuzz_replay("asan", words)
+    if everything:
+        if build("tsan", ["test_mqtt_link", "test_mqtt_link_faults"], polite=True):
+            unit_tests("tsan", "[tsan]", words, "test_mqtt_link.*")
+        build("clang", options=CLANG_FAST, polite=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="also what takes long")
@@ -167,24 +187,15 @@ def main():
     began = time.monotonic()
     everything = not options.words
 
-    say("build")
     good = build("dev")
-    sane = build("asan")
-    if everything:
-        build("clang")
-        if build("tsan", ["test_mqtt_link", "test_mqtt_link_faults"]):
-            say("the link's threads under TSan")
-            unit_tests("tsan", "[tsan]", options.words, "test_mqtt_link.*")
-    if good:
-        say("unit tests")
-        unit_tests("dev", "", options.words)
-    if sane:
-        say("unit tests and fuzz replay under ASan and UBSan")
-        unit_tests("asan", "[asan]", options.words)
-        fuzz_replay("asan", options.words)
-    if good:
-        say("rules and flow tests")
-        pytest_run(["tests/rules", "tests/flow"], options.words, options.long, "dev")
+    # The tests of the real programs wait more than they work. All else is done meanwhile, and steps back for them.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        sides = [pool.submit(other_builds, options.words, everything)]
+        if good:
+            sides.append(pool.submit(unit_tests, "dev", "", options.words, polite=False))
+            pytest_run(["tests/rules", "tests/flow"], options.words, options.long, "dev")
+        for side in sides:
+            side.result()
     if everything:
         requirements_check(everything)
     return finish(options, began)

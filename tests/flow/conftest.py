@@ -70,7 +70,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "long" in item.keywords and not LONG:
             item.add_marker(pytest.mark.skip(reason="runs with --long"))
+    items.sort(key=lambda item: not {"slow", "long"} & set(item.keywords))
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: takes long; runs with tests/run --long")
+    config.addinivalue_line("markers", "slow: takes more than about 10 s; begins before the others, so that none waits for it")
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Hands the tests out one after the other, not in blocks, so that all workers end at about the same time."""
+    from xdist.scheduler import LoadScheduling
+
+    class OneByOne(LoadScheduling):
+        def _send_tests(self, node, num):
+            super()._send_tests(node, max(0, min(num, 2 - len(self.node2pending[node]))))
+
+    return OneByOne(config, log)

@@ -333,6 +333,7 @@ def test_S001_c30_a_broker_that_vanishes_and_comes_back_is_used_again(fleet_of, 
     assert same_bytes(fleet, "f1", package, home)
 
 
+@pytest.mark.slow
 def test_S001_c30_an_object_that_is_gone_from_the_broker_is_repaired(fleet_of, folder):
     fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",)).up(agents=["f1"])
     home = software(folder, 4)
@@ -364,6 +365,7 @@ def test_S001_c30_an_object_that_is_gone_from_the_broker_is_repaired(fleet_of, f
     assert repaired
 
 
+@pytest.mark.slow
 def test_S001_c30_a_broker_that_hangs_is_left_for_another(fleet_of, folder):
     fleet = fleet_of(clients=("f1",), server={"data": {"sys_interval_s": 1, "broker_away_s": 3, "recent_period_s": 0}})
     fleet.server_extra["server"] = {"rate_bytes_per_s": 3_000_000}

@@ -434,6 +434,7 @@ def test_X_6_why_names_the_reason_and_the_flow(fleet_of, pictures):
     assert str(flow) in text and "send-information" in text and "nothing waits" in text
 
 
+@pytest.mark.slow
 def test_X_6_a_rollback_is_one_event_and_the_version_before_is_shown_again(fleet_of, pictures):
     fleet = fleet_of(clients=("f1",), server={"data": {"recent_period_s": 0}}).up()
     packages = []

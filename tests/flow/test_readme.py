@@ -74,6 +74,7 @@ def tour():
         shutil.rmtree(base, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_X_6_every_command_of_the_readme_runs(tour):
     """One test, because the tour is long: every command succeeds, says what is promised, and --stop leaves nothing."""
     assert len(tour["wanted"]) >= 20, tour["wanted"]

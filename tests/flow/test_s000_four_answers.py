@@ -6,6 +6,8 @@ import os
 import subprocess
 import time
 
+import pytest
+
 from lib import wire
 from lib.procs import Proc
 from lib.steps import responses, settle, try_beat, until
@@ -15,6 +17,7 @@ pb = wire.pb
 HB = "helio/v1/hb/#"
 
 
+@pytest.mark.slow
 def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
     fleet = fleet_of(interval_ms=500).up()
     watch = fleet.watch(HB, "helio/v1/view/state/+")
@@ -47,6 +50,7 @@ def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
     assert fleet.client("f1")["last_heard_unix_ms"] == before
 
 
+@pytest.mark.slow
 def test_S000_2_the_candidates_are_exactly_four(fleet_of, pictures):
     fleet = fleet_of(clients=[f"f{n}" for n in range(1, 11)], interval_ms=200, log_types="error").up()
     watch = fleet.watch(HB, "helio/v1/rsp/#")

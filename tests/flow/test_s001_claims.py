@@ -145,6 +145,7 @@ def test_S001_c9g_a_chunk_with_wrong_bytes_is_never_used(fleet_of, folder):
     assert got == (home / "image.bin").read_bytes()
 
 
+@pytest.mark.slow
 def test_S001_c9h_received_images_are_displayed(fleet_of, pictures, folder):
     fleet = fleet_of(clients=("f1",)).up()
     with Screen(fleet, "f1") as screen:
@@ -356,6 +357,7 @@ def subscribed_chunks(text, client="f1"):
     return re.findall(rf" {client} 1 (helio/v1/chunk/\S+)", text)
 
 
+@pytest.mark.slow
 def test_S001_c30_resume_after_kill(fleet_of, folder):
     fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",))
     slow(fleet, 8_000_000)
@@ -607,6 +609,7 @@ def test_S001_c33_a_wiped_client_begins_anew_without_a_mismatch(fleet_of):
     assert any(r.body.kind == pb.SEND_INFORMATION and r.body.send.what == pb.INFO_HOLDINGS for r in responses(watch, "f1"))
 
 
+@pytest.mark.slow
 def test_S001_c36_operation_id_and_status(fleet_of, folder):
     fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200)
     slow(fleet, 6_000_000)

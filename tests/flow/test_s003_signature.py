@@ -5,6 +5,8 @@ import statistics
 import subprocess
 import time
 
+import pytest
+
 from lib import wire
 from lib.steps import settle
 from lib.wait import wait_for
@@ -103,6 +105,7 @@ def idle_jitter():
     return max(late)
 
 
+@pytest.mark.slow
 def test_S003_2_heartbeats_come_at_a_fixed_interval(fleet_of):
     fleet = fleet_of(clients=("f1",), interval_ms=500, log_types="error").up()
     for round_ in range(3):
@@ -305,6 +308,7 @@ def test_S003_5_a_script_without_our_programs_signs_in_and_is_answered(fleet_of)
     assert "in_reply_to_seq: 1" in fleet.protoc("Response", answer.payload)
 
 
+@pytest.mark.slow
 def test_S003_7_state_does_not_depend_on_a_connection(fleet_of):
     fleet = fleet_of(clients=("f1",)).up(agents=[])
     f1 = fleet.principal("f1").sign_in()

@@ -2,6 +2,8 @@
 import re
 import subprocess
 
+import pytest
+
 from lib import wire
 from lib.fleet import PROGRAMS
 from lib.procs import Proc
@@ -82,6 +84,7 @@ def heap_bytes(fleet):
     return int(re.findall(r"^mem_heap_B=(\d+)$", shot.read_text(), re.M)[-1])
 
 
+@pytest.mark.slow
 def test_S004_1_an_event_costs_no_memory_for_each_client(fleet_of):
     fleet = fleet_of(clients=(), data_brokers=(), tls=False, interval_ms=60000, log_types="error", level="info")
     crowd_enrols(fleet, "many", 100)

@@ -242,6 +242,7 @@ def kill_at_a_call(fleet, rng):
         strace.wait(timeout=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [6, pytest.param(200, marks=pytest.mark.long)])
 def test_X_4_killed_at_random_the_state_is_whole(fleet_of, rounds):
     fleet = fleet_of(clients=("f1", "f2"), data_brokers=(), interval_ms=200, log_types="error", server={"probe": {"enabled": False}})
