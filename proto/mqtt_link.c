@@ -181,6 +181,15 @@ static bool turn_begin(struct mqtt_link *l)
 	return true;
 }
 
+static void look_ahead(struct mqtt_link *l)
+{
+	size_t length;
+	const char *topic = l->events.ahead ? inbox_ahead(&l->inbox, LINK_AHEAD - 1, &length) : NULL;
+
+	if (topic && l->state == LINK_UP)
+		l->events.ahead(l->ctx, topic, length);
+}
+
 static size_t drain_items(struct mqtt_link *l, bool *turn)
 {
 	struct link_item *item;
@@ -189,6 +198,7 @@ static size_t drain_items(struct mqtt_link *l, bool *turn)
 	while (n < l->batch && l->state != LINK_CLOSED && (item = inbox_next(&l->inbox))) {
 		if (!*turn)
 			*turn = turn_begin(l);
+		look_ahead(l);
 		handle(l, item);
 		inbox_item_free(&l->inbox, item);
 		n++;

@@ -64,6 +64,8 @@ struct link_payload {
 	bool copied;
 };
 
+#define LINK_AHEAD 7
+
 struct link_events {
 	// Connected: subscribe here; subscriptions do not survive a reconnect.
 	void (*up)(void *ctx, const struct link_address *via, bool session_present);
@@ -72,6 +74,9 @@ struct link_events {
 	// (config.once). Every token under way was told -1 before.
 	void (*down)(void *ctx, const char *why, int64_t retry_ms);
 	void (*message)(void *ctx, const struct link_message *m);
+	// Optional: the topic of a message that comes LINK_AHEAD messages after the next one, if it is
+	// here already. A hint: memory can be asked for.
+	void (*ahead)(void *ctx, const char *topic, size_t topic_length);
 	// For publishes with a non-zero token: the PUBACK came; 0 accepted, >= 128 refused with this
 	// MQTT 5 reason code; -1: the connection broke before. QoS 0: 0 when written to the socket.
 	// (Paho's asynchronous client gives 0 for 16, "no matching subscribers", too.)

@@ -170,6 +170,17 @@ struct link_item *inbox_next(struct link_inbox *b)
 	return b->out.next < b->out.count ? &b->out.items[b->out.next++] : NULL;
 }
 
+const char *inbox_ahead(const struct link_inbox *b, size_t skip, size_t *length)
+{
+	if (b->out.count - b->out.next <= skip)
+		return NULL;
+	const struct link_item *item = &b->out.items[b->out.next + skip];
+	if (item->kind != ITEM_MESSAGE || item->message.large)
+		return NULL;
+	*length = item->message.topic_length;
+	return (const char *)b->out.bytes + item->message.at;
+}
+
 struct link_message inbox_message(const struct link_inbox *b, struct link_item *item)
 {
 	struct link_message m = {.topic_length = item->message.topic_length,

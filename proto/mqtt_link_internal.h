@@ -86,6 +86,9 @@ void inbox_push_event(struct link_inbox *b, enum item_kind kind, uint32_t genera
                       int reason);
 // Loop only. The next item, or NULL. Valid until the next call of inbox_next.
 struct link_item *inbox_next(struct link_inbox *b);
+// The topic of a message that stands `skip` items behind the next one; NULL: none is here yet, or it
+// is a large one.
+const char *inbox_ahead(const struct link_inbox *b, size_t skip, size_t *length);
 struct link_message inbox_message(const struct link_inbox *b, struct link_item *item);
 void inbox_item_free(struct link_inbox *b, struct link_item *item);
 bool inbox_is_empty(struct link_inbox *b);

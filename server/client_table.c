@@ -10,6 +10,8 @@
 
 #define FIRST_SLOTS 64
 #define ID_BLOCK 65536u
+#define SLOT_NUMBER 0x01ffffffu // CLIENT_MAX needs 25 bits: 0 is an empty slot
+#define SLOT_MARK (~SLOT_NUMBER)
 
 uint16_t free_pack(uint64_t bytes)
 {
@@ -61,17 +63,36 @@ const char *client_id(const struct client_table *t, const struct client *c)
 	return t->id_blocks[c->id_at / ID_BLOCK] + c->id_at % ID_BLOCK;
 }
 
-static uint32_t hash_of(const struct client_table *t, const char *id)
+// The low bits choose the place, the high ones stand in the slot: hardly any client but the right
+// one is looked at.
+static uint32_t hash_of(const struct client_table *t, const char *id, size_t length)
 {
-	return (uint32_t)sip_hash(&t->key, id, strlen(id));
+	return (uint32_t)sip_hash(&t->key, id, length);
+}
+
+static uint32_t slot_of(uint32_t hash, uint32_t number)
+{
+	return (hash & SLOT_MARK) | (number + 1);
+}
+
+static uint32_t slot_number(uint32_t slot)
+{
+	return (slot & SLOT_NUMBER) - 1;
+}
+
+static uint32_t home_of(const struct client_table *t, const char *id)
+{
+	return hash_of(t, id, strlen(id));
 }
 
 static uint32_t slot_find(const struct client_table *t, const char *id)
 {
-	uint32_t mask = t->slot_count - 1, at = hash_of(t, id) & mask;
+	uint32_t hash = home_of(t, id), mask = t->slot_count - 1, at = hash & mask;
 
-	while (t->slots[at] && strcmp(client_id(t, client_at(t, t->slots[at] - 1)), id) != 0)
-		at = (at + 1) & mask;
+	for (; t->slots[at]; at = (at + 1) & mask)
+		if (((t->slots[at] ^ hash) & SLOT_MARK) == 0 &&
+			strcmp(client_id(t, client_at(t, slot_number(t->slots[at]))), id) == 0)
+			break;
 	return at;
 }
 
@@ -80,7 +101,38 @@ uint32_t client_table_find(const struct client_table *t, const char *id)
 	if (t->slot_count == 0)
 		return CLIENT_NONE;
 	uint32_t found = t->slots[slot_find(t, id)];
-	return found ? found - 1 : CLIENT_NONE;
+	return found ? slot_number(found) : CLIENT_NONE;
+}
+
+// The number that a hash ahead leads to, without looking at the client: usually the right one.
+static uint32_t guess(const struct client_table *t, uint32_t hash)
+{
+	uint32_t mask = t->slot_count - 1, at = hash & mask;
+
+	for (int i = 0; i < 4 && t->slots[at]; i++, at = (at + 1) & mask)
+		if (((t->slots[at] ^ hash) & SLOT_MARK) == 0)
+			return slot_number(t->slots[at]);
+	return CLIENT_NONE;
+}
+
+// Three places that depend on each other: the slot, the client, its id. Each is asked for some
+// messages before the next one needs it.
+void client_table_ahead(struct client_table *t, const char *id, size_t length)
+{
+	if (t->slot_count == 0)
+		return;
+	uint32_t *ahead = t->ahead, next = t->ahead_next++;
+	uint32_t client = guess(t, ahead[(next - 2) % CLIENT_AHEAD]);
+	uint32_t text = guess(t, ahead[(next - 5) % CLIENT_AHEAD]);
+
+	ahead[next % CLIENT_AHEAD] = hash_of(t, id, length);
+	__builtin_prefetch(&t->slots[ahead[next % CLIENT_AHEAD] & (t->slot_count - 1)]);
+	if (client != CLIENT_NONE) {
+		__builtin_prefetch(client_at(t, client), 1);
+		__builtin_prefetch((const char *)client_at(t, client) + 64, 1);
+	}
+	if (text != CLIENT_NONE)
+		__builtin_prefetch(client_id(t, client_at(t, text)));
 }
 
 static enum err slots_grow(struct client_table *t)
@@ -93,7 +145,8 @@ static enum err slots_grow(struct client_table *t)
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		if (!t->slots[i])
 			continue;
-		uint32_t at = hash_of(t, client_id(t, client_at(t, t->slots[i] - 1))) & (count - 1);
+		uint32_t at = home_of(t, client_id(t, client_at(t, slot_number(t->slots[i])))) &
+			      (count - 1);
 		while (slots[at])
 			at = (at + 1) & (count - 1);
 		slots[at] = t->slots[i];
@@ -173,7 +226,7 @@ enum err client_table_add(struct client_table *t, const char *id, enum role role
 		.state = CS_IDLE,
 		.reach = REACH_NEVER,
 	};
-	t->slots[slot_find(t, id)] = *number + 1;
+	t->slots[slot_find(t, id)] = slot_of(home_of(t, id), *number);
 	t->count++;
 	t->clients += role == ROLE_CLIENT;
 	return ERR_OK;
@@ -184,9 +237,10 @@ void client_table_remove(struct client_table *t, uint32_t number)
 	struct client *c = client_at(t, number);
 	uint32_t mask = t->slot_count - 1, at = slot_find(t, client_id(t, c));
 
-	assert(t->slots[at] == number + 1 && !c->rare);
+	assert(slot_number(t->slots[at]) == number && !c->rare);
 	for (uint32_t next = (at + 1) & mask; t->slots[next]; next = (next + 1) & mask) {
-		uint32_t home = hash_of(t, client_id(t, client_at(t, t->slots[next] - 1))) & mask;
+		uint32_t home =
+			home_of(t, client_id(t, client_at(t, slot_number(t->slots[next])))) & mask;
 		if (((next - home) & mask) >= ((next - at) & mask)) {
 			t->slots[at] = t->slots[next];
 			at = next;

@@ -111,11 +111,17 @@ _Static_assert(sizeof(struct client) == 128, "struct client is two cache lines")
 
 struct client_table {
 	struct id16 key;
+// Messages of a turn that are looked up ahead: the places in memory are asked for while others are
+// judged.
+#define CLIENT_AHEAD 8
+
 	struct client **blocks;
 	uint32_t block_count, block_cap;
+	uint32_t ahead[CLIENT_AHEAD]; // hashes
+	uint32_t ahead_next;
 	uint32_t count, high; // principals now; places ever used
 	uint32_t free_first;  // chain through wheel_next
-	uint32_t *slots;      // number + 1 by hash; 0 empty
+	uint32_t *slots;      // by hash: number + 1, above it 7 more bits of the hash; 0 empty
 	uint32_t slot_count;
 	char **id_blocks;
 	uint32_t id_block_count, id_block_cap;
@@ -134,6 +140,8 @@ void client_table_fini(struct client_table *t, void (*rare_free)(struct client_r
 uint32_t client_table_find(const struct client_table *t, const char *id);
 struct client *client_at(const struct client_table *t, uint32_t number); // asserted
 const char *client_id(const struct client_table *t, const struct client *c);
+// A message from this client follows CLIENT_AHEAD - 1 messages later: nothing but speed.
+void client_table_ahead(struct client_table *t, const char *id, size_t length);
 // id is valid and unknown. Errors: ERR_FULL, ERR_MEMORY.
 enum err client_table_add(
 	struct client_table *t, const char *id, enum role role, uint32_t *number) MUST_CHECK;

@@ -244,6 +244,15 @@ static void core_recover(struct core *core)
 
 // ---- the turn
 
+void core_ahead(struct core *core, const char *topic, size_t topic_length)
+{
+	const char *slash = memrchr(topic, '/', topic_length);
+
+	if (slash && !core->degraded)
+		client_table_ahead(&core->clients, slash + 1,
+			topic_length - (size_t)(slash + 1 - topic));
+}
+
 void core_message(struct core *core, const char *from_broker, const char *topic,
 	size_t topic_length, struct bytes payload, bool retained, struct now now)
 {

@@ -157,6 +157,10 @@ void core_set_hooks(struct core *core, const struct core_hooks *hooks); // copie
 
 void core_message(struct core *core, const char *from_broker, const char *topic,
 	size_t topic_length, struct bytes payload, bool retained, struct now now);
+// Optional, of the message that is handed in CORE_AHEAD messages later: its client is fetched from
+// memory meanwhile.
+#define CORE_AHEAD 7
+void core_ahead(struct core *core, const char *topic, size_t topic_length);
 void core_tick(struct core *core, struct now now);
 void core_turn_end(struct core *core, struct now now);
 

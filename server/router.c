@@ -28,7 +28,7 @@ enum route_to router_pick(bool from_data, const char *topic, size_t length, cons
 		return TO_PROBE;
 	if (!from_data)
 		return TO_CORE;
-	if (topic_parse(topic, length, parts) == ERR_OK && is_readback(parts->kind))
+	if (topic_take_apart(topic, length, parts) == ERR_OK && is_readback(parts->kind))
 		return TO_READBACK;
 	return TO_CORE;
 }

@@ -152,6 +152,13 @@ static void on_message(void *ctx, const struct link_message *m)
 	}
 }
 
+static void on_ahead(void *ctx, const char *topic, size_t topic_length)
+{
+	struct server_link *l = ctx;
+
+	core_ahead(l->server->core, topic, topic_length);
+}
+
 static void on_published(void *ctx, uint64_t token, int reason)
 {
 	struct server_link *l = ctx;
@@ -177,7 +184,7 @@ static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t 
 }
 
 static const struct link_events link_callbacks = {
-	on_up, on_down, on_message, on_published, on_subscribed};
+	on_up, on_down, on_message, on_ahead, on_published, on_subscribed};
 
 // ---------------------------------------------------------------- ports of probe and read-back
 

@@ -154,7 +154,7 @@ static enum err stranger_open(struct stranger *s)
 {
 	static const char *const names[WHO_COUNT] = {"probe.nobody", "probe.first", "probe.second"};
 	static const struct link_events events = {
-		on_up, on_down, on_message, on_published, on_subscribed};
+		on_up, on_down, on_message, NULL, on_published, on_subscribed};
 	struct link_config c = *s->room->config;
 
 	c.client_id = names[s->who];

@@ -362,9 +362,13 @@ void beats_give(struct bench_fleet *f, const struct beats *b)
 
 	for (size_t i = 0; i < b->count;) {
 		struct now now = clock_now();
-		for (size_t end = i + BENCH_TURN; i < end && i < b->count; i++)
+		for (size_t end = i + BENCH_TURN; i < end && i < b->count; i++) {
+			if (i + CORE_AHEAD < b->count)
+				core_ahead(f->core, b->topic[i + CORE_AHEAD].s,
+					strlen(b->topic[i + CORE_AHEAD].s));
 			core_message(f->core, NULL, b->topic[i].s, strlen(b->topic[i].s),
 				beats_payload(b, i), false, now);
+		}
 		if (now.mono.ms - tick_ms >= 1000) {
 			core_tick(f->core, now);
 			tick_ms = now.mono.ms;
