@@ -59,6 +59,7 @@ static enum err connections_start(struct publisher *p)
 
 	TRY(control_new(&p->config, &p->store, &events, &p->control));
 	TRY(transmit_new(&p->config, &p->store, p->control, &p->transmit));
+	transmit_on_command(p->transmit, commands_answer, p);
 	return socket_open(p->config.loop, p->settings->socket, publisher_serve, p, &p->socket);
 }
 

@@ -27,8 +27,9 @@ struct waiter {
 	struct waiter *next;
 	struct call *call;
 	uint64_t request_id;
-	struct digest package;
+	struct digest package; // of a command: the SHA-256 of its envelope
 	struct mono since;
+	bool command; // waits for the data broker, not for the server
 };
 
 struct publisher {
@@ -61,10 +62,12 @@ void publisher_serve(void *ctx, struct call *call);
 // The server answered a request.
 void waiters_answer(struct publisher *p, const struct directive *d);
 void waiters_tick(struct publisher *p, struct mono now);
+// A command lies on its broker, or does not.
+void commands_answer(void *ctx, const struct job_report *r);
 // Refuses the call; a full or read-only disk is also an alert in the log.
 void publisher_refuse(struct publisher *p, struct call *call, enum err e);
 
-// verbs_image.c, verbs_package.c
+// verbs_image.c, verbs_package.c, verbs_command.c
 void verb_image_add(struct publisher *p, struct call *c);
 void verb_image_list(struct publisher *p, struct call *c);
 void verb_image_remove(struct publisher *p, struct call *c);
@@ -75,6 +78,7 @@ void verb_package_withdraw(struct publisher *p, struct call *c);
 void verb_package_remove(struct publisher *p, struct call *c);
 void verb_package_list(struct publisher *p, struct call *c);
 void verb_package_show(struct publisher *p, struct call *c);
+void verb_command_put(struct publisher *p, struct call *c);
 
 // Arguments. Errors: ERR_FORMAT with the argument's name.
 enum err call_digest(struct call *c, const char *key, struct digest *out) MUST_CHECK;

@@ -34,6 +34,8 @@ struct job {
 	uint64_t directive_id;
 	struct digest *resend;
 	size_t resend_count;
+	uint8_t *envelope; // of a command
+	size_t envelope_size;
 };
 
 // The job at the head of the queue, once it is under way.
@@ -109,6 +111,7 @@ static void run_clear(struct station *s)
 static void job_drop(struct station *s, size_t at)
 {
 	free(s->jobs[at].resend);
+	free(s->jobs[at].envelope);
 	s->job_count--;
 	memmove(&s->jobs[at], &s->jobs[at + 1], (s->job_count - at) * sizeof s->jobs[0]);
 }
@@ -125,7 +128,8 @@ static void job_pop(struct station *s)
 static void report(struct station *s, enum job_event event, const char *detail)
 {
 	const struct job *j = job_head(s);
-	struct job_report r = {.event = event,
+	struct job_report r = {.kind = j->kind,
+		.event = event,
 		.broker = s->broker,
 		.package = j->package,
 		.directive_id = j->directive_id,
@@ -135,7 +139,7 @@ static void report(struct station *s, enum job_event event, const char *detail)
 		.mark = s->mark,
 		.detail = detail};
 
-	if (event == JOB_STORED)
+	if (event == JOB_STORED && j->kind != JOB_COMMAND)
 		r.index_sha256 = sha256(s->run.index.data, s->run.index.size);
 	s->told_at = mono_now();
 	s->events.report(s->events.ctx, &r);
@@ -266,9 +270,43 @@ static enum err transmit_start(struct station *s)
 	return ERR_OK;
 }
 
+static enum err command_start(struct station *s)
+{
+	const struct job *j = job_head(s);
+	struct topic t = topic_cmd(s->config->id, &j->package);
+
+	s->run.phase = PHASE_END;
+	return send_bytes(s, &t, bytes_of(j->envelope, j->envelope_size), NO_OBJECT);
+}
+
+static void command_end(struct station *s)
+{
+	log_info("PUBLISH-COMMAND", "broker=%s command=%s bytes=%zu", s->broker,
+		digest_short(&job_head(s)->package), job_head(s)->envelope_size);
+	report(s, JOB_STORED, "");
+	job_pop(s);
+}
+
+static enum err job_begin(struct station *s)
+{
+	switch (job_head(s)->kind) {
+	case JOB_TRANSMIT:
+		return transmit_start(s);
+	case JOB_WITHDRAW:
+		return withdraw_start(s);
+	case JOB_COMMAND:
+		return command_start(s);
+	}
+	return err_set(ERR_RANGE, "no such job");
+}
+
 static enum err job_end(struct station *s)
 {
 	const struct job *j = job_head(s);
+	if (j->kind == JOB_COMMAND) {
+		command_end(s);
+		return ERR_OK;
+	}
 	bool withdraw = j->kind == JOB_WITHDRAW;
 
 	TRY(store_end(s->store, withdraw ? withdraw_end(s->store, s->broker, &j->package)
@@ -399,7 +437,7 @@ static enum err job_step(struct station *s)
 	case PHASE_BEGIN:
 		if (s->outstanding > 0)
 			return ERR_OK; // of the job before
-		return job_head(s)->kind == JOB_WITHDRAW ? withdraw_start(s) : transmit_start(s);
+		return job_begin(s);
 	case PHASE_OBJECTS:
 		return objects_step(s);
 	case PHASE_MANIFEST:
@@ -483,7 +521,9 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	s->mark_state = MARK_UNKNOWN;
 	r->next = 0;
 	if (r->phase != PHASE_BEGIN)
-		r->phase = job_head(s)->kind == JOB_WITHDRAW ? PHASE_INDEX : PHASE_OBJECTS;
+		r->phase = job_head(s)->kind == JOB_COMMAND    ? PHASE_BEGIN
+			   : job_head(s)->kind == JOB_WITHDRAW ? PHASE_INDEX
+							       : PHASE_OBJECTS;
 	if (r->replaced)
 		job_pop(s);
 }
@@ -667,6 +707,21 @@ enum err station_withdraw(struct station *s, const struct digest *package, uint6
 	struct job j = {.kind = JOB_WITHDRAW, .package = *package, .directive_id = directive_id};
 
 	return job_add(s, &j);
+}
+
+enum err station_command(struct station *s, const struct digest *sha256, struct bytes envelope)
+{
+	struct job j = {.kind = JOB_COMMAND, .package = *sha256, .envelope_size = envelope.size};
+
+	j.envelope = malloc(envelope.size + 1);
+	if (!j.envelope)
+		return err_set(ERR_MEMORY, "no memory for a command");
+	if (envelope.size > 0)
+		memcpy(j.envelope, envelope.data, envelope.size);
+	enum err e = job_add(s, &j);
+	if (e == ERR_FULL)
+		free(j.envelope);
+	return e;
 }
 
 bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,

@@ -3,6 +3,7 @@
 //
 //   transmit   mark, objects, [mark read back on the same unbroken connection], manifest, index
 //   withdraw   index, manifest, objects that no other package needs there
+//   command    one signed command, or its withdrawal; it is in no store and has no claim
 //
 // After every connect the mark is read first. If it is gone the broker forgot everything: a new
 // mark is drawn and every object counts as absent. What a broker holds is known from claims
@@ -17,7 +18,8 @@ struct station;
 
 enum job_kind {
 	JOB_TRANSMIT = 1,
-	JOB_WITHDRAW
+	JOB_WITHDRAW,
+	JOB_COMMAND // `package` is the SHA-256 of the envelope
 };
 enum job_event {
 	JOB_PROGRESS = 1, // at most one a second
@@ -27,6 +29,7 @@ enum job_event {
 };
 
 struct job_report {
+	enum job_kind kind;
 	enum job_event event;
 	const char *broker;
 	struct digest package;
@@ -68,6 +71,10 @@ enum err station_transmit(struct station *s, const struct digest *package, uint6
 	const struct digest *resend, size_t resend_count) MUST_CHECK;
 enum err station_withdraw(
 	struct station *s, const struct digest *package, uint64_t directive_id) MUST_CHECK;
+
+// envelope: copied; empty takes the command away. Errors: ERR_FULL, ERR_MEMORY.
+enum err station_command(
+	struct station *s, const struct digest *sha256, struct bytes envelope) MUST_CHECK;
 
 // This very job waits or runs.
 bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,

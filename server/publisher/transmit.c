@@ -11,6 +11,8 @@ struct transmit {
 	struct station *stations[STATIONS_MAX];
 	size_t count;
 	struct log_gate ignored_gate;
+	void (*command_done)(void *ctx, const struct job_report *r);
+	void *command_ctx;
 };
 
 static void complain(const char *id, const struct digest *package)
@@ -51,6 +53,11 @@ static void on_report(void *ctx, const struct job_report *r)
 	struct transmit *t = ctx;
 	struct publisher_msg m;
 
+	if (r->kind == JOB_COMMAND) {
+		if (t->command_done)
+			t->command_done(t->command_ctx, r);
+		return;
+	}
 	switch (r->event) {
 	case JOB_PROGRESS:
 		m = message_of(PUB_SENDING, r);
@@ -107,6 +114,24 @@ static enum err station_get(struct transmit *t, const struct address *to, struct
 	}
 	*out = s;
 	return ERR_OK;
+}
+
+// ---- commands
+
+enum err transmit_command(struct transmit *t, const struct address *to, const struct digest *sha256,
+	struct bytes envelope)
+{
+	struct station *s = NULL;
+
+	TRY(station_get(t, to, &s));
+	return station_command(s, sha256, envelope);
+}
+
+void transmit_on_command(
+	struct transmit *t, void (*done)(void *ctx, const struct job_report *r), void *ctx)
+{
+	t->command_done = done;
+	t->command_ctx = ctx;
 }
 
 // ---- directives

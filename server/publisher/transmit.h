@@ -1,5 +1,5 @@
 // What the server directs, and what becomes of it. One station per data broker; a directive becomes
-// a job there, a finished job becomes a message to the server. Nothing is ever sent to a data
+// a job there, a finished job becomes a message to the server. No package is ever sent to a data
 // broker without a directive; only the highest directive of a package is obeyed, and only for
 // packages that were offered. What lies on brokers of a package that the operator withdrew is
 // withdrawn unasked.
@@ -21,6 +21,13 @@ enum err transmit_offer(
 	struct transmit *t, const struct digest *package, uint64_t *request_id) MUST_CHECK;
 // The operator withdrew it: tells the server, and takes it from every broker.
 enum err transmit_withdraw(struct transmit *t, const struct digest *package) MUST_CHECK;
+
+// Puts a signed command on its topic at this data broker, or takes it away (empty). `done` of
+// transmit_on_command follows. Errors: ERR_FULL, ERR_MEMORY, ERR_RANGE.
+enum err transmit_command(struct transmit *t, const struct address *to, const struct digest *sha256,
+	struct bytes envelope) MUST_CHECK;
+void transmit_on_command(
+	struct transmit *t, void (*done)(void *ctx, const struct job_report *r), void *ctx);
 
 // A session began, or the server restarted: offers again what is offered.
 void transmit_session(struct transmit *t);

@@ -127,6 +127,7 @@ static void status_stations(struct publisher *p, cJSON *body)
 		cJSON_AddStringToObject(s, "job",
 			all[i].job == JOB_TRANSMIT   ? "transmit"
 			: all[i].job == JOB_WITHDRAW ? "withdraw"
+			: all[i].job == JOB_COMMAND  ? "command"
 						     : "");
 		cJSON_AddNumberToObject(s, "jobs", (double)all[i].jobs);
 		cJSON_AddNumberToObject(s, "sent_bytes", (double)all[i].sent_bytes);
@@ -176,6 +177,7 @@ static const struct {
 	{"package-remove", verb_package_remove},
 	{"package-list", verb_package_list},
 	{"package-show", verb_package_show},
+	{"command-put", verb_command_put},
 	{"status", verb_status},
 };
 

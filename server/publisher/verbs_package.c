@@ -127,7 +127,7 @@ static struct waiter *waiter_take(struct waiter **at)
 void waiters_answer(struct publisher *p, const struct directive *d)
 {
 	for (struct waiter **at = &p->waiters; *at;) {
-		bool meant = (*at)->request_id <= d->request_id &&
+		bool meant = !(*at)->command && (*at)->request_id <= d->request_id &&
 			     digest_equal(&(*at)->package, &d->package);
 		if (!meant) {
 			at = &(*at)->next;
@@ -148,7 +148,9 @@ void waiters_tick(struct publisher *p, struct mono now)
 		}
 		struct waiter *w = waiter_take(at);
 		call_refuse(w->call, err_word(ERR_TIMEOUT),
-			"the server has not answered yet; the offer stands and is repeated");
+			w->command ? "the data broker has not acknowledged the command yet"
+				   : "the server has not answered yet; the offer stands and is "
+				     "repeated");
 		free(w);
 	}
 }
