@@ -99,9 +99,12 @@ void flow_show(const struct ctl *c, const cJSON *flow)
 		table_print(t, &c->out);
 	table_free(t);
 	printf("%" PRIu64 " of %" PRIu64 " done, %" PRIu64 " failed, %" PRIu64 " open, %" PRIu64
-	       " waiting\n",
+	       " waiting",
 		json_u64(flow, "done"), json_u64(flow, "total"), json_u64(flow, "failed"),
 		json_u64(flow, "open"), json_u64(flow, "waiting"));
+	if (json_u64(flow, "expired") > 0)
+		printf(", %" PRIu64 " expired", json_u64(flow, "expired"));
+	putchar('\n');
 }
 
 // ---- an act, and perhaps the wait for its end
