@@ -30,6 +30,8 @@ static const struct codec_row state_view_rows[] = {
 	ROW_TEXT(state_view, agent_version, CODEC_VERSION_MAX, 0),
 	ROW_MESSAGES(state_view, software, software_count, software_version, LIMIT_SOFTWARE, 0),
 	ROW_ENUM_OR_ZERO(state_view, last_kind, response_kind, KIND_EXECUTE_COMMAND),
+	ROW_TEXTS(
+		state_view, more_channels, more_channel_count, LIMIT_CLIENT_CHANNELS - 1, LIMIT_ID),
 	ROW_AUTH,
 };
 CODEC_TABLE(state_view, state_view, .check = state_view_check, .limit = LIMIT_VIEW)
@@ -40,6 +42,8 @@ static const struct codec_row queue_element_rows[] = {
 	ROW_ENUM(queue_element, type, element_type, ELEMENT_COMMAND_REF),
 	ROW_TEXT(queue_element, text, LIMIT_TEXT, 0),
 	ROW_U64(queue_element, flow_id, 0, UINT64_MAX),
+	ROW_COUNTER(queue_element, first_seq, 0),
+	ROW_COUNTER(queue_element, standing, 0),
 };
 CODEC_TABLE(queue_element, queue_element)
 
@@ -57,6 +61,12 @@ static const struct codec_row queue_view_rows[] = {
 	ROW_MESSAGES(queue_view, elements, element_count, queue_element, LIMIT_VIEW_ELEMENTS, 0),
 	ROW_MESSAGES(queue_view, pointers, pointer_count, queue_pointer, LIMIT_VIEW_POINTERS, 0),
 	ROW_U64_AS(queue_view, pointer_count, pointer_total, 0, CODEC_COUNTER_MAX),
+	ROW_U64_AS(queue_view, element_count, element_total, 0, CODEC_COUNTER_MAX),
+	ROW_COUNTER(queue_view, detached, 0),
+	ROW_BOOL(queue_view, paused),
+	ROW_BOOL(queue_view, closed),
+	ROW_COUNTER(queue_view, rate_bytes_per_s, 0),
+	ROW_U32(queue_view, weight, 0, 1000),
 	ROW_AUTH,
 };
 CODEC_TABLE(queue_view, queue_view, .limit = LIMIT_VIEW)

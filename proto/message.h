@@ -464,6 +464,8 @@ struct state_view {
 	struct software_version *software;
 	size_t software_count;
 	enum response_kind last_kind;    // 0: none yet
+	const char **more_channels;      // after the first
+	size_t more_channel_count;
 };
 
 struct queue_element {
@@ -471,6 +473,8 @@ struct queue_element {
 	enum element_type type;
 	const char *text;
 	uint64_t flow_id;
+	uint64_t first_seq; // a consolidated one covers first_seq..seq
+	uint64_t standing;  // pointers that show it
 };
 
 struct queue_pointer {
@@ -486,7 +490,10 @@ struct queue_view {
 	size_t element_count;
 	struct queue_pointer *pointers;
 	size_t pointer_count;
-	uint64_t pointer_total;
+	uint64_t pointer_total, element_total, detached;
+	bool paused, closed;
+	uint64_t rate_bytes_per_s;
+	uint32_t weight;
 };
 
 struct media_order {

@@ -214,6 +214,10 @@ enum err core_queue_check(struct core *core, const char *queue, struct queue_che
 		out->at_tail += !detached && pointer == q->tail_seq;
 		out->at_elements += !detached && pointer != q->tail_seq;
 	}
+	if (out->at_elements + out->at_tail + out->detached != ch->clients)
+		return err_set(ERR_CORRUPT, "queue %s: %u clients, but %llu pointers", q->name,
+			ch->clients,
+			(unsigned long long)(out->at_elements + out->at_tail + out->detached));
 	if (out->at_elements != standing || out->at_tail != q->standing_tail)
 		return err_set(ERR_CORRUPT,
 			"queue %s: %llu pointers stand on elements and %llu at the tail, but %llu "

@@ -418,6 +418,7 @@ static void info_fill(const struct channel *ch, struct channel_info *out)
 		.tail_seq = q->tail_seq,
 		.pointers_at_tail = q->standing_tail,
 		.pointers = q->standing_tail,
+		.clients = ch->clients,
 		.elements = q->count,
 		.paused = q->paused,
 		.closed = q->closed,

@@ -234,7 +234,14 @@ struct client_info {
 	char channel[LIMIT_ID + 1];
 	uint64_t pointer_seq;         // in the channel's queue
 	enum element_type pointer_at; // HEAD, TAIL, or the element shown
-	uint32_t private_elements;    // waiting in its private queue
+	struct client_place {
+		char channel[LIMIT_ID + 1];
+		uint32_t weight;
+		uint64_t pointer_seq;
+		enum element_type pointer_at;
+	} places[LIMIT_CLIENT_CHANNELS]; // all its channels, as the operator named them
+	size_t place_count;
+	uint32_t private_elements; // waiting in its private queue
 	bool has_operation;
 	struct operation_info operation; // only from core_client_find, with has_operation
 	struct digest showing_package;
@@ -246,6 +253,8 @@ struct client_info {
 	size_t holding_count; // complete packages
 };
 
+// Where it stands in a channel; NULL: it is not in it.
+const struct client_place *client_info_place(const struct client_info *info, const char *channel);
 size_t core_client_count(const struct core *core); // role CLIENT
 // Errors: ERR_NOT_FOUND.
 enum err core_client_find(struct core *core, const char *id, struct client_info *out) MUST_CHECK;
@@ -332,7 +341,7 @@ enum err core_queue_check(
 struct channel_info {
 	char name[LIMIT_ID + 1];
 	uint32_t weight;
-	uint64_t epoch, tail_seq, pointers, pointers_at_tail;
+	uint64_t epoch, tail_seq, clients, pointers, pointers_at_tail;
 	size_t elements;
 	bool paused, closed;
 	uint64_t rate_bytes_per_s;
@@ -359,6 +368,16 @@ enum err core_operation_cancel(struct core *core, const char *client, uint64_t o
 // Operations of a flow (client NULL) or of a client (flow 0), newest first, at most max.
 enum err core_operations(struct core *core, const char *client, uint64_t flow, size_t max,
 	struct arena *a, struct operation_info **out, size_t *count) MUST_CHECK;
+// A REQUEST or COMMAND that a client was never told, because it was detached from the queue.
+struct skipped_event {
+	const char *client, *queue, *author, *text;
+	uint64_t seq, flow_id;
+	enum element_type type;
+	struct wall at;
+};
+// Of a client (queue NULL), or of one event of a queue (client NULL), newest first.
+enum err core_skipped(struct core *core, const char *client, const char *queue, uint64_t seq,
+	size_t max, struct arena *a, struct skipped_event **out, size_t *count) MUST_CHECK;
 // The last complete report of a kind. Errors: ERR_NOT_FOUND.
 struct stored_report {
 	struct wall received;

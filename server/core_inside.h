@@ -37,7 +37,7 @@
 #define TICK_MS 10 // attended time in a client's record
 #define WHEEL_SLOTS 4096u
 #define WHEEL_SLOT_TICKS 25u                 // 250 ms
-#define SAVE_ROWS_PER_S 2000u // of last_heard and status; 2 % of a core
+#define SAVE_ROWS_PER_S 2000u                // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
@@ -110,7 +110,8 @@ struct offer_list {
 struct channel {
 	struct event_queue queue;
 	uint16_t number;
-	uint16_t weight; // what weighs more is served first, and its values count
+	uint16_t weight;  // what weighs more is served first, and its values count
+	uint32_t clients; // of role CLIENT, wherever they stand
 	bool view_due, row_due;
 	uint32_t epoch_seq;     // the event that opened this epoch; 0: unknown
 	struct mono view_after; // not before

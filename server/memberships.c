@@ -142,6 +142,7 @@ enum err membership_load(void *ctx, const struct membership_row *row)
 			row->client, row->channel);
 	uint32_t pointer = pointer_of_row(ch, row->epoch, row->pointer);
 	queue_stand(&ch->queue, pointer);
+	ch->clients++;
 	return more_add(c, ch, pointer);
 }
 
@@ -167,6 +168,7 @@ void memberships_leave(struct core *core, struct client *c)
 	for (size_t i = 0; i < membership_count(c); i++) {
 		struct place p = membership_at(core, c, i);
 		queue_leave(&p.channel->queue, *p.pointer);
+		p.channel->clients--;
 		channel_touch(core, p.channel);
 	}
 }
@@ -285,8 +287,12 @@ static enum err channels_replace(
 	for (size_t i = 0; i < membership_count(c); i++)
 		if (!names_channel(list, count, membership_at(core, c, i).channel))
 			TRY(membership_detach(core, number, i, "it leaves the channel"));
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < membership_count(c); i++)
+		membership_at(core, c, i).channel->clients--;
+	for (size_t i = 0; i < count; i++) {
 		pointers[i] = pointer_kept(core, c, list[i]);
+		list[i]->clients++;
+	}
 	if (c->rare)
 		c->rare->more_count = 0;
 	c->channel = list[0]->number;

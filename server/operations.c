@@ -441,3 +441,27 @@ enum err core_operations(struct core *core, const char *client, uint64_t flow, s
 		info_of_row(&rows[i], &(*out)[i]);
 	return ERR_OK;
 }
+
+enum err core_skipped(struct core *core, const char *client, const char *queue, uint64_t seq,
+	size_t max, struct arena *a, struct skipped_event **out, size_t *count)
+{
+	struct skipped_row *rows = NULL;
+
+	TRY(rows_skipped_list(
+		core->db, client, queue, (uint32_t)seq, max ? max : 1, a, &rows, count));
+	*out = arena_array(a, *count ? *count : 1, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for %zu skipped events", *count);
+	for (size_t i = 0; i < *count; i++)
+		(*out)[i] = (struct skipped_event){
+			.client = rows[i].client,
+			.queue = rows[i].queue,
+			.author = rows[i].author,
+			.text = rows[i].text,
+			.seq = rows[i].seq,
+			.flow_id = rows[i].flow_id,
+			.type = rows[i].type,
+			.at = {rows[i].at_ms},
+		};
+	return ERR_OK;
+}

@@ -11,7 +11,8 @@ static void json_channel(struct operator_call *c, cJSON *o, const struct channel
 
 	put_text(o, "channel", ch->name);
 	put_number(o, "epoch", ch->epoch);
-	put_number(o, "clients", ch->pointers);
+	put_number(o, "weight", ch->weight);
+	put_number(o, "clients", ch->clients);
 	put_number(o, "caught_up", ch->pointers_at_tail);
 	put_number(o, "elements", ch->elements);
 	put_number(o, "tail_seq", ch->tail_seq);
@@ -157,6 +158,37 @@ static enum err run_rate(struct operator_call *c)
 	return control(c, CONTROL_RATE, call_u64(c, "bytes_per_s", 0));
 }
 
+static enum err run_close(struct operator_call *c)
+{
+	return control(c, CONTROL_CLOSE, 0);
+}
+
+static enum err run_weight(struct operator_call *c)
+{
+	uint64_t weight = call_u64(c, "weight", 0);
+
+	if (weight > UINT32_MAX)
+		weight = UINT32_MAX;
+	TRY(core_channel_set_weight(c->room->core, call_text(c, "channel"), (uint32_t)weight));
+	put_text(c->json, "channel", call_text(c, "channel"));
+	put_number(c->json, "weight", weight);
+	return ERR_OK;
+}
+
+static enum err run_check(struct operator_call *c)
+{
+	struct queue_check found;
+
+	TRY(core_queue_check(c->room->core, call_text(c, "channel"), &found));
+	put_text(c->json, "channel", call_text(c, "channel"));
+	put_bool(c->json, "ok", true);
+	put_number(c->json, "elements", found.elements);
+	put_number(c->json, "at_elements", found.at_elements);
+	put_number(c->json, "at_tail", found.at_tail);
+	put_number(c->json, "detached", found.detached);
+	return ERR_OK;
+}
+
 static enum err run_consolidate(struct operator_call *c)
 {
 	struct consolidated *runs = NULL;
@@ -220,6 +252,20 @@ static const struct verb_row rows[] = {
 		.run = run_rate,
 		.args = {CHANNEL_ARG,
 			{"bytes_per_s", ARG_U64, true, NULL, "bytes per second; 0: no limit"}}},
+	{.name = "channel-close",
+		.help = "takes nothing more; what waits is still given; resume opens it again",
+		.writes = true,
+		.run = run_close,
+		.args = {CHANNEL_ARG}},
+	{.name = "channel-weight",
+		.help = "of a client's channels the heaviest is served first and its values count",
+		.writes = true,
+		.run = run_weight,
+		.args = {CHANNEL_ARG, {"weight", ARG_U32, true, NULL, "0 to 1000; 100 at first"}}},
+	{.name = "queue-check",
+		.help = "looks whether every pointer shows an element of the queue",
+		.run = run_check,
+		.args = {CHANNEL_ARG}},
 	{.name = "channel-consolidate",
 		.help = "joins runs of display events now",
 		.writes = true,

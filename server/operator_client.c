@@ -69,6 +69,18 @@ static void json_showing(struct operator_call *c, cJSON *o, const struct client_
 	put_text(o, "showing_image", i->showing_image);
 }
 
+static void json_places(cJSON *list, const struct client_info *i)
+{
+	for (size_t k = 0; i->role == ROLE_CLIENT && k < i->place_count; k++) {
+		cJSON *o = put_item(list);
+
+		put_text(o, "channel", i->places[k].channel);
+		put_number(o, "weight", i->places[k].weight);
+		put_number(o, "pointer", i->places[k].pointer_seq);
+		put_text(o, "pointer_at", element_type_word(i->places[k].pointer_at));
+	}
+}
+
 void json_client(struct operator_call *c, cJSON *o, const struct client_info *i)
 {
 	put_text(o, "id", i->id);
@@ -79,6 +91,7 @@ void json_client(struct operator_call *c, cJSON *o, const struct client_info *i)
 	put_text(o, "reach", reach_word(i->reach));
 	put_time(o, "last_heard_unix_ms", i->last_heard);
 	put_text(o, "channel", i->channel);
+	json_places(put_list(o, "channels"), i);
 	json_open_operation(c, o, i);
 	json_showing(c, o, i);
 	json_ip(o, i);
@@ -137,7 +150,7 @@ static enum err run_list(struct operator_call *c)
 		return err_set(ERR_FULL, "no memory for this request");
 	while (core_client_next(c->room->core, &cursor, info)) {
 		if (strcmp(role_word(info->role), role ? role : "client") != 0 ||
-			(channel && strcmp(info->channel, channel) != 0))
+			(channel && !client_info_place(info, channel)))
 			continue;
 		json_client(c, put_item(list), info);
 	}
@@ -203,18 +216,39 @@ static enum err run_revoke(struct operator_call *c)
 	return ERR_OK;
 }
 
+// "a,b,c": cut in place; each is an existing channel.
+static enum err channels_cut(struct operator_call *c, char *list, const char **out, size_t *count)
+{
+	struct channel_info ch;
+	char *rest = NULL;
+
+	*count = 0;
+	for (char *one = strtok_r(list, ",", &rest); one; one = strtok_r(NULL, ",", &rest)) {
+		if (*count == LIMIT_CLIENT_CHANNELS)
+			return err_set(ERR_RANGE, "a client is in 1 to %d channels",
+				LIMIT_CLIENT_CHANNELS);
+		TRY(core_channel_find(c->room->core, one, &ch));
+		out[(*count)++] = one;
+	}
+	return ERR_OK;
+}
+
 static enum err run_channel(struct operator_call *c)
 {
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
-	struct channel_info ch;
+	char *list = arena_strdup(c->arena, call_text(c, "channel"));
+	const char *names[LIMIT_CLIENT_CHANNELS];
+	size_t count = 0;
 
-	if (!info)
+	if (!info || !list)
 		return err_set(ERR_FULL, "no memory for this request");
 	TRY(call_client(c, "client", info));
-	TRY(core_channel_find(c->room->core, call_text(c, "channel"), &ch));
-	TRY(core_client_set_channel(c->room->core, info->id, ch.name));
+	TRY(channels_cut(c, list, names, &count));
+	TRY(core_client_set_channels(c->room->core, info->id, names, count));
+	TRY(core_client_find(c->room->core, info->id, info));
 	put_text(c->json, "client", info->id);
-	put_text(c->json, "channel", ch.name);
+	put_text(c->json, "channel", info->channel);
+	json_places(put_list(c->json, "channels"), info);
 	return ERR_OK;
 }
 
@@ -276,11 +310,12 @@ static const struct verb_row rows[] = {
 		.run = run_revoke,
 		.args = {{"client", ARG_ID, true, NULL, "whom"}}},
 	{.name = "client-channel",
-		.help = "moves a client to a channel",
+		.help = "moves a client to a channel, or to several; changes of its own go to the "
+			"first",
 		.writes = true,
 		.run = run_channel,
 		.args = {{"client", ARG_ID, true, NULL, "whom"},
-			{"channel", ARG_ID, true, NULL, "to which channel"}}},
+			{"channel", ARG_TEXT, true, NULL, "to which: CHANNEL[,CHANNEL...]"}}},
 	{.name = "client-clear-clone",
 		.help = "the operator knows which of two devices with one identity is the right "
 			"one",

@@ -43,7 +43,7 @@ static bool status_matches(const struct operator_call *c, const struct client_in
 		   *reach = call_text(c, "reach");
 
 	return i->role == ROLE_CLIENT && (!client || strcmp(client, i->id) == 0) &&
-	       (!channel || strcmp(channel, i->channel) == 0) &&
+	       (!channel || client_info_place(i, channel)) &&
 	       (!reach || strcmp(reach, reach_word(i->reach)) == 0);
 }
 

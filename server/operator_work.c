@@ -2,6 +2,7 @@
 #include "server/operator.h"
 
 #include "proto/topics.h"
+#include "server/db/rows.h"
 #include "server/db/rows_content.h"
 
 #define OPERATIONS_MAX 20000
@@ -79,6 +80,8 @@ static enum err run_exec(struct operator_call *c)
 	for (size_t i = 0; i < c->arg_count; i++)
 		if (strcmp(c->args[i].name, "arg") == 0)
 			args[command.arg_count++] = c->args[i].value;
+	if (strcmp(command.verb, "control") == 0)
+		return err_set(ERR_DENIED, "control is the channel's: channel pause, resume, rate");
 	if (command.expires_unix_ms && command.expires_unix_ms <= c->now.wall.ms)
 		return err_set(ERR_STALE, "the command has expired already");
 	TRY(call_queue(c, &queue));
@@ -139,6 +142,18 @@ static enum err run_why(struct operator_call *c)
 	return ERR_OK;
 }
 
+static void json_queue_view(cJSON *o, const struct queue_view *v)
+{
+	put_number(o, "epoch", v->epoch);
+	put_number(o, "weight", v->weight);
+	put_bool(o, "paused", v->paused);
+	put_bool(o, "closed", v->closed);
+	put_number(o, "rate_bytes_per_s", v->rate_bytes_per_s);
+	put_number(o, "pointer_total", v->pointer_total);
+	put_number(o, "element_total", v->element_total);
+	put_number(o, "detached", v->detached);
+}
+
 static enum err run_queue(struct operator_call *c)
 {
 	struct queue_view v;
@@ -148,14 +163,16 @@ static enum err run_queue(struct operator_call *c)
 	TRY(call_queue(c, &queue));
 	TRY(core_queue_view(c->room->core, queue, c->arena, &v));
 	put_text(c->json, "queue", queue);
-	put_number(c->json, "epoch", v.epoch);
+	json_queue_view(c->json, &v);
 	list = put_list(c->json, "elements");
 	for (size_t i = 0; i < v.element_count; i++) {
 		cJSON *o = put_item(list);
 
 		put_number(o, "seq", v.elements[i].seq);
+		put_number(o, "first_seq", v.elements[i].first_seq);
 		put_text(o, "type", element_type_word(v.elements[i].type));
 		put_text(o, "text", v.elements[i].text);
+		put_number(o, "standing", v.elements[i].standing);
 		put_id(o, "flow", v.elements[i].flow_id);
 	}
 	list = put_list(c->json, "pointers");
@@ -166,7 +183,39 @@ static enum err run_queue(struct operator_call *c)
 		put_number(o, "seq", v.pointers[i].seq);
 		put_text(o, "at", element_type_word(v.pointers[i].at));
 	}
-	put_number(c->json, "pointer_total", v.pointer_total);
+	return ERR_OK;
+}
+
+// What was passed over stands among the operations: it was asked for, and will not happen.
+static enum err json_skipped(
+	struct operator_call *c, cJSON *list, const char *client, uint64_t flow, size_t max)
+{
+	struct skipped_event *skipped = NULL;
+	struct flow_row row = {0};
+	size_t count = 0;
+
+	if (!client && rows_flow_find(core_db(c->room->core), flow, c->arena, &row) != ERR_OK)
+		return ERR_OK;
+	TRY(core_skipped(
+		c->room->core, client, row.queue, row.seq, max, c->arena, &skipped, &count));
+	for (size_t i = 0; i < count; i++) {
+		cJSON *o = put_item(list);
+
+		put_text(o, "client", skipped[i].client);
+		put_text(o, "kind",
+			response_kind_word(skipped[i].type == ELEMENT_REQUEST
+						   ? KIND_SEND_INFORMATION
+						   : KIND_EXECUTE_COMMAND));
+		put_id(o, "flow", skipped[i].flow_id);
+		put_text(o, "queue", skipped[i].queue);
+		put_number(o, "event_seq", skipped[i].seq);
+		put_text(o, "outcome", "skipped");
+		put_bool(o, "final", true);
+		put_text(o, "detail", skipped[i].text);
+		put_text(o, "author", skipped[i].author);
+		put_time(o, "opened_unix_ms", skipped[i].at);
+		put_time(o, "ended_unix_ms", skipped[i].at);
+	}
 	return ERR_OK;
 }
 
@@ -190,7 +239,7 @@ static enum err run_operations(struct operator_call *c)
 	list = put_list(c->json, "operations");
 	for (size_t i = 0; i < count; i++)
 		json_operation(put_item(list), &ops[i]);
-	return ERR_OK;
+	return json_skipped(c, list, client, flow, max < 1000 ? max : 1000);
 }
 
 // ---------------------------------------------------------------- reports
@@ -325,7 +374,10 @@ struct flow_call {
 	struct flow_row row;
 	struct operation_info *ops;
 	size_t op_count;
-	uint64_t total, done, failed, open, waiting;
+	struct skipped_event *skipped; // by client
+	size_t skipped_count;
+	uint64_t total, done, failed, open, waiting, expired;
+	bool is_expired; // its time is over: who was not told will not be told
 	cJSON *list;
 };
 
@@ -355,13 +407,37 @@ static const struct operation_info *flow_operation(const struct flow_call *f, co
 	return low < f->op_count && strcmp(f->ops[low].client, client) == 0 ? &f->ops[low] : NULL;
 }
 
+static bool flow_was_skipped(const struct flow_call *f, const char *client)
+{
+	size_t low = 0, high = f->skipped_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(f->skipped[middle].client, client);
+
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
 static const char *flow_state(
 	const struct flow_call *f, const struct client_info *i, const struct operation_info *op)
 {
+	const struct client_place *place = client_info_place(i, f->row.queue);
 	bool has_package = !digest_is_zero(&f->row.package);
 	bool is_private = f->row.queue[0] == '@';
-	bool is_past = i->pointer_at != ELEMENT_HEAD && i->pointer_seq > f->row.seq;
+	bool is_past =
+		place && place->pointer_at != ELEMENT_HEAD && place->pointer_seq > f->row.seq;
 
+	if (!op && f->is_expired)
+		return "expired";
+	if (!op && flow_was_skipped(f, i->id))
+		return "skipped";
 	if (op && !op->outcome)
 		return "open";
 	if (op && op->outcome == OP_DONE)
@@ -391,6 +467,7 @@ static void flow_client(struct flow_call *f, const struct client_info *i)
 	f->failed += strcmp(state, "failed") == 0;
 	f->open += strcmp(state, "open") == 0;
 	f->waiting += strcmp(state, "waiting") == 0;
+	f->expired += strcmp(state, "expired") == 0;
 	put_text(o, "client", i->id);
 	put_text(o, "state", state);
 	put_text(o, "reach", reach_word(i->reach));
@@ -419,8 +496,7 @@ static enum err flow_clients(struct flow_call *f)
 		return ERR_OK;
 	}
 	while (core_client_next(f->call->room->core, &cursor, info))
-		if (info->role == ROLE_CLIENT && !info->revoked &&
-			strcmp(info->channel, queue) == 0)
+		if (info->role == ROLE_CLIENT && !info->revoked && client_info_place(info, queue))
 			flow_client(f, info);
 	return ERR_OK;
 }
@@ -435,6 +511,8 @@ static enum err run_flow(struct operator_call *c)
 		c->room->core, NULL, flow, OPERATIONS_MAX, c->arena, &f.ops, &f.op_count));
 	if (f.op_count > 0)
 		qsort(f.ops, f.op_count, sizeof(*f.ops), by_client_newest_first);
+	TRY(core_skipped(c->room->core, NULL, f.row.queue, f.row.seq, OPERATIONS_MAX, c->arena,
+		&f.skipped, &f.skipped_count));
 	f.list = cJSON_CreateArray();
 	enum err e = flow_clients(&f);
 	put_id(c->json, "flow", flow);
@@ -446,6 +524,8 @@ static enum err run_flow(struct operator_call *c)
 	put_number(c->json, "failed", f.failed);
 	put_number(c->json, "open", f.open);
 	put_number(c->json, "waiting", f.waiting);
+	put_number(c->json, "expired", f.expired);
+	put_number(c->json, "skipped", f.skipped_count);
 	put_bool(c->json, "finished", f.open + f.waiting == 0);
 	cJSON_AddItemToObject(c->json, "clients", f.list);
 	return e;

@@ -79,6 +79,7 @@ enum err core_enrol(struct core *core, const struct enrolment *e)
 	log_info("ENROLLED", "id=%s role=%s", e->id, role_word(e->role));
 	if (e->role != ROLE_CLIENT)
 		return ERR_OK;
+	ch->clients++;
 	view_due(core, number);
 	channel_touch(core, ch);
 	return client_row_write(core, number);
@@ -153,20 +154,38 @@ static void info_texts(const struct core *core, const struct client *c, struct c
 	out->holding_count = intern_get(&core->interned, c->holdings).size / sizeof(struct digest);
 }
 
-static void info_pointer(const struct core *core, const struct client *c, struct client_info *out)
+static void info_place(struct place p, struct client_place *out)
 {
-	const struct event_queue *q = &channel_of(core, c)->queue;
+	const struct event_queue *q = &p.channel->queue;
 
+	*out = (struct client_place){.weight = p.channel->weight, .pointer_at = ELEMENT_HEAD};
 	(void)str_copy(out->channel, sizeof(out->channel), q->name);
-	out->pointer_at = ELEMENT_HEAD;
-	if (queue_is_detached(q, c->pointer))
+	if (queue_is_detached(q, *p.pointer))
 		return;
-	const struct element *e = queue_show(q, c->pointer);
+	const struct element *e = queue_show(q, *p.pointer);
 	out->pointer_seq = e ? e->seq : q->tail_seq;
 	out->pointer_at = e ? e->type : ELEMENT_TAIL;
 }
 
-static void info_fill(const struct core *core, const struct client *c, struct client_info *out)
+static void info_places(const struct core *core, struct client *c, struct client_info *out)
+{
+	out->place_count = membership_count(c);
+	for (size_t i = 0; i < out->place_count; i++)
+		info_place(membership_at(core, c, i), &out->places[i]);
+	memcpy(out->channel, out->places[0].channel, sizeof(out->channel));
+	out->pointer_seq = out->places[0].pointer_seq;
+	out->pointer_at = out->places[0].pointer_at;
+}
+
+const struct client_place *client_info_place(const struct client_info *info, const char *channel)
+{
+	for (size_t i = 0; i < info->place_count; i++)
+		if (strcmp(info->places[i].channel, channel) == 0)
+			return &info->places[i];
+	return NULL;
+}
+
+static void info_fill(const struct core *core, struct client *c, struct client_info *out)
 {
 	const struct client_rare *rare = c->rare;
 
@@ -188,7 +207,7 @@ static void info_fill(const struct core *core, const struct client *c, struct cl
 	};
 	(void)str_copy(out->id, sizeof(out->id), client_id(&core->clients, c));
 	info_texts(core, c, out);
-	info_pointer(core, c, out);
+	info_places(core, c, out);
 	if (!rare)
 		return;
 	out->interval_set_ms = rare->interval_set_ms;
@@ -210,7 +229,7 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
-	const struct client *c = client_at(&core->clients, number);
+	struct client *c = client_at(&core->clients, number);
 	info_fill(core, c, out);
 	if (out->has_operation)
 		operation_describe(core, c, c->rare->open, &out->operation);

@@ -4,7 +4,7 @@
 //
 // The incarnation has a second copy in a file outside the backups: "intent N M" before the commit
 // of M, "sealed M" after it. A store that holds neither what was sealed nor what was intended was
-// restored.
+// restored; so was one that says of itself that it is a backup, of this incarnation even.
 #include "proto/base/file.h"
 #include "server/core_inside.h"
 #include <inttypes.h>
@@ -83,11 +83,14 @@ static enum err incarnation_take(struct core *core, uint32_t stored, uint32_t fl
 enum err incarnation_open(struct core *core)
 {
 	struct incarnation_copy copy;
-	int64_t stored = 0;
+	int64_t stored = 0, is_backup = 0;
 
 	TRY(copy_read(core, &copy));
 	TRY(rows_meta_number(core->db, "incarnation", &stored));
-	core->restored = store_is_older(core, &copy, (uint32_t)stored);
+	TRY(rows_meta_number(core->db, "is-backup", &is_backup));
+	core->restored = is_backup != 0 || store_is_older(core, &copy, (uint32_t)stored);
+	if (is_backup)
+		TRY(rows_meta_put_number(core->db, "is-backup", 0));
 	return incarnation_take(
 		core, (uint32_t)stored, copy.now > copy.before ? copy.now : copy.before);
 }
@@ -159,6 +162,7 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	c->holdings = intern_take(&core->interned, row->holdings);
 	client_set_heard(c, (struct wall){row->last_heard_ms});
 	c->pointer = pointer_of_row(ch, row->epoch, row->pointer);
+	ch->clients++;
 	queue_stand(&ch->queue, c->pointer);
 	c->heard_tick = attended_tick(core);
 	reach_watch(core, number);

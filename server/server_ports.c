@@ -203,7 +203,10 @@ static bool is_meant(void *ctx, const char *client, const struct digest *package
 	if (core_client_find(s->core, client, &info) != ERR_OK || info.role != ROLE_CLIENT)
 		return false;
 	snprintf(private_queue, sizeof(private_queue), "@%s", client);
-	return queue_names(s, info.channel, package) || queue_names(s, private_queue, package);
+	for (size_t i = 0; i < info.place_count; i++)
+		if (queue_names(s, info.places[i].channel, package))
+			return true;
+	return queue_names(s, private_queue, package);
 }
 
 static uint32_t told_interval_ms(void *ctx, const char *client)

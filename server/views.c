@@ -87,6 +87,23 @@ void showing_split(struct bytes showing, struct digest *package, const char **im
 
 // ---- StateView
 
+static enum err more_channels_fill(
+	struct core *core, uint32_t number, struct arena *a, struct state_view *out)
+{
+	struct client *c = client_at(&core->clients, number);
+	size_t more = membership_count(c) - 1;
+
+	if (more == 0)
+		return ERR_OK;
+	out->more_channels = arena_array(a, more, sizeof(*out->more_channels));
+	if (!out->more_channels)
+		return err_set(ERR_FULL, "no room for the channels of a client");
+	for (size_t i = 0; i < more; i++)
+		out->more_channels[i] = membership_at(core, c, i + 1).channel->queue.name;
+	out->more_channel_count = more;
+	return ERR_OK;
+}
+
 enum err core_state_view(
 	struct core *core, const char *client, struct arena *a, struct state_view *out)
 {
@@ -119,6 +136,7 @@ enum err core_state_view(
 		.agent_version = profile.agent_version,
 		.last_kind = (enum response_kind)c->last_kind,
 	};
+	TRY(more_channels_fill(core, number, a, out));
 	// A resend of D is the last thing said.
 	if (c->last_was_resend)
 		out->response_id = c->d;
@@ -206,25 +224,41 @@ static void pointers_fill(struct core *core, const struct channel *ch, struct qu
 	}
 }
 
+static enum err element_fill(const struct element *e, struct arena *a, struct queue_element *out)
+{
+	*out = (struct queue_element){
+		.seq = e->seq,
+		.first_seq = e->first_seq,
+		.type = e->type,
+		.text = e->text,
+		.flow_id = e->flow_id,
+		.standing = e->standing,
+	};
+	if (e->first_seq != e->seq)
+		out->text = arena_printf(a, "%u..%u %.400s", e->first_seq, e->seq, e->text);
+	return out->text ? ERR_OK : err_set(ERR_FULL, "no room for a view");
+}
+
+#define VIEW_END ((LIMIT_VIEW_ELEMENTS - 2) / 2) // elements shown of each end of a long queue
+
+// HEAD, the elements, TAIL; of a long queue its two ends.
 static enum err elements_fill(const struct event_queue *q, struct arena *a, struct queue_view *out)
 {
+	uint32_t place = 0;
+
 	out->elements = arena_array(a, LIMIT_VIEW_ELEMENTS, sizeof(*out->elements));
 	if (!out->elements)
 		return err_set(ERR_FULL, "no room for the view of %s", q->name);
 	out->elements[out->element_count++] =
-		(struct queue_element){.type = ELEMENT_HEAD, .text = ""};
-	for (const struct element *e = q->head; e && out->element_count < LIMIT_VIEW_ELEMENTS - 1;
-		e = e->after) {
-		const char *text = e->first_seq == e->seq ? e->text
-							  : arena_printf(a, "%u..%u %.400s",
-								    e->first_seq, e->seq, e->text);
-		if (!text)
-			return err_set(ERR_FULL, "no room for the view of %s", q->name);
-		out->elements[out->element_count++] = (struct queue_element){
-			.seq = e->seq, .type = e->type, .text = text, .flow_id = e->flow_id};
-	}
-	out->elements[out->element_count++] =
-		(struct queue_element){.seq = q->tail_seq, .type = ELEMENT_TAIL, .text = ""};
+		(struct queue_element){.type = ELEMENT_HEAD, .text = "", .standing = out->detached};
+	for (const struct element *e = q->head; e; e = e->after, place++)
+		if (place < VIEW_END || place + VIEW_END >= q->count)
+			TRY(element_fill(e, a, &out->elements[out->element_count++]));
+	out->elements[out->element_count++] = (struct queue_element){.seq = q->tail_seq,
+		.first_seq = q->tail_seq,
+		.type = ELEMENT_TAIL,
+		.text = "",
+		.standing = q->standing_tail};
 	return ERR_OK;
 }
 
@@ -237,43 +271,64 @@ static uint64_t standing_total(const struct event_queue *q)
 	return total;
 }
 
-enum err core_queue_view(
-	struct core *core, const char *queue, struct arena *a, struct queue_view *out)
+static enum err private_queue_find(struct core *core, const char *client, struct event_queue **out)
 {
-	uint32_t client = CLIENT_NONE;
+	uint32_t number = client_table_find(&core->clients, client);
+	const struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
+
+	if (!c || !c->rare || !c->rare->private)
+		return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s", client);
+	*out = c->rare->private;
+	return ERR_OK;
+}
+
+static enum err pointers_room(struct arena *a, struct queue_view *out)
+{
+	out->pointers = arena_array(a, LIMIT_VIEW_POINTERS, sizeof(*out->pointers));
+	return out->pointers ? ERR_OK : err_set(ERR_FULL, "no room for a view");
+}
+
+static void queue_fill(const struct event_queue *q, struct queue_view *out)
+{
+	out->epoch = q->epoch;
+	out->element_total = q->count;
+	out->pointer_total = standing_total(q);
+	out->paused = q->paused;
+	out->closed = q->closed;
+	out->rate_bytes_per_s = q->rate_bytes_per_s;
+}
+
+static enum err private_view(
+	struct core *core, const char *client, struct arena *a, struct queue_view *out)
+{
 	struct event_queue *q = NULL;
 
-	*out = (struct queue_view){.channel = queue[0] == '@' ? queue + 1 : queue};
-	if (queue[0] == '@') {
-		client = client_table_find(&core->clients, queue + 1);
-		const struct client *c =
-			client == CLIENT_NONE ? NULL : client_at(&core->clients, client);
-		if (!c || !c->rare || !c->rare->private)
-			return err_set(ERR_NOT_FOUND, "nothing waits in the private queue of %s",
-				queue + 1);
-		q = c->rare->private;
-	} else {
-		struct channel *ch = channel_find(core, queue);
-		if (!ch)
-			return err_set(ERR_NOT_FOUND, "no channel %s", queue);
-		q = &ch->queue;
-	}
-	out->epoch = q->epoch;
-	out->pointer_total = standing_total(q);
-	TRY(elements_fill(q, a, out));
-	out->pointers = arena_array(a, LIMIT_VIEW_POINTERS, sizeof(*out->pointers));
-	if (!out->pointers)
-		return err_set(ERR_FULL, "no room for the view of %s", queue);
-	if (client == CLIENT_NONE) {
-		pointers_fill(core, channel_find(core, queue), out);
-		return ERR_OK;
-	}
+	TRY(private_queue_find(core, client, &q));
+	TRY(pointers_room(a, out));
+	queue_fill(q, out);
 	out->pointers[out->pointer_count++] = (struct queue_pointer){
-		.client_id = queue + 1,
+		.client_id = client,
 		.seq = q->head ? q->head->seq : q->tail_seq,
 		.at = q->head ? q->head->type : ELEMENT_TAIL,
 	};
-	return ERR_OK;
+	return elements_fill(q, a, out);
+}
+
+enum err core_queue_view(
+	struct core *core, const char *queue, struct arena *a, struct queue_view *out)
+{
+	*out = (struct queue_view){.channel = queue[0] == '@' ? queue + 1 : queue};
+	if (queue[0] == '@')
+		return private_view(core, queue + 1, a, out);
+	const struct channel *ch = channel_find(core, queue);
+	if (!ch)
+		return err_set(ERR_NOT_FOUND, "no channel %s", queue);
+	TRY(pointers_room(a, out));
+	queue_fill(&ch->queue, out);
+	out->weight = ch->weight;
+	out->detached = ch->clients - out->pointer_total;
+	pointers_fill(core, ch, out);
+	return elements_fill(&ch->queue, a, out);
 }
 
 static enum err queue_view_send(struct core *core, struct channel *ch)

@@ -1,4 +1,4 @@
-// channel create|list|publish|rollback|pause|resume|rate
+// channel create|list|publish|rollback|pause|resume|rate|close|weight, consolidate
 #include "server/ctl/flow.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
@@ -23,9 +23,10 @@ enum exit_code cmd_channel_create(struct ctl *c, const struct args *a)
 static void channels_show(const struct ctl *c, const cJSON *document)
 {
 	static const struct table_column columns[] = {{"CHANNEL", false, true, false},
-		{"CLIENTS", true, false, false}, {"CAUGHT UP", true, false, false},
-		{"ELEMENTS", true, false, false}, {"STATE", false, false, false},
-		{"RATE", true, false, true}, {"WANTS", false, true, false}};
+		{"WEIGHT", true, false, true}, {"CLIENTS", true, false, false},
+		{"CAUGHT UP", true, false, false}, {"ELEMENTS", true, false, false},
+		{"STATE", false, false, false}, {"RATE", true, false, true},
+		{"WANTS", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *slot;
 
@@ -41,6 +42,7 @@ static void channels_show(const struct ctl *c, const cJSON *document)
 		bool paused = json_bool(one, "paused"), closed = json_bool(one, "closed");
 
 		table_add_style(t, json_text(one, "channel"), STYLE_BOLD);
+		table_addf(t, "%.0f", json_number(one, "weight"));
 		table_addf(t, "%.0f", json_number(one, "clients"));
 		table_addf(t, "%.0f", json_number(one, "caught_up"));
 		table_addf(t, "%.0f", json_number(one, "elements"));
@@ -106,4 +108,56 @@ enum exit_code cmd_channel_rate(struct ctl *c, const struct args *a)
 	api_verb_add(&v, "channel", a->words[0]);
 	api_verb_add(&v, "bytes_per_s", a->words[1]);
 	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+enum exit_code cmd_channel_close(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-close"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+static void weight_show(const struct ctl *c, const cJSON *document)
+{
+	ctl_say(c, "channel %s weighs %" PRIu64, ctl_safe(json_text(document, "channel")),
+		json_u64(document, "weight"));
+}
+
+enum exit_code cmd_channel_weight(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-weight"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	api_verb_add(&v, "weight", a->words[1]);
+	return api_show(c, &v, weight_show);
+}
+
+static void consolidated_show(const struct ctl *c, const cJSON *document)
+{
+	const cJSON *run, *seq;
+
+	cJSON_ArrayForEach(run, cJSON_GetObjectItem(document, "runs"))
+	{
+		bool first = true;
+
+		printf("consolidate chose=");
+		cJSON_ArrayForEach(seq, cJSON_GetObjectItem(run, "chose"))
+		{
+			printf("%s%.0f", first ? "" : ",", seq->valuedouble);
+			first = false;
+		}
+		printf(" into=%" PRIu64 "\n", json_u64(run, "into"));
+	}
+	if (cJSON_GetArraySize(cJSON_GetObjectItem(document, "runs")) == 0)
+		ctl_say(c, "nothing to consolidate in %s",
+			ctl_safe(json_text(document, "channel")));
+}
+
+enum exit_code cmd_consolidate(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "channel-consolidate"};
+
+	api_verb_add(&v, "channel", a->words[0]);
+	return api_show(c, &v, consolidated_show);
 }

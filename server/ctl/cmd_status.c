@@ -107,56 +107,134 @@ enum exit_code cmd_why(struct ctl *c, const struct args *a)
 // ---- queue
 
 #define HERE_MAX 6
+#define STRIP_MAX 9 // elements drawn in one line, with HEAD and TAIL
 
-// Names of the pointers that stand on an element.
-static void pointers_text(
-	const cJSON *pointers, uint64_t from, uint64_t to, bool tail, char *out, size_t size)
+static bool pointer_is_here(const cJSON *pointer, const cJSON *element)
 {
+	const char *where = json_text(pointer, "at"), *type = json_text(element, "type");
+	uint64_t seq = json_u64(pointer, "seq");
+	bool is_null = strcmp(where, "head") == 0 || strcmp(where, "tail") == 0;
+
+	if (is_null || strcmp(type, "head") == 0 || strcmp(type, "tail") == 0)
+		return strcmp(where, type) == 0;
+	return seq == json_u64(element, "seq");
+}
+
+// How many pointers stand on an element, and names of some.
+static void pointers_text(const cJSON *pointers, const cJSON *element, char *out, size_t size)
+{
+	uint64_t standing = json_u64(element, "standing"), named = 0;
 	const cJSON *p;
-	size_t n = 0;
 
 	out[0] = '\0';
 	cJSON_ArrayForEach(p, pointers)
 	{
-		const char *where = json_text(p, "at");
-		uint64_t seq = json_u64(p, "seq");
-		bool here = tail ? strcmp(where, "tail") == 0
-				 : strcmp(where, "tail") != 0 && strcmp(where, "head") != 0 &&
-					    seq > from && seq <= to;
-
-		if (!here)
-			continue;
-		if (n++ < HERE_MAX)
+		if (named < HERE_MAX && pointer_is_here(p, element)) {
 			text_join(out, size, "%s", json_text(p, "client"));
+			named++;
+		}
 	}
-	if (n > HERE_MAX)
-		text_join(out, size, "and %zu more", n - HERE_MAX);
+	if (standing > named)
+		text_join(out, size, named ? "and %" PRIu64 " more" : "%" PRIu64, standing - named);
 }
 
-static void queue_show(const struct ctl *c, const cJSON *queue)
+static const char *element_word(const cJSON *e, char *out, size_t size)
+{
+	const char *type = json_text(e, "type");
+
+	if (strcmp(type, "head") == 0)
+		snprintf(out, size, "HEAD");
+	else if (strcmp(type, "tail") == 0)
+		snprintf(out, size, "TAIL");
+	else
+		snprintf(out, size, "%" PRIu64 " %s", json_u64(e, "seq"), type);
+	return out;
+}
+
+// HEAD | 17 display | 18 control | ... | TAIL, and below it how many pointers stand where.
+static void strip_show(const struct ctl *c, const cJSON *elements)
+{
+	int count = cJSON_GetArraySize(elements), at = 0;
+	char word[64], counts[64];
+	const cJSON *e;
+
+	SCOPED_BUF struct buf above, below;
+	buf_init(&above, 4096);
+	buf_init(&below, 4096);
+	cJSON_ArrayForEach(e, elements)
+	{
+		bool shown =
+			count <= STRIP_MAX || at < STRIP_MAX / 2 || at >= count - STRIP_MAX / 2;
+		uint64_t standing = json_u64(e, "standing");
+		bool gap = !shown && at == STRIP_MAX / 2;
+
+		at++;
+		if (!shown && !gap)
+			continue;
+		if (gap)
+			snprintf(word, sizeof(word), "...");
+		else
+			element_word(e, word, sizeof(word));
+		snprintf(counts, sizeof(counts), standing && shown ? "^%" PRIu64 : "", standing);
+		int width = (int)strlen(word) > (int)strlen(counts) ? (int)strlen(word)
+								    : (int)strlen(counts);
+		if (buf_printf(&above, "%s%-*s", at > 1 ? " | " : "  ", width, word) != ERR_OK ||
+			buf_printf(&below, "%s%-*s", at > 1 ? "   " : "  ", width, counts) !=
+				ERR_OK)
+			return;
+	}
+	printf("%s%.*s%s\n%.*s\n\n", term_begin(&c->out, STYLE_BOLD), (int)above.size,
+		(const char *)above.data, term_end(&c->out, STYLE_BOLD), (int)below.size,
+		(const char *)below.data);
+}
+
+static void queue_headline(const struct ctl *c, const cJSON *queue)
+{
+	uint64_t rate = json_u64(queue, "rate_bytes_per_s"), detached = json_u64(queue, "detached");
+
+	printf("queue %s%s%s, epoch %" PRIu64 ", weight %" PRIu64 ", %" PRIu64 " waiting, %" PRIu64
+	       " pointer%s",
+		term_begin(&c->out, STYLE_BOLD), ctl_safe(json_text(queue, "queue")),
+		term_end(&c->out, STYLE_BOLD), json_u64(queue, "epoch"), json_u64(queue, "weight"),
+		json_u64(queue, "element_total"), json_u64(queue, "pointer_total"),
+		json_u64(queue, "pointer_total") == 1 ? "" : "s");
+	if (detached)
+		printf(", %" PRIu64 " detached", detached);
+	if (rate)
+		printf(", at most %s/s each", amount_text(rate));
+	printf("%s%s\n\n", json_bool(queue, "paused") ? ", paused" : "",
+		json_bool(queue, "closed") ? ", closed" : "");
+}
+
+static void queue_table(const struct ctl *c, const cJSON *queue)
 {
 	static const struct table_column columns[] = {{"SEQ", true, false, false},
 		{"TYPE", false, false, false}, {"EVENT", false, true, false},
 		{"POINTERS HERE", false, true, false}, {"FLOW", true, false, true}};
-	const cJSON *e, *pointers = cJSON_GetObjectItem(queue, "pointers"), *p;
+	const cJSON *e, *pointers = cJSON_GetObjectItem(queue, "pointers");
+	const cJSON *elements = cJSON_GetObjectItem(queue, "elements");
 	struct table *t = table_new(columns, CTL_COUNT(columns));
-	uint64_t last = 0, heads = 0;
+	uint64_t left_out =
+		json_u64(queue, "element_total") + 2 - (uint64_t)cJSON_GetArraySize(elements);
+	uint64_t last = 0;
 	char here[512];
 
-	printf("queue %s%s%s, epoch %" PRIu64 ", %" PRIu64 " pointer%s\n",
-		term_begin(&c->out, STYLE_BOLD), ctl_safe(json_text(queue, "queue")),
-		term_end(&c->out, STYLE_BOLD), json_u64(queue, "epoch"),
-		json_u64(queue, "pointer_total"), json_u64(queue, "pointer_total") == 1 ? "" : "s");
-	cJSON_ArrayForEach(e, cJSON_GetObjectItem(queue, "elements"))
+	cJSON_ArrayForEach(e, elements)
 	{
 		const char *type = json_text(e, "type");
-		uint64_t seq = json_u64(e, "seq");
-		bool tail = strcmp(type, "tail") == 0;
+		uint64_t seq = json_u64(e, "seq"), first = json_u64(e, "first_seq");
+		bool null = strcmp(type, "tail") == 0 || strcmp(type, "head") == 0;
 
-		pointers_text(pointers, last, seq, tail, here, sizeof(here));
+		if (left_out && last && first > last + 1) {
+			table_add(t, "");
+			table_add_style(t, "...", STYLE_DIM);
+			table_addf(t, "%" PRIu64 " more", left_out);
+			table_add(t, "");
+			table_add(t, "");
+		}
+		pointers_text(pointers, e, here, sizeof(here));
 		table_addf(t, "%" PRIu64, seq);
-		table_add_style(
-			t, type, tail || strcmp(type, "head") == 0 ? STYLE_DIM : STYLE_BOLD);
+		table_add_style(t, type, null ? STYLE_DIM : STYLE_BOLD);
 		table_add(t, json_text(e, "text"));
 		table_add(t, here);
 		show_count(t, json_u64(e, "flow"));
@@ -164,22 +242,37 @@ static void queue_show(const struct ctl *c, const cJSON *queue)
 	}
 	table_print(t, &c->out);
 	table_free(t);
-	cJSON_ArrayForEach(p, pointers) heads += strcmp(json_text(p, "at"), "head") == 0;
-	if (heads > 0)
-		printf("%" PRIu64 " detached (they get a snapshot, then stand at the tail)\n",
-			heads);
+}
+
+static void queue_show(const struct ctl *c, const cJSON *queue)
+{
+	queue_headline(c, queue);
+	strip_show(c, cJSON_GetObjectItem(queue, "elements"));
+	queue_table(c, queue);
+	if (json_u64(queue, "detached") > 0)
+		printf("who is at HEAD is detached: it gets a snapshot, then stands at TAIL\n");
+}
+
+static void check_show(const struct ctl *c, const cJSON *found)
+{
+	ctl_say(c,
+		"queue %s is whole: %" PRIu64 " elements, %" PRIu64 " pointers on them, %" PRIu64
+		" at the tail, %" PRIu64 " detached",
+		ctl_safe(json_text(found, "channel")), json_u64(found, "elements"),
+		json_u64(found, "at_elements"), json_u64(found, "at_tail"),
+		json_u64(found, "detached"));
 }
 
 enum exit_code cmd_queue(struct ctl *c, const struct args *a)
 {
-	struct api_verb v = {.verb = "queue"};
+	struct api_verb v = {.verb = args_has(a, "check") ? "queue-check" : "queue"};
 	const char *name = a->words[0];
 
 	if (name[0] == '@')
 		api_verb_add(&v, "client", name + 1);
 	else
 		api_verb_add(&v, "channel", name);
-	return api_show(c, &v, queue_show);
+	return api_show(c, &v, args_has(a, "check") ? check_show : queue_show);
 }
 
 // ---- brokers
@@ -260,7 +353,7 @@ static void operations_show(const struct ctl *c, const cJSON *document)
 
 		table_add(t, show_time(o, "opened_unix_ms"));
 		table_add(t, json_text(o, "client"));
-		table_addf(t, "%" PRIu64, json_u64(o, "op_id"));
+		show_count(t, json_u64(o, "op_id"));
 		table_add(t, json_text(o, "kind"));
 		table_add_style(t, outcome, outcome_style(outcome));
 		show_count(t, json_u64(o, "attempt"));

@@ -70,6 +70,8 @@ static const struct option_row exec_options[] = {WAIT,
 	{"max-output", "BYTES", "at most so much output"}};
 static const struct option_row status_options[] = {{"channel", "ID", "only of this channel"},
 	{"reach", "WORD", "never, online, late or silent"}};
+static const struct option_row queue_options[] = {
+	{"check", NULL, "look whether every pointer shows an element"}};
 static const struct option_row max_options[] = {{"max", "N", "at most so many rows"}};
 static const struct option_row watch_options[] = {{"channel", "ID", "only of this channel"},
 	{"every", "SECONDS", "redraw at least so often (2)"}};
@@ -97,7 +99,9 @@ const struct command ctl_commands[] = {
 	{"doctor", "", "what is wrong, and the line that mends it", NEED_SETTINGS, 0, 0,
 		OPTIONS(doctor_options), cmd_doctor, NULL},
 	{"queue", "CHANNEL|@CLIENT", "a queue, and where the clients stand in it", NEED_SETTINGS, 1,
-		1, NO_OPTIONS, cmd_queue, NULL},
+		1, OPTIONS(queue_options), cmd_queue, NULL},
+	{"consolidate", "CHANNEL", "join runs of display events now", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_consolidate, NULL},
 	{"brokers", "", "data brokers: load, leases, what they hold", NEED_SETTINGS, 0, 0,
 		NO_OPTIONS, cmd_brokers, NULL},
 	{"operations", "CLIENT", "what a client was told to do, and how it ended", NEED_SETTINGS, 1,
@@ -119,14 +123,19 @@ const struct command ctl_commands[] = {
 		cmd_channel_resume, NULL},
 	{"channel rate", "CHANNEL BYTES_PER_S", "limit each client's rate; 0: no limit",
 		NEED_SETTINGS, 2, 2, OPTIONS(wait_options), cmd_channel_rate, NULL},
+	{"channel close", "CHANNEL", "take nothing more; `channel resume` opens it again",
+		NEED_SETTINGS, 1, 1, OPTIONS(wait_options), cmd_channel_close, NULL},
+	{"channel weight", "CHANNEL WEIGHT",
+		"0 to 1000: of a client's channels the heaviest counts", NEED_SETTINGS, 2, 2,
+		NO_OPTIONS, cmd_channel_weight, NULL},
 	{"client list", "", "clients, publishers, operators", NEED_SETTINGS, 0, 0,
 		OPTIONS(client_list_options), cmd_client_list, NULL},
 	{"client show", "CLIENT", "everything about one client", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_client_show, NULL},
 	{"client add", "FILE|ID", "make a client known to the server", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_client_add, NULL},
-	{"client channel", "CLIENT CHANNEL", "move a client to a channel", NEED_SETTINGS, 2, 2,
-		NO_OPTIONS, cmd_client_channel, NULL},
+	{"client channel", "CLIENT CHANNEL[,CHANNEL...]", "move a client to a channel, or several",
+		NEED_SETTINGS, 2, 2, NO_OPTIONS, cmd_client_channel, NULL},
 	{"client revoke", "CLIENT", "accept nothing of it any more", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_client_revoke, NULL},
 	{"client remove", "CLIENT", "forget it", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_client_remove,
@@ -142,7 +151,10 @@ const struct command ctl_commands[] = {
 		LIMIT_ARGS + 2, OPTIONS(exec_options), cmd_exec,
 		"Verbs are the agent's closed list; nothing is given to a shell. An ARG that "
 		"begins with a dash\n"
-		"comes after --."},
+		"comes after --. With --by-reference the command is signed here with the software "
+		"key, "
+		"laid on a data\n"
+		"broker by the publisher, and fetched, verified and run once by each client."},
 	{"cancel", "CLIENT [OPERATION]", "end what a client is at", NEED_SETTINGS, 1, 2,
 		OPTIONS(wait_options), cmd_cancel, NULL},
 	{"interval", "CLIENT MS", "set a client's heartbeat interval; 0: the policy's",

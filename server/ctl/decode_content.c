@@ -141,6 +141,7 @@ void state_view_json(cJSON *j, const struct state_view *m)
 	TEXT(agent_version);
 	LIST("software", software, software_count, software_json);
 	WORD(last_kind, response_kind_word);
+	TEXTS("more_channels", more_channels, more_channel_count);
 }
 
 static void element_json(cJSON *j, const struct queue_element *m)
@@ -149,6 +150,8 @@ static void element_json(cJSON *j, const struct queue_element *m)
 	WORD(type, element_type_word);
 	TEXT(text);
 	NUMBER(flow_id);
+	NUMBER(first_seq);
+	NUMBER(standing);
 }
 
 static void pointer_json(cJSON *j, const struct queue_pointer *m)
@@ -163,6 +166,12 @@ void queue_view_json(cJSON *j, const struct queue_view *m)
 	TEXT(channel);
 	NUMBER(epoch);
 	NUMBER(pointer_total);
+	NUMBER(element_total);
+	NUMBER(detached);
+	FLAG(paused);
+	FLAG(closed);
+	NUMBER(rate_bytes_per_s);
+	NUMBER(weight);
 	LIST("elements", elements, element_count, element_json);
 	LIST("pointers", pointers, pointer_count, pointer_json);
 }

@@ -264,6 +264,19 @@ static const char *operation_text(const cJSON *client)
 	return out;
 }
 
+// All channels of a client, its first one first.
+static const char *channels_text(const cJSON *client, char *out, size_t size)
+{
+	const cJSON *place;
+
+	out[0] = '\0';
+	cJSON_ArrayForEach(place, cJSON_GetObjectItem(client, "channels"))
+	{
+		text_join(out, size, "%s", json_text(place, "channel"));
+	}
+	return out[0] ? out : json_text(client, "channel");
+}
+
 void show_clients(const struct term *term, const cJSON *clients, int64_t now_ms, size_t limit)
 {
 	static const struct table_column columns[] = {{"CLIENT", false, true, false},
@@ -273,6 +286,7 @@ void show_clients(const struct term *term, const cJSON *clients, int64_t now_ms,
 		{"HEARD", true, false, false}, {"ADDRESS", false, false, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
+	char channels[512];
 
 	cJSON_ArrayForEach(one, clients)
 	{
@@ -283,7 +297,7 @@ void show_clients(const struct term *term, const cJSON *clients, int64_t now_ms,
 		table_add_style(t, revoked ? "revoked" : reach,
 			revoked ? STYLE_BAD : show_reach_style(reach));
 		table_add_style(t, state, idle ? STYLE_DIM : STYLE_WARN);
-		table_add(t, json_text(one, "channel"));
+		table_add(t, channels_text(one, channels, sizeof(channels)));
 		table_add(t, json_text(cJSON_GetObjectItem(one, "showing"), "name"));
 		table_add(t, json_text(one, "version"));
 		table_add(t, operation_text(one));

@@ -358,18 +358,19 @@ static struct enrolment sample_enrolment_least = {
 static struct host_state sample_host = {"server.1", 8, SAMPLE_ID16, SAMPLE_UNIX_MS, 10000, true};
 static struct host_state sample_host_will = {.server = "server.1", .boot = SAMPLE_ID16};
 
+static const char *sample_channels[] = {"urgent", "hall.7"};
 static struct state_view sample_state_view = {"screen-1", CS_RESYNC, REACH_SILENT, 7, 6, OP_UNKNOWN,
 	300, SAMPLE_UNIX_MS, SAMPLE_IP6, 2, "lobby", SAMPLE_SHA_A, "0001-bridge.jpg", 30000, 12,
-	SAMPLE_UNIX_MS, "0.1.0", sample_software, 2, KIND_EXECUTE_COMMAND};
+	SAMPLE_UNIX_MS, "0.1.0", sample_software, 2, KIND_EXECUTE_COMMAND, sample_channels, 2};
 static struct state_view sample_state_view_least = {
 	.client_id = "f1", .state = CS_IDLE, .reach = REACH_NEVER};
 
 static struct queue_element sample_elements[] = {
-	{4, ELEMENT_COMMAND_REF, "restart", 88}, {.type = ELEMENT_HEAD}};
+	{4, ELEMENT_COMMAND_REF, "restart", 88, 2, 17}, {.type = ELEMENT_HEAD}};
 static struct queue_pointer sample_pointers[] = {
 	{"screen-1", 4, ELEMENT_TAIL}, {.client_id = "f1", .at = ELEMENT_HEAD}};
-static struct queue_view sample_queue_view = {
-	"lobby", 3, sample_elements, 2, sample_pointers, 2, 1000000};
+static struct queue_view sample_queue_view = {"lobby", 3, sample_elements, 2, sample_pointers, 2,
+	1000000, 250, 12, true, true, 65536, 1000};
 static struct queue_view sample_queue_view_least = {.channel = "l"};
 
 static struct media_order sample_media = {"screen-1", 2, SAMPLE_SHA_A, MEDIA_SUPERSEDED,
