@@ -59,11 +59,16 @@ def shared(tmp_path_factory):
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture
-def pictures(folder):
-    out = folder / "pictures"
+@pytest.fixture(scope="session")
+def drawn_pictures(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pictures")
     subprocess.run([PROGRAMS["helio-pictures"], out, "4"], check=True, stdout=subprocess.DEVNULL)
-    return sorted(out.iterdir())
+    return out
+
+
+@pytest.fixture
+def pictures(folder, drawn_pictures):
+    return sorted(shutil.copytree(drawn_pictures, folder / "pictures").iterdir())
 
 
 def pytest_collection_modifyitems(items):

@@ -481,7 +481,8 @@ static void seen_done(void *ctx, const struct process_end *end)
 	(void)ctx;
 	seen.ended = true;
 	seen.end = *end;
-	memcpy(seen.tail, end->tail.data, end->tail.size);
+	if (end->tail.size > 0)
+		memcpy(seen.tail, end->tail.data, end->tail.size);
 }
 
 static void seen_percent(void *ctx, uint32_t percent)
