@@ -40,6 +40,7 @@ struct open_operation {
 	uint16_t resends, patience;
 	uint8_t kind, status, percent, state;
 	bool reported, resync;
+	bool command; // runs at most once: also one that is fetched first
 	char queue[LIMIT_ID + 2];
 	char detail[LIMIT_TEXT + 1];
 	size_t body_size;

@@ -173,6 +173,40 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	return operation_open(core, number, seq, &a);
 }
 
+// ---- commands whose time is over
+
+static bool element_is_expired(struct core *core, const struct element *e)
+{
+	struct response_body body;
+
+	if (!e || e->type != ELEMENT_COMMAND || body_open(core, e->body, &body) != ERR_OK)
+		return false;
+	int64_t expires = body.execute ? body.execute->expires_unix_ms : 0;
+	return expires && expires <= core->now.wall.ms;
+}
+
+// Passes over every expired command at the pointer; each is written down, and told in the log, by
+// its author's name. The beat gets NO_ACTION, the next one what follows.
+static enum err expired_pass(struct core *core, uint32_t number, uint64_t seq,
+	struct event_queue *q, uint32_t *pointer, bool *passed)
+{
+	const char *id = client_id(&core->clients, client_at(&core->clients, number));
+	const struct element *e;
+
+	*passed = false;
+	while ((e = queue_show(q, *pointer)) && element_is_expired(core, e)) {
+		TRY(rows_event_skip(core->db, id, q->name, e->seq, e->seq + 1, core->now.wall.ms));
+		log_warn("COMMAND-EXPIRED", "client=%s queue=%s seq=%u flow=%llu author=%s text=%s",
+			id, q->name, e->seq, (unsigned long long)e->flow_id, log_quote(e->author),
+			log_quote(e->text));
+		queue_advance(q, pointer);
+		*passed = true;
+	}
+	return *passed ? respond_no_action(core, number, seq, REASON_EVENT,
+				 "a command's time was over: it was not given")
+		       : ERR_OK;
+}
+
 enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t at)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -182,10 +216,14 @@ enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t a
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
-	const struct element *e = queue_show(q, *p.pointer);
-	bool epoch = element_is_epoch(core, e);
-	TRY(element_answer(core, number, seq, q, e));
-	queue_advance(q, p.pointer);
+	bool expired = false;
+	TRY(expired_pass(core, number, seq, q, p.pointer, &expired));
+	const struct element *e = expired ? NULL : queue_show(q, *p.pointer);
+	bool epoch = e && element_is_epoch(core, e);
+	if (e)
+		TRY(element_answer(core, number, seq, q, e));
+	if (e)
+		queue_advance(q, p.pointer);
 	client_dirty(core, number);
 	rare->in_a_row = 0;
 	channel_touch(core, p.channel);
@@ -200,8 +238,12 @@ enum err private_take(struct core *core, uint32_t number, uint64_t seq)
 	struct client_rare *rare = c->rare;
 	struct event_queue *q = rare->private;
 
-	TRY(element_answer(core, number, seq, q, queue_show(q, rare->private_pointer)));
-	queue_advance(q, &rare->private_pointer);
+	bool expired = false;
+	TRY(expired_pass(core, number, seq, q, &rare->private_pointer, &expired));
+	if (!expired) {
+		TRY(element_answer(core, number, seq, q, queue_show(q, rare->private_pointer)));
+		queue_advance(q, &rare->private_pointer);
+	}
 	client_dirty(core, number);
 	rare->in_a_row++;
 	TRY(channel_trim(core, q));

@@ -283,7 +283,7 @@ static enum err beat_complete(struct core *core, const struct passed *p, const s
 	if (a->outcome != ACCORD || !is_overdue(core, op))
 		return ERR_OK;
 	(void)str_copy(op->detail, sizeof(op->detail), "no progress within the deadline");
-	enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
+	enum op_status outcome = op->command ? OP_UNKNOWN : OP_FAILED;
 	return operation_close(core, p->number, outcome, "deadline");
 }
 
@@ -376,7 +376,7 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 		if (!op->resync)
 			(void)str_copy(op->detail, sizeof(op->detail),
 				"the client and the server disagreed");
-		enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
+		enum op_status outcome = op->command ? OP_UNKNOWN : OP_FAILED;
 		TRY(operation_close(core, p->number, outcome, next->why));
 	}
 	rare->resyncs = (uint16_t)(rare->resyncs + (rare->resyncs < UINT16_MAX));

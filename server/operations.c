@@ -43,6 +43,19 @@ static struct operation_row row_of(const struct core *core, const struct client 
 	};
 }
 
+// The kind decides, or the body: a command may be fetched (COMMAND_REF).
+static bool body_is_command(enum response_kind kind, struct bytes bytes)
+{
+	struct response_body body;
+	SCOPED_ARENA struct arena a = {0};
+
+	if (kind != KIND_RETRIEVE_INFORMATION)
+		return kind == KIND_EXECUTE_COMMAND;
+	arena_init(&a, LIMIT_RESPONSE * 8, 1024);
+	return response_body_decode(&a, bytes, &body) == ERR_OK && body.retrieve &&
+	       body.retrieve->command;
+}
+
 struct open_operation *operation_from_row(const struct operation_row *r)
 {
 	struct open_operation *op = calloc(1, sizeof(*op) + r->body.size);
@@ -59,6 +72,7 @@ struct open_operation *operation_from_row(const struct operation_row *r)
 	op->percent = (uint8_t)r->percent;
 	op->status = (uint8_t)r->status;
 	op->reported = r->reported;
+	op->command = body_is_command(r->kind, r->body);
 	op->cancel_flow = r->cancel_flow;
 	op->opened = (struct wall){r->opened_ms};
 	(void)str_copy(op->queue, sizeof(op->queue), r->queue);
@@ -219,7 +233,7 @@ static enum err outcome_write(struct core *core, const struct client *c,
 static bool repeats(
 	const struct core *core, const struct open_operation *op, enum op_status outcome)
 {
-	return outcome == OP_FAILED && !op->resync && op->kind != KIND_EXECUTE_COMMAND &&
+	return outcome == OP_FAILED && !op->resync && !op->command &&
 	       op->attempt < core->config.attempts_max;
 }
 
@@ -272,7 +286,7 @@ enum err operation_close(
 		rare->retry = op;
 		return e;
 	}
-	if (e == ERR_OK && outcome == OP_FAILED && op->kind != KIND_EXECUTE_COMMAND)
+	if (e == ERR_OK && outcome == OP_FAILED && !op->command)
 		e = exhausted(core, number, op);
 	free(op);
 	return e;
@@ -311,7 +325,7 @@ enum err operations_abandon(struct core *core, uint32_t number, const char *beca
 	if (rare->open->passed)
 		TRY(operation_close_passed(core, number, OP_UNKNOWN));
 	struct open_operation *op = rare->open;
-	enum op_status outcome = op->kind == KIND_EXECUTE_COMMAND ? OP_UNKNOWN : OP_FAILED;
+	enum op_status outcome = op->command ? OP_UNKNOWN : OP_FAILED;
 	rare->open = NULL;
 	op->status = (uint8_t)outcome;
 	(void)str_copy(op->detail, sizeof(op->detail), because);

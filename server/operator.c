@@ -12,6 +12,7 @@ static const struct verb_table *const tables[] = {
 	&operator_client_verbs,
 	&operator_channel_verbs,
 	&operator_work_verbs,
+	&operator_command_verbs,
 	&operator_package_verbs,
 };
 

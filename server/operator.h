@@ -126,7 +126,7 @@ void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package);
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
-	operator_work_verbs, operator_package_verbs;
+	operator_work_verbs, operator_command_verbs, operator_package_verbs;
 
 // ---- a request
 

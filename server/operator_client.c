@@ -259,6 +259,19 @@ static enum err run_clear_clone(struct operator_call *c)
 	return ERR_OK;
 }
 
+// Claim 27: an operation of its own, which the client acknowledges.
+static enum err interval_append(struct operator_call *c, const char *client, uint32_t ms)
+{
+	struct event e = {.type = ELEMENT_INTERVAL, .interval_ms = ms};
+	const char *queue = arena_printf(c->arena, "@%s", client);
+
+	if (!queue)
+		return err_set(ERR_FULL, "no memory for this request");
+	put_text(c->json, "client", client);
+	put_number(c->json, "interval_ms", ms);
+	return call_append(c, queue, &e, NULL);
+}
+
 static enum err run_interval(struct operator_call *c)
 {
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
@@ -270,6 +283,8 @@ static enum err run_interval(struct operator_call *c)
 		return err_set(ERR_RANGE, "an interval is %d to %d ms, or 0 for the policy's",
 			HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
 	TRY(call_client(c, "client", info));
+	if (call_bool(c, "operation", false))
+		return interval_append(c, info->id, ms);
 	TRY(core_client_set_interval(c->room->core, info->id, ms));
 	TRY(core_client_find(c->room->core, info->id, info));
 	put_text(c->json, "client", info->id);
@@ -327,7 +342,9 @@ static const struct verb_row rows[] = {
 		.writes = true,
 		.run = run_interval,
 		.args = {{"client", ARG_ID, true, NULL, "whom"},
-			{"ms", ARG_U32, true, NULL, "milliseconds; 0: back to the policy"}}},
+			{"ms", ARG_U32, true, NULL, "milliseconds; 0: back to the policy"},
+			{"operation", ARG_BOOL, false, NULL,
+				"as an operation that the client acknowledges"}}},
 	{.name = "enrol",
 		.help = "takes a signed enrolment",
 		.writes = true,

@@ -501,6 +501,20 @@ static enum err flow_clients(struct flow_call *f)
 	return ERR_OK;
 }
 
+static bool flow_is_expired(const struct flow_call *f)
+{
+	struct response_body body;
+	struct bytes bytes;
+
+	if (strcmp(f->row.verb, "exec") != 0 ||
+		rows_event_body(core_db(f->call->room->core), f->row.queue, f->row.seq,
+			f->call->arena, &bytes) != ERR_OK ||
+		response_body_decode(f->call->arena, bytes, &body) != ERR_OK || !body.execute)
+		return false;
+	int64_t expires = body.execute->expires_unix_ms;
+	return expires && expires <= f->call->now.wall.ms;
+}
+
 static enum err run_flow(struct operator_call *c)
 {
 	struct flow_call f = {.call = c};
@@ -514,6 +528,7 @@ static enum err run_flow(struct operator_call *c)
 	TRY(core_skipped(c->room->core, NULL, f.row.queue, f.row.seq, OPERATIONS_MAX, c->arena,
 		&f.skipped, &f.skipped_count));
 	f.list = cJSON_CreateArray();
+	f.is_expired = flow_is_expired(&f);
 	enum err e = flow_clients(&f);
 	put_id(c->json, "flow", flow);
 	put_text(c->json, "queue", f.row.queue);

@@ -67,7 +67,12 @@ static const struct option_row report_options[] = {
 static const struct option_row exec_options[] = {WAIT,
 	{"channel", "ID", "every client of a channel instead of one"},
 	{"run-timeout", "MS", "how long it may run (60000)"},
-	{"max-output", "BYTES", "at most so much output"}};
+	{"max-output", "BYTES", "at most so much output"},
+	{"expires", "SECONDS", "not begun any more after so long"},
+	{"by-reference", NULL, "sign it; the client fetches it from a data broker"},
+	{"ca", "DIR", "with --by-reference: where keys/software.key lies"}};
+static const struct option_row interval_options[] = {
+	WAIT, {"operation", NULL, "as an operation that the client acknowledges"}};
 static const struct option_row status_options[] = {{"channel", "ID", "only of this channel"},
 	{"reach", "WORD", "never, online, late or silent"}};
 static const struct option_row queue_options[] = {
@@ -158,7 +163,7 @@ const struct command ctl_commands[] = {
 	{"cancel", "CLIENT [OPERATION]", "end what a client is at", NEED_SETTINGS, 1, 2,
 		OPTIONS(wait_options), cmd_cancel, NULL},
 	{"interval", "CLIENT MS", "set a client's heartbeat interval; 0: the policy's",
-		NEED_SETTINGS, 2, 2, NO_OPTIONS, cmd_interval, NULL},
+		NEED_SETTINGS, 2, 2, OPTIONS(interval_options), cmd_interval, NULL},
 	{"image add", "FILE|FOLDER...", "put pictures into the store", NEED_SETTINGS, 1, MANY,
 		OPTIONS(image_add_options), cmd_image_add, NULL},
 	{"image list", "", "pictures in the store", NEED_SETTINGS, 0, 0,

@@ -197,6 +197,9 @@ enum err rows_event_skip(struct db *db, const char *client, const char *queue, u
 // The same for everybody who stands in the queue, of the epoch that ends.
 enum err rows_event_skip_all(
 	struct db *db, const char *queue, uint64_t epoch, uint32_t tail, int64_t at_ms) MUST_CHECK;
+// The body of one event, live or not, into the arena. Errors: ERR_NOT_FOUND.
+enum err rows_event_body(struct db *db, const char *queue, uint64_t seq, struct arena *a,
+	struct bytes *out) MUST_CHECK;
 enum err rows_event_prune(struct db *db, int64_t before_ms) MUST_CHECK;
 enum err rows_slot_put(struct db *db, const struct slot_row *row) MUST_CHECK;
 // One slot; package zero when there is none.

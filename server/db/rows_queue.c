@@ -1,5 +1,6 @@
 // Queues, their elements, and what a channel wants now.
 #include "server/db/rows.h"
+#include <string.h>
 
 enum err rows_queue_put(struct db *db, const struct queue_row *r)
 {
@@ -107,6 +108,26 @@ enum err rows_event_skip(struct db *db, const char *client, const char *queue, u
 		"AND type IN ($6, $7)",
 		DB_T(client), DB_T(queue), DB_I(at_ms), DB_I(pointer), DB_I(tail),
 		DB_I(ELEMENT_REQUEST), DB_I(ELEMENT_COMMAND));
+}
+
+enum err rows_event_body(
+	struct db *db, const char *queue, uint64_t seq, struct arena *a, struct bytes *out)
+{
+	struct db_rows rows;
+	uint8_t *copy = NULL;
+
+	TRY(db_query(db, &rows, "SELECT body FROM event WHERE queue = $1 AND seq = $2", DB_T(queue),
+		DB_I(seq)));
+	if (db_next(&rows)) {
+		struct bytes body = db_blob(&rows, 0);
+		copy = arena_alloc(a, body.size + 1);
+		if (copy)
+			memcpy(copy, body.data, body.size);
+		*out = bytes_of(copy, body.size);
+	}
+	TRY(db_end(&rows));
+	return copy ? ERR_OK
+		    : err_set(ERR_NOT_FOUND, "no event %llu in %s", (unsigned long long)seq, queue);
 }
 
 enum err rows_event_prune(struct db *db, int64_t before_ms)
