@@ -145,6 +145,15 @@ static void response_refused(struct agent_core *c, struct now now, enum err e)
 			(unsigned long long)c->counters.refused);
 }
 
+static void nothing_to_do(struct agent_core *c, const struct response_body *b)
+{
+	if (b->response_id > c->last_response_id)
+		c->last_response_id = b->response_id;
+	// The server waits for nothing of ours: no command that we forgot will come again.
+	if (b->reason->code == REASON_CAUGHT_UP)
+		c->state.uncertain = false;
+}
+
 static void response_take(struct agent_core *c, struct now now, struct bytes payload)
 {
 	struct taken t;
@@ -171,8 +180,8 @@ static void response_take(struct agent_core *c, struct now now, struct bytes pay
 		c->counters.resends++;
 	else if (r.body->kind != KIND_NO_ACTION)
 		operation_obey(c, now, &t);
-	else if (r.body->response_id > c->last_response_id)
-		c->last_response_id = r.body->response_id;
+	else
+		nothing_to_do(c, r.body);
 }
 
 // ---- routing

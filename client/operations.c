@@ -101,12 +101,6 @@ static enum err operation_store(
 	return e;
 }
 
-static bool reason_is_resend(enum reason_code code)
-{
-	return code == REASON_RESEND_LOST || code == REASON_RESEND_ASKED ||
-	       code == REASON_RESEND_MISMATCH;
-}
-
 // What runs at most once: a command, also one that is fetched first.
 static bool body_is_command(const struct response_body *b)
 {
@@ -137,7 +131,8 @@ void operation_obey(struct agent_core *c, struct now now, const struct taken *t)
 	const struct response_body *b = r->body;
 	struct op_record before = {0};
 	bool known = agent_state_knows_op(&c->state, b->op_id) || b->op_id == c->state.op.op_id;
-	bool unsure = c->state.uncertain && reason_is_resend(b->reason->code);
+	// A resend has the body that it had: nothing in it says that it came before.
+	bool unsure = c->state.uncertain;
 	bool same_open = b->op_id == c->state.op.op_id && operation_is_open(c);
 	if (same_open) {
 		c->state.last_response_id = b->response_id;

@@ -150,10 +150,26 @@ static void a_damaged_state_never_repeats_a_resent_command(void **state)
 {
 	struct world *w = *state;
 	w->core.state.uncertain = true;
-	world_answer_execute(w, "backup", NULL)->reason.code = REASON_RESEND_LOST;
+	// A resend is the same body again: its reason is that of the first time.
+	world_answer_execute(w, "backup", NULL)->reason.code = REASON_EVENT;
 	world_answer_send(w);
 	assert_int_equal(w->commands, 0);
 	assert_int_equal(w->core.state.op.status, OP_UNKNOWN);
+	world_run(w, 1000);
+	world_execute(w, "backup", NULL);
+	assert_int_equal(w->commands, 1);
+}
+
+static void a_damaged_state_is_trusted_again_when_the_server_waits_for_nothing(void **state)
+{
+	struct world *w = *state;
+	w->core.state.uncertain = true;
+	world_answer(w, KIND_NO_ACTION)->reason.code = REASON_STALE_BOOT;
+	world_answer_send(w);
+	assert_true(w->core.state.uncertain);
+	world_run(w, 1000);
+	world_answer(w, KIND_NO_ACTION)->reason.code = REASON_CAUGHT_UP;
+	world_answer_send(w);
 	world_run(w, 1000);
 	world_execute(w, "backup", NULL);
 	assert_int_equal(w->commands, 1);
@@ -660,6 +676,7 @@ int main(void)
 		IN_SESSION(a_command_that_was_interrupted_reports_failed_and_does_not_run_again),
 		IN_SESSION(a_program_whose_end_nobody_saw_is_unknown),
 		IN_SESSION(a_damaged_state_never_repeats_a_resent_command),
+		IN_SESSION(a_damaged_state_is_trusted_again_when_the_server_waits_for_nothing),
 		IN_SESSION(a_final_status_stays_in_every_beat_until_the_next_operation),
 		IN_SESSION(a_running_command_is_busy),
 		IN_SESSION(wrong_arguments_and_expired_commands_are_refused),
