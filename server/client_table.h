@@ -65,6 +65,7 @@ struct client_rare {
 	struct membership *more; // channels after the first, as the operator named them
 	uint32_t more_count;
 	uint64_t resend_shown; // what the client showed when it last asked for the response again
+	struct mono resend_counted; // and when that counted
 	uint64_t change_id, report_id;                      // highest held
 	uint64_t report_seq, inbox_seq, want_seq, peer_seq; // upward, per topic
 	uint64_t grant_seq, directive_seq, answer_seq;      // downward, per topic

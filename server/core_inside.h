@@ -247,6 +247,7 @@ struct answer {
 	uint64_t event_seq, flow_id;
 	uint32_t attempt;     // 1..
 	uint64_t first_op_id; // 0: this one
+	uint64_t before_id;   // what the client has, when that is not D; 0: D
 	struct send_information *send;
 	struct retrieve_information *retrieve;
 	struct execute_command *execute;

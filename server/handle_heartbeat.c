@@ -188,8 +188,10 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
 }
 
-// A client that shows something newer each time hears us, only late: it starts anew.
-static void resends_count(const struct passed *p, const struct heartbeat *h)
+// A client that shows something newer each time hears us, only late: it starts anew. Beats that
+// come in one heap after a stall of the network asked once: none of them could know our answer to
+// another.
+static void resends_count(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct client *c = p->client;
 	struct client_rare *rare = h->ack == ACK_RESEND ? client_rare_get(c) : NULL;
@@ -200,7 +202,11 @@ static void resends_count(const struct passed *p, const struct heartbeat *h)
 	}
 	if (rare->resend_shown != h->last_response_id)
 		c->ack_resends = 0;
+	else if (c->ack_resends && mono_since_ms(core->now.mono, rare->resend_counted) <
+					   (int64_t)c->told_interval_ms / 2)
+		return;
 	rare->resend_shown = h->last_response_id;
+	rare->resend_counted = core->now.mono;
 	c->ack_resends = (uint8_t)(c->ack_resends + (c->ack_resends < UINT8_MAX));
 }
 
@@ -372,6 +378,8 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
 	struct open_operation *op = rare->open;
+	// Who has not received D yet may still show what came before it.
+	uint64_t before_id = op && h->last_response_id < p->client->d ? op->before_id : 0;
 	if (op) {
 		if (!op->resync)
 			(void)str_copy(op->detail, sizeof(op->detail),
@@ -397,6 +405,7 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 			.flow_id = core_flow_new(core),
 			.attempt = 1,
 			.execute = &command,
+			.before_id = before_id,
 			.resync = true,
 		});
 }
@@ -435,7 +444,7 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	TRY(beat_record(core, p, h));
 	TRY(memberships_detach_fallen(core, p->number));
 	progress_note(core, p, h);
-	resends_count(p, h);
+	resends_count(core, p, h);
 	struct accordance a = beat_judge(core, p, h);
 	if (a.outcome == ACCORD_RESTORED &&
 		incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))

@@ -85,6 +85,17 @@ static enum err operation_reported(
 		op->percent, op->detail, true);
 }
 
+// A device that lost the newest copy of its state answers the same question again, under another
+// number: it is acknowledged, and the first answer stays.
+static bool operation_was_reported(const struct passed *p, const struct report *r)
+{
+	const struct open_operation *op = client_open(p->client);
+
+	if (op && op->passed && op->passed->op_id == r->op_id)
+		op = op->passed;
+	return op && op->op_id == r->op_id && op->reported;
+}
+
 static enum err report_take(
 	struct core *core, const struct passed *p, const struct report *r, const char *broker)
 {
@@ -95,6 +106,11 @@ static enum err report_take(
 		return err_set(ERR_MEMORY, "no memory for a report");
 	if (r->report_id <= rare->report_id)
 		return operation_reported(core, p, r); // said again: recorded already
+	if (operation_was_reported(p, r)) {
+		rare->report_id = r->report_id;
+		client_dirty(core, p->number);
+		return ERR_OK;
+	}
 	TRY(usage_record(core, p->id, r));
 	if (!parts_take(rare, r, &data))
 		return ERR_OK;

@@ -154,7 +154,7 @@ static struct open_operation *operation_new(
 		.detail = "",
 		.op_id = id,
 		.first_op_id = a->first_op_id ? a->first_op_id : id,
-		.before_id = c->d,
+		.before_id = a->before_id ? a->before_id : c->d,
 		.flow_id = a->flow_id,
 		.event_seq = a->event_seq,
 		.kind = a->kind,

@@ -126,7 +126,8 @@ void db_fail(struct db *db, enum err e);
 enum err db_commit(struct db *db) MUST_CHECK;
 void db_rollback(struct db *db);
 bool db_is_dirty(const struct db *db);
-// A copy without the session keys, made while the server runs. ERR_EXISTS when path exists.
+// A copy without the session keys, made while the server runs. It says of itself that it is one: meta
+// number "is-backup". ERR_EXISTS when path exists.
 enum err db_backup(struct db *db, const char *path) MUST_CHECK;
 
 #endif

@@ -206,7 +206,10 @@ static enum err sqlite_backup(struct db *db, const char *path)
 	if (rc == SQLITE_OK)
 		rc = sqlite3_open_v2(part, &copy, SQLITE_OPEN_READWRITE, NULL);
 	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(copy, "PRAGMA secure_delete=ON; DELETE FROM session; VACUUM;",
+		rc = sqlite3_exec(copy,
+			"PRAGMA secure_delete=ON; DELETE FROM session;"
+			" INSERT OR REPLACE INTO meta (key, number) VALUES ('is-backup', 1); "
+			"VACUUM;",
 			NULL, NULL, NULL);
 	enum err e = rc == SQLITE_OK ? ERR_OK : sqlite_fail(copy ? copy : s->handle, rc, "backup");
 	sqlite3_close(copy);

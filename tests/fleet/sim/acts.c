@@ -88,7 +88,8 @@ static void act_command(struct sim *s)
 	c.arg_count = strcmp(verb, "tool") == 0;
 	if (c.arg_count == 0)
 		a->kind = ACT_VALUE; // carries no number: not followed
-	if (rng_chance(&s->acts_random, 100))
+	a->may_expire = rng_chance(&s->acts_random, 100);
+	if (a->may_expire)
 		c.expires_unix_ms = host_now(s).wall.ms + rng_between(&s->acts_random, 500, 10000);
 	const struct event e = {.type = ELEMENT_COMMAND, .command = &c, .author = "alice.1"};
 	act_append(s, a, &e, rng_chance(&s->acts_random, 600));
@@ -300,6 +301,8 @@ void acts_last(struct sim *s)
 		heap_push(s, s->now + 500, EVENT_ACT, 0, 1, NULL, 0);
 		return;
 	}
+	s->last_packages = s->package_count;
+	s->last_values = s->value_count + 1;
 	for (uint32_t i = 0; i < SIM_CHANNELS; i++) {
 		channel_name(i, name);
 		if (core_channel_control(h->core, name, CONTROL_RESUME, 0, "alice.1", NULL) !=

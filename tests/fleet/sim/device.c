@@ -274,6 +274,8 @@ void device_tick(struct device *d)
 {
 	d->tick_at = 0;
 	agent_tick(&d->core, device_now(d));
+	if (agent_unanswered(&d->core) > d->unheard)
+		d->unheard = agent_unanswered(&d->core);
 	device_arm(d);
 }
 

@@ -183,6 +183,8 @@ struct device {
 	uint8_t *ran;   // [SIM_ACTS] how often each act's command ran
 	uint32_t installed[SIM_PACKAGES];
 	uint32_t channel;
+	uint64_t unheard; // the most beats in a row without an answer
+	bool excused;     // an operator took back what it was to retrieve
 };
 
 // ---- ledger
@@ -284,8 +286,8 @@ struct sim {
 	uint32_t act_count;
 	struct note *notes;
 	size_t note_count, note_cap;
-	uint32_t package_count;
-	uint32_t value_count;
+	uint32_t package_count, last_packages; // the first of the quiet end
+	uint32_t value_count, last_values;
 	struct sign_key *online, **keys;
 	struct key32 online_public;
 	struct root root;
