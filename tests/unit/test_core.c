@@ -527,8 +527,11 @@ static void a_restored_store_is_noticed_and_opens_an_epoch(void **state)
 	struct response unused;
 	assert_false(agent_beat(r, a, &unused)); // backups hold no session
 	assert_true(agent_sign_in(r, a));
-	agent_gets(a, KIND_SEND_INFORMATION);
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "control");
+	assert_string_equal(a->got.body->execute->args[0], "epoch");
 	assert_true(a->got.epoch > epoch);
+	agent_done_gets(a, KIND_SEND_INFORMATION);
 	assert_int_equal(agent_info(r, a).mismatches, 0);
 }
 
