@@ -54,11 +54,11 @@ enum err rows_detached_end(
 {
 	TRY(db_run(db,
 		"INSERT OR IGNORE INTO skipped (client, queue, seq, at_ms)"
-		" SELECT d.client, d.queue, e.seq, $3 FROM detached d JOIN event e"
-		" ON e.queue = d.queue AND e.seq >= d.seq AND e.seq < $4 AND e.type IN ($5, $6)"
-		" WHERE d.client = $1 AND d.queue = $2",
-		DB_T(client), DB_T(queue), DB_I(at_ms), DB_I(tail), DB_I(ELEMENT_REQUEST),
-		DB_I(ELEMENT_COMMAND)));
+		" SELECT d.client, d.queue, e.seq, $1 FROM detached d JOIN event e"
+		" ON e.queue = d.queue AND e.seq >= d.seq AND e.seq < $2 AND e.type IN ($3, $4)"
+		" WHERE d.client = $5 AND d.queue = $6",
+		DB_I(at_ms), DB_I(tail), DB_I(ELEMENT_REQUEST), DB_I(ELEMENT_COMMAND), DB_T(client),
+		DB_T(queue)));
 	return db_run(db, "DELETE FROM detached WHERE client = $1 AND queue = $2", DB_T(client),
 		DB_T(queue));
 }
