@@ -51,6 +51,8 @@ void client_set_reach(struct core *core, uint32_t number, enum reach to, const c
 	log_debug("REACH-CHANGE", "client=%s from=%s to=%s because=%s",
 		client_id(&core->clients, c), reach_word((enum reach)c->reach), reach_word(to),
 		log_quote(because));
+	core->silent_count += to == REACH_SILENT;
+	core->silent_count -= c->reach == REACH_SILENT;
 	c->reach = (uint8_t)to;
 	c->flags |= CLIENT_STALE_ROW;
 	view_due(core, number);

@@ -10,6 +10,8 @@ void core_config_default(struct core_config *c)
 		.server_id = "server.1",
 		.interval_ms = 30000,
 		.interval_busy_ms = 2000,
+		.interval_min_ms = HEARTBEAT_MIN_MS,
+		.interval_max_ms = HEARTBEAT_MAX_MS,
 		.silent_after_s = 600,
 		.reconnect_spread_s = 10,
 		.mass_silence_percent = 5,
@@ -36,10 +38,14 @@ static enum err config_check(const struct core_config *c)
 {
 	if (!c->server_id || !id_is_valid(c->server_id) || !c->online_key)
 		return err_set(ERR_RANGE, "the core needs a server id and an online key");
-	if (c->interval_ms < HEARTBEAT_MIN_MS || c->interval_ms > HEARTBEAT_MAX_MS ||
-		c->interval_busy_ms < HEARTBEAT_MIN_MS || c->interval_busy_ms > HEARTBEAT_MAX_MS)
-		return err_set(ERR_RANGE, "an interval lies between %d and %d ms", HEARTBEAT_MIN_MS,
-			HEARTBEAT_MAX_MS);
+	if (c->interval_min_ms < HEARTBEAT_MIN_MS || c->interval_max_ms > HEARTBEAT_MAX_MS ||
+		c->interval_ms < c->interval_min_ms || c->interval_ms > c->interval_max_ms ||
+		c->interval_busy_ms < c->interval_min_ms ||
+		c->interval_busy_ms > c->interval_max_ms)
+		return err_set(ERR_RANGE,
+			"an interval lies between the least and the longest, and those between %d "
+			"and %d ms",
+			HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS);
 	if (c->attempts_max < 1 || c->queue_high_water < 2 || c->queue_max < c->queue_high_water ||
 		c->why_entries < 1 || c->views_per_s < 1 || c->host_period_ms < 100 ||
 		c->offers_per_client_min < 1)
@@ -142,10 +148,17 @@ static void core_init(struct core *core)
 	core->key_id = key_id(sign_key_public(core->config.online_key));
 	core->attended_at = core->host_at = core->save_at = core->now.mono;
 	core->prune_at = mono_add_ms(core->now.mono, 60000);
-	// Small bursts: a turn that signs thousands of views would hold up its answers.
+	core->intervals = (struct frequency_policy){
+		.idle_ms = core->config.interval_ms,
+		.busy_ms = core->config.interval_busy_ms,
+		.min_ms = core->config.interval_min_ms,
+		.max_ms = core->config.interval_max_ms,
+	};
+	// A burst of half a second: many change at once when the network goes. VIEWS_PER_TURN
+	// keeps it from holding up answers.
 	uint32_t views = core->config.views_per_s;
-	ratelimit_init(&core->views_allowed, views, views / 10 + 1, core->now.mono);
-	ratelimit_init(&core->views_unchanged, views / 2 + 1, views / 100 + 1, core->now.mono);
+	ratelimit_init(&core->views_allowed, views, views / 2 + 1, core->now.mono);
+	ratelimit_init(&core->views_unchanged, views / 4 + 1, views / 100 + 1, core->now.mono);
 	ratelimit_init(&core->resyncs_allowed, core->config.resyncs_per_s,
 		core->config.resyncs_per_s, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,
@@ -192,6 +205,8 @@ void core_free(struct core *core)
 	arena_fini(&core->arena);
 	free(core->dirty.items);
 	free(core->view_due.items);
+	free(core->view_old.items);
+	reach_fini(core);
 	free(core->server_id);
 	free(core->incarnation_file);
 	secret_wipe(&core->lineage_key, sizeof(core->lineage_key));
@@ -297,6 +312,15 @@ static enum err history_prune(struct core *core)
 	TRY(rows_answer_prune(core->db, before));
 	TRY(rows_operation_prune(core->db, before));
 	return rows_event_prune(core->db, before);
+}
+
+void core_set_load(struct core *core, double server, double broker, struct now now)
+{
+	struct frequency *f = &core->frequency;
+
+	if (frequency_load(f, &core->intervals, server > broker ? server : broker, now.mono))
+		log_info("FREQUENCY", "level=%u permille=%u load=%.2f server=%.2f broker=%.2f",
+			f->level, frequency_permille(f->level), f->load, server, broker);
 }
 
 static void tick_run(struct core *core)
@@ -520,6 +544,8 @@ size_t core_counters(const struct core *core, struct core_counter *out, size_t m
 		{"publisher-messages", core->publisher_messages},
 		{"requests", core->requests},
 		{"views", core->views_sent},
+		{"load.permille", (uint64_t)(core->frequency.load * 1000)},
+		{"interval.permille", frequency_permille(core->frequency.level)},
 		{"commits", core->db->commits},
 		{"statements", core->db->statements},
 		{"commits-failed", core->commits_failed},

@@ -40,6 +40,8 @@ struct core_config {
 
 	uint32_t interval_ms;           // heartbeat interval of an idle client
 	uint32_t interval_busy_ms;      // while an operation is open
+	uint32_t interval_min_ms;       // no response says less,
+	uint32_t interval_max_ms;       // or more
 	uint32_t silent_after_s;        // attended seconds until SILENT, at least 3 intervals
 	uint32_t reconnect_spread_s;    // attended time stands still this long after a gap
 	uint32_t mass_silence_percent;  // more at once: decisions wait (core_mass_silence)
@@ -166,6 +168,13 @@ void core_turn_end(struct core *core, struct now now);
 
 // The control broker answered (up) or is gone. Attended time passes only while it is up.
 void core_link(struct core *core, bool up, struct now now);
+// How much of what they can do the server and its control broker do now, 0..1, about once a second:
+// intervals follow the larger one (frequency.h).
+void core_set_load(struct core *core, double server, double broker, struct now now);
+// Says the host state now: a broker that was just reached has none, or an old one.
+void core_host_say(struct core *core, struct now now);
+// After a turn: something that is due waits for the next one, which should come soon.
+bool core_is_due(const struct core *core);
 
 // True while the database cannot be written: nobody gets an answer.
 bool core_is_degraded(const struct core *core);
@@ -271,14 +280,18 @@ enum err core_client_set_channel(struct core *core, const char *id, const char *
 // named. Errors: ERR_NOT_FOUND, ERR_RANGE (1 to LIMIT_CLIENT_CHANNELS, each once).
 enum err core_client_set_channels(
 	struct core *core, const char *id, const char *const *names, size_t count) MUST_CHECK;
-// 0: back to the policy. Clamped to HEARTBEAT_MIN_MS..HEARTBEAT_MAX_MS. Rides in the next response
+// 0: back to the policy. Clamped to interval_min_ms..interval_max_ms. Rides in the next response
 // (claim 34).
 enum err core_client_set_interval(
 	struct core *core, const char *id, uint32_t interval_ms) MUST_CHECK;
 enum err core_client_clear_clone(struct core *core, const char *id) MUST_CHECK;
 enum reach core_client_reach(struct core *core, const char *id); // 0: unknown id
 uint32_t core_client_told_interval_ms(struct core *core, const char *id);
+// So many fell silent at once that what follows from silence waits: for their heartbeats, or for a
+// person who says that they are gone indeed. It outlives a restart.
 bool core_mass_silence(const struct core *core);
+// Errors: ERR_NOT_NOW when nothing waits.
+enum err core_mass_silence_release(struct core *core, const char *by) MUST_CHECK;
 
 // ---------------------------------------------------------------- queues
 

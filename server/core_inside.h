@@ -19,6 +19,7 @@
 #include "server/core.h"
 #include "server/db/rows.h"
 #include "server/event_queue.h"
+#include "server/frequency.h"
 #include "server/intern.h"
 #include "server/next_event.h"
 #include "server/outbox.h"
@@ -36,7 +37,11 @@
 #define CHANNEL_WEIGHT_DEFAULT 100u
 #define TICK_MS 10 // attended time in a client's record
 #define WHEEL_SLOTS 4096u
-#define WHEEL_SLOT_TICKS 25u                 // 250 ms
+#define WHEEL_SLOT_TICKS 10u // 100 ms
+#define SOONER_SLOTS 256u
+#define MASS_SILENCE_LEAST 20u // clients; fewer at once are a few devices
+#define LATE_SLACK_MS 200      // after two and a half intervals; wheel and tick add as much again
+#define VIEWS_PER_TURN 64 // signed in a turn: about 3 ms, and the answers of the turn wait for them
 #define SAVE_ROWS_PER_S 2000u                // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
@@ -44,7 +49,8 @@
 #define REPORT_PARTS_BYTES (16u * 1024 * 1024)
 #define RECOVER_FIRST_MS 1000
 #define RECOVER_MAX_MS 30000
-#define ATTENDED_STEP_MS 5000 // a longer gap between two calls was not attended
+#define ATTENDED_STEP_MS 5000  // a longer gap between two calls was not attended
+#define ATTENDED_COUNT_MS 1000 // of a shorter one, at most so much
 
 // ---- why a message was refused
 
@@ -160,8 +166,9 @@ struct core {
 	struct offer_list offers;
 	struct why_log why;
 	struct number_list dirty, view_due;
-	uint32_t wheel[WHEEL_SLOTS]; // first client of a slot, or CLIENT_NONE
-	uint32_t wheel_tick;         // first tick of the slot to look at next
+	uint32_t wheel[WHEEL_SLOTS];             // first client of a slot, or CLIENT_NONE
+	uint32_t wheel_tick;                     // first tick of the slot to look at next
+	struct number_list sooner[SOONER_SLOTS]; // pairs: client, tick when the wheel looks itself
 
 	// attended time
 	bool link_up;
@@ -169,13 +176,18 @@ struct core {
 	int64_t attended_ms, spread_ms;
 	uint32_t silent_window_tick, silent_in_window;
 	bool mass_silence;
+	uint32_t silent_count;  // clients that are SILENT
+	uint32_t silent_before; // that were so before the mass silence
 
 	struct mono host_at, save_at, prune_at;
-	uint64_t host_counter;
+	uint64_t host_counter; // rises over all starts
+	struct frequency_policy intervals;
+	struct frequency frequency;
 	size_t save_cursor;
 	struct ratelimit resyncs_allowed;
-	struct ratelimit views_allowed;
-	struct ratelimit views_unchanged; // the part of it that only tells the time
+	struct ratelimit views_allowed;   // of clients that changed
+	struct ratelimit views_unchanged; // of those that did not, besides
+	struct number_list view_old;      // those of this turn
 
 	bool degraded;
 	struct mono recover_at;
@@ -386,11 +398,17 @@ void attended_advance(struct core *core);
 uint32_t attended_tick(const struct core *core);
 void reach_watch(struct core *core, uint32_t number);
 void reach_heard(struct core *core, uint32_t number);
+// The client is told a shorter interval than before_ms: it is missed sooner.
+void reach_sooner(struct core *core, uint32_t number, uint32_t before_ms);
 void reach_run(struct core *core);
+enum err reach_load(struct core *core) MUST_CHECK; // before the clients
+void reach_fini(struct core *core);
 
 // ---- views.c
 
 void view_due(struct core *core, uint32_t number);
+// The same that was said before, with the time; only as far as that is allowed.
+void view_old(struct core *core, uint32_t number);
 void views_flush(struct core *core);
 void view_remove(struct core *core, const char *client);
 void host_publish(struct core *core, bool up);

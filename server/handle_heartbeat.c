@@ -140,13 +140,11 @@ static void record_interval(struct core *core, const struct passed *p, const str
 			core, p, "interval", "the client keeps another interval than it was told");
 }
 
-// An unchanged client's view, spread out: clients that began together would all be due together.
 static bool view_is_old(struct core *core, const struct client *c)
 {
 	uint16_t age = (uint16_t)((uint16_t)(core->now.mono.ms / 1000) - c->view_s);
 
-	return age >= core->config.view_period_s &&
-	       ratelimit_take(&core->views_unchanged, 1, core->now.mono);
+	return age >= core->config.view_period_s;
 }
 
 static enum err beat_record(struct core *core, const struct passed *p, const struct heartbeat *h)
@@ -158,8 +156,8 @@ static enum err beat_record(struct core *core, const struct passed *p, const str
 	if (h->holdings)
 		record_holdings(core, p, h->holdings);
 	record_interval(core, p, h);
-	if (!(p->client->flags & CLIENT_VIEW_DUE) && view_is_old(core, p->client))
-		view_due(core, p->number);
+	if (view_is_old(core, p->client))
+		view_old(core, p->number);
 	if (p->client->state == CS_CLONE_SUSPECT)
 		return ERR_OK;
 	return record_changes(core, p, h);

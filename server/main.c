@@ -30,6 +30,7 @@ static int run(struct program *p, const struct heliod_settings *settings)
 	int code;
 
 	link_library_init();
+	(void)uv_loop_configure(loop, UV_METRICS_IDLE_TIME); // how busy it is: server_load_tick
 	uv_signal_init(loop, &hangup);
 	uv_signal_start(&hangup, on_hangup, SIGHUP);
 	uv_unref((uv_handle_t *)&hangup); // the loop ends when the server does

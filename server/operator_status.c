@@ -130,6 +130,13 @@ static enum err run_doctor(struct operator_call *c)
 	return ERR_OK;
 }
 
+static enum err run_silence_release(struct operator_call *c)
+{
+	TRY(core_mass_silence_release(c->room->core, c->seat));
+	put_bool(c->json, "mass_silence", core_mass_silence(c->room->core));
+	return ERR_OK;
+}
+
 static const struct verb_row rows[] = {
 	{.name = "help",
 		.help = "the verbs, their arguments and what they are for",
@@ -147,6 +154,10 @@ static const struct verb_row rows[] = {
 		.help = "what is not well at the server and its brokers, and the line that mends "
 			"it",
 		.run = run_doctor},
+	{.name = "silence-release",
+		.help = "the clients that fell silent at once are gone indeed: what waited goes on",
+		.writes = true,
+		.run = run_silence_release},
 };
 
 const struct verb_table operator_status_verbs = {rows, sizeof(rows) / sizeof(rows[0])};

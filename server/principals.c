@@ -31,6 +31,7 @@ void principal_forget(struct core *core, uint32_t number)
 	intern_drop(&core->interned, c->showing);
 	intern_drop(&core->interned, c->holdings);
 	c->profile = c->showing = c->holdings = 0;
+	core->silent_count -= c->reach == REACH_SILENT;
 	client_table_remove(&core->clients, number);
 }
 
@@ -303,10 +304,10 @@ enum err core_client_set_interval(struct core *core, const char *id, uint32_t in
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an interval");
-	if (interval_ms && interval_ms < HEARTBEAT_MIN_MS)
-		interval_ms = HEARTBEAT_MIN_MS;
-	if (interval_ms > HEARTBEAT_MAX_MS)
-		interval_ms = HEARTBEAT_MAX_MS;
+	if (interval_ms && interval_ms < core->config.interval_min_ms)
+		interval_ms = core->config.interval_min_ms;
+	if (interval_ms > core->config.interval_max_ms)
+		interval_ms = core->config.interval_max_ms;
 	rare->interval_set_ms = interval_ms;
 	client_dirty(core, client_table_find(&core->clients, id));
 	log_info("INTERVAL-SET", "client=%s interval_ms=%u", id, interval_ms);

@@ -6,10 +6,8 @@
 
 uint32_t respond_interval(const struct core *core, const struct client *c)
 {
-	if (c->rare && c->rare->interval_set_ms)
-		return c->rare->interval_set_ms;
-	uint32_t busy = core->config.interval_busy_ms, idle = core->config.interval_ms;
-	return client_open(c) && busy < idle ? busy : idle;
+	return frequency_interval(&core->intervals, &core->frequency,
+		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL, core->now.mono);
 }
 
 static uint64_t rate_of(const struct core *core, const struct event_queue *q)
@@ -41,7 +39,10 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 	struct topic topic = topic_of(TOPIC_RSP, id);
 
 	if (interval != c->told_interval_ms) {
+		uint32_t before = c->told_interval_ms;
 		c->told_interval_ms = interval;
+		if (interval < before)
+			reach_sooner(core, number, before);
 		c->flags |= CLIENT_STALE_ROW;
 	}
 	TRY(response_encode(

@@ -153,6 +153,7 @@ static enum err principal_load(void *ctx, const struct client_row *row)
 	c->flags |= row->holdings_known ? CLIENT_HOLDINGS_KNOWN : 0;
 	c->state = (uint8_t)row->state;
 	c->reach = (uint8_t)row->reach;
+	core->silent_count += c->reach == REACH_SILENT;
 	c->d = row->d;
 	c->mismatches = (uint16_t)row->mismatches;
 	c->last_kind = (uint8_t)row->last_kind;
@@ -336,6 +337,7 @@ static enum err rows_load(struct core *core)
 	TRY(rows_queue_each(core->db, queue_load_row, core));
 	TRY(rows_event_each_live(core->db, channel_event_load, core));
 	TRY(channel_make(core, "default", &first));
+	TRY(reach_load(core));
 	TRY(rows_client_each(core->db, principal_load, core));
 	TRY(rows_membership_each(core->db, membership_load, core));
 	TRY(rows_event_each_live(core->db, private_event_load, core));
@@ -377,7 +379,8 @@ void core_unload(struct core *core)
 	intern_fini(&core->interned);
 	channels_fini(core);
 	why_fini(&core->why);
-	core->dirty.count = core->view_due.count = core->view_due.first = 0;
+	core->dirty.count = core->view_due.count = core->view_due.first = core->view_old.count = 0;
+	reach_fini(core);
 	outbox_clear(&core->outbox);
 	outbox_clear(&core->views);
 }

@@ -9,9 +9,29 @@ int server_exit_code(const struct server *s)
 	return s->exit_code;
 }
 
+static void on_due(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	s->now = clock_now();
+	server_turn_end(s);
+}
+
 void server_turn_end(struct server *s)
 {
 	core_turn_end(s->core, s->now);
+	if (s->tick_open && core_is_due(s->core))
+		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+}
+
+// After a stall of our own the timer comes before what waited on the links meanwhile: nobody is
+// called late before that was read.
+static bool tick_is_late(struct server *s)
+{
+	bool late = mono_since_ms(s->now.mono, s->ticked) > 3 * SERVER_TICK_MS;
+
+	s->ticked = s->now.mono;
+	return late;
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -19,12 +39,19 @@ static void on_tick(uv_timer_t *timer)
 	struct server *s = timer->data;
 
 	s->now = clock_now();
-	core_tick(s->core, s->now);
-	presence_tick(s->presence, s->now);
-	server_links_tick(s);
-	if (s->stopping)
+	if (tick_is_late(s))
 		return;
-	server_views(s);
+	core_tick(s->core, s->now);
+	s->ticks++;
+	if (s->ticks % TICKS_OF_LOAD == 0)
+		server_load_tick(s);
+	if (s->ticks % TICKS_OF_ROOMS == 0) {
+		presence_tick(s->presence, s->now);
+		server_links_tick(s);
+		if (s->stopping)
+			return;
+		server_views(s);
+	}
 	server_turn_end(s);
 }
 
@@ -142,6 +169,9 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 		return e;
 	uv_timer_init(loop, &s->tick);
 	s->tick.data = s;
+	uv_timer_init(loop, &s->due);
+	s->due.data = s;
+	s->ticked = clock_now().mono;
 	s->tick_open = true;
 	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
 	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu",
@@ -162,8 +192,10 @@ void server_stop(struct server *s)
 		core_shutdown(s->core, s->now);
 		server_turn_end(s);
 	}
-	if (s->tick_open)
+	if (s->tick_open) {
 		uv_close((uv_handle_t *)&s->tick, NULL);
+		uv_close((uv_handle_t *)&s->due, NULL);
+	}
 	s->tick_open = false;
 	server_links_close(s);
 	program_signals_close();

@@ -6,6 +6,7 @@
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
 #include "server/enrol.h"
+#include "server/load_meter.h"
 #include "server/operator.h"
 #include "server/probe.h"
 #include "server/readback.h"
@@ -13,8 +14,11 @@
 #include "server/server.h"
 #include "server/strangers.h"
 
-#define SERVER_TICK_MS 500 // Paho's thread naps after a second without traffic
-#define STAY_AWAKE_MS 400  // with the tick above: never a second without any
+#define SERVER_TICK_MS 100 // of the core: how soon a client that is late is said to be
+#define TICKS_OF_ROOMS 5   // the others look every so many: Paho's thread naps after a second
+#define TICKS_OF_LOAD 10
+#define STAY_AWAKE_MS 400 // with the ticks above: never a second without any traffic
+#define DUE_MS 2          // what a turn left over goes with another one so soon
 
 // One broker: the control broker, or a data broker.
 struct server_link {
@@ -53,7 +57,10 @@ struct server {
 	struct topic will_topic;
 	struct now now;
 	struct arena arena; // of API calls and views
-	uv_timer_t tick;
+	uv_timer_t tick, due;
+	struct mono ticked;
+	uint64_t ticks;
+	struct load_meter load;
 	int lock_fd;
 	int exit_code;
 	uint32_t lease_counter;
@@ -67,6 +74,7 @@ void server_turn_end(struct server *s);
 enum err server_links_init(struct server *s) MUST_CHECK;
 enum err server_links_open(struct server *s) MUST_CHECK;
 void server_links_tick(struct server *s);
+void server_load_tick(struct server *s);
 void server_links_close(struct server *s);
 void server_links_free(struct server *s);
 

@@ -2,6 +2,8 @@
 #include "server/server_inside.h"
 
 #include "proto/base/log.h"
+#include <stdlib.h>
+#include <sys/resource.h>
 
 struct server_link *server_link_find(struct server *s, const char *broker)
 {
@@ -9,6 +11,49 @@ struct server_link *server_link_find(struct server *s, const char *broker)
 		if (strcmp(s->data[i].name, broker) == 0)
 			return &s->data[i];
 	return NULL;
+}
+
+// ---------------------------------------------------------------- load
+
+#define SYS_RECEIVED "$SYS/broker/messages/received"
+
+static uint64_t cpu_us(int who)
+{
+	struct rusage u;
+
+	if (getrusage(who, &u) != 0)
+		return 0;
+	return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
+	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+void server_load_tick(struct server *s)
+{
+	struct load_reading r = {
+		.idle_ns = uv_metrics_idle_time(s->loop),
+		.other_us = cpu_us(RUSAGE_SELF) - cpu_us(RUSAGE_THREAD),
+	};
+	struct link_stats stats = {0};
+
+	if (s->control.link)
+		link_get_stats(s->control.link, &stats);
+	r.dropped = stats.dropped_messages;
+	double server = load_of_server(&s->load, &r, s->now.mono);
+	core_set_load(s->core, server,
+		load_of_broker(&s->load, s->settings->control_messages_per_s, s->now.mono), s->now);
+}
+
+static void control_count(struct server *s, struct bytes payload)
+{
+	char text[24], *end;
+
+	if (payload.size == 0 || payload.size >= sizeof(text))
+		return;
+	memcpy(text, payload.data, payload.size);
+	text[payload.size] = 0;
+	unsigned long long count = strtoull(text, &end, 10);
+	if (end != text)
+		load_broker_count(&s->load, count, s->now.mono);
 }
 
 // ---------------------------------------------------------------- subscriptions
@@ -28,6 +73,7 @@ static void subscribe_control(struct server_link *l)
 		subscribe_one(l, filter.s, router_control_filters[i].qos);
 	}
 	subscribe_one(l, data_broker_sys_topics[DATA_BROKER_SYS_COUNT - 1], 0); // version
+	subscribe_one(l, SYS_RECEIVED, 0);
 }
 
 static void subscribe_data(struct server_link *l)
@@ -82,6 +128,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 		core_link(s->core, true, s->now);
 		presence_control(s->presence, true);
 	}
+	core_host_say(s->core, s->now);
 	probe_start(l);
 	server_turn_end(s);
 }
@@ -112,6 +159,8 @@ static void on_sys(struct server_link *l, const char *topic, struct bytes payloa
 	bool restarted = false;
 	char version[LIMIT_ID + 1];
 
+	if (!l->broker && strcmp(topic, SYS_RECEIVED) == 0)
+		control_count(l->server, payload);
 	if (l->broker)
 		restarted = data_broker_sys(l->broker, topic, payload, l->server->now);
 	if (restarted)

@@ -97,7 +97,8 @@ void server_look(void *ctx, struct findings *out)
 	if (core_mass_silence(s->core))
 		finding_add(out, FINDING_WARN, "", "MASS-SILENCE",
 			"many clients fell silent at once: decisions wait",
-			"the network between here and there");
+			"the network between here and there; gone indeed: helioctl silence "
+			"release");
 	if (disk_free(s->settings->state_dir, &free_bytes) == ERR_OK &&
 		free_bytes < DISK_LOW_BYTES) {
 		snprintf(what, sizeof(what), "%" PRIu64 " bytes are free where the state lies",

@@ -35,6 +35,12 @@ const struct setting heliod_rows[] = {
 		"heartbeat interval of an idle client"),
 	NUMBER("server", "interval_busy_ms", interval_busy_ms, 0, HEARTBEAT_MAX_MS, "0",
 		"while an operation is open; 0: 2000, or interval_ms if that is less"),
+	NUMBER("server", "interval_min_ms", interval_min_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS,
+		"200", "no client is told a shorter interval"),
+	NUMBER("server", "interval_max_ms", interval_max_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS,
+		"3600000", "no client is told a longer interval, also not under load"),
+	NUMBER("control", "messages_per_s", control_messages_per_s, 1, 100000000, "80000",
+		"messages that the control broker can take in a second; intervals grow before"),
 	NUMBER("server", "silent_after_s", silent_after_s, 1, 30 * 86400, "600",
 		"a client not heard for so long is silent"),
 	NUMBER("server", "reconnect_spread_s", reconnect_spread_s, 0, 3600, "10",
@@ -108,6 +114,13 @@ enum err heliod_settings_check(const void *settings)
 
 	if (s->queue_max < s->queue_high_water)
 		return err_set(ERR_RANGE, "[server] queue_max is below queue_high_water");
+	if (s->interval_ms < s->interval_min_ms || s->interval_ms > s->interval_max_ms)
+		return err_set(ERR_RANGE,
+			"[server] interval_ms is not between interval_min_ms and interval_max_ms");
+	if (s->interval_busy_ms && (s->interval_busy_ms < s->interval_min_ms ||
+					   s->interval_busy_ms > s->interval_max_ms))
+		return err_set(ERR_RANGE, "[server] interval_busy_ms is not between "
+					  "interval_min_ms and interval_max_ms");
 	TRY(brokers_check(s));
 	TRY(fleet_settings_check(&s->fleet, true));
 	if (s->enrol_dir[0] && access(s->enrol_dir, R_OK | X_OK) != 0)
@@ -125,8 +138,12 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	out->server_id = s->fleet.id;
 	out->interval_ms = s->interval_ms;
 	out->interval_busy_ms = s->interval_busy_ms;
-	if (out->interval_busy_ms < HEARTBEAT_MIN_MS)
+	out->interval_min_ms = s->interval_min_ms;
+	out->interval_max_ms = s->interval_max_ms;
+	if (out->interval_busy_ms == 0)
 		out->interval_busy_ms = s->interval_ms < 2000 ? s->interval_ms : 2000;
+	if (out->interval_busy_ms < s->interval_min_ms)
+		out->interval_busy_ms = s->interval_min_ms;
 	out->silent_after_s =
 		s->silent_after_s > silent_least_s ? s->silent_after_s : silent_least_s;
 	out->reconnect_spread_s = s->reconnect_spread_s;

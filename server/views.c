@@ -1,7 +1,7 @@
 // What others may read: StateView and QueueView, retained and signed with the online key, and the
 // host state that says whether we live. A changed client's view goes out with the turn of the
-// change, before the response that changed it; an unchanged one at most once per period; all under
-// one budget.
+// change, before the response that changed it; an unchanged one at most once per period. Each kind
+// has a budget of its own, so that what changed never waits for what did not.
 #include "server/core_inside.h"
 #include <string.h>
 
@@ -13,6 +13,18 @@ void view_due(struct core *core, uint32_t number)
 		return;
 	c->flags |= CLIENT_VIEW_DUE;
 	if (!number_list_add(&core->view_due, number))
+		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
+}
+
+void view_old(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	if (c->role != ROLE_CLIENT || c->flags & CLIENT_VIEW_DUE ||
+		!ratelimit_take(&core->views_unchanged, 1, core->now.mono))
+		return;
+	c->flags |= CLIENT_VIEW_DUE;
+	if (!number_list_add(&core->view_old, number))
 		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
 }
 
@@ -164,29 +176,53 @@ static enum err state_view_send(struct core *core, uint32_t number)
 	return view_send(core, topic.s, &core->message);
 }
 
-// What is over the budget stays due, in its order, and goes out with a later turn, merged with what
-// happens meanwhile. Nobody looks at it before.
+static void view_flush(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
+	c->view_s = (uint16_t)(core->now.mono.ms / 1000);
+	enum err e = state_view_send(core, number);
+	if (e != ERR_OK)
+		log_warn("VIEW-FAILED", "client=%s why=%s", client_id(&core->clients, c),
+			log_quote(err_text()));
+	core->views_sent++;
+	arena_reset(&core->arena);
+}
+
+static bool view_is_due(const struct core *core, uint32_t number)
+{
+	const struct client *c = client_at(&core->clients, number);
+
+	return c->flags & CLIENT_USED && c->flags & CLIENT_VIEW_DUE;
+}
+
+// What is over the budget, or more than a turn may hold, stays due, in its order, and goes out with
+// a later turn, merged with what happens meanwhile. Nobody looks at it before.
 void views_flush(struct core *core)
 {
 	struct number_list *due = &core->view_due;
 
-	for (; due->first < due->count; due->first++) {
+	for (size_t sent = 0; due->first < due->count; due->first++) {
 		uint32_t number = due->items[due->first];
-		struct client *c = client_at(&core->clients, number);
-		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_VIEW_DUE))
+		if (!view_is_due(core, number))
 			continue;
-		if (!ratelimit_take(&core->views_allowed, 1, core->now.mono))
+		if (sent++ == VIEWS_PER_TURN ||
+			!ratelimit_take(&core->views_allowed, 1, core->now.mono))
 			break;
-		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
-		c->view_s = (uint16_t)(core->now.mono.ms / 1000);
-		enum err e = state_view_send(core, number);
-		if (e != ERR_OK)
-			log_warn("VIEW-FAILED", "client=%s why=%s", client_id(&core->clients, c),
-				log_quote(err_text()));
-		core->views_sent++;
-		arena_reset(&core->arena);
+		view_flush(core, number);
 	}
 	number_list_settle(due);
+	// Each of these was allowed when it was noted; a removed client's number may be another's.
+	for (size_t i = 0; i < core->view_old.count; i++)
+		if (view_is_due(core, core->view_old.items[i]))
+			view_flush(core, core->view_old.items[i]);
+	core->view_old.count = 0;
+}
+
+bool core_is_due(const struct core *core)
+{
+	return core->view_due.first < core->view_due.count && !core->degraded;
 }
 
 void view_remove(struct core *core, const char *client)
@@ -386,6 +422,14 @@ void host_publish(struct core *core, bool up)
 		e = core_publish_signed(core, CORE_ALL_BROKERS, topic.s, &core->message, 1, true);
 	if (e != ERR_OK)
 		log_warn("HOST-STATE-FAILED", "why=%s", log_quote(err_text()));
+}
+
+void core_host_say(struct core *core, struct now now)
+{
+	core->now = now;
+	core->host_at = mono_add_ms(now.mono, core->config.host_period_ms);
+	if (!core->degraded)
+		host_publish(core, true);
 }
 
 enum err core_host_will(struct core *core, struct buf *out)

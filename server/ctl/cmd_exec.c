@@ -181,3 +181,17 @@ enum exit_code cmd_interval(struct ctl *c, const struct args *a)
 	api_result_free(&r);
 	return EXIT_DONE;
 }
+
+enum exit_code cmd_silence_release(struct ctl *c, const struct args *a)
+{
+	const struct api_verb v = {.verb = "silence-release"};
+	struct api_result r;
+	enum exit_code code;
+
+	(void)a;
+	if (api_simple(c, &v, &r, &code))
+		return code;
+	ctl_say(c, "what waited for the silent clients goes on");
+	api_result_free(&r);
+	return EXIT_DONE;
+}

@@ -164,6 +164,10 @@ const struct command ctl_commands[] = {
 		OPTIONS(wait_options), cmd_cancel, NULL},
 	{"interval", "CLIENT MS", "set a client's heartbeat interval; 0: the policy's",
 		NEED_SETTINGS, 2, 2, OPTIONS(interval_options), cmd_interval, NULL},
+	{"silence release", "", "the clients that fell silent at once are gone indeed",
+		NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_silence_release,
+		"When many fall silent at once, what follows from silence waits until they are "
+		"heard again,\nor for this."},
 	{"image add", "FILE|FOLDER...", "put pictures into the store", NEED_SETTINGS, 1, MANY,
 		OPTIONS(image_add_options), cmd_image_add, NULL},
 	{"image list", "", "pictures in the store", NEED_SETTINGS, 0, 0,

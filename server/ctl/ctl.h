@@ -112,6 +112,7 @@ CTL_COMMAND(client_accept);
 CTL_COMMAND(ask);
 CTL_COMMAND(exec);
 CTL_COMMAND(interval);
+CTL_COMMAND(silence_release);
 CTL_COMMAND(cancel);
 CTL_COMMAND(status);
 CTL_COMMAND(why);

@@ -1,0 +1,60 @@
+// How often a client is asked to say that it is there (S001-c34): slow while it has nothing to do,
+// fast while an operation of it is open, slower while the server or its broker has more to do than
+// it can, always between two limits; an operator's own value is obeyed as it is, between the same
+// limits. Pure: loads, times and settings come in, an interval goes out.
+//
+//   load of server, load of broker -> frequency_load -> level --+
+//   operator's value, operation open ---------------------------+-> frequency_interval -> response
+//
+// The level stretches every interval that is not an operator's. It cannot swing: a step down makes
+// the load at most FREQUENCY_STEP times as large, which from below FREQUENCY_LOW stays below
+// FREQUENCY_HIGH; it is taken when the load was that low at every moment of a round, in which each
+// client has come with the present interval; and a step up waits until all were told the one
+// before.
+//
+// Clients whose beats are spread evenly over an interval of 10 s, and are all told 15 s, would be
+// silent together for 5 s, and that in every round. So a client that comes t after the step is told
+// old + (new - old) x t / old once, and only then the new one: evenly spread they were, evenly
+// spread they stay, and none of them needs a jitter of its own.
+#ifndef HELIO_SERVER_FREQUENCY_H
+#define HELIO_SERVER_FREQUENCY_H
+
+#include "proto/base/clock.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define FREQUENCY_LEVELS 7       // 0: not stretched; the last one: 11 times
+#define FREQUENCY_HIGH 0.75      // above: slower
+#define FREQUENCY_LOW 0.40       // below: faster again
+#define FREQUENCY_STEP 1.5       // LOW x STEP < HIGH
+#define FREQUENCY_SMOOTH_MS 3000 // a shorter burst of work is nobody's load
+#define FREQUENCY_UP_MS 5000     // between steps: at least these
+#define FREQUENCY_DOWN_MS 30000
+
+// Milliseconds; min <= busy, idle <= max.
+struct frequency_policy {
+	uint32_t idle_ms, busy_ms;
+	uint32_t min_ms, max_ms;
+};
+
+// One for all clients of a server. Begins as zeros.
+struct frequency {
+	uint32_t level, from; // from: the level before the last step
+	bool seen;
+	double load;       // 0..1, smoothed
+	double highest;    // of this round
+	struct mono round; // its begin; in a round every client has come with the present interval
+	struct mono at;    // of the last load
+	struct mono stepped; // when the level was changed last
+};
+
+// For one response at this moment. operator_ms 0: none.
+uint32_t frequency_interval(const struct frequency_policy *p, const struct frequency *f,
+	uint32_t operator_ms, bool busy, struct mono now);
+// 1000: not stretched.
+uint32_t frequency_permille(uint32_t level);
+// The larger of the loads at this moment, about once a second. True when the level changed.
+bool frequency_load(
+	struct frequency *f, const struct frequency_policy *p, double load, struct mono now);
+
+#endif
