@@ -234,6 +234,10 @@ enum err channel_trim(struct core *core, struct event_queue *q)
 {
 	uint32_t up_to = 0;
 
+	if (core->loading && q->name[0] != '@') {
+		core->trim_waits = true; // a client that is not loaded yet may stand there
+		return ERR_OK;
+	}
 	if (queue_trim(q, &up_to) == 0)
 		return ERR_OK;
 	return rows_event_retire(core->db, q->name, 0, up_to);

@@ -96,12 +96,27 @@ static uint32_t slot_find(const struct client_table *t, const char *id)
 	return at;
 }
 
-uint32_t client_table_find(const struct client_table *t, const char *id)
+static uint32_t number_of(const struct client_table *t, const char *id)
 {
 	if (t->slot_count == 0)
 		return CLIENT_NONE;
 	uint32_t found = t->slots[slot_find(t, id)];
 	return found ? slot_number(found) : CLIENT_NONE;
+}
+
+uint32_t client_table_find(const struct client_table *t, const char *id)
+{
+	uint32_t number = number_of(t, id);
+
+	if (number != CLIENT_NONE || !t->source)
+		return number;
+	t->source->fetch(t->source->ctx, id);
+	return number_of(t, id);
+}
+
+bool client_table_holds(const struct client_table *t, const char *id)
+{
+	return number_of(t, id) != CLIENT_NONE;
 }
 
 // The number that a hash ahead leads to, without looking at the client: usually the right one.
@@ -213,7 +228,7 @@ enum err client_table_add(struct client_table *t, const char *id, enum role role
 {
 	uint32_t at = 0;
 
-	assert(client_table_find(t, id) == CLIENT_NONE);
+	assert(!client_table_holds(t, id));
 	if ((t->count + 1) * 4 > t->slot_count * 3)
 		TRY(slots_grow(t));
 	TRY(id_store(t, id, &at));

@@ -65,7 +65,7 @@ struct client_rare {
 	struct membership *more; // channels after the first, as the operator named them
 	uint32_t more_count;
 	uint64_t resend_shown; // what the client showed when it last asked for the response again
-	struct mono resend_counted; // and when that counted
+	struct mono resend_counted;                         // and when that counted
 	uint64_t change_id, report_id;                      // highest held
 	uint64_t report_seq, inbox_seq, want_seq, peer_seq; // upward, per topic
 	uint64_t grant_seq, directive_seq, answer_seq;      // downward, per topic
@@ -111,16 +111,23 @@ struct client {
 };
 _Static_assert(sizeof(struct client) == 128, "struct client is two cache lines");
 
-struct client_table {
-	struct id16 key;
 // Messages of a turn that are looked up ahead: the places in memory are asked for while others are
 // judged.
 #define CLIENT_AHEAD 8
 
+// Who knows of more principals than the table holds yet.
+struct client_source {
+	void *ctx;
+	void (*fetch)(void *ctx, const char *id); // adds it, if there is one
+};
+
+struct client_table {
+	struct id16 key;
+	const struct client_source *source; // NULL: the table holds all
+	uint32_t ahead[CLIENT_AHEAD];       // hashes
+	uint32_t ahead_next;
 	struct client **blocks;
 	uint32_t block_count, block_cap;
-	uint32_t ahead[CLIENT_AHEAD]; // hashes
-	uint32_t ahead_next;
 	uint32_t count, high; // principals now; places ever used
 	uint32_t free_first;  // chain through wheel_next
 	uint32_t *slots;      // by hash: number + 1, above it 7 more bits of the hash; 0 empty
@@ -138,12 +145,13 @@ uint64_t free_unpack(uint16_t packed);
 void client_table_init(struct client_table *t, const struct id16 *hash_key);
 // Frees rare parts through rare_free, which may be NULL.
 void client_table_fini(struct client_table *t, void (*rare_free)(struct client_rare *rare));
-// CLIENT_NONE when unknown.
+// CLIENT_NONE when unknown, to the source too.
 uint32_t client_table_find(const struct client_table *t, const char *id);
-struct client *client_at(const struct client_table *t, uint32_t number); // asserted
-const char *client_id(const struct client_table *t, const struct client *c);
+bool client_table_holds(const struct client_table *t, const char *id); // the source is not asked
 // A message from this client follows CLIENT_AHEAD - 1 messages later: nothing but speed.
 void client_table_ahead(struct client_table *t, const char *id, size_t length);
+struct client *client_at(const struct client_table *t, uint32_t number); // asserted
+const char *client_id(const struct client_table *t, const struct client *c);
 // id is valid and unknown. Errors: ERR_FULL, ERR_MEMORY.
 enum err client_table_add(
 	struct client_table *t, const char *id, enum role role, uint32_t *number) MUST_CHECK;

@@ -331,7 +331,7 @@ static void tick_run(struct core *core)
 		core->host_at = mono_add_ms(core->now.mono, core->config.host_period_ms);
 		host_publish(core, true);
 	}
-	if (core->now.mono.ms >= core->save_at.ms) {
+	if (core->now.mono.ms >= core->save_at.ms && !core->loading) {
 		core->save_at = mono_add_ms(core->now.mono, 1000);
 		save_some(core);
 	}

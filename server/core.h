@@ -176,6 +176,11 @@ void core_host_say(struct core *core, struct now now);
 // After a turn: something that is due waits for the next one, which should come soon.
 bool core_is_due(const struct core *core);
 
+// A large fleet is loaded while it is answered already: a client that speaks comes first. Loads up to
+// `max` more, between turns; a turn's end follows. False when none is left.
+bool core_load_some(struct core *core, size_t max, struct now now);
+bool core_is_loading(const struct core *core);
+
 // True while the database cannot be written: nobody gets an answer.
 bool core_is_degraded(const struct core *core);
 // Payload of the will on helio/v1/host/<server>, for the link's config: HostState with up = false.

@@ -158,6 +158,9 @@ struct core {
 	bool restored; // this start found an older store
 
 	struct client_table clients;
+	struct client_source source; // while clients are still loaded
+	char loaded_up_to[LIMIT_ID + 1];
+	bool loading, trim_waits; // for the end of loading
 	struct intern interned;
 	struct channel **channels;
 	uint32_t channel_count, channel_cap, channel_views_due;
@@ -219,6 +222,14 @@ enum err incarnation_seal(struct core *core) MUST_CHECK; // after its commit
 bool incarnation_raise(struct core *core, uint32_t shown);
 void core_fail(struct core *core, enum err e, const char *what);
 uint64_t core_response_id(const struct core *core, uint32_t v);
+
+enum err principal_load(void *core, const struct client_row *row) MUST_CHECK;
+
+// ---- loading.c
+
+enum err loading_begin(struct core *core) MUST_CHECK;
+enum err loading_finish(struct core *core) MUST_CHECK; // all of the rest, now
+void loading_forget(struct core *core);
 
 // ---- gate.c
 

@@ -241,8 +241,11 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 
 bool core_client_next(struct core *core, size_t *cursor, struct client_info *out)
 {
+	enum err e = *cursor == 0 ? loading_finish(core) : ERR_OK;
 	uint32_t number = client_table_next(&core->clients, cursor);
 
+	if (e != ERR_OK)
+		db_fail(core->db, e);
 	if (number == CLIENT_NONE)
 		return false;
 	info_fill(core, client_at(&core->clients, number), out);

@@ -128,7 +128,7 @@ bool incarnation_raise(struct core *core, uint32_t shown)
 
 // ---- rows into memory
 
-static enum err principal_load(void *ctx, const struct client_row *row)
+enum err principal_load(void *ctx, const struct client_row *row)
 {
 	struct core *core = ctx;
 	uint32_t number = CLIENT_NONE;
@@ -307,6 +307,7 @@ static enum err restored_settle(struct core *core)
 	size_t cursor = 0;
 
 	core->restored_count++;
+	TRY(loading_finish(core));
 	log_error("STORE-RESTORED",
 		"incarnation=%u why=\"the store is older than its copy outside the backups\"",
 		core->incarnation);
@@ -338,7 +339,7 @@ static enum err rows_load(struct core *core)
 	TRY(rows_event_each_live(core->db, channel_event_load, core));
 	TRY(channel_make(core, "default", &first));
 	TRY(reach_load(core));
-	TRY(rows_client_each(core->db, principal_load, core));
+	TRY(loading_begin(core));
 	TRY(rows_membership_each(core->db, membership_load, core));
 	TRY(rows_event_each_live(core->db, private_event_load, core));
 	TRY(rows_queue_each(core->db, queue_hold_row, core));
@@ -366,15 +367,17 @@ enum err core_load(struct core *core)
 	TRY(clients_flush(core));
 	TRY(db_commit(core->db));
 	TRY(incarnation_seal(core));
-	log_info("STARTED", "incarnation=%u principals=%u clients=%u channels=%u restored=%d",
-		core->incarnation, core->clients.count, core->clients.clients, core->channel_count,
-		core->restored);
+	log_info("STARTED",
+		"incarnation=%u principals=%u clients=%u more=%d channels=%u restored=%d",
+		core->incarnation, core->clients.count, core->clients.clients, core->loading,
+		core->channel_count, core->restored);
 	return ERR_OK;
 }
 
 void core_unload(struct core *core)
 {
 	offers_fini(core);
+	loading_forget(core);
 	client_table_fini(&core->clients, rare_free);
 	intern_fini(&core->interned);
 	channels_fini(core);

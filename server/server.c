@@ -34,6 +34,18 @@ static bool tick_is_late(struct server *s)
 	return late;
 }
 
+// Between turns: the fleet is loaded while it is answered.
+static void on_loader(uv_idle_t *loader)
+{
+	struct server *s = loader->data;
+
+	s->now = clock_now();
+	if (core_load_some(s->core, LOAD_AT_ONCE, s->now))
+		return;
+	uv_idle_stop(loader);
+	server_turn_end(s);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
@@ -53,6 +65,8 @@ static void on_tick(uv_timer_t *timer)
 		server_views(s);
 	}
 	server_turn_end(s);
+	if (core_is_loading(s->core) && !uv_is_active((uv_handle_t *)&s->loader))
+		uv_idle_start(&s->loader, on_loader); // after a store that failed
 }
 
 // ---------------------------------------------------------------- start
@@ -168,7 +182,10 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	if (e != ERR_OK)
 		return e;
 	uv_timer_init(loop, &s->tick);
-	s->tick.data = s;
+	uv_idle_init(loop, &s->loader);
+	s->tick.data = s->loader.data = s;
+	if (core_is_loading(s->core))
+		uv_idle_start(&s->loader, on_loader);
 	uv_timer_init(loop, &s->due);
 	s->due.data = s;
 	s->ticked = clock_now().mono;
@@ -194,6 +211,7 @@ void server_stop(struct server *s)
 	}
 	if (s->tick_open) {
 		uv_close((uv_handle_t *)&s->tick, NULL);
+		uv_close((uv_handle_t *)&s->loader, NULL);
 		uv_close((uv_handle_t *)&s->due, NULL);
 	}
 	s->tick_open = false;

@@ -19,6 +19,7 @@
 #define TICKS_OF_LOAD 10
 #define STAY_AWAKE_MS 400 // with the ticks above: never a second without any traffic
 #define DUE_MS 2          // what a turn left over goes with another one so soon
+#define LOAD_AT_ONCE 400  // clients between two turns: 1 to 2 ms
 
 // One broker: the control broker, or a data broker.
 struct server_link {
@@ -61,10 +62,11 @@ struct server {
 	struct mono ticked;
 	uint64_t ticks;
 	struct load_meter load;
+	uv_idle_t loader; // runs while clients are still loaded
 	int lock_fd;
 	int exit_code;
 	uint32_t lease_counter;
-	bool stopping, tick_open;
+	bool stopping, tick_open; // tick and loader
 };
 
 struct server_link *server_link_find(struct server *s, const char *broker);

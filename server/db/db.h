@@ -80,8 +80,8 @@ struct db {
 };
 
 // Opens or creates FILE (0600, WAL, synchronous=FULL, trusted_schema=OFF, cell_size_check,
-// exclusive lock) and checks it (quick_check). ":memory:" for tests. Errors: ERR_EXISTS (another
-// process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
+// exclusive lock) and checks it (quick_check, up to 32 MiB). ":memory:" for tests. Errors: ERR_EXISTS
+// (another process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
 enum err db_sqlite_open(const char *file, struct db **out) MUST_CHECK;
 void db_close(struct db *db);
 

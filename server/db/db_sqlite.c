@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CHECK_WHOLE_BYTES (32 * 1024 * 1024) // read in 50 ms
+
 struct db_stmt {
 	const char *sql;
 	sqlite3_stmt *handle;
@@ -255,9 +257,15 @@ static int first_text(void *out, int count, char **values, char **names)
 	return 1;
 }
 
-static enum err sqlite_check(struct sqlite_db *s)
+// A large store would be read for seconds before anybody is answered: its pages are checked as they
+// are used, which is within the first minute for all that is loaded.
+static enum err sqlite_check(struct sqlite_db *s, const char *file)
 {
 	char verdict[256] = "";
+	struct stat st;
+
+	if (stat(file, &st) == 0 && st.st_size > CHECK_WHOLE_BYTES)
+		return ERR_OK;
 	int rc = sqlite3_exec(s->handle, "PRAGMA quick_check(1)", first_text, verdict, NULL);
 
 	if (rc != SQLITE_OK && rc != SQLITE_ABORT)
@@ -267,7 +275,7 @@ static enum err sqlite_check(struct sqlite_db *s)
 	return ERR_OK;
 }
 
-static enum err sqlite_setup(struct sqlite_db *s, bool memory)
+static enum err sqlite_setup(struct sqlite_db *s, const char *file, bool memory)
 {
 	sqlite3_extended_result_codes(s->handle, 1);
 	sqlite3_busy_timeout(s->handle, 0);
@@ -279,7 +287,7 @@ static enum err sqlite_setup(struct sqlite_db *s, bool memory)
 					  "PRAGMA wal_autocheckpoint=4000;"));
 	// In exclusive mode the lock is taken by the first access and kept.
 	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE; COMMIT;"));
-	return sqlite_check(s);
+	return sqlite_check(s, file);
 }
 
 // Made by us before SQLite opens it, so that nobody else can ever read it.
@@ -306,7 +314,8 @@ enum err db_sqlite_open(const char *file, struct db **out)
 	s->base.engine = &sqlite_engine;
 	int rc = sqlite3_open_v2(file, &s->handle,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	enum err e = rc == SQLITE_OK ? sqlite_setup(s, memory) : sqlite_fail(s->handle, rc, file);
+	enum err e =
+		rc == SQLITE_OK ? sqlite_setup(s, file, memory) : sqlite_fail(s->handle, rc, file);
 	if (e == ERR_EXISTS)
 		(void)err_set(e, "database %s is used by another process", file);
 	if (e != ERR_OK) {

@@ -76,9 +76,13 @@ struct client_row {
 
 // Only what the conversation changes; store_id and boot_counter have their own.
 enum err rows_client_put(struct db *db, const struct client_row *row) MUST_CHECK;
-// Every principal with its session and client row, if any; stops at the first error of fn.
-enum err rows_client_each(struct db *db, enum err (*fn)(void *ctx, const struct client_row *row),
-	void *ctx) MUST_CHECK;
+// Principals with their session and client row, if any, in the order of their ids: at most `max`
+// behind `after` ("": from the first). Stops at the first error of fn.
+enum err rows_client_after(struct db *db, const char *after, size_t max,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx) MUST_CHECK;
+// One, or none.
+enum err rows_client_of(struct db *db, const char *id,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx) MUST_CHECK;
 
 struct device_row {
 	uint64_t highest_session, boot_counter;

@@ -66,29 +66,47 @@ static void row_read(struct db_rows *rows, struct client_row *r)
 	(void)db_fixed(rows, 5, r->mac_down.b, sizeof(r->mac_down.b));
 }
 
-enum err rows_client_each(
-	struct db *db, enum err (*fn)(void *ctx, const struct client_row *row), void *ctx)
+#define SELECT_CLIENT                                                                              \
+	"SELECT p.id, p.role, p.revoked, s.session_id, s.mac_up, s.mac_down, s.expires_ms, "       \
+	"c.highest_session,"                                                                       \
+	" c.state, c.reach, c.d, c.channel, c.epoch, c.pointer, c.holdings_known, "                \
+	"c.mismatches, c.interval_set_ms,"                                                         \
+	" c.told_interval_ms, c.status_interval_ms, c.change_id, c.report_id, c.last_kind, "       \
+	"c.last_heard_ms, c.ip,"                                                                   \
+	" c.profile, c.showing, c.holdings"                                                        \
+	" FROM principal p LEFT JOIN session s ON s.id = p.id LEFT JOIN client c ON c.id = "       \
+	"p.id"
+
+static enum err rows_give(
+	struct db_rows *rows, enum err (*fn)(void *ctx, const struct client_row *row), void *ctx)
 {
-	struct db_rows rows;
 	enum err e = ERR_OK;
 
-	TRY(db_query_values(db, &rows,
-		"SELECT p.id, p.role, p.revoked, s.session_id, s.mac_up, s.mac_down, s.expires_ms, "
-		"c.highest_session,"
-		" c.state, c.reach, c.d, c.channel, c.epoch, c.pointer, c.holdings_known, "
-		"c.mismatches, c.interval_set_ms,"
-		" c.told_interval_ms, c.status_interval_ms, c.change_id, c.report_id, c.last_kind, "
-		"c.last_heard_ms, c.ip,"
-		" c.profile, c.showing, c.holdings"
-		" FROM principal p LEFT JOIN session s ON s.id = p.id LEFT JOIN client c ON c.id = "
-		"p.id",
-		NULL, 0));
-	while (e == ERR_OK && db_next(&rows)) {
+	while (e == ERR_OK && db_next(rows)) {
 		struct client_row row;
-		row_read(&rows, &row);
+		row_read(rows, &row);
 		e = fn(ctx, &row);
 	}
-	return rows_close(&rows, e);
+	return rows_close(rows, e);
+}
+
+enum err rows_client_after(struct db *db, const char *after, size_t max,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows, SELECT_CLIENT " WHERE p.id > $1 ORDER BY p.id LIMIT $2",
+		DB_T(after), DB_I(max)));
+	return rows_give(&rows, fn, ctx);
+}
+
+enum err rows_client_of(struct db *db, const char *id,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows, SELECT_CLIENT " WHERE p.id = $1", DB_T(id)));
+	return rows_give(&rows, fn, ctx);
 }
 
 enum err rows_device_find(struct db *db, const char *id, struct device_row *out)

@@ -243,6 +243,13 @@ void bench_fleet_start(struct bench_fleet *f, double *open_s, double *load_s)
 		*load_s = (double)(loaded.ns - opened.ns) / 1e9;
 }
 
+void bench_load_all(struct bench_fleet *f)
+{
+	while (core_load_some(f->core, 400, clock_now()))
+		;
+	core_turn_end(f->core, clock_now());
+}
+
 void bench_fleet_stop(struct bench_fleet *f)
 {
 	db_rollback(f->db);

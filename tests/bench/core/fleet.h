@@ -47,6 +47,7 @@ struct beats {
 void bench_fleet_init(struct bench_fleet *f, size_t count, const char *folder);
 // The program starts on the store; seconds of both steps, NULL: not asked.
 void bench_fleet_start(struct bench_fleet *f, double *open_s, double *load_s);
+void bench_load_all(struct bench_fleet *f); // what heliod loads between turns
 void bench_fleet_stop(struct bench_fleet *f); // as kill -9
 void bench_fleet_fini(struct bench_fleet *f);
 void bench_id(size_t client, char out[LIMIT_ID + 1]);
