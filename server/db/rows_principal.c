@@ -46,10 +46,10 @@ enum err rows_principal_rekey(
 {
 	TRY(db_run(db,
 		"INSERT OR IGNORE INTO former_key (id, public_key, until_ms)"
-		" SELECT id, public_key, $2 FROM principal WHERE id = $1",
-		DB_T(id), DB_I(at_ms)));
+		" SELECT id, public_key, $1 FROM principal WHERE id = $2",
+		DB_I(at_ms), DB_T(id)));
 	return db_run(
-		db, "UPDATE principal SET public_key = $2 WHERE id = $1", DB_T(id), DB_D(next));
+		db, "UPDATE principal SET public_key = $1 WHERE id = $2", DB_D(next), DB_T(id));
 }
 
 enum err rows_principal_had_key(struct db *db, const char *id, const struct key32 *key, bool *had)
