@@ -131,7 +131,7 @@ static void control_obey(struct agent_core *c, struct now now, const struct resp
 		c->full_seq = 0;
 	}
 	agent_state_drop_changes(&c->state, r->acked_change_id);
-	send_info_acked(c, now, r->acked_report_id);
+	send_info_told(c, now, r);
 }
 
 static void response_refused(struct agent_core *c, struct now now, enum err e)
@@ -257,7 +257,7 @@ struct mono agent_deadline(const struct agent_core *c, struct mono now)
 		earliest(&best, c->session.ask_next);
 	if (retrieve_deadline(c, &at))
 		earliest(&best, at);
-	if (c->report.open)
+	if (c->report.open && !c->report.gathering)
 		earliest(&best, c->report.next);
 	return best;
 }

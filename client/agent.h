@@ -29,7 +29,7 @@
 #include "proto/sign.h"
 #include "proto/topics.h"
 
-#define AGENT_REPORT_PARTS 8
+#define AGENT_REPORT_WINDOW 4 // parts of a report that are not acknowledged yet
 #define AGENT_RELEASES 8
 
 // What the doer sees of the device at this moment. Strings live in the arena it was given.
@@ -62,7 +62,15 @@ struct command_result {
 	const char *detail;
 };
 
-// What the core needs done. All are required. ctx is the caller's.
+// How gathering ended.
+struct report_ready {
+	enum op_status status; // 0: the parts are there; else final, with its detail
+	uint32_t parts;
+	bool again; // they lay there already, from before a restart
+	const char *detail;
+};
+
+// What the core needs done. All but the report_* are required. ctx is the caller's.
 struct agent_port {
 	// On disk, durable, before it returns. Errors are shown as trouble and tried again.
 	enum err (*save)(void *ctx, struct bytes state);
@@ -96,6 +104,14 @@ struct agent_port {
 	// Rows after since_unix_ms, oldest first, at most max, in the arena.
 	void (*usage)(void *ctx, struct arena *a, int64_t since_unix_ms, size_t max,
 		struct shown **rows, size_t *count);
+	// Collects what a question asks for, durable under report_id, and ends with
+	// agent_report_ready, also from inside the call; what lies there from before a restart is
+	// taken again. NULL: only what fits one message is told, and no logs and no screenshots.
+	void (*report_gather)(void *ctx, uint64_t report_id, const struct send_information *s);
+	// One of the parts that are there, into the arena: what it says, without its header.
+	enum err (*report_part)(void *ctx, struct arena *a, uint32_t part, struct report *out);
+	// Nobody needs it any more: ends gathering, removes the parts.
+	void (*report_stop)(void *ctx);
 	// A sealed report for a data broker. May be called again with the same bytes' successor.
 	void (*send_elsewhere)(
 		void *ctx, const struct address *to, const char *topic, struct bytes payload);
@@ -211,7 +227,9 @@ struct release_job {
 };
 
 struct report_job {
-	bool open;
+	bool open, gathering;
+	bool fresh;                 // gathered since the start: nothing of it was sent before
+	uint32_t parts, held, sent; // parts: in all; held: by the server, from the first on
 	uint32_t tries;
 	struct mono next;
 };
@@ -291,6 +309,9 @@ void agent_command_stopped(struct agent_core *c, struct now now, uint64_t op_id)
 // The envelope whose SHA-256 the reference named, or err with err_text().
 void agent_command_fetched(
 	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);
+
+void agent_report_ready(struct agent_core *c, struct now now, uint64_t report_id,
+	const struct report_ready *r);
 
 // A visual change made here; it goes up with the beats until the server holds it.
 enum err agent_change(struct agent_core *c, const char *key, const char *value) MUST_CHECK;

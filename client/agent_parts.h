@@ -71,6 +71,8 @@ void retrieve_fini(struct agent_core *c);
 // send_info.c
 void send_info_begin(struct agent_core *c, struct now now, const struct send_information *s);
 void send_info_tick(struct agent_core *c, struct now now);
-void send_info_acked(struct agent_core *c, struct now now, uint64_t report_id);
+// What a response says of reports: held whole up to acked, and of one report some parts.
+void send_info_told(struct agent_core *c, struct now now, const struct response *r);
+void send_info_stop(struct agent_core *c);
 
 #endif

@@ -312,3 +312,40 @@ enum err display_restart(const struct display_side *d)
 		return err_set(ERR_NOT_FOUND, "no display is running");
 	return ERR_OK;
 }
+
+// ---- screenshots (client/display/display_screenshot.c has the other side)
+
+enum err display_screenshot_ask(const struct display_side *d, uint64_t number, uint64_t max_bytes)
+{
+	char path[300], text[100];
+	TRY(path_join(path, sizeof path, d->dir, "screenshot.ask"));
+	int n = snprintf(text, sizeof text, "n\t%llu\nmax_bytes\t%llu\n",
+		(unsigned long long)number, (unsigned long long)max_bytes);
+	return file_write_atomic(path, text, (size_t)n, 0644);
+}
+
+enum err display_screenshot_take(const struct display_side *d, uint64_t number, struct buf *out)
+{
+	char path[300];
+	uint64_t n = 0;
+	SCOPED_BUF struct buf text;
+	buf_init(&text, 1024);
+	TRY(path_join(path, sizeof path, d->dir, "screenshot.answer"));
+	if (file_read(path, &text) != ERR_OK || buf_append(&text, "", 1) != ERR_OK)
+		return err_set(ERR_NOT_NOW, "the display has not answered yet");
+	char *cursor = (char *)text.data, *line, *f[4];
+	while ((line = record_line(&cursor)) != NULL) {
+		size_t count = record_fields(line, f, 4);
+		if (count == 2 && strcmp(f[0], "n") == 0 && record_u64(f[1], &n) != ERR_OK)
+			n = 0;
+		if (n != number)
+			return err_set(ERR_NOT_NOW, "the display has not answered yet");
+		if (count == 2 && strcmp(f[0], "error") == 0)
+			return err_set(ERR_UNSUPPORTED, "the display: %s", f[1]);
+		if (count == 3 && strcmp(f[0], "size") == 0) {
+			TRY(path_join(path, sizeof path, d->dir, "screenshot.sent.png"));
+			return file_read(path, out);
+		}
+	}
+	return err_set(ERR_NOT_NOW, "the display has not answered yet");
+}

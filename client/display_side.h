@@ -36,6 +36,13 @@ void display_status_read(const struct display_side *d, struct display_status *ou
 // path: the whole one, 513 bytes.
 bool display_has_picture(
 	const struct display_side *d, const char *name, const char *picture, char *path);
+// Asks for what the screen shows, as PNG of at most max_bytes. number rises.
+enum err display_screenshot_ask(
+	const struct display_side *d, uint64_t number, uint64_t max_bytes) MUST_CHECK;
+// Into out. Errors: ERR_NOT_NOW (no answer yet), ERR_UNSUPPORTED with the display's sentence,
+// ERR_FULL, ERR_IO.
+enum err display_screenshot_take(
+	const struct display_side *d, uint64_t number, struct buf *out) MUST_CHECK;
 // SIGTERM to the display that wrote `status`. Errors: ERR_NOT_FOUND.
 enum err display_restart(const struct display_side *d) MUST_CHECK;
 // Rows from since_unix_ms on, oldest first, each ledger_seq once, at most max, in the arena.

@@ -38,6 +38,7 @@ static bool once_take(int *argc, char **argv)
 static int agent_run(struct program *p, const struct agent_settings *settings, bool once)
 {
 	static struct runtime rt;
+	log_keep(GATHER_OWN_LOG_BYTES);
 	enum err e = runtime_init(&rt, settings, once);
 	if (e != ERR_OK) {
 		log_error("AGENT-START", "word=%s why=%s", err_word(e), log_quote(err_text()));

@@ -32,7 +32,7 @@ void operation_end(
 	if (status == OP_DONE)
 		op->percent = 100;
 	c->command_running = false;
-	c->report.open = false;
+	send_info_stop(c);
 	state_save_soon(c, now);
 	log_info("OP-END", "client=%s op=%llu kind=%s status=%s detail=%s", c->config->client_id,
 		(unsigned long long)op->op_id, response_kind_word(op->kind), op_status_word(status),
@@ -50,7 +50,7 @@ static void operation_stop(struct agent_core *c, struct now now)
 	if (c->command_running)
 		command_stop(c);
 	c->command_running = false;
-	c->report.open = false;
+	send_info_stop(c);
 	retrieve_stop(c, now, OP_CANCELLED);
 }
 

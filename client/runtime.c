@@ -172,6 +172,13 @@ static void on_fetch_idle(void *ctx)
 	runtime_idle(ctx);
 }
 
+static void on_report_ready(void *ctx, uint64_t report_id, const struct report_ready *r)
+{
+	struct runtime *rt = ctx;
+	agent_report_ready(&rt->core, clock_now(), report_id, r);
+	runtime_arm(rt);
+}
+
 static void on_left(void *ctx, enum err e)
 {
 	struct runtime *rt = ctx;
@@ -284,6 +291,9 @@ static enum err doers_open(struct runtime *rt)
 		.idle = on_fetch_idle,
 	};
 	static const struct side_events side_events = {.left = on_left, .fetched = on_fetched};
+	TRY(gather_init(&rt->gather, &rt->loop, rt->settings, &rt->store, &rt->display));
+	rt->gather.ready = on_report_ready;
+	rt->gather.ctx = rt;
 	TRY(fetcher_new(&rt->loop, &rt->fetcher_config, &fetch_events, rt, &rt->fetcher));
 	return side_link_new(&rt->loop, &rt->fetcher_config, &side_events, rt, &rt->side);
 }
@@ -357,6 +367,7 @@ void runtime_stop(void *ctx)
 	if (rt->process != NULL)
 		process_kill(rt->process);
 	rt->process = NULL;
+	gather_close(&rt->gather);
 	if (rt->fetcher != NULL)
 		fetcher_free(rt->fetcher);
 	if (rt->side != NULL)
@@ -380,6 +391,7 @@ void runtime_fini(struct runtime *rt)
 		named_command_fini(&rt->commands[i]);
 	sign_key_free(rt->key);
 	sign_key_free(rt->next_key);
+	gather_fini(&rt->gather);
 	arena_fini(&rt->scratch);
 	trust_close(&rt->trust);
 	buf_fini(&rt->out);

@@ -11,6 +11,7 @@
 #include "client/agent.h"
 #include "client/display_side.h"
 #include "client/fetcher.h"
+#include "client/gather.h"
 #include "client/process.h"
 #include "client/settings.h"
 #include "client/side_link.h"
@@ -36,6 +37,7 @@ struct runtime {
 	struct fetcher_config fetcher_config;
 	struct fetcher *fetcher;
 	struct side_link *side;
+	struct gather gather;
 	struct mqtt_link *link;
 	uv_timer_t timer, once_timer, reboot_timer;
 	int lock_fd;

@@ -202,6 +202,24 @@ static void port_command_fetch(void *ctx, uint64_t op_id, const struct command_r
 		LIMIT_ENVELOPE);
 }
 
+static void port_report_gather(void *ctx, uint64_t report_id, const struct send_information *s)
+{
+	struct runtime *rt = ctx;
+	gather_begin(&rt->gather, report_id, s);
+}
+
+static enum err port_report_part(void *ctx, struct arena *a, uint32_t part, struct report *out)
+{
+	struct runtime *rt = ctx;
+	return spool_read(&rt->gather.spool, a, part, out);
+}
+
+static void port_report_stop(void *ctx)
+{
+	struct runtime *rt = ctx;
+	gather_stop(&rt->gather);
+}
+
 static void port_send_elsewhere(
 	void *ctx, const struct address *to, const char *topic, struct bytes payload)
 {
@@ -318,6 +336,9 @@ const struct agent_port runtime_port = {
 	.command_fetch = port_command_fetch,
 	.changes = port_changes,
 	.usage = port_usage,
+	.report_gather = port_report_gather,
+	.report_part = port_report_part,
+	.report_stop = port_report_stop,
 	.send_elsewhere = port_send_elsewhere,
 	.key_next = port_key_next,
 	.key_commit = port_key_commit,

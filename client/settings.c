@@ -44,6 +44,12 @@ static const struct setting rows[] = {
 		NULL, "after this a reboot is deferred no longer"},
 	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "600", NULL,
 		"a reboot that has not happened so long after its order has failed"},
+	{"agent", "inventory", SETTING_BOOL, AT(inventory), 0, 1, "false", NULL,
+		"the software report lists every package of the system (dpkg-query)"},
+	{"logs", "unit", SETTING_LIST, AT(log_units), 0, 0, "", NULL,
+		"NAME file /PATH, NAME journal UNIT or NAME run /PATH ARG... : a log the operator "
+		"may "
+		"ask for; the agent's own is always there as agent; no shell; repeated"},
 	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
 		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
 		"lets the "
@@ -144,7 +150,51 @@ void named_command_fini(struct named_command *c)
 	c->line = NULL;
 }
 
+// ---- logs
+
+enum err log_source_parse(const char *line, struct log_source *out)
+{
+	static const char *const kinds[] = {
+		[LOG_FILE] = "file", [LOG_JOURNAL] = "journal", [LOG_RUN] = "run"};
+	char copy[700], *cursor = copy;
+	*out = (struct log_source){0};
+	if (!str_copy(copy, sizeof copy, line))
+		return err_set(ERR_RANGE, "[logs] unit: a line is too long");
+	const char *name = next_word(&cursor), *kind = next_word(&cursor);
+	cursor += strspn(cursor, " \t");
+	size_t k = 0;
+	while (kind != NULL && k < 3 && strcmp(kinds[k], kind) != 0)
+		k++;
+	if (name == NULL || kind == NULL || k == 3 || *cursor == '\0')
+		return err_set(ERR_FORMAT,
+			"[logs] unit wants NAME file /PATH, NAME journal UNIT or NAME run /PATH "
+			"ARG...");
+	if (!id_is_valid(name) || strcmp(name, "agent") == 0 ||
+		!str_copy(out->name, sizeof out->name, name))
+		return err_set(ERR_FORMAT, "[logs] unit: %s cannot be the name of a log", name);
+	out->kind = (enum log_source_kind)k;
+	if (!str_copy(out->text, sizeof out->text, cursor))
+		return err_set(ERR_RANGE, "[logs] unit: a line is too long");
+	if (out->kind != LOG_JOURNAL && out->text[0] != '/')
+		return err_set(ERR_FORMAT, "[logs] unit: %s is no absolute path", out->text);
+	if (out->kind == LOG_JOURNAL && (out->text[0] == '-' || strpbrk(out->text, " \t") != NULL))
+		return err_set(ERR_FORMAT, "[logs] unit: %s is no unit of the journal", out->text);
+	return ERR_OK;
+}
+
 // ---- check
+
+static enum err logs_check(const struct setting_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct log_source source;
+		struct words words;
+		TRY(log_source_parse(list->items[i], &source));
+		if (source.kind == LOG_RUN)
+			TRY(words_split(&words, source.text));
+	}
+	return ERR_OK;
+}
 
 static enum err commands_check(const struct setting_list *list)
 {
@@ -170,5 +220,6 @@ enum err agent_settings_check(const void *settings)
 	TRY(words_split(&words, s->reboot));
 	if (s->reboot_check[0] != '\0')
 		TRY(words_split(&words, s->reboot_check));
+	TRY(logs_check(&s->log_units));
 	return commands_check(&s->commands);
 }

@@ -13,7 +13,8 @@ struct agent_settings {
 	uint32_t interval_ms, response_max_age_ms, window_kib;
 	uint64_t reserve_bytes;
 	char hw_class[65], product[65];
-	struct setting_list report_hosts;
+	struct setting_list report_hosts, log_units;
+	bool inventory;
 	struct setting_list commands;
 	char reboot[512], reboot_check[512]; // words of a program
 	uint32_t reboot_defer_max_s, reboot_wait_s;
@@ -40,6 +41,20 @@ struct words {
 };
 // Errors: ERR_RANGE, ERR_FORMAT (no word, or no absolute path).
 enum err words_split(struct words *w, const char *line) MUST_CHECK;
+
+// A log that the settings name.
+enum log_source_kind {
+	LOG_FILE,
+	LOG_JOURNAL,
+	LOG_RUN
+};
+struct log_source {
+	enum log_source_kind kind;
+	char name[LIMIT_ID + 1];
+	char text[512]; // file: its path; journal: the unit; run: the line for words_split
+};
+// Errors: ERR_FORMAT, ERR_RANGE.
+enum err log_source_parse(const char *line, struct log_source *out) MUST_CHECK;
 
 const struct setting *agent_setting_rows(size_t *count);
 enum err agent_settings_check(const void *settings) MUST_CHECK;

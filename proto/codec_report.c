@@ -67,8 +67,9 @@ static const struct codec_row report_rows[] = {
 	ROW_MESSAGE(report, display, display_info, 0),
 	ROW_MESSAGES(report, usage, usage_count, shown, LIMIT_USAGE_ROWS, 0),
 	ROW_MESSAGE(report, holdings, holdings, 0),
-	ROW_MESSAGES(report, software, software_count, software_version, LIMIT_SOFTWARE, 0),
+	ROW_MESSAGES(report, software, software_count, software_version, LIMIT_INVENTORY, 0),
 	ROW_BYTES(report, data, LIMIT_REPORT, 0),
+	ROW_BOOL(report, truncated),
 	ROW_AUTH,
 };
 CODEC_TABLE(report, report, .check = report_check, .limit = LIMIT_REPORT)

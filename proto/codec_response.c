@@ -108,6 +108,8 @@ static const struct codec_row response_rows[] = {
 	ROW_U64(response, epoch, 0, UINT64_MAX),
 	ROW_COUNTER(response, acked_change_id, 0),
 	ROW_COUNTER(response, acked_report_id, 0),
+	ROW_COUNTER(response, open_report_id, 0),
+	ROW_U32(response, open_report_parts, 0, CODEC_PARTS_MAX),
 	ROW_SPLICED(response, body, response_body, body_bytes, LIMIT_RESPONSE - HEADER_MAX),
 	ROW_AUTH,
 };

@@ -8,6 +8,8 @@
 #define LIMIT_HEARTBEAT (16 * 1024)        // a full heartbeat of 100 holdings is 6 kB
 #define LIMIT_RESPONSE (64 * 1024)
 #define LIMIT_REPORT (256 * 1024)          // larger answers travel in parts
+#define LIMIT_REPORT_PART (128 * 1024)     // of a report in parts; four of them are on the way at a time
+#define LIMIT_REPORT_BYTES (4 * 1024 * 1024) // of all parts; more is cut by the agent, and says so
 #define LIMIT_WANT (64 * 1024)
 #define LIMIT_GRANT (8 * 1024)
 #define LIMIT_PUBLISHER_MSG (64 * 1024)    // carries a manifest root
@@ -33,6 +35,7 @@
 #define LIMIT_ARGS 32
 #define LIMIT_TAGS 32
 #define LIMIT_SOFTWARE 32
+#define LIMIT_INVENTORY 4000               // software of a whole system; fits one stored report
 #define LIMIT_MISSING 256
 #define LIMIT_USAGE_ROWS 1000
 #define LIMIT_CLIENT_CHANNELS 8 // channels of one client

@@ -215,6 +215,8 @@ struct response {
 	uint64_t rate_bytes_per_s;
 	bool hold;
 	uint64_t epoch, acked_change_id, acked_report_id;
+	uint64_t open_report_id;       // 0: no report is held in part
+	uint32_t open_report_parts;
 	struct response_body *body;    // decode only
 	struct bytes body_bytes;       // encode: an encoded ResponseBody; decode: the same bytes as received
 };
@@ -250,6 +252,7 @@ struct report {
 	struct software_version *software;
 	size_t software_count;
 	struct bytes data;
+	bool truncated;                // a limit held something back
 };
 
 struct fetch_request {

@@ -46,7 +46,6 @@
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
-#define REPORT_PARTS_BYTES (16u * 1024 * 1024)
 #define RECOVER_FIRST_MS 1000
 #define RECOVER_MAX_MS 30000
 #define ATTENDED_STEP_MS 5000  // a longer gap between two calls was not attended
@@ -123,13 +122,13 @@ struct channel {
 	struct mono view_after; // not before
 };
 
-// Parts of one report that came so far; a part comes in order or not at all.
+// Parts of one report that came so far; they lie in the store, so that a restart asks for none of
+// them again. A part comes in order or not at all.
 struct report_parts {
 	uint64_t report_id;
 	uint32_t next, parts;
 	enum info_kind what;
-	struct buf data;
-	size_t max;
+	size_t bytes;
 };
 
 struct number_list {
@@ -257,7 +256,9 @@ void offers_fini(struct core *core);
 void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h);
 void handle_report(
 	struct core *core, const struct passed *p, const struct report *r, const char *broker);
-void report_parts_free(struct report_parts *parts);
+enum err report_parts_load(void *core, const struct report_part_row *row) MUST_CHECK;
+// What came so far is of no use any more.
+void report_parts_drop(struct core *core, uint32_t number);
 
 // ---- operations.c
 

@@ -272,6 +272,8 @@ enum err operation_close(
 		TRY(operation_close_passed(
 			core, number, outcome == OP_DONE ? OP_CANCELLED : OP_UNKNOWN));
 	rare->open = NULL;
+	if (op->kind == KIND_SEND_INFORMATION)
+		report_parts_drop(core, number);
 	op->status = (uint8_t)outcome;
 	client_set_state(core, number, CS_IDLE, because);
 	e = outcome_write(core, c, op, outcome, !again, again ? PLACE_RETRY : PLACE_ENDED);

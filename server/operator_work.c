@@ -361,6 +361,7 @@ static enum err run_reports(struct operator_call *c)
 	put_time(c->json, "received_unix_ms", s.received);
 	put_id(c->json, "report_id", s.report.report_id);
 	put_id(c->json, "op_id", s.report.op_id);
+	put_bool(c->json, "truncated", s.report.truncated);
 	if (what == INFO_USAGE)
 		return json_usage(c, info->id);
 	json_report_part(c->json, &s.report);

@@ -11,7 +11,7 @@ void rare_free(struct client_rare *rare)
 		free(rare->open->passed);
 	free(rare->open);
 	free(rare->retry);
-	report_parts_free(rare->parts);
+	free(rare->parts);
 	private_queue_free(rare);
 	free(rare->more);
 	free(rare);

@@ -35,6 +35,7 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 	struct client *c = client_at(&core->clients, number);
 	const char *id = client_id(&core->clients, c);
 	const struct event_queue *q = queue_of_control(core, c);
+	const struct report_parts *parts = c->rare ? c->rare->parts : NULL;
 	uint32_t interval = respond_interval(core, c);
 	struct topic topic = topic_of(TOPIC_RSP, id);
 
@@ -58,6 +59,8 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 			.epoch = q->epoch,
 			.acked_change_id = c->rare ? c->rare->change_id : 0,
 			.acked_report_id = c->rare ? c->rare->report_id : 0,
+			.open_report_id = parts ? parts->report_id : 0,
+			.open_report_parts = parts ? parts->next : 0,
 			.body_bytes = body,
 		},
 		&core->message));

@@ -343,6 +343,7 @@ static enum err rows_load(struct core *core)
 	TRY(rows_membership_each(core->db, membership_load, core));
 	TRY(rows_event_each_live(core->db, private_event_load, core));
 	TRY(rows_queue_each(core->db, queue_hold_row, core));
+	TRY(rows_report_parts_each_open(core->db, core, report_parts_load));
 	return rows_operation_each_open(core->db, operation_load, core);
 }
 

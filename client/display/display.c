@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define TICKET_SCREENSHOT UINT64_MAX
 
 // ---- the waiting picture
 
@@ -262,6 +261,7 @@ void display_turn(struct display *d)
 
 	screen_take(d);
 	playlist_look(d, now);
+	screenshot_ask(d);
 	answers_take(d, now);
 	if (d->stopping)
 		return;

@@ -5,7 +5,7 @@
 //
 // It has no network and no keys. It meets the agent in the files of one folder: reads `playlist`,
 // writes `shown.log`, `shown.open`, `status`, `playlist.kept` (the last good playlist, for a start
-// with a bad one) and screenshots. Whatever fails, the picture that stands goes on standing.
+// with a bad one) and screenshots (display_screenshot.c). Whatever fails, the picture that stands goes on standing.
 #ifndef HELIO_DISPLAY_DISPLAY_H
 #define HELIO_DISPLAY_DISPLAY_H
 
@@ -67,6 +67,9 @@ struct display {
 	bool screenshot_wanted, screenshot_first, screenshot_busy;
 	int screenshot_fd;
 	struct frame_memory screenshot;
+	bool ask_news;         // the agent asks for a screenshot
+	uint64_t ask;          // its number, while it is in work; 0: SIGUSR1 or --screenshot
+	uint64_t ask_max_bytes;
 };
 
 // The keeper of the decoder must be forked before uv and SDL begin: decoder is taken over.

@@ -35,6 +35,10 @@
 #define SHOWN_SYNC_MS 30000
 #define SHOWN_OPEN_MS 10000 // the note of the running play is renewed this often
 
+#define TICKET_SCREENSHOT UINT64_MAX // no picture has this one
+// A screenshot that must take fewer bytes is made smaller until a side is this short.
+#define SCREENSHOT_SIDE_MIN 16
+
 #define FAULTS_MAX                                                                                 \
 	5 // with everything escaped the status stays below the 8 KiB that its reader takes
 #define STATUS_PERIOD_MS 15000 // the status is renewed so that its age shows a display that hangs

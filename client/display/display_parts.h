@@ -34,6 +34,8 @@ void playlist_begin(struct display *d, struct now now);
 void playlist_keep(struct display *d);
 
 // ---- display_screenshot.c
+// Reads what the agent asks for.
+void screenshot_ask(struct display *d);
 bool screenshot_is_due(const struct display *d, const struct show_plan *p);
 void screenshot_begin(struct display *d);
 void screenshot_send(struct display *d, uint64_t ticket, bool drawn);

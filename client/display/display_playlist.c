@@ -38,6 +38,9 @@ static void events_take(struct display *d)
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(room + at);
 
+			if (e->len > 0 && strcmp(e->name, "screenshot.ask") == 0 &&
+				(e->mask & IN_MOVED_TO))
+				d->ask_news = true;
 			if ((e->len > 0 && strcmp(e->name, "playlist") == 0) ||
 				(e->mask & (IN_Q_OVERFLOW | IN_IGNORED)))
 				d->list_news = true;

@@ -3,9 +3,11 @@
 #include "proto/base/log.h"
 
 #include "proto/base/clock.h"
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,6 +42,53 @@ bool log_level_parse(const char *word, enum log_level *out)
 	return false;
 }
 
+// ---- the newest records, for whoever asks later
+
+static struct {
+	pthread_mutex_t lock;
+	char *ring;
+	size_t size, total; // total: ever written
+} kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void log_keep(size_t bytes)
+{
+	if (!kept.ring)
+		kept.ring = calloc(1, bytes);
+	kept.size = kept.ring ? bytes : 0;
+}
+
+static void record_keep(const char *line, size_t size)
+{
+	if (!kept.ring || size > kept.size)
+		return;
+	pthread_mutex_lock(&kept.lock);
+	size_t at = kept.total % kept.size, first = kept.size - at;
+	if (first > size)
+		first = size;
+	memcpy(kept.ring + at, line, first);
+	memcpy(kept.ring, line + first, size - first);
+	kept.total += size;
+	pthread_mutex_unlock(&kept.lock);
+}
+
+size_t log_kept(char *out, size_t size)
+{
+	if (!kept.ring)
+		return 0;
+	pthread_mutex_lock(&kept.lock);
+	size_t have = kept.total < kept.size ? kept.total : kept.size;
+	size_t take = have < size ? have : size;
+	for (size_t i = 0; i < take; i++)
+		out[i] = kept.ring[(kept.total - take + i) % kept.size];
+	bool is_cut = take < kept.total;
+	pthread_mutex_unlock(&kept.lock);
+	// Where the ring has overwritten the beginning of a record, the record is left out.
+	char *newline = is_cut ? memchr(out, '\n', take) : NULL;
+	size_t skip = newline ? (size_t)(newline - out) + 1 : 0;
+	memmove(out, out + skip, take - skip);
+	return take - skip;
+}
+
 // A value may have brought a control character past log_quote: it must not make a second line.
 static void controls_blank(char *s, size_t n)
 {
@@ -67,6 +116,7 @@ void log_write(enum log_level level, const char *id, const char *format, ...)
 		size = sizeof(line) - 2;
 	controls_blank(line, size);
 	line[size++] = '\n';
+	record_keep(line, size);
 	ssize_t written = write(STDERR_FILENO, line, size);
 	(void)written;
 }

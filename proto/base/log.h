@@ -23,6 +23,11 @@ void log_write(enum log_level level, const char *id, const char *format, ...) PR
 #define log_warn(id, ...) log_write(LOG_WARN, id, __VA_ARGS__)
 #define log_error(id, ...) log_write(LOG_ERROR, id, __VA_ARGS__)
 
+// From now on the newest records are kept in memory too: `bytes` of them. Once, before threads.
+void log_keep(size_t bytes);
+// Copies the newest kept records, whole, at most size bytes; returns how many bytes.
+size_t log_kept(char *out, size_t size);
+
 // Escapes control characters and quotes, and adds the quotes where needed. One of 8 rotating
 // buffers of the thread, at most 400 characters of s.
 const char *log_quote(const char *s);

@@ -205,6 +205,8 @@ void response_json(cJSON *j, const struct response *m)
 	NUMBER(epoch);
 	NUMBER(acked_change_id);
 	NUMBER(acked_report_id);
+	NUMBER(open_report_id);
+	NUMBER(open_report_parts);
 	PART(body, response_body_json);
 }
 

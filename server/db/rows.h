@@ -262,6 +262,34 @@ struct report_row {
 };
 
 enum err rows_report_put(struct db *db, const struct report_row *row) MUST_CHECK;
+// Parts of a report that is not whole yet: one report a client, its parts from 0 on.
+struct report_part_row {
+	const char *client;
+	uint64_t report_id;
+	enum info_kind what;
+	uint32_t part, parts;
+	struct bytes body; // the encoded Report of this part
+	size_t bytes;      // each_open: of all parts
+};
+enum err rows_report_part_put(struct db *db, const struct report_part_row *row) MUST_CHECK;
+enum err rows_report_parts_drop(struct db *db, const char *client) MUST_CHECK;
+// In order.
+enum err rows_report_parts_each(struct db *db, const char *client, void *ctx,
+	enum err (*each)(void *ctx, const struct report_part_row *row)) MUST_CHECK;
+// The last part of each report that is not whole.
+enum err rows_report_parts_each_open(struct db *db, void *ctx,
+	enum err (*each)(void *ctx, const struct report_part_row *row)) MUST_CHECK;
+// What an operation of a client, open or ended, said. Into the arena. Errors: ERR_NOT_FOUND.
+enum err rows_operation_body(struct db *db, const char *client, uint64_t op_id, struct arena *a,
+	struct bytes *body) MUST_CHECK;
+// When the server last asked for this of its own accord; 0: never.
+enum err rows_question_find(
+	struct db *db, const char *client, enum info_kind what, int64_t *asked_ms) MUST_CHECK;
+enum err rows_question_put(
+	struct db *db, const char *client, enum info_kind what, int64_t asked_ms) MUST_CHECK;
+// When the last report of a kind came; 0: never.
+enum err rows_report_age(
+	struct db *db, const char *client, enum info_kind what, int64_t *received_ms) MUST_CHECK;
 // Into the arena. Errors: ERR_NOT_FOUND.
 enum err rows_report_find(struct db *db, const char *client, enum info_kind what, struct arena *a,
 	struct report_row *out) MUST_CHECK;

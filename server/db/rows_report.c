@@ -74,3 +74,108 @@ enum err rows_usage_list(struct db *db, const char *client, size_t max, struct a
 	}
 	return db_end(&rows);
 }
+
+// ---- parts
+
+enum err rows_report_part_put(struct db *db, const struct report_part_row *r)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO report_part (client, part, report_id, what, parts, body)"
+		" VALUES ($1, $2, $3, $4, $5, $6)",
+		DB_T(r->client), DB_I(r->part), DB_I(r->report_id), DB_I(r->what), DB_I(r->parts),
+		DB_B(r->body));
+}
+
+enum err rows_report_parts_drop(struct db *db, const char *client)
+{
+	return db_run(db, "DELETE FROM report_part WHERE client = $1", DB_T(client));
+}
+
+enum err rows_report_parts_each(struct db *db, const char *client, void *ctx,
+	enum err (*each)(void *ctx, const struct report_part_row *row))
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query(db, &rows,
+		"SELECT part, body FROM report_part WHERE client = $1 ORDER BY part",
+		DB_T(client)));
+	while (e == ERR_OK && db_next(&rows))
+		e = each(ctx, &(struct report_part_row){.client = client,
+				      .part = (uint32_t)db_int(&rows, 0),
+				      .body = db_blob(&rows, 1)});
+	return rows_close(&rows, e);
+}
+
+enum err rows_report_parts_each_open(
+	struct db *db, void *ctx, enum err (*each)(void *ctx, const struct report_part_row *row))
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(db, &rows,
+		"SELECT client, MAX(part), report_id, what, parts, SUM(length(body)) FROM "
+		"report_part GROUP BY client",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows))
+		e = each(ctx, &(struct report_part_row){.client = db_text(&rows, 0),
+				      .part = (uint32_t)db_int(&rows, 1),
+				      .report_id = (uint64_t)db_int(&rows, 2),
+				      .what = (enum info_kind)db_int(&rows, 3),
+				      .parts = (uint32_t)db_int(&rows, 4),
+				      .bytes = (size_t)db_int(&rows, 5)});
+	return rows_close(&rows, e);
+}
+
+// ---- how old an answer is
+
+static enum err number_find(
+	struct db *db, const char *sql, const char *client, enum info_kind what, int64_t *out)
+{
+	struct db_rows rows;
+
+	*out = 0;
+	TRY(db_query(db, &rows, sql, DB_T(client), DB_I(what)));
+	if (db_next(&rows))
+		*out = db_int(&rows, 0);
+	return db_end(&rows);
+}
+
+enum err rows_question_find(
+	struct db *db, const char *client, enum info_kind what, int64_t *asked_ms)
+{
+	return number_find(db, "SELECT asked_ms FROM question WHERE client = $1 AND what = $2",
+		client, what, asked_ms);
+}
+
+enum err rows_question_put(struct db *db, const char *client, enum info_kind what, int64_t asked_ms)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO question (client, what, asked_ms) VALUES ($1, $2, $3)",
+		DB_T(client), DB_I(what), DB_I(asked_ms));
+}
+
+enum err rows_report_age(
+	struct db *db, const char *client, enum info_kind what, int64_t *received_ms)
+{
+	return number_find(db, "SELECT received_ms FROM report WHERE client = $1 AND what = $2",
+		client, what, received_ms);
+}
+
+enum err rows_operation_body(
+	struct db *db, const char *client, uint64_t op_id, struct arena *a, struct bytes *body)
+{
+	struct db_rows rows;
+	bool found = false;
+
+	TRY(db_query(db, &rows, "SELECT body FROM operation WHERE client = $1 AND op_id = $2",
+		DB_T(client), DB_I(op_id)));
+	if (db_next(&rows)) {
+		found = true;
+		*body = arena_copy(a, db_blob(&rows, 0));
+		if (!body->data)
+			rows.failed = err_set(ERR_FULL, "no room for an operation");
+	}
+	TRY(db_end(&rows));
+	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "there is no such operation");
+}

@@ -109,7 +109,7 @@ static const char version_2[] =
 
 static const char *const steps[SCHEMA_VERSION][2] = {
 	{version_1, SCHEMA_CONTENT_1},
-	{version_2, ""},
+	{version_2, SCHEMA_CONTENT_2},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -27,4 +27,13 @@
 	"CREATE TABLE enrol_seen (sha256 BLOB PRIMARY KEY, id TEXT NOT NULL, at_ms INTEGER NOT "   \
 	"NULL) WITHOUT ROWID;"
 
+// Version 2. report_part: a report that is not whole yet; question: when the server last asked of
+// its own accord, so that a device that cannot answer is not asked again and again.
+#define SCHEMA_CONTENT_2                                                                           \
+	"CREATE TABLE report_part (client TEXT NOT NULL, part INTEGER NOT NULL, report_id "        \
+	"INTEGER NOT NULL, what INTEGER NOT NULL, parts INTEGER NOT NULL, body BLOB NOT NULL, "    \
+	"PRIMARY KEY (client, part)) WITHOUT ROWID;"                                               \
+	"CREATE TABLE question (client TEXT NOT NULL, what INTEGER NOT NULL, asked_ms INTEGER "    \
+	"NOT NULL, PRIMARY KEY (client, what)) WITHOUT ROWID;"
+
 #endif

@@ -160,6 +160,8 @@ static struct response sample_response = {.client_id = "screen-1",
 	.epoch = 3,
 	.acked_change_id = 6,
 	.acked_report_id = 2,
+	.open_report_id = 3,
+	.open_report_parts = 17,
 	.body = &sample_body_send};
 static struct response sample_response_least = {.client_id = "f1",
 	.session_id = 1,
@@ -206,7 +208,8 @@ static struct report sample_report_logs = {.client_id = "f1",
 	.report_id = 1,
 	.what = INFO_LOGS,
 	.parts = 1,
-	.data = SAMPLE_BYTES("line 1\nline 2\n\0\xff")};
+	.data = SAMPLE_BYTES("line 1\nline 2\n\0\xff"),
+	.truncated = true};
 
 static struct digest sample_digests[] = {SAMPLE_SHA_A, SAMPLE_SHA_B};
 static struct fetch_request sample_fetch = {
