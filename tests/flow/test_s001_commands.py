@@ -255,12 +255,12 @@ def test_S003_3_the_identity_key_is_rotated_by_one_message_that_both_keys_signed
     # Killed while the server does not answer, killed at some moment while it does: it signs in.
     keys = {first.hex(), key_in_store(fleet)}
     for pause in (True, False, False):
+        told = len(rotations(watch))
         flow = fleet.ctl("exec", "f4", "rotate-key")["flow"]
         if pause:
             wait_for(lambda: list((folder / "f4" / "keys").glob("*.next")), 10, "the next key is on disk")
         else:
-            wait_for(lambda: rotations(watch)[-1].decode(pb.Heartbeat).sign_in.public_key.hex() == key_in_store(fleet), 10,
-                     "it was told", every=0.01)
+            wait_for(lambda: len(rotations(watch)) > told, 10, "it was told", every=0.005)
         fleet.procs["f4"].kill()
         fleet.agent("f4")
         rows = wait_for(lambda: ended(fleet, flow), 30, "the rotation ended")
