@@ -144,9 +144,31 @@ static enum exit_code exec_by_reference(const struct order *o)
 	return flow_act(o->c, o->a, &v, NULL, NULL, NULL);
 }
 
+// One that lies there already: BROKER/PUBLISHER/SHA256.
+static enum exit_code exec_reference(struct ctl *c, const struct args *a)
+{
+	const char *channel = args_get(a, "channel", NULL);
+	struct api_verb v = {.verb = "exec-ref"};
+	char text[256], *publisher, *sha256;
+
+	if (a->word_count != (channel ? 0 : 1) ||
+		!str_copy(text, sizeof(text), args_get(a, "reference", "")) ||
+		!(publisher = strchr(text, '/')) || !(sha256 = strchr(publisher + 1, '/')))
+		return ctl_usage(c, "--reference BROKER/PUBLISHER/SHA256 stands in place of a verb");
+	*publisher++ = *sha256++ = '\0';
+	api_verb_add(&v, channel ? "channel" : "client", channel ? channel : a->words[0]);
+	api_verb_add(&v, "publisher", publisher);
+	api_verb_add(&v, "sha256", sha256);
+	api_verb_add(&v, "broker", text);
+	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
 enum exit_code cmd_exec(struct ctl *c, const struct args *a)
 {
 	struct order o;
+
+	if (args_has(a, "reference"))
+		return exec_reference(c, a);
 
 	if (order_read(c, a, &o) != ERR_OK)
 		return ctl_usage(c, "%s", err_text());

@@ -69,6 +69,7 @@ static const struct option_row exec_options[] = {WAIT,
 	{"run-timeout", "MS", "how long it may run (60000)"},
 	{"max-output", "BYTES", "at most so much output"},
 	{"expires", "SECONDS", "not begun any more after so long"},
+	{"reference", "BROKER/PUBLISHER/SHA256", "a signed command that lies there already"},
 	{"by-reference", NULL, "sign it; the client fetches it from a data broker"},
 	{"ca", "DIR", "with --by-reference: where keys/software.key lies"}};
 static const struct option_row interval_options[] = {
