@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 from lib import rogue, wire
-from lib.fleet import Fleet
 from lib.procs import Proc
+from lib.screen import Screen
 from lib.steps import responses
-from lib.wait import wait_for
+from lib.wait import stays, wait_for
 
 pb = wire.pb
 HB = "helio/v1/hb/#"
@@ -198,6 +198,58 @@ def test_S000_6_reboot_is_deferred_ordered_once_and_known_by_the_boot(fleet_of, 
     rows = wait_for(lambda: ended(fleet, flow), 20, "it did not happen")
     assert rows[0]["outcome"] == "failed" and rows[0]["detail"] == "no reboot happened in time", rows
     assert ordered() == "once\nonce\n"
+
+
+def status_file(screen):
+    path = screen.meet / "status"
+    return dict(line.split("\t", 1) for line in (path.read_text().splitlines() if path.exists() else []) if "\t" in line)
+
+
+def test_S000_6_the_display_obeys_and_its_own_status_and_ledger_say_so(fleet_of, folder, pictures):
+    fleet = fleet_of(clients=("f4",)).up()
+    ids = [row["image"] for row in fleet.ctl("image", "add", *pictures)["images"]]
+    package = fleet.ctl("package", "build", "--name", "art", "--version", "1", "--duration", "500", "--transition", "0",
+                        *[w for i in ids for w in ("--image", i)])["package"]
+    fleet.ctl("package", "publish", package)
+    with Screen(fleet, "f4") as screen:
+        fleet.ctl("channel", "publish", "default", package)
+        wait_for(lambda: len(screen.ledger()) >= 2, 40, "it is shown")
+        names = sorted(f.name for f in (folder / "f4" / "packages" / package / "files").iterdir())
+        assert run(fleet, "pause")["state"] == "done"
+        wait_for(lambda: status_file(screen).get("state") == "paused", 10, "it is paused")
+        held = status_file(screen)["image"]
+        stays(lambda: status_file(screen)["image"] == held, 1.2)      # twice as long as a picture lasts
+        other = next(n for n in names if n != held)
+        assert run(fleet, "show", other)["state"] == "done"
+        wait_for(lambda: status_file(screen)["image"] == other, 10, "the picture named is shown")
+        fleet.procs["f4"].wait_text("EXEC client=f4 verb=show rc=0", 5)
+        assert run(fleet, "resume")["state"] == "done"
+        before = len(screen.ledger())
+        wait_for(lambda: status_file(screen)["state"] == "showing" and len(screen.ledger()) >= before + 2, 10, "it goes on")
+        row = run(fleet, "show", "nothing-of-this-name")      # control: what is not there is not shown
+        assert row["state"] == "failed" and "neither a package nor a picture" in row["detail"], row
+        # What no slot names goes, what is shown stays.
+        rubbish = folder / "f4" / "staging" / ("ab" * 32)
+        (rubbish / "files").mkdir(parents=True)
+        (rubbish / "files" / "half").write_bytes(b"x" * 1000)
+        assert run(fleet, "clear-cache")["state"] == "done"
+        assert not rubbish.exists()
+        installed = subprocess.run(["sha256sum", *names], cwd=folder / "f4" / "packages" / package / "files",
+                                   stdout=subprocess.PIPE, text=True, check=True).stdout
+        assert len(installed.splitlines()) == len(names)
+        # Its supervisor would start it again; without a display the command says so.
+        assert run(fleet, "restart-display")["state"] == "done"
+        wait_for(lambda: not screen.proc.alive(), 10, "the display has ended")
+        assert screen.proc.p.returncode == 0
+        row = run(fleet, "restart-display")
+        assert row["state"] == "failed" and row["detail"] == "no display is running", row
+    # Full holdings are asked for and told; what is given up twice is not there.
+    watch = fleet.watch(HB)
+    assert run(fleet, "resync")["state"] == "done"
+    full = [h for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")) if h.holdings.full]
+    assert any(i.package.hex() == package and i.complete for h in full for i in h.holdings.items)
+    refused = fleet.ctl("cancel", "f4", check=False)
+    assert refused.returncode != 0 and "no such operation open" in refused.stderr
 
 
 # ---- rotation of the identity key
