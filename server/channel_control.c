@@ -158,6 +158,7 @@ static void pointers_to_epoch(struct core *core)
 // are: they name the epoch before (pointer_of_row).
 enum err channels_new_epoch(struct core *core, const char *because)
 {
+	TRY(loading_finish(core));
 	TRY(clients_flush(core));
 	for (uint32_t i = 0; i < core->channel_count; i++)
 		TRY(queue_empty(core, &core->channels[i]->queue));
@@ -198,6 +199,7 @@ enum err core_queue_check(struct core *core, const char *queue, struct queue_che
 	*out = (struct queue_check){0};
 	if (!ch)
 		return err_set(ERR_NOT_FOUND, "no channel %s", queue);
+	TRY(loading_finish(core));
 	q = &ch->queue;
 	TRY(queue_check(q));
 	for (const struct element *e = q->head; e; e = e->after)

@@ -59,8 +59,10 @@ def test_S004_1_one_queue_per_channel(fleet_of):
     crowd_enrols(fleet, "extra", 100)
     fleet.procs["heliod"].p.send_signal(1)
     wait_for(lambda: len(fleet.ctl("client", "list")["clients"]) >= 102, 15)
-    assert fleet.sql("select count(*) from event") == count and int(count) == 5
-    assert fleet.ctl("queue", "default")["elements"] == shown["elements"]
+    assert fleet.sql("select count(*) from event") == count and int(count) == 6   # with the one that opened the epoch
+    after = fleet.ctl("queue", "default")
+    assert [(e["seq"], e["type"], e["text"]) for e in after["elements"]] == [(e["seq"], e["type"], e["text"]) for e in shown["elements"]]
+    assert after["detached"] == 100 and after["pointer_total"] == 2, "they are new: detached, and in no element's way"
 
 
 def crowd_enrols(fleet, prefix, count):
