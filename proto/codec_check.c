@@ -108,21 +108,6 @@ static size_t character_size(const uint8_t *p, size_t room)
 	return control || overlong || surrogate || beyond ? 0 : size;
 }
 
-// How many bytes at the beginning are printable ASCII, looked at eight at a time.
-static size_t plain_size(struct bytes text)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
-	size_t i = 0;
-
-	for (uint64_t word; i + sizeof(word) <= text.size; i += sizeof(word)) {
-		memcpy(&word, text.data + i, sizeof(word));
-		uint64_t del = word ^ ones * 0x7f;
-		if ((word | (word - ones * 0x20) | (del - ones)) & high)
-			break;
-	}
-	return i;
-}
-
 static enum err id_check(
 	const struct codec_path *path, const struct codec_row *row, struct bytes text)
 {
@@ -147,7 +132,7 @@ enum err codec_check_text(
 			text.size, row->max);
 	if (row->kind == CODEC_ID)
 		return id_check(path, row, text);
-	for (size_t i = plain_size(text), n; i < text.size; i += n) {
+	for (size_t i = 0, n; i < text.size; i += n) {
 		n = character_size(text.data + i, text.size - i);
 		if (n == 0)
 			return codec_refuse(
