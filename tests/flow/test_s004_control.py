@@ -163,54 +163,101 @@ def consolidate(fleet, channel="default"):
     return re.findall(r"^consolidate chose=([\d,]+) into=(\d+)$", text, re.M)
 
 
-def test_S004_10_to_14_consolidation(fleet_of):
-    fleet, people = rig(fleet_of, clients=("f0", "f1", "f2", "f3", "f4"))
-    f0, f1, f2, f3, f4 = people
-    # D1 D2 C3 D4 D5 for f0 to f3; who stands where differs.
-    f0.link, tail = f0.link, fleet.ctl("queue", "default")["elements"][-1]["seq"]
-    values = [("showing", "a"), ("skip", "b"), None, ("showing", "c"), ("showing", "d")]
-    source = f4
-    for i, v in enumerate(values, 1):
-        if v:
-            source.change = i
-            source.beat(changes=[pb.Change(change_id=i, key=v[0], value=v[1])], ack=pb.ACK_BUSY)
+def two_runs(fleet_of, readers):
+    """D1 D2 C3 D4 D5: two runs of display events around a control event. f0 indicates them and takes none."""
+    fleet, people = rig(fleet_of, clients=("f0", *readers))
+    first = fleet.ctl("queue", "default")["elements"][-1]["seq"]
+    for i, one in enumerate((("showing", "a"), ("skip", "b"), None, ("showing", "c"), ("showing", "d")), 1):
+        if one:
+            people[0].beat(changes=[pb.Change(change_id=i, key=one[0], value=one[1])], ack=pb.ACK_BUSY)
         else:
             fleet.ctl("channel", "rate", "default", "1000000")
-    d1, d2, c3, d4, d5 = (tail + i for i in range(5))
-    one_by_one = take(f0)
-    assert one_by_one == [{"showing": "a"}, {"skip": "b"}, ("control", "rate", "1000000"), {"showing": "c"}, {"showing": "d"}]
-    answer(f2, until(f2, pb.RETRIEVE_INFORMATION))
-    for _ in range(2):
-        answer(f3, until(f3, pb.RETRIEVE_INFORMATION))
-    assert take(f4) == one_by_one
-    where = pointers(fleet)
-    assert [where[f"f{i}"][1] for i in range(5)] == [tail + 5, d1, d2, c3, tail + 5]
-    control = fleet.sql(f"select hex(body), flow from event where seq = {c3} and queue = 'default'")
+    return fleet, people[1:], range(first, first + 5)
+
+
+ONE_BY_ONE = [{"showing": "a"}, {"skip": "b"}, ("control", "rate", "1000000"), {"showing": "c"}, {"showing": "d"}]
+
+
+def control_bytes(fleet):
+    return fleet.sql(f"select seq, hex(body), flow, at_ms from event where type = {pb.ELEMENT_CONTROL} and queue = 'default' order by seq")
+
+
+def test_S004_10_only_runs_of_display_events_are_chosen(fleet_of):
+    fleet, _, (d1, d2, c3, d4, d5) = two_runs(fleet_of, ())
+    before = control_bytes(fleet)
     assert consolidate(fleet) == [(f"{d1},{d2}", str(d2)), (f"{d4},{d5}", str(d5))]
-    assert consolidate(fleet) == [], "a single display, and what stands around a control event, is not chosen"
-    assert fleet.ctl("queue", "default", "--check")["ok"]
-    after = pointers(fleet)
-    assert after["f1"] == after["f2"] == ("display", d2), "moved to the consolidated event"
-    assert after["f3"] == where["f3"] and after["f4"] == where["f4"] and after["f0"] == where["f0"]
-    assert fleet.sql(f"select hex(body), flow from event where seq = {c3} and queue = 'default'") == control
-    view = pb.QueueView()
-    view.ParseFromString(wait_for(lambda: fleet.mosquitto_sub("helio/v1/view/queue/default", "-C", "1", "-N"), 5))
-    kept = [(e.seq, e.first_seq) for e in view.elements if e.type in (pb.ELEMENT_DISPLAY, pb.ELEMENT_CONTROL)]
-    assert kept == [(d2, d1), (c3, c3), (d5, d4)], view
-    # One response stands for each run, in the same order around the control event, and means the same in the end.
-    joined = take(f1)
-    assert joined == [{"showing": "a", "skip": "b"}, ("control", "rate", "1000000"), {"showing": "d"}]
-    end = {}
-    for got in (g for g in joined if isinstance(g, dict)):
-        end.update(got)
-    separate = {}
-    for got in (g for g in one_by_one if isinstance(g, dict)):
-        separate.update(got)
-    assert end == separate and len(joined) == 3 < len(one_by_one)
-    # Commands are never chosen, and neither is a run of one beside them.
+    assert f"consolidate queue=default chose={d1},{d2} into={d2}" in fleet.procs["heliod"].text()
+    # A control event is a barrier and keeps its number and its bytes; D C D: nothing is chosen.
+    assert control_bytes(fleet) == before and consolidate(fleet) == []
+    types = [(e["seq"], e["type"]) for e in fleet.ctl("queue", "default")["elements"]][1:-1]
+    assert types == [(d2, "display"), (c3, "control"), (d5, "display")]
+    # Commands and requests are never chosen; control: one more display beside the last one is.
     fleet.ctl("exec", "--channel", "default", "ping")
     fleet.ctl("exec", "--channel", "default", "ping")
     assert consolidate(fleet) == []
+
+
+def test_S004_11_the_consolidated_event_covers_the_chosen_ones(fleet_of):
+    fleet, (f1, f2), _ = two_runs(fleet_of, ("f1", "f2"))
+    separate = take(f1)
+    assert separate == ONE_BY_ONE
+    assert len(consolidate(fleet)) == 2
+    joined = take(f2)
+    ends = []
+    for got in (separate, joined):
+        ends.append({})
+        for changes in (g for g in got if isinstance(g, dict)):
+            ends[-1].update(changes)
+    assert ends[0] == ends[1] == {"showing": "d", "skip": "b"}
+    assert len(joined) == 3 < len(separate), "one response stands for each run"
+
+
+def test_S004_12_the_consolidated_event_takes_their_place_in_the_order(fleet_of):
+    fleet, (f1,), (d1, d2, c3, d4, d5) = two_runs(fleet_of, ("f1",))
+    consolidate(fleet)
+    seqs = []
+    for _ in range(3):
+        r = f1.beat()
+        seqs.append((r.body.event_seq, pb.ResponseKind.Name(r.body.kind)))
+        answer(f1, r)
+    assert seqs == [(d2, "RETRIEVE_INFORMATION"), (c3, "EXECUTE_COMMAND"), (d5, "RETRIEVE_INFORMATION")]
+    assert take(f1) == []
+
+
+def test_S004_13_pointers_at_chosen_events_are_found(fleet_of):
+    fleet, (f1, f2, f3, f4), (d1, d2, c3, d4, d5) = two_runs(fleet_of, ("f1", "f2", "f3", "f4"))
+    answer(f2, until(f2, pb.RETRIEVE_INFORMATION))
+    for _ in range(2):
+        answer(f3, until(f3, pb.RETRIEVE_INFORMATION))
+    take(f4)
+    before = pointers(fleet)
+    assert [before[f"f{i}"] for i in (1, 2, 3, 4)] == [("display", d1), ("display", d2), ("control", c3), ("tail", d5 + 1)]
+    consolidate(fleet)
+
+    def moved():
+        view = pb.QueueView()
+        view.ParseFromString(fleet.mosquitto_sub("helio/v1/view/queue/default", "-C", "1", "-N"))
+        kept = [(e.seq, e.first_seq, e.standing) for e in view.elements if e.type in (pb.ELEMENT_DISPLAY, pb.ELEMENT_CONTROL)]
+        return kept == [(d2, d1, 3), (c3, c3, 1), (d5, d4, 0)] and {p.client_id: p.seq for p in view.pointers}
+    assert wait_for(moved, 10, "the view shows the consolidated events") == {"f0": d2, "f1": d2, "f2": d2, "f3": c3, "f4": d5 + 1}
+    after = pointers(fleet)
+    assert after["f3"] == before["f3"] and after["f4"] == before["f4"], "who stood elsewhere stands there"
+
+
+def test_S004_14_moved_pointers_show_elements_of_the_list_after_a_kill(fleet_of):
+    fleet, (f1, f2), (d1, d2, c3, d4, d5) = two_runs(fleet_of, ("f1", "f2"))
+    answer(f2, until(f2, pb.RETRIEVE_INFORMATION))
+    consolidate(fleet)
+    found = fleet.ctl("queue", "default", "--check")
+    assert (found["ok"], found["elements"], found["at_elements"], found["at_tail"]) == (True, 3, 3, 0)
+    fleet.procs["heliod"].kill()
+    again(fleet)
+    assert fleet.ctl("queue", "default", "--check") == found
+    # f2 stood at the second of them: what it gets covers the first again, and nothing is missing.
+    assert f1.beat(timeout=15).body.kind == f2.beat(timeout=15).body.kind == pb.NO_ACTION
+    assert take(f1) == take(f2) == [{"showing": "a", "skip": "b"}, ("control", "rate", "1000000"), {"showing": "d"}]
+    # Control: who is through stands at the tail.
+    assert fleet.ctl("queue", "default", "--check")["at_tail"] == 2
 
 
 def test_S004_15_slow_clients_do_not_slow_others(fleet_of):

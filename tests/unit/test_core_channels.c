@@ -284,7 +284,7 @@ static void take_all(struct agent *a, struct taken *t)
 	}
 }
 
-static void S004_12_one_consolidated_response_equals_the_separate_ones(void **state)
+static void S004_11_one_consolidated_response_equals_the_separate_ones(void **state)
 {
 	struct rig *r = *state;
 	struct agent *one_by_one = rig_settled(r, "f1"), *at_once = rig_settled(r, "f2");
@@ -713,7 +713,7 @@ int main(void)
 		T(S004_3_pause_resume_rate_and_close_are_told_in_their_order),
 		T(S004_3_a_client_that_names_a_control_event_creates_none),
 		T(S004_6_only_an_available_client_is_given_an_event),
-		T(S004_12_one_consolidated_response_equals_the_separate_ones),
+		T(S004_11_one_consolidated_response_equals_the_separate_ones),
 		T(S004_15_the_queue_stays_below_high_water_by_itself),
 		T(S004_18_what_a_detached_client_was_never_told_is_recorded),
 		T(the_heaviest_channel_is_served_first_and_its_values_count),
