@@ -2,6 +2,7 @@
 // data brokers' load.
 #include "server/server_inside.h"
 
+#include "proto/base/descriptors.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include <inttypes.h>
@@ -94,6 +95,10 @@ void server_look(void *ctx, struct findings *out)
 		finding_add(out, FINDING_ERROR, "", "STORE",
 			"the store cannot be written: nobody is answered",
 			"df and dmesg on the server");
+	if (descriptors_are_exhausted())
+		finding_add(out, FINDING_ERROR, "", "DESCRIPTORS",
+			"no descriptor is left: new connections and files fail",
+			"LimitNOFILE= of the service; ls -l /proc/PID/fd says who holds them");
 	if (core_mass_silence(s->core))
 		finding_add(out, FINDING_WARN, "", "MASS-SILENCE",
 			"many clients fell silent at once: decisions wait",

@@ -1,6 +1,7 @@
 // Command line, settings, log level and signals, the same for every program.
 #include "proto/base/program.h"
 
+#include "proto/base/descriptors.h"
 #include "proto/base/log.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -88,11 +89,14 @@ bool program_start(struct program *p, int argc, char **argv, int *exit_code)
 	return true;
 }
 
-// ---- signals
+// ---- signals, and a look at the descriptors
+
+#define LOOK_MS 1000
 
 static struct {
 	struct program *program;
 	uv_signal_t term, interrupt, hangup;
+	uv_timer_t look;
 	void (*stop)(void *);
 	void *data;
 	bool stopping, open;
@@ -137,6 +141,12 @@ static void hangup_signal(uv_signal_t *handle, int number)
 	settings_fini(p->rows, p->row_count, fresh);
 }
 
+static void on_look(uv_timer_t *timer)
+{
+	(void)timer;
+	descriptors_look(clock_now().mono);
+}
+
 void program_signals(struct program *p, uv_loop_t *loop, void (*stop)(void *data), void *data)
 {
 	signals.program = p;
@@ -150,6 +160,8 @@ void program_signals(struct program *p, uv_loop_t *loop, void (*stop)(void *data
 	uv_signal_start(&signals.term, stop_signal, SIGTERM);
 	uv_signal_start(&signals.interrupt, stop_signal, SIGINT);
 	uv_signal_start(&signals.hangup, hangup_signal, SIGHUP);
+	uv_timer_init(loop, &signals.look);
+	uv_timer_start(&signals.look, on_look, LOOK_MS, LOOK_MS);
 }
 
 void program_signals_close(void)
@@ -160,4 +172,5 @@ void program_signals_close(void)
 	uv_close((uv_handle_t *)&signals.term, NULL);
 	uv_close((uv_handle_t *)&signals.interrupt, NULL);
 	uv_close((uv_handle_t *)&signals.hangup, NULL);
+	uv_close((uv_handle_t *)&signals.look, NULL);
 }

@@ -43,7 +43,8 @@ bool program_start(struct program *p, int argc, char **argv, int *exit_code);
 const char *program_config(void);
 
 // Installs signal handlers on the loop: stop(data) once on SIGTERM/SIGINT; a second one, or 5 s
-// without the loop ending, ends the process with EXIT_FAILED.
+// without the loop ending, ends the process with EXIT_FAILED. Looks at the descriptors once a second
+// (descriptors.h).
 void program_signals(struct program *p, uv_loop_t *loop, void (*stop)(void *data), void *data);
 // Closes the handles above, so that uv_run can return.
 void program_signals_close(void);

@@ -1,4 +1,5 @@
 #include "socket.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 
 #define OUT_PACKETS_MAX 4096 // to a caller who does not read
 #define LIST_BYTES (40 * 1024)
+#define ACCEPT_AGAIN_MS 500
 #define NUMBER_MAX 9007199254740992.0 // whole numbers that a double keeps
 
 struct packet {
@@ -33,6 +35,8 @@ struct conn {
 
 struct socket_server {
 	uv_poll_t poll;
+	uv_timer_t again; // accepts once more
+	struct log_gate wait_gate;
 	int fd;
 	char path[108];
 	socket_handler *handler;
@@ -330,6 +334,10 @@ static void packet_take(struct conn *conn, const char *text, size_t size, struct
 	if (!cJSON_IsObject(c->json))
 		call_refuse(
 			c, err_word(ERR_FORMAT), "a packet is one JSON object of at most 64 KiB");
+	else if (m->msg_flags & MSG_CTRUNC)
+		call_refuse(c, err_word(ERR_FULL),
+			"not all descriptors of the request could be taken: too many, or none is "
+			"left");
 	else
 		conn->server->handler(conn->server->ctx, c);
 }
@@ -389,6 +397,26 @@ static bool caller_is_allowed(int fd)
 	return who.uid == geteuid() || who.uid == 0;
 }
 
+static void on_accept(uv_poll_t *poll, int status, int events);
+
+static void on_accept_again(uv_timer_t *t)
+{
+	struct socket_server *s = t->data;
+
+	uv_poll_start(&s->poll, UV_READABLE, on_accept);
+}
+
+// No descriptor for a caller: it waits in the kernel's queue, and the loop must not turn around it.
+static void accept_later(struct socket_server *s)
+{
+	int why = errno;
+
+	if (log_gate_open(&s->wait_gate, clock_now().mono.ms, 10000))
+		log_warn("SOCKET-CALLERS-WAIT", "why=%s", log_quote(strerror(why)));
+	uv_poll_stop(&s->poll);
+	uv_timer_start(&s->again, on_accept_again, ACCEPT_AGAIN_MS, 0);
+}
+
 static void on_accept(uv_poll_t *poll, int status, int events)
 {
 	struct socket_server *s = poll->data;
@@ -397,8 +425,11 @@ static void on_accept(uv_poll_t *poll, int status, int events)
 
 	(void)status;
 	(void)events;
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+			accept_later(s);
 		return;
+	}
 	if (s->conn_count < SOCKET_CALLERS_MAX && caller_is_allowed(fd))
 		c = calloc(1, sizeof *c);
 	if (!c || uv_poll_init(poll->loop, &c->poll, fd) != 0) {
@@ -456,6 +487,8 @@ enum err socket_open(uv_loop_t *loop, const char *path, socket_handler *handler,
 		return e;
 	}
 	s->poll.data = s;
+	uv_timer_init(loop, &s->again);
+	s->again.data = s;
 	uv_poll_start(&s->poll, UV_READABLE, on_accept);
 	*out = s;
 	return ERR_OK;
@@ -464,6 +497,13 @@ enum err socket_open(uv_loop_t *loop, const char *path, socket_handler *handler,
 static void on_server_closed(uv_handle_t *h)
 {
 	free(h->data);
+}
+
+static void on_poll_closed(uv_handle_t *h)
+{
+	struct socket_server *s = h->data;
+
+	uv_close((uv_handle_t *)&s->again, on_server_closed);
 }
 
 void socket_close(struct socket_server *s)
@@ -476,7 +516,8 @@ void socket_close(struct socket_server *s)
 		c->server = NULL;
 	}
 	uv_poll_stop(&s->poll);
+	uv_timer_stop(&s->again);
 	close(s->fd);
 	(void)unlink(s->path);
-	uv_close((uv_handle_t *)&s->poll, on_server_closed);
+	uv_close((uv_handle_t *)&s->poll, on_poll_closed);
 }
