@@ -255,6 +255,12 @@ const struct accordance_rule *accordance_rule(struct accordance_place place)
 	return r;
 }
 
+const char *accordance_rule_name(unsigned number)
+{
+	return number >= 1 && number <= sizeof(rules) / sizeof(rules[0]) ? rules[number - 1].name
+									 : "";
+}
+
 // ---- where a heartbeat stands
 
 static uint32_t incarnation_of(uint64_t response_id)
@@ -335,5 +341,6 @@ struct accordance accordance_judge(
 		.waits = r->waits,
 		.completes = r->ends ? h->op_status : 0,
 		.passed_completes = r->ends_passed ? h->op_status : 0,
+		.rule = (unsigned)(r - rules) + 1,
 	};
 }

@@ -52,6 +52,7 @@ struct accordance {
 	bool waits;                      // DONE was said too early: patience is spent
 	enum op_status completes;        // the open operation ended so; 0: it goes on
 	enum op_status passed_completes; // the operation that the cancel passed ended so
+	unsigned rule;                   // number of the rule that judged, as in ACCORDANCE.md
 };
 
 // ---- the table
@@ -119,6 +120,8 @@ struct accordance_place accordance_place(
 	const struct accordance_state *s, const struct accordance_shown *h);
 // The rule that judges this place. The last rule covers everything.
 const struct accordance_rule *accordance_rule(struct accordance_place place);
+// Name of a rule by its number, from 1 on; "" when there is none.
+const char *accordance_rule_name(unsigned number);
 // Word of a place of an axis for people; NULL behind the last.
 const char *accordance_word(enum accordance_axis axis, unsigned place);
 const char *accordance_axis_word(enum accordance_axis axis);

@@ -1,6 +1,7 @@
 // The core's own loop: messages and ticks change the state, the end of a turn commits it and lets
 // the answers go. See core.h for the promise, core_inside.h for the rooms.
 #include "server/core_inside.h"
+#include "server/db/rows_content.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,8 +265,8 @@ void core_ahead(struct core *core, const char *topic, size_t topic_length)
 	const char *slash = memrchr(topic, '/', topic_length);
 
 	if (slash && !core->degraded)
-		client_table_ahead(&core->clients, slash + 1,
-			topic_length - (size_t)(slash + 1 - topic));
+		client_table_ahead(
+			&core->clients, slash + 1, topic_length - (size_t)(slash + 1 - topic));
 }
 
 void core_message(struct core *core, const char *from_broker, const char *topic,
@@ -311,6 +312,7 @@ static enum err history_prune(struct core *core)
 
 	TRY(rows_answer_prune(core->db, before));
 	TRY(rows_operation_prune(core->db, before));
+	TRY(rows_fetched_prune(core->db, before));
 	return rows_event_prune(core->db, before);
 }
 

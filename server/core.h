@@ -427,6 +427,10 @@ struct why_entry {
 	const char *queue; // "" when no element stood behind it
 	uint64_t event_seq, flow_id;
 	uint32_t attempt;
+	unsigned rule;         // of ACCORDANCE.md, that judged the heartbeat; 0: none did
+	const char *rule_name; // as this program numbers them
+	uint32_t interval_ms;  // told with the last of them
+	const char *interval_by;
 };
 // Newest first. Errors: ERR_NOT_FOUND.
 enum err core_why(struct core *core, const char *client, size_t max, struct arena *a,

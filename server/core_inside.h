@@ -81,8 +81,10 @@ struct why_item {
 	uint32_t count;
 	uint64_t response_id, seq, op_id;
 	int64_t first_ms, last_ms;
-	const char *text; // a literal
+	const char *text;     // a literal
+	uint32_t interval_ms; // the last one told
 	uint8_t kind, state, code;
+	uint8_t rule, interval_by; // of accordance, 0: none judged; enum frequency_by
 };
 
 struct why_log {
@@ -167,6 +169,7 @@ struct core {
 	uint32_t channel_slot_count;
 	struct offer_list offers;
 	struct why_log why;
+	uint8_t judged_by; // rule of accordance behind the answer in work; 0: none
 	struct number_list dirty, view_due;
 	uint32_t wheel[WHEEL_SLOTS];             // first client of a slot, or CLIENT_NONE
 	uint32_t wheel_tick;                     // first tick of the slot to look at next
@@ -313,6 +316,7 @@ enum err respond_stale_boot(
 enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
 	enum response_kind kind) MUST_CHECK;
 uint32_t respond_interval(const struct core *core, const struct client *c);
+enum frequency_by respond_interval_by(const struct core *core, const struct client *c);
 // Copies the kind's part of a stored body into the arena and fills *a from it.
 enum err body_open(struct core *core, struct bytes body, struct response_body *out) MUST_CHECK;
 

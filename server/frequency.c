@@ -31,6 +31,34 @@ uint32_t frequency_interval(const struct frequency_policy *p, const struct frequ
 	return (uint32_t)(since >= 0 && since < from ? from + (to - from) * since / from : to);
 }
 
+enum frequency_by frequency_by(const struct frequency_policy *p, const struct frequency *f,
+	uint32_t operator_ms, bool busy)
+{
+	if (operator_ms)
+		return clamp(operator_ms, p) == operator_ms ? FREQUENCY_BY_OPERATOR
+							    : FREQUENCY_BY_LIMIT;
+	if (f->level || f->from)
+		return FREQUENCY_BY_LOAD;
+	return busy && p->busy_ms < p->idle_ms ? FREQUENCY_BY_BUSY : FREQUENCY_BY_IDLE;
+}
+
+const char *frequency_by_word(enum frequency_by by)
+{
+	switch (by) {
+	case FREQUENCY_BY_OPERATOR:
+		return "operator";
+	case FREQUENCY_BY_IDLE:
+		return "idle";
+	case FREQUENCY_BY_BUSY:
+		return "busy";
+	case FREQUENCY_BY_LOAD:
+		return "load";
+	case FREQUENCY_BY_LIMIT:
+		return "limit";
+	}
+	return "";
+}
+
 static void load_smooth(struct frequency *f, double load, struct mono now)
 {
 	int64_t passed_ms = f->seen ? mono_since_ms(now, f->at) : 0;

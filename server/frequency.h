@@ -51,6 +51,18 @@ struct frequency {
 // For one response at this moment. operator_ms 0: none.
 uint32_t frequency_interval(const struct frequency_policy *p, const struct frequency *f,
 	uint32_t operator_ms, bool busy, struct mono now);
+// What decided it, for `why`.
+enum frequency_by {
+	FREQUENCY_BY_OPERATOR = 1,
+	FREQUENCY_BY_IDLE,
+	FREQUENCY_BY_BUSY,
+	FREQUENCY_BY_LOAD, // stretched, idle or busy
+	FREQUENCY_BY_LIMIT // would be shorter or longer than is allowed
+};
+enum frequency_by frequency_by(const struct frequency_policy *p, const struct frequency *f,
+	uint32_t operator_ms, bool busy);
+// "" for anything that is not one of them.
+const char *frequency_by_word(enum frequency_by by);
 // 1000: not stretched.
 uint32_t frequency_permille(uint32_t level);
 // The larger of the loads at this moment, about once a second. True when the level changed.

@@ -447,6 +447,7 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	if (a.outcome == ACCORD_RESTORED &&
 		incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
 		TRY(channels_new_epoch(core, "a client remembers a later start of the server"));
+	core->judged_by = (uint8_t)a.rule;
 	judgement_count(core, p, &a);
 	TRY(beat_complete(core, p, &a));
 	if (p->client->rare && p->client->rare->resync_wait > 0)
@@ -460,4 +461,5 @@ void handle_heartbeat(struct core *core, const struct passed *p, const struct he
 	core->heartbeats++;
 	if (beat_answer(core, p, h) != ERR_OK)
 		beat_failed(core, p);
+	core->judged_by = 0;
 }

@@ -143,6 +143,9 @@ static enum err answer_note(struct core *core, const struct client *c, uint64_t 
 						 .state = a->state,
 						 .code = a->code,
 						 .attempt = a->attempt,
+						 .rule = core->judged_by,
+						 .interval_ms = respond_interval(core, c),
+						 .interval_by = respond_interval_by(core, c),
 					 });
 }
 

@@ -120,6 +120,10 @@ static void json_why(cJSON *o, const struct why_entry *w)
 	put_number(o, "event_seq", w->event_seq);
 	put_id(o, "flow", w->flow_id);
 	put_number(o, "attempt", w->attempt);
+	put_number(o, "rule", w->rule);
+	put_text(o, "rule_name", w->rule_name);
+	put_number(o, "interval_ms", w->interval_ms);
+	put_text(o, "interval_by", w->interval_by);
 }
 
 static enum err run_why(struct operator_call *c)
@@ -370,6 +374,8 @@ static enum err run_reports(struct operator_call *c)
 
 // ---------------------------------------------------------------- flow
 
+#define FLOW_TOLD_WHOLE 1000 // clients; beyond, only whether they are done
+
 struct flow_call {
 	struct operator_call *call;
 	struct flow_row row;
@@ -457,7 +463,32 @@ static const char *flow_state(
 	return is_past && !has_package ? "skipped" : "waiting";
 }
 
-static void flow_client(struct flow_call *f, const struct client_info *i)
+// What came of a package at this client: from where it was fetched, and the first picture of it
+// that the client reported, or what its last heartbeat shows.
+static enum err flow_pictures(struct flow_call *f, cJSON *o, const struct client_info *i)
+{
+	struct db *db = core_db(f->call->room->core);
+	const struct digest *package = &f->row.package;
+	struct usage_item shown = {0};
+	const char *broker = "";
+	int64_t granted_ms = 0;
+
+	if (digest_is_zero(package) || f->total > FLOW_TOLD_WHOLE)
+		return ERR_OK;
+	TRY(rows_fetched_find(db, i->id, package, f->call->arena, &broker, &granted_ms));
+	put_text(o, "fetched_from", broker);
+	put_time(o, "granted_unix_ms", (struct wall){granted_ms});
+	enum err e = rows_usage_first(db, i->id, package, f->row.at_ms, f->call->arena, &shown);
+	if (e != ERR_OK && e != ERR_NOT_FOUND)
+		return e;
+	bool shows = digest_equal(&i->showing_package, package);
+	put_bool(o, "shows_it", shows);
+	put_time(o, "shown_unix_ms", (struct wall){shown.from_unix_ms});
+	put_text(o, "shown_image", e == ERR_OK ? shown.image : shows ? i->showing_image : "");
+	return ERR_OK;
+}
+
+static enum err flow_client(struct flow_call *f, const struct client_info *i)
 {
 	const struct operation_info *op = flow_operation(f, i->id);
 	const char *state = flow_state(f, i, op);
@@ -481,6 +512,9 @@ static void flow_client(struct flow_call *f, const struct client_info *i)
 	put_number(o, "percent", op ? op->percent : 0);
 	put_text(o, "detail", op ? op->detail : "");
 	put_number(o, "attempt", op ? op->attempt : 0);
+	put_time(o, "told_unix_ms", op ? op->opened : (struct wall){0});
+	put_time(o, "ended_unix_ms", op ? op->ended : (struct wall){0});
+	return flow_pictures(f, o, i);
 }
 
 static enum err flow_clients(struct flow_call *f)
@@ -493,12 +527,12 @@ static enum err flow_clients(struct flow_call *f)
 		return no_memory();
 	if (queue[0] == '@') {
 		if (core_client_find(f->call->room->core, queue + 1, info) == ERR_OK)
-			flow_client(f, info);
+			TRY(flow_client(f, info));
 		return ERR_OK;
 	}
 	while (core_client_next(f->call->room->core, &cursor, info))
 		if (info->role == ROLE_CLIENT && !info->revoked && client_info_place(info, queue))
-			flow_client(f, info);
+			TRY(flow_client(f, info));
 	return ERR_OK;
 }
 
@@ -534,6 +568,9 @@ static enum err run_flow(struct operator_call *c)
 	put_id(c->json, "flow", flow);
 	put_text(c->json, "queue", f.row.queue);
 	put_text(c->json, "verb", f.row.verb);
+	put_text(c->json, "seat", f.row.seat);
+	put_number(c->json, "event_seq", f.row.seq);
+	put_time(c->json, "at_unix_ms", (struct wall){f.row.at_ms});
 	put_digest(c->json, "package", &f.row.package);
 	put_number(c->json, "total", f.total);
 	put_number(c->json, "done", f.done);

@@ -10,6 +10,12 @@ uint32_t respond_interval(const struct core *core, const struct client *c)
 		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL, core->now.mono);
 }
 
+enum frequency_by respond_interval_by(const struct core *core, const struct client *c)
+{
+	return frequency_by(&core->intervals, &core->frequency,
+		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL);
+}
+
 static uint64_t rate_of(const struct core *core, const struct event_queue *q)
 {
 	uint64_t all = core->config.rate_bytes_per_s, own = q->rate_bytes_per_s;
@@ -85,6 +91,9 @@ static void remember(struct core *core, uint32_t number, uint64_t seq, const str
 			.kind = item->kind,
 			.state = c->state,
 			.code = item->code,
+			.rule = core->judged_by,
+			.interval_ms = respond_interval(core, c),
+			.interval_by = (uint8_t)respond_interval_by(core, c),
 		});
 }
 

@@ -33,8 +33,11 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 	struct why_item *last = why_get(&core->why, c->why, number);
 
 	if (last && last->kind == add->kind && last->code == add->code &&
-		last->state == add->state && last->op_id == add->op_id && last->text == add->text) {
+		last->state == add->state && last->op_id == add->op_id && last->text == add->text &&
+		last->rule == add->rule) {
 		last->count++;
+		last->interval_ms = add->interval_ms;
+		last->interval_by = add->interval_by;
 		last->last_ms = core->now.wall.ms;
 		last->response_id = add->response_id;
 		last->seq = add->seq;
@@ -66,6 +69,10 @@ static struct why_entry entry_of_item(const struct why_item *i)
 		.code = (enum reason_code)i->code,
 		.text = i->text,
 		.queue = "",
+		.rule = i->rule,
+		.rule_name = accordance_rule_name(i->rule),
+		.interval_ms = i->interval_ms,
+		.interval_by = frequency_by_word((enum frequency_by)i->interval_by),
 	};
 }
 
@@ -86,6 +93,10 @@ static struct why_entry entry_of_row(const struct answer_row *r)
 		.event_seq = r->event_seq,
 		.flow_id = r->flow_id,
 		.attempt = r->attempt,
+		.rule = r->rule,
+		.rule_name = accordance_rule_name(r->rule),
+		.interval_ms = r->interval_ms,
+		.interval_by = frequency_by_word((enum frequency_by)r->interval_by),
 	};
 }
 

@@ -57,6 +57,10 @@ static void why_row(struct table *t, const cJSON *e)
 		table_add(t, "");
 	table_add_style(t, kind, strcmp(kind, "no-action") == 0 ? STYLE_DIM : STYLE_GOOD);
 	table_add_style(t, text, STYLE_BOLD);
+	if (json_u64(e, "rule") > 0)
+		table_addf(t, "%" PRIu64 " %s", json_u64(e, "rule"), json_text(e, "rule_name"));
+	else
+		table_add(t, "");
 	if (seq > 0)
 		table_addf(t, "%s #%" PRIu64, json_text(e, "queue"), seq);
 	else
@@ -64,6 +68,11 @@ static void why_row(struct table *t, const cJSON *e)
 	table_add_style(t, json_text(e, "reason"), STYLE_DIM);
 	table_add(t, json_text(e, "state"));
 	show_count(t, json_u64(e, "attempt"));
+	if (json_u64(e, "interval_ms") > 0)
+		table_addf(t, "%g s, %s", json_number(e, "interval_ms") / 1000,
+			json_text(e, "interval_by"));
+	else
+		table_add(t, "");
 	show_count(t, json_u64(e, "flow"));
 }
 
@@ -71,9 +80,10 @@ static void why_show(const struct ctl *c, const cJSON *why)
 {
 	static const struct table_column columns[] = {{"LAST", false, false, false},
 		{"", true, false, false}, {"ANSWER", false, false, false},
-		{"BECAUSE", false, true, false}, {"EVENT", false, true, false},
-		{"REASON", false, false, true}, {"STATE SET", false, false, true},
-		{"TRY", true, false, true}, {"FLOW", true, false, true}};
+		{"BECAUSE", false, true, false}, {"RULE", false, true, true},
+		{"EVENT", false, true, false}, {"REASON", false, false, true},
+		{"STATE SET", false, false, true}, {"TRY", true, false, true},
+		{"INTERVAL", false, true, true}, {"FLOW", true, false, true}};
 	const char *reach = json_text(why, "reach");
 	const cJSON *e, *entries = cJSON_GetObjectItem(why, "entries"),
 			*newest = cJSON_GetArrayItem(entries, 0);

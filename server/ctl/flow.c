@@ -76,22 +76,59 @@ static enum style flow_style(const char *state)
 	return strcmp(state, "failed") == 0 ? STYLE_BAD : STYLE_WARN;
 }
 
+static void flow_time(struct table *t, const cJSON *one, const char *key)
+{
+	table_add(t, json_number(one, key) > 0 ? show_time(one, key) : "");
+}
+
+static void flow_picture(struct table *t, const cJSON *one)
+{
+	const char *image = json_text(one, "shown_image");
+
+	if (json_number(one, "shown_unix_ms") > 0)
+		table_addf(t, "%s at %s", image, show_time(one, "shown_unix_ms"));
+	else
+		table_add(t, json_bool(one, "shows_it") && !*image ? "yes" : image);
+}
+
+// What the operator did.
+static void flow_act_show(const cJSON *flow)
+{
+	if (json_number(flow, "at_unix_ms") <= 0)
+		return;
+	printf("%s by %s at %s: queue %s", ctl_safe(json_text(flow, "verb")),
+		ctl_safe(json_text(flow, "seat")), show_time(flow, "at_unix_ms"),
+		ctl_safe(json_text(flow, "queue")));
+	if (json_u64(flow, "event_seq") > 0)
+		printf(", event %" PRIu64, json_u64(flow, "event_seq"));
+	if (*json_text(flow, "package"))
+		printf(", package %.8s", json_text(flow, "package"));
+	puts("\n");
+}
+
 void flow_show(const struct ctl *c, const cJSON *flow)
 {
 	static const struct table_column columns[] = {{"CLIENT", false, true, false},
 		{"STATE", false, false, false}, {"ANSWER", false, false, false},
+		{"TOLD", false, false, true}, {"FETCHED FROM", false, true, true},
 		{"THE CLIENT SAYS", false, false, false}, {"%", true, false, false},
+		{"ENDED", false, false, true}, {"SHOWN", false, true, true},
 		{"TRY", true, false, true}, {"DETAIL", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 
+	flow_act_show(flow);
 	cJSON_ArrayForEach(one, cJSON_GetObjectItem(flow, "clients"))
 	{
 		table_add_style(t, json_text(one, "client"), STYLE_BOLD);
 		table_add_style(t, json_text(one, "state"), flow_style(json_text(one, "state")));
 		table_add(t, json_text(one, "kind"));
+		flow_time(t, one, "told_unix_ms");
+		table_add(t, json_text(one, "fetched_from"));
 		table_add(t, json_text(one, "status"));
 		table_addf(t, "%.0f", json_number(one, "percent"));
+		flow_time(t, one, "ended_unix_ms");
+		flow_picture(t, one);
 		show_count(t, json_u64(one, "attempt"));
 		table_add(t, json_text(one, "detail"));
 	}

@@ -142,6 +142,7 @@ struct answer_row {
 	enum client_state state;
 	enum reason_code code;
 	uint32_t attempt;
+	uint32_t rule, interval_ms, interval_by; // see struct why_item
 };
 
 enum err rows_answer_add(struct db *db, const struct answer_row *row) MUST_CHECK;
@@ -303,6 +304,9 @@ struct usage_item {
 	int64_t from_unix_ms;
 	uint32_t duration_ms;
 };
+// The first picture of a package that was shown from then on. Errors: ERR_NOT_FOUND.
+enum err rows_usage_first(struct db *db, const char *client, const struct digest *package,
+	int64_t from_ms, struct arena *a, struct usage_item *out) MUST_CHECK;
 enum err rows_usage_list(struct db *db, const char *client, size_t max, struct arena *a,
 	struct usage_item **out, size_t *count) MUST_CHECK;
 

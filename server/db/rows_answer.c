@@ -6,11 +6,13 @@ enum err rows_answer_add(struct db *db, const struct answer_row *r)
 	return db_run(db,
 		"INSERT INTO answer (client, response_id, at_ms, in_reply_to, op_id, kind, state, "
 		"code, text, queue,"
-		" event_seq, flow, attempt) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-		"$12, $13)",
+		" event_seq, flow, attempt, rule, interval_ms, interval_by) VALUES ($1, $2, $3, "
+		"$4, "
+		"$5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 		DB_T(r->client), DB_I(r->response_id), DB_I(r->at_ms), DB_I(r->in_reply_to),
 		DB_I(r->op_id), DB_I(r->kind), DB_I(r->state), DB_I(r->code), DB_T(r->text),
-		DB_T(r->queue), DB_I(r->event_seq), DB_I(r->flow_id), DB_I(r->attempt));
+		DB_T(r->queue), DB_I(r->event_seq), DB_I(r->flow_id), DB_I(r->attempt),
+		DB_I(r->rule), DB_I(r->interval_ms), DB_I(r->interval_by));
 }
 
 enum err rows_answer_list(struct db *db, const char *client, size_t max, struct arena *a,
@@ -24,7 +26,7 @@ enum err rows_answer_list(struct db *db, const char *client, size_t max, struct 
 		return err_set(ERR_FULL, "no room for %zu answers", max);
 	TRY(db_query(db, &rows,
 		"SELECT response_id, at_ms, in_reply_to, op_id, kind, state, code, text, queue, "
-		"event_seq, flow, attempt"
+		"event_seq, flow, attempt, rule, interval_ms, interval_by"
 		" FROM answer WHERE client = $1 ORDER BY number DESC LIMIT $2",
 		DB_T(client), DB_I(max)));
 	while (*count < max && db_next(&rows)) {
@@ -43,6 +45,9 @@ enum err rows_answer_list(struct db *db, const char *client, size_t max, struct 
 			.event_seq = (uint64_t)db_int(&rows, 9),
 			.flow_id = (uint64_t)db_int(&rows, 10),
 			.attempt = (uint32_t)db_int(&rows, 11),
+			.rule = (uint32_t)db_int(&rows, 12),
+			.interval_ms = (uint32_t)db_int(&rows, 13),
+			.interval_by = (uint32_t)db_int(&rows, 14),
 		};
 		if (!r->text || !r->queue)
 			rows.failed = err_set(ERR_FULL, "no room for %zu answers", max);

@@ -59,6 +59,10 @@ struct lease_row {
 };
 
 enum err rows_lease_put(struct db *db, const struct lease_row *row) MUST_CHECK;
+// From where a client was last allowed to fetch a package; "" and 0: never.
+enum err rows_fetched_find(struct db *db, const char *client, const struct digest *package,
+	struct arena *a, const char **broker, int64_t *granted_ms) MUST_CHECK;
+enum err rows_fetched_prune(struct db *db, int64_t before_ms) MUST_CHECK;
 enum err rows_lease_delete(struct db *db, uint64_t id) MUST_CHECK;
 enum err rows_lease_each(struct db *db, enum err (*each)(void *ctx, const struct lease_row *row),
 	void *ctx) MUST_CHECK;

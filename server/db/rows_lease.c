@@ -3,11 +3,39 @@
 
 enum err rows_lease_put(struct db *db, const struct lease_row *r)
 {
-	return db_run(db,
+	TRY(db_run(db,
 		"INSERT OR REPLACE INTO lease (id, client, package, broker, request_id, "
 		"granted_ms, ttl_ms, rate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		DB_I(r->id), DB_T(r->client), DB_D(&r->package), DB_T(r->broker),
-		DB_I(r->request_id), DB_I(r->granted_ms), DB_I(r->ttl_ms), DB_I(r->rate));
+		DB_I(r->request_id), DB_I(r->granted_ms), DB_I(r->ttl_ms), DB_I(r->rate)));
+	return db_run(db,
+		"INSERT OR REPLACE INTO fetched (client, package, broker, granted_ms) VALUES ($1, "
+		"$2, $3, $4)",
+		DB_T(r->client), DB_D(&r->package), DB_T(r->broker), DB_I(r->granted_ms));
+}
+
+enum err rows_fetched_find(struct db *db, const char *client, const struct digest *package,
+	struct arena *a, const char **broker, int64_t *granted_ms)
+{
+	struct db_rows rows;
+
+	*broker = "";
+	*granted_ms = 0;
+	TRY(db_query(db, &rows,
+		"SELECT broker, granted_ms FROM fetched WHERE client = $1 AND package = $2",
+		DB_T(client), DB_D(package)));
+	if (db_next(&rows)) {
+		*broker = arena_strdup(a, db_text(&rows, 0));
+		*granted_ms = db_int(&rows, 1);
+		if (!*broker)
+			rows.failed = err_set(ERR_FULL, "no room for a broker's name");
+	}
+	return db_end(&rows);
+}
+
+enum err rows_fetched_prune(struct db *db, int64_t before_ms)
+{
+	return db_run(db, "DELETE FROM fetched WHERE granted_ms < $1", DB_I(before_ms));
 }
 
 enum err rows_lease_delete(struct db *db, uint64_t id)

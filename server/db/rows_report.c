@@ -50,6 +50,29 @@ enum err rows_usage_add(
 		DB_I(s->clock_quality));
 }
 
+enum err rows_usage_first(struct db *db, const char *client, const struct digest *package,
+	int64_t from_ms, struct arena *a, struct usage_item *out)
+{
+	struct db_rows rows;
+	bool found = false;
+
+	*out = (struct usage_item){.package = *package};
+	TRY(db_query(db, &rows,
+		"SELECT image, from_ms, duration_ms FROM usage WHERE client = $1 AND package = $2"
+		" AND from_ms >= $3 ORDER BY from_ms LIMIT 1",
+		DB_T(client), DB_D(package), DB_I(from_ms)));
+	if (db_next(&rows)) {
+		found = true;
+		out->image = arena_strdup(a, db_text(&rows, 0));
+		out->from_unix_ms = db_int(&rows, 1);
+		out->duration_ms = (uint32_t)db_int(&rows, 2);
+		if (!out->image)
+			rows.failed = err_set(ERR_FULL, "no room for a picture's name");
+	}
+	TRY(db_end(&rows));
+	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "%s reported no picture of it", client);
+}
+
 enum err rows_usage_list(struct db *db, const char *client, size_t max, struct arena *a,
 	struct usage_item **out, size_t *count)
 {

@@ -107,9 +107,19 @@ static const char version_2[] =
 	"NULL,"
 	" PRIMARY KEY (id, public_key)) WITHOUT ROWID;";
 
+// Which rule of accordance judged the heartbeat, and what the interval came from. From where a
+// client was last allowed to fetch a package: a lease ends, this stays.
+static const char version_3[] =
+	"ALTER TABLE answer ADD COLUMN rule INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE answer ADD COLUMN interval_ms INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE answer ADD COLUMN interval_by INTEGER NOT NULL DEFAULT 0;"
+	"CREATE TABLE fetched (client TEXT NOT NULL, package BLOB NOT NULL, broker TEXT NOT NULL,"
+	" granted_ms INTEGER NOT NULL, PRIMARY KEY (client, package)) WITHOUT ROWID;";
+
 static const char *const steps[SCHEMA_VERSION][2] = {
 	{version_1, SCHEMA_CONTENT_1},
 	{version_2, SCHEMA_CONTENT_2},
+	{version_3, ""},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

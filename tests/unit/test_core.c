@@ -1,6 +1,7 @@
 // The core as a whole, driven by real bytes: the conversation of protocol.md, over restarts and
 // losses. What the queues make of it is in test_core_queue.c.
 #include "core_rig.h"
+#include "server/accordance.h"
 #include "proto/base/log.h"
 
 #ifndef HONEST_SEEDS
@@ -553,8 +554,23 @@ static void why_tells_the_rule_behind_every_answer(void **state)
 	assert_string_equal(entries[0].text, "exec ping");
 	assert_string_equal(entries[0].queue, "@f1");
 	assert_true(entries[0].flow_id != 0);
+	assert_string_equal(entries[0].rule_name, "what ended is still shown");
+	assert_int_equal(entries[0].interval_ms, a->got.heartbeat_interval_ms);
+	assert_string_equal(entries[0].interval_by, "idle");
 	assert_int_equal(entries[1].code, REASON_CAUGHT_UP);
 	assert_int_equal(entries[1].count, 5);
+	assert_string_equal(entries[1].interval_by, "idle");
+
+	// The same sentence by another rule is another entry; a rule is named as its table names
+	// it.
+	a->op = (struct operation){0};
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_int_equal(core_why(r->core, "f1", 10, &r->arena, &entries, &count), ERR_OK);
+	assert_string_equal(entries[0].rule_name, "not at work");
+	assert_string_equal(accordance_rule_name(entries[0].rule), "not at work");
+	assert_int_equal(entries[0].code, REASON_RESEND_MISMATCH);
+	assert_string_equal(accordance_rule_name(0), "");
+	assert_string_equal(accordance_rule_name(99), "");
 }
 
 static void a_quiet_beat_writes_nothing(void **state)

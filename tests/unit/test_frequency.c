@@ -259,6 +259,23 @@ static void the_brokers_load_is_its_own_count_of_what_it_can_carry(void **state)
 	assert_true(load_of_broker(&m, 1000, (struct mono){41001 + LOAD_COUNT_OLD_MS}) == 0);
 }
 
+static void S001_c34_every_interval_names_what_it_came_from(void **state)
+{
+	struct frequency f = {0};
+	const struct frequency_policy p = {
+		.idle_ms = 30000, .busy_ms = 2000, .min_ms = 200, .max_ms = 60000};
+
+	(void)state;
+	assert_int_equal(frequency_by(&p, &f, 0, false), FREQUENCY_BY_IDLE);
+	assert_int_equal(frequency_by(&p, &f, 0, true), FREQUENCY_BY_BUSY);
+	assert_int_equal(frequency_by(&p, &f, 1000, true), FREQUENCY_BY_OPERATOR);
+	assert_int_equal(frequency_by(&p, &f, 10, true), FREQUENCY_BY_LIMIT);
+	f.level = 2;
+	assert_int_equal(frequency_by(&p, &f, 0, true), FREQUENCY_BY_LOAD);
+	assert_string_equal(frequency_by_word(FREQUENCY_BY_LOAD), "load");
+	assert_string_equal(frequency_by_word((enum frequency_by)0), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +288,7 @@ int main(void)
 		cmocka_unit_test(
 			S001_c34_load_that_is_not_the_fleets_ends_at_the_limit_and_comes_back),
 		cmocka_unit_test(the_servers_load_is_the_time_in_which_it_did_not_wait),
+		cmocka_unit_test(S001_c34_every_interval_names_what_it_came_from),
 		cmocka_unit_test(the_brokers_load_is_its_own_count_of_what_it_can_carry),
 	};
 
