@@ -40,9 +40,9 @@ static const struct setting rows[] = {
 	{"agent", "reboot_check", SETTING_STRING, AT(reboot_check), 0, 0, "", NULL,
 		"/PATH ARG... that is asked before a reboot: any exit but 0 defers it; so does the "
 		"file display/defer in state_dir"},
-	{"agent", "reboot_defer_max_s", SETTING_U32, AT(reboot_defer_max_s), 0, 604800, "3600",
+	{"agent", "reboot_defer_max_s", SETTING_U32, AT(reboot_defer_max_s), 0, 43200, "3600",
 		NULL, "after this a reboot is deferred no longer"},
-	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "600", NULL,
+	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "300", NULL,
 		"a reboot that has not happened so long after its order has failed"},
 	{"agent", "inventory", SETTING_BOOL, AT(inventory), 0, 1, "false", NULL,
 		"the software report lists every package of the system (dpkg-query)"},

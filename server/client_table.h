@@ -36,6 +36,7 @@ struct open_operation {
 	struct open_operation *passed; // that operation, still open
 	struct wall opened;
 	uint32_t deadline_tick; // attended
+	uint32_t command_s;     // how long its command may take; 0: no command
 	uint32_t attempt;
 	uint16_t resends, patience;
 	uint8_t kind, status, percent, state;

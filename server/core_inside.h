@@ -44,6 +44,7 @@
 #define VIEWS_PER_TURN 64 // signed in a turn: about 3 ms, and the answers of the turn wait for them
 #define SAVE_ROWS_PER_S 2000u                // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
+#define COMMAND_GRACE_S 60u                  // to begin, and to tell, a command that runs long
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
 #define RECOVER_FIRST_MS 1000
@@ -81,7 +82,7 @@ struct why_item {
 	uint32_t count;
 	uint64_t response_id, seq, op_id;
 	int64_t first_ms, last_ms;
-	const char *text;     // a literal
+	const char *text; // a literal
 	uint32_t interval_ms; // the last one told
 	uint8_t kind, state, code;
 	uint8_t rule, interval_by; // of accordance, 0: none judged; enum frequency_by
@@ -302,7 +303,7 @@ void operation_describe(const struct core *core, const struct client *c,
 	const struct open_operation *op, struct operation_info *out);
 struct open_operation *operation_from_row(const struct operation_row *row);
 struct open_operation *client_open(const struct client *c); // NULL: none
-uint32_t operation_deadline(const struct core *core);
+uint32_t operation_deadline(const struct core *core, const struct open_operation *op);
 
 // ---- respond.c
 

@@ -178,7 +178,7 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 		return;
 	bool changed = op->status != shown->status || op->percent != shown->percent;
 	if (changed)
-		op->deadline_tick = operation_deadline(core);
+		op->deadline_tick = operation_deadline(core, op);
 	if (op->status != shown->status)
 		view_due(core, p->number);
 	op->status = (uint8_t)shown->status;

@@ -14,9 +14,13 @@ struct open_operation *client_open(const struct client *c)
 	return c->rare ? c->rare->open : NULL;
 }
 
-uint32_t operation_deadline(const struct core *core)
+// A command that may run longer than others is waited for as long.
+uint32_t operation_deadline(const struct core *core, const struct open_operation *op)
 {
-	return attended_tick(core) + core->config.op_deadline_s * (1000 / TICK_MS);
+	uint32_t usual_s = core->config.op_deadline_s;
+	uint32_t seconds = op->command_s > usual_s ? op->command_s : usual_s;
+
+	return attended_tick(core) + seconds * (1000 / TICK_MS);
 }
 
 static struct operation_row row_of(const struct core *core, const struct client *c,
@@ -43,17 +47,21 @@ static struct operation_row row_of(const struct core *core, const struct client 
 	};
 }
 
-// The kind decides, or the body: a command may be fetched (COMMAND_REF).
-static bool body_is_command(enum response_kind kind, struct bytes bytes)
+// What runs at most once, and for how long: the body tells; a command may also be fetched
+// (COMMAND_REF).
+static void command_note(struct open_operation *op, struct bytes bytes)
 {
 	struct response_body body;
 	SCOPED_ARENA struct arena a = {0};
 
-	if (kind != KIND_RETRIEVE_INFORMATION)
-		return kind == KIND_EXECUTE_COMMAND;
+	op->command = op->kind == KIND_EXECUTE_COMMAND;
+	if (!op->command && op->kind != KIND_RETRIEVE_INFORMATION)
+		return;
 	arena_init(&a, LIMIT_RESPONSE * 8, 1024);
-	return response_body_decode(&a, bytes, &body) == ERR_OK && body.retrieve &&
-	       body.retrieve->command;
+	if (response_body_decode(&a, bytes, &body) != ERR_OK)
+		return;
+	op->command = body.execute || (body.retrieve && body.retrieve->command);
+	op->command_s = body.execute ? body.execute->timeout_ms / 1000 + COMMAND_GRACE_S : 0;
 }
 
 struct open_operation *operation_from_row(const struct operation_row *r)
@@ -72,7 +80,7 @@ struct open_operation *operation_from_row(const struct operation_row *r)
 	op->percent = (uint8_t)r->percent;
 	op->status = (uint8_t)r->status;
 	op->reported = r->reported;
-	op->command = body_is_command(r->kind, r->body);
+	command_note(op, r->body);
 	op->cancel_flow = r->cancel_flow;
 	op->opened = (struct wall){r->opened_ms};
 	(void)str_copy(op->queue, sizeof(op->queue), r->queue);
@@ -170,7 +178,7 @@ static struct open_operation *operation_new(
 		return NULL;
 	op->resync = a->resync;
 	op->passed = a->passed;
-	op->deadline_tick = operation_deadline(core);
+	op->deadline_tick = operation_deadline(core, op);
 	return op;
 }
 

@@ -265,7 +265,7 @@ static enum err operation_load(void *ctx, const struct operation_row *row)
 		return ERR_OK;
 	if (!op)
 		return err_set(ERR_MEMORY, "no memory for operations");
-	op->deadline_tick = operation_deadline(core);
+	op->deadline_tick = operation_deadline(core, op);
 	if (row->place == PLACE_RETRY) {
 		free(rare->retry);
 		rare->retry = op;

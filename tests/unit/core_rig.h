@@ -4,6 +4,7 @@
 #define HELIO_TESTS_UNIT_CORE_RIG_H
 
 #include "helper.h"
+#include "proto/rotation.h"
 #include "proto/session.h"
 #include "proto/topics.h"
 #include "server/core.h"
@@ -366,6 +367,7 @@ struct agent {
 	enum role role;
 	struct key32 secret;
 	struct sign_key *key;
+	const struct sign_key *next_key; // the next sign-in rotates to it; NULL: it does not
 	struct id16 store_id, lineage, boot;
 	uint64_t boot_counter, session_id, seq, peer_seq, want_seq, report_seq;
 	struct session_keys keys;
@@ -427,6 +429,8 @@ static inline void agent_sign_in_bytes(
 
 	rig_random(r, in.nonce.b, sizeof(in.nonce.b));
 	x25519_generate(secret, &in.x25519_share);
+	if (a->next_key)
+		rotation_prove(a->id, &in, a->next_key);
 	const struct heartbeat h = {.client_id = a->id,
 		.ip_address = bytes_of(ip, 4),
 		.ack = ACK_NOTHING,

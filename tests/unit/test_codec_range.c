@@ -207,10 +207,16 @@ static void a_sign_in_stands_exactly_in_session_0(void **state)
 	struct heartbeat without = sample_heartbeat_sign_in, within = sample_heartbeat_sign_in;
 	struct publisher_msg wrong_state = sample_pub_sign_in, no_sign_in = sample_pub_alive;
 	struct api_request wrong_verb = sample_request_sign_in, verb_alone = sample_request;
+	struct sign_in unproven = sample_sign_in, unnamed = sample_sign_in;
+	struct heartbeat no_proof = sample_heartbeat_sign_in, no_key = sample_heartbeat_sign_in;
 
 	(void)state;
 	without.sign_in = NULL;
 	within.session_id = 5;
+	unproven.next_proof = (struct proof64){{0}};
+	unnamed.next_key = (struct key32){{0}};
+	no_proof.sign_in = &unproven;
+	no_key.sign_in = &unnamed;
 	wrong_state.state = PUB_ALIVE;
 	no_sign_in.state = PUB_SIGN_IN;
 	wrong_verb.verb = "status";
@@ -218,6 +224,10 @@ static void a_sign_in_stands_exactly_in_session_0(void **state)
 	const struct rule rules[] = {
 		{&codec_heartbeat, &without, "heartbeat.sign_in is missing in session 0"},
 		{&codec_heartbeat, &within, "heartbeat.sign_in stands inside session 5"},
+		{&codec_heartbeat, &no_proof,
+			"heartbeat.sign_in.next_proof does not go with next_key"},
+		{&codec_heartbeat, &no_key,
+			"heartbeat.sign_in.next_proof does not go with next_key"},
 		{&codec_publisher_msg, &wrong_state,
 			"publisher_msg.state is alive, which does not go with sign_in"},
 		{&codec_publisher_msg, &no_sign_in,
