@@ -1,4 +1,5 @@
 """US 9,288,284: control events, consolidation, detaching, several channels; on the wire and in the store."""
+import random
 import re
 import shutil
 
@@ -9,8 +10,8 @@ from lib.wait import wait_for
 pb = wire.pb
 
 
-def rig(fleet_of, clients=("f1", "f2"), **server):
-    fleet = fleet_of(clients=clients, publishers=(), data_brokers=(), tls=True, server={"server": server} if server else None).up(agents=[])
+def rig(fleet_of, clients=("f1", "f2"), more=(), **server):
+    fleet = fleet_of(clients=clients + more, publishers=(), data_brokers=(), tls=True, server={"server": server} if server else None).up(agents=[])
     people = [fleet.principal(c).sign_in() for c in clients]
     for p in people:
         settle(p, 12)
@@ -109,11 +110,50 @@ def test_S004_3_a_restored_store_opens_an_epoch(fleet_of):
     assert fleet.ctl("queue", "default", "--check")["ok"]
 
 
+def test_S004_3_pause_holds_the_fetch_windows_and_the_agent_reports_each_event(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), server={"server": {"rate_bytes_per_s": 2_000_000}}).up()
+    home = folder / "app"
+    home.mkdir()
+    (home / "run").write_text("#!/bin/sh\nexit 0\n")
+    (home / "run").chmod(0o755)
+    size = 8_000_000
+    (home / "data").write_bytes(random.Random(4).randbytes(size))
+    watch = fleet.watch("helio/v1/rsp/f1")
+    package = fleet.software_package("app", "1", home)
+    fleet.ctl("channel", "publish", "default", package)
+
+    def fetched():
+        found = re.findall(r"Sending PUBLISH to f1 \(.*'helio/v1/chunk/\S+', \.\.\. \((\d+) bytes\)", fleet.broker_log("da"))
+        return sum(map(int, found))
+
+    def holds():
+        return sum(m.decode(pb.Response).hold for m in watch.of("helio/v1/rsp/f1"))
+    wait_for(lambda: fetched() > size // 10, 20, "the fetch has begun")
+    fleet.ctl("channel", "pause", "default")
+    wait_for(lambda: holds() >= 2, 10, "two responses said hold")
+    at = fetched()
+    wait_for(lambda: holds() >= 6, 10, "four more")
+    assert at < size and fetched() - at <= 512 * 1024, "it fetched on through the pause"
+    assert not (fleet.folder / "f1" / "packages" / package).exists()
+    # Control: it goes on as soon as it may.
+    fleet.ctl("channel", "resume", "default")
+    wait_for(lambda: (fleet.folder / "f1" / "packages" / package).exists(), 30, "the package is installed")
+    # Both events are told in their place in the order, once each, and the agent reports them.
+
+    def reported():
+        return fleet.sql("select e.text, o.outcome from operation o join event e on e.queue = o.queue and e.seq = o.event_seq"
+                         f" where o.client = 'f1' and e.type = {pb.ELEMENT_CONTROL} order by o.op_id").split()
+    wait_for(lambda: reported() == [f"pause|{pb.OP_DONE}", f"resume|{pb.OP_DONE}"], 10, "pause and resume are done")
+
+
 def test_S004_4_a_change_of_a_client_reaches_the_others_of_its_channel(fleet_of):
-    fleet, (f1, f2, f3) = rig(fleet_of, clients=("f1", "f2", "f3"))
+    fleet, (f1, f2, f3) = rig(fleet_of, clients=("f1", "f2", "f3"), more=("f4",))
     fleet.ctl("channel", "create", "elsewhere")
     fleet.ctl("client", "channel", "f3", "elsewhere")
     take(f3)
+    fleet.agent("f4")       # a real one; it takes the change and does not indicate it again
+    fleet.wait_client("f4", lambda c: c["at_tail"] and c["state"] == "idle")
+    beats = fleet.watch("helio/v1/hb/#")
     r = change(f1, 7, "showing", "art-3")
     assert r.acked_change_id == 7
     answer(f1, r)
@@ -127,8 +167,12 @@ def test_S004_4_a_change_of_a_client_reaches_the_others_of_its_channel(fleet_of)
         change(f1, id_, key, value)
     assert fleet.sql("select count(*) from event") == rows
     assert take(f2) == [] and "key=wallpaper" in fleet.procs["heliod"].text()
+    shown = fleet.folder / "f4" / "display" / "changes"
+    wait_for(lambda: shown.exists() and "showing\tart-3\n" in shown.read_text(), 10, "the display of f4 is told")
     # Control: the next id does add one.
     answer(f1, change(f1, 9, "showing", "art-5"))
+    wait_for(lambda: "showing\tart-5\n" in shown.read_text(), 10, "the display of f4 is told")
+    assert not any(m.decode(pb.Heartbeat).changes for m in beats.of(f"helio/v1/hb/{wire.shard('f4')}/f4"))
     assert int(fleet.sql("select count(*) from event")) == int(rows) + 1 and take(f2) == [{"showing": "art-5"}]
 
 
