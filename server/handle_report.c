@@ -218,15 +218,28 @@ static enum err operation_reported(
 		op->percent, op->detail, true);
 }
 
-// A device that lost the newest copy of its state answers the same question again, under another
-// number: it is acknowledged, and the first answer stays.
-static bool operation_was_reported(const struct passed *p, const struct report *r)
+// The operation knows whether it was answered; numbers decide only when it has ended. A device that
+// lost the newest copy of its state answers the same question again under another number, or the
+// next question under the same one.
+static bool report_is_known(const struct passed *p, const struct report *r)
 {
 	const struct open_operation *op = client_open(p->client);
 
 	if (op && op->passed && op->passed->op_id == r->op_id)
 		op = op->passed;
-	return op && op->op_id == r->op_id && op->reported;
+	if (op && op->op_id == r->op_id && op->kind == KIND_SEND_INFORMATION)
+		return op->reported;
+	return r->report_id <= p->client->rare->report_id;
+}
+
+// The highest one is acknowledged.
+static void report_count(struct core *core, const struct passed *p, const struct report *r)
+{
+	struct client_rare *rare = p->client->rare;
+
+	if (r->report_id > rare->report_id)
+		rare->report_id = r->report_id;
+	client_dirty(core, p->number);
 }
 
 static void report_tell(
@@ -261,11 +274,8 @@ static enum err report_take(
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for a report");
-	if (r->report_id <= rare->report_id)
-		return operation_reported(core, p, r); // said again: recorded already
-	if (operation_was_reported(p, r)) {
-		rare->report_id = r->report_id;
-		client_dirty(core, p->number);
+	if (report_is_known(p, r)) {
+		report_count(core, p, r);
 		return ERR_OK;
 	}
 	TRY(report_is_answer(core, p, r));
@@ -284,8 +294,7 @@ static enum err report_take(
 			client_dirty(core, p->number);
 		if (r->what == INFO_HOLDINGS && r->holdings)
 			p->client->flags |= CLIENT_HOLDINGS_KNOWN;
-		rare->report_id = r->report_id;
-		client_dirty(core, p->number);
+		report_count(core, p, r);
 		report_parts_drop(core, p->number);
 		report_tell(core, p, &whole, broker);
 	}

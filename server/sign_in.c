@@ -253,6 +253,9 @@ static enum err device_judge(
 		intern_drop(&core->interned, c->holdings);
 		c->holdings = 0;
 		c->d = 0;
+		// Its numbers begin anew. What the old store still had under way came too late for
+		// the offer to tell the highest.
+		c->rare->report_id = c->rare->change_id = 0;
 		c->flags &= (uint8_t)~CLIENT_HOLDINGS_KNOWN;
 	} else if (!first) {
 		uint64_t token = lineage_session(core, id, &o->lineage);

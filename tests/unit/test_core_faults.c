@@ -100,6 +100,29 @@ static void S000_4_a_question_answered_twice_is_recorded_once_and_acknowledged(v
 	assert_int_equal(r->reports, before + 2);
 }
 
+static void a_report_of_the_lost_store_takes_no_number_of_the_new_one(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	append_request(r, "@f1");
+	agent_gets(a, KIND_SEND_INFORMATION);
+	struct agent *anew = rig_copy(r, a);
+	rig_random(r, anew->store_id.b, sizeof(anew->store_id.b));
+	anew->lineage = (struct id16){0};
+	anew->op = (struct operation){0};
+	anew->last_response_id = 0;
+	assert_true(agent_sign_in(r, anew)); // told the highest number by now
+	size_t before = r->reports;
+	agent_report(r, a, INFO_DISPLAY, NULL); // on its way since before the disk was lost
+	assert_int_equal(r->reports, before + 1);
+	agent_gets(anew, KIND_SEND_INFORMATION);
+	agent_report_holdings(r, anew);
+	assert_int_equal(anew->report_id, a->report_id); // the same number
+	assert_int_equal(r->reports, before + 2);
+	agent_done_gets(anew, KIND_NO_ACTION);
+}
+
 static void store_replace(struct rig *r, const char *copy)
 {
 	char wal[160];
@@ -143,6 +166,7 @@ int main(void)
 		T(S001_c35_beats_that_come_in_one_heap_asked_once),
 		T(S001_c36_a_resync_that_is_lost_is_sent_again_not_begun_again),
 		T(S000_4_a_question_answered_twice_is_recorded_once_and_acknowledged),
+		T(a_report_of_the_lost_store_takes_no_number_of_the_new_one),
 		T(a_backup_of_this_start_is_noticed_when_it_comes_back),
 	};
 
