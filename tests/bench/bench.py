@@ -1,11 +1,14 @@
 """The rows of the benchmark. Candidate and reference run in turn, several pairs; medians and spread are
 printed, never asserted. Absolute figures of one machine mean little: read the ratios."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/flow"))
 
+from lib import wire  # noqa: E402
 from lib.fleet import BUILD, PROGRAMS, Fleet  # noqa: E402
 from lib.procs import Proc, free_ports, port_answers  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
@@ -322,7 +326,154 @@ def highest_rates(generators, seconds):
     return low
 
 
+def core_lines(what, *argv):
+    """bench_core prints a line of key=value for each measurement."""
+    out = subprocess.run([BUILD / "tests/bench_core", what, *map(str, argv)], stdout=subprocess.PIPE, check=True,
+                         text=True).stdout
+    return [{k: float(v) for k, v in (w.split("=") for w in line.split())} for line in out.splitlines()]
+
+
+def core_median(lines, key):
+    return statistics.median(line[key] for line in lines)
+
+
+def core_instructions(folder, clients, beats):
+    """callgrind's count for one heartbeat."""
+    argv = ["instructions", "--clients", str(clients), "--beats", str(beats), "--dir", f"{folder}/{clients}"]
+    found = subprocess.run(["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={folder}/out",
+                            BUILD / "tests/bench_core", *argv], stderr=subprocess.PIPE, check=True, text=True).stderr
+    return int(re.search(r"Collected : (\d+)", found)[1]) / beats
+
+
+def bench_heartbeats_core(quick):
+    """Parts a and a2: a million known clients in random order, the store on."""
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        store = ("--clients", 1000000, "--dir", f"{d}/store")
+        lines = core_lines("heartbeats", *store, "--pairs", 5, "--beats", 100000 if quick else 400000)
+        row("heartbeats", part="a", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
+            spread=spread([line["per_s"] for line in lines]), loop_per_s=core_median(lines, "peer_per_s"),
+            ratio_to_loop=statistics.median(line["per_s"] / line["peer_per_s"] for line in lines),
+            heartbeat_bytes=int(lines[0]["bytes"]), rows=int(core_median(lines, "rows")))
+        lines = core_lines("through_paho", *store, "--pairs", 3 if quick else 5, "--beats", 100000 if quick else 400000)
+        row("heartbeats", part="a2", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
+            spread=spread([line["per_s"] for line in lines]), counting_per_s=core_median(lines, "counted_per_s"),
+            ratio_to_counting=statistics.median(line["per_s"] / line["counted_per_s"] for line in lines), answers="sink",
+            qos=0, tls=0, mqtt=5)
+        bench_state_bytes(quick, store)
+        bench_start_of_core(store)
+
+
+def bench_state_bytes(quick, store=("--clients", 1000000)):
+    line = core_lines("state_bytes", *store)[0]
+    row("state_bytes", clients=int(line["clients"]), bytes_per_client=line["bytes_per_client"],
+        after_start=line["loaded_bytes_per_client"])
+
+
+def bench_start_of_core(store):
+    lines = core_lines("restart", *store, "--pairs", 5)
+    row("restart", part="core", clients=int(lines[0]["clients"]), pairs=len(lines),
+        first_answer_ms=core_median(lines, "first_answer_ms"), spread=spread([line["first_answer_ms"] for line in lines]),
+        all_loaded_ms=core_median(lines, "rest_ms"))
+
+
+def bench_growth(quick):
+    beats = 10000 if quick else 50000
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        lines, counts = [], {}
+        for clients in (1000, 10000, 100000, 1000000):
+            lines += core_lines("growth", "--clients", clients, "--beats", 100000 if quick else 400000, "--dir",
+                                f"{d}/{clients}")
+            counts[clients] = core_instructions(d, clients, beats)
+    for line in lines:
+        n = int(line["clients"])
+        row("growth", clients=n, instructions=counts[n], ratio_to_1k=counts[n] / counts[1000], cpu_ns=line["cpu_ns"],
+            ratio_to_1k_ns=line["cpu_ns"] / lines[0]["cpu_ns"], walk_ns_per_client=line["walk_ns_per_client"],
+            broadcast_us=line["broadcast_us"], broadcast_elements=int(line["elements"]))
+
+
+def bench_queue(quick):
+    lines = core_lines("queue")
+    for line in lines[1:]:    # the first one warms up
+        row("queue", clients=int(line["clients"]), elements_per_broadcast=line["elements_per_broadcast"],
+            append_ns=line["append_ns"], take_ns=line["take_ns"], consolidate_ns=line["consolidate_ns"],
+            ratio_to_1k_append=line["append_ns"] / lines[1]["append_ns"],
+            ratio_to_1k_take=line["take_ns"] / lines[1]["take_ns"])
+
+
+def bench_latency(quick):
+    """Open loop: a heartbeat's time counts from the moment it should have been sent."""
+    seconds, pairs = (2, 3) if quick else (5, 5)
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        generators = {}
+        try:
+            for name in ("heliod", "echo"):
+                generators[name] = Generator(pathlib.Path(d) / name, 1000, name == "echo")
+            for rate in (10000, 30000):
+                found = {name: [] for name in generators}
+                for _ in range(pairs):
+                    for name, g in generators.items():
+                        found[name].append(g.run(rate, seconds))
+                ratio = {q: statistics.median(h[q] / max(1, e[q]) for h, e in zip(found["heliod"], found["echo"]))
+                         for q in ("p50_us", "p99_us")}
+                row("latency", rate=rate, pairs=pairs, p50_us=statistics.median(f["p50_us"] for f in found["heliod"]),
+                    p99_us=statistics.median(f["p99_us"] for f in found["heliod"]),
+                    echo_p50_us=statistics.median(f["p50_us"] for f in found["echo"]),
+                    echo_p99_us=statistics.median(f["p99_us"] for f in found["echo"]),
+                    ratio_to_echo_p50=ratio["p50_us"], ratio_to_echo_p99=ratio["p99_us"],
+                    overrun=sum(f["overrun"] for f in found["heliod"]), qos=0, tls=0, nodelay=1, mqtt=5)
+        finally:
+            for g in generators.values():
+                g.down()
+
+
+def restart_once(fleet, answers):
+    """Milliseconds from the start of heliod to an answer on the wire; what was acknowledged is still there."""
+    said = fleet.ctl("channel", "rate", "default", random.randrange(1000000, 2000000))
+    fleet.procs["heliod"].kill()
+    time.sleep(0.3)
+    while not answers.empty():
+        answers.get()
+    begin = time.monotonic()
+    fleet.heliod(wait=False)
+    answers.get(timeout=60)
+    ms = (time.monotonic() - begin) * 1000
+    kept = fleet.ctl("queue", "default")
+    if str(said["flow"]) not in json.dumps(kept):
+        raise RuntimeError(f"acknowledged and lost: {said}")
+    return ms
+
+
+def bench_restart(quick):
+    """kill -9 of heliod with a fleet in its store; from its start to the first answer on the wire, by a device that
+    goes on beating. The other devices are rows that nobody has loaded when it is answered."""
+    clients = 200000 if quick else 1000000
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        fleet = Fleet(pathlib.Path(d) / "fleet", data_brokers=("da",), clients=("f1",), interval_ms=200,
+                      log_types="error", tls=False, level="info")
+        try:
+            fleet.up()
+            fleet.procs["heliod"].stop()
+            store = fleet.folder / "heliod/heliod.db"
+            with contextlib.closing(sqlite3.connect(store)) as db:
+                epoch, pointer = db.execute("SELECT epoch, tail_seq FROM queue WHERE name = 'default'").fetchone()
+            subprocess.run([BUILD / "tests/bench_core", "fill", store, str(epoch), str(pointer), "0", str(clients)],
+                           check=True)
+            fleet.heliod()
+            watch = wire.Client(fleet.port["control"], client_id="watch.1")
+            watch.subscribe("helio/v1/rsp/f1")
+            taken = [restart_once(fleet, watch.inbox) for _ in range(3 if quick else 5)]
+            row("restart", part="heliod", clients=clients, pairs=len(taken), first_answer_ms=statistics.median(taken),
+                spread=spread(taken), acknowledged_lost=0)
+        finally:
+            fleet.down()
+
+
 def bench_heartbeats(quick):
+    bench_heartbeats_core(quick)
+    bench_heartbeats_broker(quick)
+
+
+def bench_heartbeats_broker(quick):
     clients, seconds, pairs = 1000, 1.5 if quick else 4, 1 if quick else 3
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         generators = {}
@@ -350,7 +501,8 @@ def bench_heartbeats(quick):
 
 
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
-           "heartbeats": bench_heartbeats}
+           "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
+           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue}
 
 
 def write_table():

@@ -220,6 +220,7 @@ void bench_fleet_init(struct bench_fleet *f, size_t count, const char *folder)
 	if (!f->clients || !f->order)
 		bench_die("memory");
 	order_make(f);
+	memset(f->clients, 1, count * sizeof(*f->clients)); // resident before anything is measured
 	if (stat(f->file, &st) != 0)
 		store_make(f);
 }
@@ -363,12 +364,22 @@ struct bytes beats_payload(const struct beats *b, size_t i)
 	return bytes_of(b->bytes.data + b->at[i], b->at[i + 1] - b->at[i]);
 }
 
+static struct now turn_now(struct bench_fleet *f)
+{
+	struct now now = clock_now();
+
+	if (f->virtual_us == 0)
+		return now;
+	f->virtual_us += BENCH_TURN_US;
+	return (struct now){{f->virtual_us / 1000}, {now.wall.ms}};
+}
+
 void beats_give(struct bench_fleet *f, const struct beats *b)
 {
 	static int64_t tick_ms;
 
 	for (size_t i = 0; i < b->count;) {
-		struct now now = clock_now();
+		struct now now = turn_now(f);
 		for (size_t end = i + BENCH_TURN; i < end && i < b->count; i++) {
 			if (i + CORE_AHEAD < b->count)
 				core_ahead(f->core, b->topic[i + CORE_AHEAD].s,

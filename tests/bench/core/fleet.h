@@ -11,7 +11,8 @@
 #include "server/core.h"
 #include "server/db/db.h"
 
-#define BENCH_TURN 1024 // messages of a turn at most, as in heliod
+#define BENCH_TURN 1024    // messages of a turn at most, as in heliod
+#define BENCH_TURN_US 2560 // 400,000 heartbeats a second
 
 // What a client remembers.
 struct bench_client {
@@ -30,6 +31,7 @@ struct bench_fleet {
 	uint32_t *order; // a random permutation of the clients, walked again and again
 	size_t at;
 	uint64_t random;
+	int64_t virtual_us;        // not 0: the clock, and a turn takes BENCH_TURN_US
 	uint64_t sent, sent_bytes; // by the core, into the sink
 	struct bytes last;         // borrowed from the outbox, within a turn
 };
@@ -47,7 +49,7 @@ struct beats {
 void bench_fleet_init(struct bench_fleet *f, size_t count, const char *folder);
 // The program starts on the store; seconds of both steps, NULL: not asked.
 void bench_fleet_start(struct bench_fleet *f, double *open_s, double *load_s);
-void bench_load_all(struct bench_fleet *f); // what heliod loads between turns
+void bench_load_all(struct bench_fleet *f);   // what heliod loads between turns
 void bench_fleet_stop(struct bench_fleet *f); // as kill -9
 void bench_fleet_fini(struct bench_fleet *f);
 void bench_id(size_t client, char out[LIMIT_ID + 1]);

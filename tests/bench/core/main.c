@@ -1,7 +1,9 @@
 // The rows of the benchmark that need no broker: the core of heliod alone, bytes in, bytes out.
 //
 //   bench_core heartbeats  [--clients N] [--beats N] [--pairs N] [--dir D]
-//   bench_core growth      [--beats N]                     1 k, 10 k, 100 k, 1 M clients
+//   bench_core through_paho [--clients N] [--beats N] [--pairs N]
+//   bench_core growth      [--clients N] [--beats N] [--dir D]
+//   bench_core instructions [--clients N] [--beats N] [--dir D]   under callgrind
 //   bench_core state_bytes [--clients N]
 //   bench_core restart     [--clients N] [--dir D]         opening, loading, first answer
 //   bench_core queue                                       10^3 .. 10^6 clients
@@ -9,6 +11,7 @@
 //
 // Prints lines of key=value, one a measurement, for tests/bench/bench.py.
 #include "proto/base/log.h"
+#include "tests/bench/core/flood.h"
 #include "tests/bench/core/queue_rows.h"
 #include "tests/bench/core/reference.h"
 #include <getopt.h>
@@ -16,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <valgrind/callgrind.h>
 
 struct options {
 	size_t clients, beats, pairs;
@@ -84,42 +88,82 @@ static void heartbeats(const struct options *o)
 	bench_fleet_fini(&f);
 }
 
+static void through_paho(const struct options *o)
+{
+	struct bench_fleet f;
+	struct beats b;
+
+	bench_fleet_init(&f, o->clients, o->dir);
+	bench_fleet_start(&f, NULL, NULL);
+	bench_load_all(&f);
+	beats_init(&b, o->beats > 50000 ? o->beats : 50000);
+	warm_up(&f, &b, 100000);
+	for (size_t i = 0; i < o->pairs; i++) {
+		beats_make(&f, &b, o->beats);
+		uint64_t before = bench_counter(&f, "answers.no-action");
+		double counted = flood(&f, &b, true), answered = flood(&f, &b, false);
+		answers_check(&f, before, o->beats);
+		printf("clients=%zu beats=%zu per_s=%.0f counted_per_s=%.0f\n", o->clients,
+			o->beats, answered, counted);
+		fflush(stdout);
+	}
+	beats_fini(&b);
+	bench_fleet_fini(&f);
+}
+
 static void growth(const struct options *o)
 {
-	for (size_t clients = 1000; clients <= o->clients; clients *= 10) {
-		struct bench_fleet f;
-		struct beats b;
-		struct channel_info channel;
-		size_t cursor = 0, seen = 0;
-		struct client_info info;
+	struct bench_fleet f;
+	struct beats b;
+	struct channel_info channel;
+	size_t cursor = 0, seen = 0;
+	struct client_info info;
 
-		bench_fleet_init(&f, clients, NULL);
-		bench_fleet_start(&f, NULL, NULL);
-		bench_load_all(&f);
-		beats_init(&b, o->beats > 50000 ? o->beats : 50000);
-		warm_up(&f, &b, clients > 100000 ? clients : 100000);
-		beats_make(&f, &b, o->beats);
-		struct meter m = meter_now();
-		beats_give(&f, &b);
-		m = meter_since(m);
-		struct meter walk = meter_now();
-		while (core_client_next(f.core, &cursor, &info))
-			seen++;
-		walk = meter_since(walk);
-		struct meter event = meter_now();
-		MUST(core_channel_control(f.core, "default", CONTROL_RATE, 0, "bench", NULL));
-		core_turn_end(f.core, clock_now());
-		event = meter_since(event);
-		MUST(core_channel_find(f.core, "default", &channel));
-		printf("clients=%zu instructions=%.0f cpu_ns=%.0f walk_ns_per_client=%.1f seen=%zu "
-		       "broadcast_us=%.0f elements=%zu\n",
-			clients, (double)m.instructions / (double)o->beats,
-			(double)m.cpu_ns / (double)o->beats, (double)walk.cpu_ns / (double)seen,
-			seen, (double)event.ns / 1e3, channel.elements);
-		fflush(stdout);
-		beats_fini(&b);
-		bench_fleet_fini(&f);
-	}
+	bench_fleet_init(&f, o->clients, o->dir);
+	bench_fleet_start(&f, NULL, NULL);
+	bench_load_all(&f);
+	beats_init(&b, o->beats > 50000 ? o->beats : 50000);
+	warm_up(&f, &b, o->clients > 100000 ? o->clients : 100000);
+	beats_make(&f, &b, o->beats);
+	struct meter m = meter_now();
+	beats_give(&f, &b);
+	m = meter_since(m);
+	struct meter walk = meter_now();
+	while (core_client_next(f.core, &cursor, &info))
+		seen++;
+	walk = meter_since(walk);
+	struct meter event = meter_now();
+	MUST(core_channel_control(f.core, "default", CONTROL_RATE, 1000000, "bench", NULL));
+	core_turn_end(f.core, clock_now());
+	event = meter_since(event);
+	MUST(core_channel_find(f.core, "default", &channel));
+	printf("clients=%zu cpu_ns=%.0f walk_ns_per_client=%.1f seen=%zu broadcast_us=%.0f "
+	       "elements=%zu\n",
+		o->clients, (double)m.cpu_ns / (double)o->beats, (double)walk.cpu_ns / (double)seen,
+		seen, (double)event.ns / 1e3, channel.elements);
+	beats_fini(&b);
+	bench_fleet_fini(&f);
+}
+
+// Under callgrind: only the heartbeats that are measured are counted, by a clock that does not know
+// how slow it is.
+static void instructions(const struct options *o)
+{
+	struct bench_fleet f;
+	struct beats b;
+
+	bench_fleet_init(&f, o->clients, o->dir);
+	bench_fleet_start(&f, NULL, NULL);
+	bench_load_all(&f);
+	f.virtual_us = clock_now().mono.ms * 1000;
+	beats_init(&b, 50000);
+	warm_up(&f, &b, 200000);
+	beats_make(&f, &b, o->beats < 50000 ? o->beats : 50000);
+	CALLGRIND_START_INSTRUMENTATION;
+	beats_give(&f, &b);
+	CALLGRIND_STOP_INSTRUMENTATION;
+	beats_fini(&b);
+	bench_fleet_fini(&f);
 }
 
 static void state_bytes(const struct options *o)
@@ -216,8 +260,12 @@ int main(int argc, char **argv)
 	const char *row = optind < argc ? argv[optind] : "";
 	if (strcmp(row, "heartbeats") == 0)
 		heartbeats(&o);
+	else if (strcmp(row, "through_paho") == 0)
+		through_paho(&o);
 	else if (strcmp(row, "growth") == 0)
 		growth(&o);
+	else if (strcmp(row, "instructions") == 0)
+		instructions(&o);
 	else if (strcmp(row, "state_bytes") == 0)
 		state_bytes(&o);
 	else if (strcmp(row, "restart") == 0)
