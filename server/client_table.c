@@ -7,9 +7,11 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define FIRST_SLOTS 64
-#define ID_BLOCK 65536u
+#define HUGE (2u * 1024 * 1024)
+#define ID_BLOCK HUGE
 #define SLOT_NUMBER 0x01ffffffu // CLIENT_MAX needs 25 bits: 0 is an empty slot
 #define SLOT_MARK (~SLOT_NUMBER)
 
@@ -28,6 +30,33 @@ uint64_t free_unpack(uint16_t packed)
 	return (uint64_t)(packed & 0x7ff) << (packed >> 11);
 }
 
+// ---- memory: zeroed pages of its own. A fleet is looked at in random order: with pages of 4 KiB
+// nearly every look would first wait for the table of pages. The first block stays small.
+
+static void *pages_new(size_t size, bool huge)
+{
+	size_t room = huge ? size + HUGE : size;
+	uint8_t *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	if (!huge)
+		return p;
+	size_t before = (HUGE - (uintptr_t)p % HUGE) % HUGE;
+	if (before)
+		(void)munmap(p, before);
+	if (room - before - size)
+		(void)munmap(p + before + size, room - before - size);
+	(void)madvise(p + before, size, MADV_HUGEPAGE); // a wish
+	return p + before;
+}
+
+static void pages_free(void *p, size_t size)
+{
+	if (p)
+		(void)munmap(p, size);
+}
+
 void client_table_init(struct client_table *t, const struct id16 *hash_key)
 {
 	*t = (struct client_table){.key = *hash_key, .free_first = CLIENT_NONE};
@@ -43,12 +72,12 @@ void client_table_fini(struct client_table *t, void (*rare_free)(struct client_r
 			rare_free(c->rare);
 	}
 	for (uint32_t i = 0; i < t->block_count; i++)
-		free(t->blocks[i]);
+		pages_free(t->blocks[i], sizeof(struct client) * CLIENT_BLOCK);
 	for (uint32_t i = 0; i < t->id_block_count; i++)
-		free(t->id_blocks[i]);
+		pages_free(t->id_blocks[i], ID_BLOCK);
 	free(t->blocks);
 	free(t->id_blocks);
-	free(t->slots);
+	pages_free(t->slots, t->slot_count * sizeof(*t->slots));
 	*t = (struct client_table){0};
 }
 
@@ -153,7 +182,8 @@ void client_table_ahead(struct client_table *t, const char *id, size_t length)
 static enum err slots_grow(struct client_table *t)
 {
 	uint32_t count = t->slot_count ? t->slot_count * 2 : FIRST_SLOTS;
-	uint32_t *slots = calloc(count, sizeof(*slots));
+	size_t size = count * sizeof(*t->slots);
+	uint32_t *slots = pages_new(size, size >= HUGE);
 
 	if (!slots)
 		return err_set(ERR_MEMORY, "no memory for the client table");
@@ -166,7 +196,7 @@ static enum err slots_grow(struct client_table *t)
 			at = (at + 1) & (count - 1);
 		slots[at] = t->slots[i];
 	}
-	free(t->slots);
+	pages_free(t->slots, t->slot_count * sizeof(*t->slots));
 	t->slots = slots;
 	t->slot_count = count;
 	return ERR_OK;
@@ -183,10 +213,9 @@ static enum err block_add(void **list, uint32_t *count, uint32_t *cap, size_t si
 		*list = grown;
 		*cap = more;
 	}
-	void *block = aligned_alloc(64, size); // a client stands in two lines, not in three
+	void *block = pages_new(size, *count > 0);
 	if (!block)
 		return err_set(ERR_MEMORY, "no memory for the client table");
-	memset(block, 0, size);
 	((void **)*list)[(*count)++] = block;
 	return ERR_OK;
 }

@@ -14,7 +14,7 @@
 
 #define CLIENT_NONE UINT32_MAX
 #define CLIENT_MAX (1u << 24)
-#define CLIENT_BLOCK 1024 // clients in a block
+#define CLIENT_BLOCK 16384 // clients in a block: 2 MiB, a huge page
 
 enum client_flag {
 	CLIENT_USED = 1, // the place holds a principal
