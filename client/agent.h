@@ -230,6 +230,7 @@ struct report_job {
 	bool open, gathering;
 	bool fresh;                 // gathered since the start: nothing of it was sent before
 	uint32_t parts, held, sent; // parts: in all; held: by the server, from the first on
+	uint32_t told;              // held, as the last response says
 	uint32_t tries;
 	struct mono next;
 };

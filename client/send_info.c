@@ -269,7 +269,7 @@ void send_info_tick(struct agent_core *c, struct now now)
 		return;
 	j->next = mono_add_ms(now.mono, again_ms(c));
 	j->tries++;
-	j->sent = j->held;
+	j->held = j->sent = j->told; // a server that lost its store holds less than it said
 	report_go_on(c, now);
 }
 
@@ -292,15 +292,19 @@ void send_info_told(struct agent_core *c, struct now now, const struct response 
 			c, now, OP_DONE, "report %llu", (unsigned long long)c->state.op.report_id);
 		return;
 	}
-	if (j->parts == 1 || r->open_report_id != c->state.op.report_id)
+	j->told = r->open_report_id == c->state.op.report_id ? r->open_report_parts : 0;
+	if (j->told > j->parts)
+		j->told = 0;
+	if (j->parts == 1 || j->told == 0)
 		return;
-	if (j->fresh && j->sent == 0 && r->open_report_parts > 0) {
+	if (j->fresh && j->sent == 0) {
+		j->told = 0;
 		report_renew(c, now);
 		return;
 	}
-	if (r->open_report_parts <= j->held || r->open_report_parts > j->parts)
+	if (j->told <= j->held)
 		return;
-	j->held = r->open_report_parts;
+	j->held = j->told;
 	if (j->sent < j->held)
 		j->sent = j->held;
 	j->tries = 0;

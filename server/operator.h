@@ -58,6 +58,7 @@ struct operator_room {
 	const char *server_id, *state_dir;
 	struct wall started;
 	struct findings *findings;
+	struct freshness *freshness;
 	// Adds what is not written down but looked up: disk, brokers, clients.
 	void (*look)(void *ctx, struct findings *out);
 	void *ctx;

@@ -4,6 +4,7 @@
 #include "proto/topics.h"
 #include "server/db/rows.h"
 #include "server/db/rows_content.h"
+#include "server/freshness.h"
 
 #define OPERATIONS_MAX 20000
 #define DEFAULT_TIMEOUT_MS 60000
@@ -37,6 +38,67 @@ static enum err address_of(struct operator_call *c, const char *client, struct a
 	return out->topic ? ERR_OK : no_memory();
 }
 
+// The copy that is there, while it is no older than the question or the policy allows.
+static enum err ask_copy(struct operator_call *c, const char *client,
+	const struct send_information *ask, bool *fresh)
+{
+	const struct freshness *f = c->room->freshness;
+	uint32_t max_age = (uint32_t)call_u64(c, "max_age", f ? f->max_age_s[ask->what] : 0);
+	struct wall received = {0};
+
+	if (call_text(c, "to"))
+		return ERR_OK;
+	TRY(freshness_copy(c->room->core, client, ask, max_age, c->now, &received, fresh));
+	if (!*fresh)
+		return ERR_OK;
+	put_text(c->json, "client", client);
+	put_text(c->json, "what", info_kind_word(ask->what));
+	put_bool(c->json, "fresh", true);
+	put_time(c->json, "received_unix_ms", received);
+	put_number(c->json, "age_s", (uint64_t)(c->now.wall.ms - received.ms) / 1000);
+	put_number(c->json, "max_age_s", max_age);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- freshness
+
+static void json_freshness(struct operator_call *c)
+{
+	const struct freshness *f = c->room->freshness;
+	cJSON *list = put_list(c->json, "freshness");
+
+	for (int k = INFO_DISPLAY; k <= INFO_SCREENSHOT; k++) {
+		cJSON *o = put_item(list);
+
+		put_text(o, "what", info_kind_word((enum info_kind)k));
+		put_number(o, "max_age_s", f->max_age_s[k]);
+		put_number(o, "by_settings_s", f->by_settings_s[k]);
+	}
+	put_number(c->json, "asked", f->asked);
+}
+
+static enum err run_freshness(struct operator_call *c)
+{
+	struct freshness *f = c->room->freshness;
+	const char *word = call_text(c, "what");
+	enum info_kind what = info_kind_of(word ? word : "");
+	bool reset = call_bool(c, "reset", false), sets = call_text(c, "max_age") != NULL;
+
+	if (!word && (sets || reset))
+		return err_set(ERR_FORMAT, "freshness of what?");
+	if (sets && reset)
+		return err_set(ERR_FORMAT, "either an age, or back to the settings");
+	if (sets)
+		TRY(freshness_set(
+			f, core_db(c->room->core), what, (uint32_t)call_u64(c, "max_age", 0)));
+	if (reset)
+		TRY(freshness_reset(f, core_db(c->room->core), what));
+	json_freshness(c);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- ask
+
 static enum err run_ask(struct operator_call *c)
 {
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
@@ -51,10 +113,14 @@ static enum err run_ask(struct operator_call *c)
 	};
 	struct event e = {.type = ELEMENT_REQUEST, .request = &ask};
 	const char *queue;
+	bool fresh = false;
 
 	if (!info)
 		return no_memory();
 	TRY(call_client(c, "client", info));
+	TRY(ask_copy(c, info->id, &ask, &fresh));
+	if (fresh)
+		return ERR_OK;
 	if (call_text(c, "to")) {
 		TRY(address_of(c, info->id, &to));
 		ask.to = &to;
@@ -596,8 +662,17 @@ static const struct verb_row rows[] = {
 			{"unit", ARG_TEXT, false, NULL, "logs: of which unit"},
 			{"pattern", ARG_TEXT, false, NULL, "logs: only lines that hold this"},
 			{"lines", ARG_U32, false, NULL, "logs: the last so many"},
+			{"max_age", ARG_U32, false, NULL,
+				"seconds: an answer that is no older will do (the policy's)"},
 			{"to", ARG_ID, false, NULL,
 				"a data broker instead of the control broker"}}},
+	{.name = "freshness",
+		.help = "how old an answer may be before the server asks again, by kind",
+		.writes = true,
+		.run = run_freshness,
+		.args = {{"what", ARG_WORD, false, INFO_WORDS, "of this kind"},
+			{"max_age", ARG_U32, false, NULL, "seconds; 0: only when somebody asks"},
+			{"reset", ARG_BOOL, false, NULL, "back to the settings"}}},
 	{.name = "exec",
 		.help = "lets a client, or all of a channel, execute a command of its closed list",
 		.writes = true,

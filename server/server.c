@@ -59,6 +59,7 @@ static void on_tick(uv_timer_t *timer)
 		server_load_tick(s);
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
 		presence_tick(s->presence, s->now);
+		freshness_tick(&s->freshness, s->core, s->now);
 		server_links_tick(s);
 		if (s->stopping)
 			return;
@@ -143,6 +144,7 @@ static void room_open(struct server *s)
 		.state_dir = s->settings->state_dir,
 		.started = s->now.wall,
 		.findings = &s->findings,
+		.freshness = &s->freshness,
 		.look = server_look,
 		.ctx = s,
 	};
@@ -156,6 +158,8 @@ static enum err rooms_open(struct server *s)
 	TRY(store_open(s));
 	TRY(core_open(s));
 	TRY(presence_open(s));
+	heliod_freshness(s->settings, &s->freshness);
+	TRY(freshness_load(&s->freshness, s->db));
 	room_open(s);
 	TRY(server_links_init(s));
 	TRY(enrolments_read(s));

@@ -6,6 +6,7 @@
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
 #include "server/enrol.h"
+#include "server/freshness.h"
 #include "server/load_meter.h"
 #include "server/operator.h"
 #include "server/probe.h"
@@ -51,6 +52,7 @@ struct server {
 	struct data_brokers brokers;
 	struct presence *presence;
 	struct findings findings;
+	struct freshness freshness;
 	struct operator_room room;
 	struct server_link control;
 	struct server_link *data; // [brokers.count]

@@ -71,6 +71,17 @@ const struct setting heliod_rows[] = {
 		"how often last_heard is saved"),
 	NUMBER64("server", "rate_bytes_per_s", rate_bytes_per_s, 0, UINT64_C(1) << 50, "0",
 		"most a client may fetch per second; 0: its share of the data broker"),
+#define FRESH(key, kind)                                                                           \
+	NUMBER("freshness", key, fresh_s[kind], 0, 365 * 86400, "0",                               \
+		"oldest answer of this kind that is good enough; older: asked for again; 0: only " \
+		"when "                                                                            \
+		"somebody asks")
+	FRESH("display_s", INFO_DISPLAY),
+	FRESH("usage_s", INFO_USAGE),
+	FRESH("holdings_s", INFO_HOLDINGS),
+	FRESH("software_s", INFO_SOFTWARE),
+	FRESH("logs_s", INFO_LOGS),
+	FRESH("screenshot_s", INFO_SCREENSHOT),
 	{"data", "broker", SETTING_LIST, AT(brokers), 0, 0, 0, "", NULL,
 		"a data broker: id name ip port capacity_bytes_per_s"},
 	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
@@ -176,4 +187,10 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.client_rate_bytes_per_s = s->rate_bytes_per_s,
 		.route = {.attempts_max = s->attempts_max},
 	};
+}
+
+void heliod_freshness(const struct heliod_settings *s, struct freshness *out)
+{
+	*out = (struct freshness){0};
+	memcpy(out->by_settings_s, s->fresh_s, sizeof(out->by_settings_s));
 }

@@ -3,6 +3,7 @@
 #define HELIO_SERVER_SETTINGS_H
 
 #include "proto/fleet_settings.h"
+#include "server/freshness.h"
 #include "server/core.h"
 #include "server/presence.h"
 
@@ -15,6 +16,8 @@ struct heliod_settings {
 	uint32_t mismatch_limit, op_deadline_s, queue_high_water, queue_max;
 	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
 	uint64_t rate_bytes_per_s;
+
+	uint32_t fresh_s[INFO_SCREENSHOT + 1]; // by kind
 
 	struct setting_list brokers;
 	uint32_t sys_interval_s, recent_period_s, linger_s, first_viewer_grace_s, lease_ttl_s;
@@ -32,6 +35,7 @@ extern const size_t heliod_row_count;
 enum err heliod_settings_check(const void *settings) MUST_CHECK;
 
 void heliod_core_config(const struct heliod_settings *s, struct core_config *out);
+void heliod_freshness(const struct heliod_settings *s, struct freshness *out);
 void heliod_presence_config(const struct heliod_settings *s, struct presence_config *out);
 
 #endif

@@ -1,6 +1,7 @@
 // ask CLIENT WHAT, report CLIENT WHAT: what a client says of itself.
 #include "server/ctl/flow.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -8,54 +9,173 @@ struct question {
 	const char *client, *what, *out;
 };
 
-// Logs and screenshots come as base64: to a file, or logs to standard output.
-static enum err data_write(const char *base64, const char *path, size_t *size)
+// ---- logs and screenshots come as base64
+
+static enum err data_decode(const char *base64, struct buf *out)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	SCOPED_BUF struct buf out;
+	int8_t value[256];
 	uint32_t bits = 0;
 	int have = 0;
 
-	buf_init(&out, 64 * 1024 * 1024);
+	memset(value, -1, sizeof(value));
+	for (int i = 0; digits[i]; i++)
+		value[(unsigned char)digits[i]] = (int8_t)i;
+	TRY(buf_reserve(out, strlen(base64) / 4 * 3 + 3));
 	for (const char *p = base64; *p && *p != '='; p++) {
-		const char *at = strchr(digits, *p);
+		int digit = value[(unsigned char)*p];
 
-		if (!at)
+		if (digit < 0)
 			return err_set(ERR_FORMAT, "the report's data is not base64");
-		bits = bits << 6 | (uint32_t)(at - digits);
+		bits = bits << 6 | (uint32_t)digit;
 		have += 6;
 		if (have >= 8) {
-			uint8_t byte = (uint8_t)(bits >> (have - 8));
-
 			have -= 8;
-			TRY(buf_append(&out, &byte, 1));
+			out->data[out->size++] = (uint8_t)(bits >> have);
 		}
 	}
-	*size = out.size;
+	return ERR_OK;
+}
+
+static enum err data_write(struct bytes data, const char *path)
+{
 	FILE *f = fopen(path, "wb");
+
 	if (!f)
 		return err_set_errno("cannot create %s", path);
-	size_t n = out.size ? fwrite(out.data, 1, out.size, f) : 0;
-	if (fclose(f) != 0 || n != out.size)
+	size_t n = data.size ? fwrite(data.data, 1, data.size, f) : 0;
+	if (fclose(f) != 0 || n != data.size)
 		return err_set_errno("cannot write %s", path);
 	return ERR_OK;
 }
 
+// Line by line: no log may move the cursor.
+static void lines_show(struct bytes text)
+{
+	char line[4096];
+	const uint8_t *at = text.data, *end = text.data + text.size;
+
+	while (at < end) {
+		const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
+		size_t size = (size_t)((newline ? newline : end) - at);
+		size_t take = size < sizeof(line) - 1 ? size : sizeof(line) - 1;
+
+		memcpy(line, at, take);
+		line[take] = '\0';
+		text_print(stdout, line);
+		putchar('\n');
+		at += size + 1;
+	}
+}
+
+// ---- for people
+
+static void usage_show(const struct ctl *c, const cJSON *rows)
+{
+	static const struct table_column columns[] = {{"FROM", false, false, false},
+		{"SECONDS", true, false, false}, {"PICTURE", false, true, false},
+		{"PACKAGE", false, false, true}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, rows)
+	{
+		table_add(t, show_when(one, "from_unix_ms"));
+		table_addf(t, "%.1f", json_number(one, "duration_ms") / 1000);
+		table_add(t, json_text(one, "image"));
+		table_add(t, show_digest(one, "package"));
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+static void software_show(const struct ctl *c, const cJSON *rows)
+{
+	static const struct table_column columns[] = {{"NAME", false, true, false},
+		{"VERSION", false, true, false}, {"PACKAGE", false, false, true}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, rows)
+	{
+		table_add(t, json_text(one, "name"));
+		table_add(t, json_text(one, "version"));
+		table_add(t, *json_text(one, "package") ? show_digest(one, "package") : "");
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+static void holdings_show(const struct ctl *c, const cJSON *rows)
+{
+	static const struct table_column columns[] = {{"PACKAGE", false, false, false},
+		{"COMPLETE", false, false, false}, {"CHUNKS", true, false, false},
+		{"OF", true, false, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, rows)
+	{
+		table_add(t, show_digest(one, "package"));
+		table_add(t, cJSON_IsTrue(cJSON_GetObjectItem(one, "complete")) ? "yes" : "no");
+		table_addf(t, "%.0f", json_number(one, "chunks_have"));
+		table_addf(t, "%.0f", json_number(one, "chunks_total"));
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+static void head_show(const cJSON *d)
+{
+	printf("%s: %s of %s, report %" PRIu64 "%s\n", ctl_safe(json_text(d, "client")),
+		ctl_safe(json_text(d, "what")), show_when(d, "received_unix_ms"),
+		json_u64(d, "report_id"),
+		cJSON_IsTrue(cJSON_GetObjectItem(d, "truncated"))
+			? " (more was there than the limit lets through)"
+			: "");
+}
+
+static void report_print(const struct ctl *c, const cJSON *d, struct bytes data)
+{
+	const char *what = json_text(d, "what");
+
+	head_show(d);
+	if (strcmp(what, "usage") == 0)
+		usage_show(c, cJSON_GetObjectItem(d, "usage"));
+	else if (strcmp(what, "software") == 0)
+		software_show(c, cJSON_GetObjectItem(d, "software"));
+	else if (strcmp(what, "holdings") == 0)
+		holdings_show(c, cJSON_GetObjectItem(d, "holdings"));
+	else if (strcmp(what, "logs") == 0)
+		lines_show(data);
+	else if (strcmp(what, "screenshot") == 0)
+		printf("a PNG of %zu bytes: --out FILE writes it\n", data.size);
+	else
+		show_document(c, cJSON_GetObjectItem(d, "display"));
+}
+
 static enum err report_show(struct ctl *c, const struct question *q, const struct api_result *r)
 {
-	const char *data = json_text(r->document, "data");
-	size_t size = 0;
+	const cJSON *coded = cJSON_GetObjectItem(r->document, "data");
+	SCOPED_BUF struct buf data;
 
-	if (*data && q->out) {
-		TRY(data_write(data, q->out, &size));
-		ctl_note(c, "%zu bytes in %s", size, ctl_safe(q->out));
+	buf_init(&data, 64 * 1024 * 1024);
+	if (cJSON_IsString(coded))
+		TRY(data_decode(coded->valuestring, &data));
+	if (q->out && !coded)
+		return err_set(ERR_UNSUPPORTED, "a report of %s is no file", q->what);
+	if (q->out) {
+		TRY(data_write(buf_bytes(&data), q->out));
+		ctl_note(c, "%zu bytes in %s", data.size, ctl_safe(q->out));
 		cJSON_DeleteItemFromObject(r->document, "data");
 	}
 	if (c->json)
 		json_print(stdout, r->document, true);
+	else if (q->out)
+		head_show(r->document);
 	else
-		show_document(c, r->document);
+		report_print(c, r->document, buf_bytes(&data));
 	return ERR_OK;
 }
 
@@ -72,7 +192,7 @@ static enum err report_take(struct api *api, struct ctl *c, const struct questio
 
 static enum err answer_show(struct api *api, struct ctl *c, const cJSON *flow, void *ctx)
 {
-	if (flow_exit_code(flow) != EXIT_DONE) {
+	if (flow && flow_exit_code(flow) != EXIT_DONE) {
 		const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItem(flow, "clients"), 0);
 
 		return err_set(ERR_NOT_NOW, "%s did not answer: %s", json_text(one, "client"),
@@ -84,7 +204,8 @@ static enum err answer_show(struct api *api, struct ctl *c, const cJSON *flow, v
 enum exit_code cmd_ask(struct ctl *c, const struct args *a)
 {
 	static const char *const passed[][2] = {{"since", "since"}, {"max-bytes", "max_bytes"},
-		{"unit", "unit"}, {"pattern", "pattern"}, {"lines", "lines"}, {"to", "to"}};
+		{"unit", "unit"}, {"pattern", "pattern"}, {"lines", "lines"}, {"to", "to"},
+		{"max-age", "max_age"}};
 	struct question q = {a->words[0], a->words[1], args_get(a, "out", NULL)};
 	struct api_verb v = {.verb = "ask"};
 
@@ -107,4 +228,38 @@ enum exit_code cmd_reports(struct ctl *c, const struct args *a)
 	enum exit_code code = e == ERR_OK ? EXIT_DONE : ctl_fail(c, e);
 	api_close(api);
 	return code;
+}
+
+// freshness [WHAT AGE]: how old an answer may be before the server asks of its own accord.
+static void freshness_show(const struct ctl *c, const cJSON *document)
+{
+	static const struct table_column columns[] = {{"WHAT", false, false, false},
+		{"OLDEST, S", true, false, false}, {"BY SETTINGS", true, false, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(document, "freshness"))
+	{
+		table_add(t, json_text(one, "what"));
+		if (json_u64(one, "max_age_s") > 0)
+			table_addf(t, "%" PRIu64, json_u64(one, "max_age_s"));
+		else
+			table_add(t, "-");
+		table_addf(t, "%" PRIu64, json_u64(one, "by_settings_s"));
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_freshness(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "freshness"};
+
+	if (a->word_count > 0)
+		api_verb_add(&v, "what", a->words[0]);
+	if (a->word_count > 1 && strcmp(a->words[1], "settings") == 0)
+		api_verb_add(&v, "reset", "true");
+	else if (a->word_count > 1)
+		api_verb_add(&v, "max_age", a->words[1]);
+	return api_show(c, &v, freshness_show);
 }

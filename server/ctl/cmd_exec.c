@@ -154,7 +154,8 @@ static enum exit_code exec_reference(struct ctl *c, const struct args *a)
 	if (a->word_count != (channel ? 0 : 1) ||
 		!str_copy(text, sizeof(text), args_get(a, "reference", "")) ||
 		!(publisher = strchr(text, '/')) || !(sha256 = strchr(publisher + 1, '/')))
-		return ctl_usage(c, "--reference BROKER/PUBLISHER/SHA256 stands in place of a verb");
+		return ctl_usage(
+			c, "--reference BROKER/PUBLISHER/SHA256 stands in place of a verb");
 	*publisher++ = *sha256++ = '\0';
 	api_verb_add(&v, channel ? "channel" : "client", channel ? channel : a->words[0]);
 	api_verb_add(&v, "publisher", publisher);

@@ -60,6 +60,7 @@ static const struct option_row ask_options[] = {WAIT,
 	{"since", "UNIX_MS", "usage and logs from here on"}, {"max-bytes", "N", "at most so much"},
 	{"unit", "NAME", "logs: of this unit"}, {"pattern", "TEXT", "logs: lines that hold this"},
 	{"lines", "N", "logs: at most so many lines"},
+	{"max-age", "S", "an answer that is no older will do"},
 	{"to", "BROKER", "the answer goes to this data broker"},
 	{"out", "FILE", "with --wait: logs or screenshot into this file"}};
 static const struct option_row report_options[] = {
@@ -153,6 +154,11 @@ const struct command ctl_commands[] = {
 		"WHAT is display, usage, holdings, software, logs or screenshot."},
 	{"reports", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
 		OPTIONS(report_options), cmd_reports, NULL},
+	{"freshness", "[WHAT [SECONDS|settings]]", "how old an answer may be", NEED_SETTINGS, 0, 2,
+		NO_OPTIONS, cmd_freshness,
+		"The server asks for what is older, of its own accord, once in that time; 0: "
+		"never.\n"
+		"ask answers from the copy while it is no older."},
 	{"exec", "CLIENT VERB [ARG...] [--wait]", "tell a client to do something", NEED_SETTINGS, 1,
 		LIMIT_ARGS + 2, OPTIONS(exec_options), cmd_exec,
 		"Verbs are the agent's closed list; nothing is given to a shell. An ARG that "

@@ -120,6 +120,7 @@ CTL_COMMAND(queue);
 CTL_COMMAND(brokers);
 CTL_COMMAND(operations);
 CTL_COMMAND(reports);
+CTL_COMMAND(freshness);
 CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);

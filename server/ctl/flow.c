@@ -194,7 +194,9 @@ static enum err act(struct api *api, struct ctl *c, const struct args *a, struct
 	}
 	TRY(api_call(api, v->verb, v->args, v->arg_count, v->body, &event));
 	enum err e = ERR_OK;
-	if (args_has(a, "wait"))
+	if (after && cJSON_IsTrue(cJSON_GetObjectItem(event.document, "fresh")))
+		e = after(api, c, NULL, ctx); // answered already: nothing was begun
+	else if (args_has(a, "wait"))
 		e = act_wait(api, c, a, event.document, after, ctx, code);
 	else if (c->json)
 		json_print_bytes(stdout, buf_bytes(&event.json));

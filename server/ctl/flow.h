@@ -16,7 +16,8 @@ void flow_show(const struct ctl *c, const cJSON *flow);
 enum exit_code flow_exit_code(const cJSON *flow);
 
 // One verb that gives an EVENT; --wait follows it. Prints for people or --json, and gives the exit
-// code. after: called with the finished FLOW, for what a command wants to add; may be NULL.
+// code. after: called with the finished FLOW, or NULL when the answer says that it is fresh and nothing
+// was begun; for what a command wants to add; may be NULL.
 typedef enum err (*flow_after)(struct api *a, struct ctl *c, const cJSON *flow, void *ctx);
 enum exit_code flow_act(struct ctl *c, const struct args *a, const struct api_verb *v,
 	const char *package_arg, flow_after after, void *ctx);

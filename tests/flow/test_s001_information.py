@@ -101,3 +101,203 @@ def test_S000_4_a_report_in_parts_goes_on_after_either_side_was_killed(fleet_of,
     told = [m.decode(pb.Response) for m in watch.of("helio/v1/rsp/")]
     assert {r.open_report_parts for r in told} - {0}
     assert held() == 0 and fleet.sql("SELECT COUNT(*) FROM report WHERE what = 5") == "1"
+
+
+def test_S000_4_software_is_the_agent_its_packages_and_where_allowed_every_package_of_the_system(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",))
+    fleet.up(agents=())
+    fleet.agent("f1", {"agent": {"inventory": True}})
+    fleet.agent("f2")
+
+    def software(client):
+        fleet.ctl("ask", client, "software", "--wait")
+        return {row["name"]: row["version"] for row in fleet.ctl("reports", client, "software")["software"]}
+    mine, other = software("f1"), software("f2")
+    # Debian's own answer is the witness; the report has room for 4000 rows, less the agent's own.
+    lines = subprocess.run(["dpkg-query", "-W", "-f", "${Package}\t${Version}\n"], stdout=subprocess.PIPE, text=True,
+                           check=True).stdout.splitlines()
+    rows = [line.split("\t") for line in lines]
+    dpkg = {name: version for name, version in rows if version and len(name) <= 64 and len(version) <= 64}
+    assert len(dpkg) > 50 and mine["helio-agent"] and set(other) == {"helio-agent"}
+    assert {name: mine.get(name) for name in dpkg} == dpkg or len(mine) >= 3990
+
+
+def test_S001_c21_usage_has_only_rows_since_then_and_the_future_gives_an_empty_report(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200).up()
+    watch = fleet.watch(REPORTS)
+    meet = fleet.folder / "f1" / "display"
+    meet.mkdir(exist_ok=True)
+    boot, package, start = "0123456789abcdef" * 2, "ab" * 32, 1_790_000_000_000
+    rows = [(n, start + n * 10_000) for n in range(1, 1001)]
+    (meet / "shown.log").write_text("".join(f"{n}\t{boot}\t{package}\tpicture-{n}.png\t{at}\t9000\t3\n" for n, at in rows))
+
+    def usage(*more):
+        seen = len(parts_of(watch))
+        fleet.ctl("ask", "f1", "usage", "--wait", *more)
+        return parts_of(watch)[seen:]
+    since = rows[700][1]
+    answer = usage("--since", since)
+    assert [s.from_unix_ms for p in answer for s in p.usage] == [at for _, at in rows[700:]]
+    assert int(fleet.sql("SELECT COUNT(*) FROM usage")) == 300
+    # The same question again: no row twice.
+    usage("--since", since)
+    assert int(fleet.sql("SELECT COUNT(*) FROM usage")) == 300
+    future = usage("--since", 4_000_000_000_000)
+    assert len(future) == 1 and not future[0].usage and future[0].what == pb.INFO_USAGE
+    fleet.wait_client("f1", lambda c: c["state"] == "idle", 10)
+    # All of it, in parts; control: the ledger has so many rows.
+    everything = usage()
+    assert everything[0].parts == 3 and sum(len(p.usage) for p in {p.part: p for p in everything}.values()) == 1000
+    assert int(fleet.sql("SELECT COUNT(*), COUNT(DISTINCT ledger_seq) FROM usage").split("|")[0]) == 1000
+
+
+def png_size(data):
+    assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
+    return struct.unpack(">II", data[16:24])
+
+
+def test_S000_4_a_screenshot_is_what_the_screen_shows_and_fits_the_limit(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200).up()
+    picture = folder / "noise.png"
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "nullsrc=s=640x360,geq=random(1)*255:128:128",
+                    "-frames:v", "1", picture], check=True)
+    package = fleet.image_package("noise", "1", [picture])
+    fleet.ctl("channel", "publish", "default", package)
+    out = folder / "shot.png"
+    with Screen(fleet, "f1", 640, 360) as screen:
+        wait_for(lambda: screen.ledger() or "noise" in ((screen.meet / "status").read_text()
+                                                       if (screen.meet / "status").exists() else ""), 30, "it is shown")
+        fleet.ctl("ask", "f1", "screenshot", "--wait", "--out", out)
+        assert png_size(out.read_bytes()) == (640, 360)
+        whole = out.stat().st_size
+        camera, shot = (subprocess.run(["ffmpeg", "-loglevel", "error", *where, "-frames:v", "1", "-f", "rawvideo",
+                                        "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE, check=True).stdout
+                        for where in (["-f", "x11grab", "-video_size", "640x360", "-i", screen.name], ["-i", out]))
+        assert camera == shot, "the camera in front of the screen sees something else"
+        limit = whole // 5
+        fleet.ctl("ask", "f1", "screenshot", "--wait", "--out", out, "--max-bytes", limit)
+        width, height = png_size(out.read_bytes())
+        assert out.stat().st_size <= limit and 100 < width < 640 and abs(width / height - 16 / 9) < 0.05
+        refused = fleet.ctl("ask", "f1", "screenshot", "--wait", "--max-bytes", 50, check=False)
+        assert refused.returncode != 0 and re.search(r"still takes \d+ bytes, at most 50", refused.stderr), refused.stderr
+
+
+def test_S001_c22_the_address_that_the_server_names_is_where_the_report_goes(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da", "db"))
+    allowed = f"localhost:{fleet.port['da']}"
+    fleet.agent_extra = {"agent": {"report_to": [allowed, f"127.0.0.1:{fleet.port['da']}"]}}
+    fleet.up()
+    control = fleet.watch(REPORTS)
+    there = fleet.capture("helio/v1/inbox/f1", broker="da")
+    fleet.ctl("ask", "f1", "display", "--wait")
+    home = len(parts_of(control))
+    assert home >= 1 and not fleet.captured(there), "the default is the client's report topic at home"
+    fleet.ctl("ask", "f1", "display", "--wait", "--to", "da")
+    (_, topic, payload), *_ = wait_for(lambda: fleet.captured(there), 10, "it lies in the inbox of da")
+    assert topic == "helio/v1/inbox/f1" and "what: INFO_DISPLAY" in fleet.protoc("Report", payload)
+    assert len(parts_of(control)) == home
+    report = pb.Report.FromString(payload)
+    stored = fleet.ctl("reports", "f1", "display")
+    assert stored["report_id"] in (report.report_id, str(report.report_id))
+    assert any("via=da" in line for line in fleet.procs["heliod"].lines("REPORT "))
+    # A broker that the settings of the device do not allow: refused, and nobody connected to it.
+    refused = fleet.ctl("ask", "f1", "display", "--wait", "--to", "db", check=False)
+    assert refused.returncode != 0 and "not one that the settings allow" in refused.stderr
+    assert "as f1 " in fleet.broker_log("da") and "as f1 " not in fleet.broker_log("db")
+
+
+def test_S000_4_the_server_asks_only_for_what_is_older_than_the_policy_says(fleet_of):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200).up()
+    fleet.wait_client("f1", lambda c: c["state"] == "idle", 10)
+    watch = fleet.watch("helio/v1/rsp/f1")
+
+    def asked():
+        return len({b.op_id for b in (m.decode(pb.Response).body for m in watch.of("helio/v1/rsp/"))
+                    if b.kind == pb.SEND_INFORMATION and b.send.what == pb.INFO_DISPLAY})
+    # Control: without a policy nobody asks.
+    stays(lambda: asked() == 0, 1.0)
+    fleet.ctl("ask", "f1", "display", "--wait")
+    assert asked() == 1
+    # Fresh: the copy answers, and nothing is on the wire.
+    first = fleet.ctl("reports", "f1", "display")["received_unix_ms"]
+    copy = fleet.ctl("ask", "f1", "display", "--max-age", 600)
+    assert copy["received_unix_ms"] == first and "display" in copy
+    stays(lambda: asked() == 1, 0.6)
+    # Another question has no copy; an old copy is none.
+    assert "flow" in fleet.ctl("ask", "f1", "display", "--max-age", 600, "--lines", 3)
+    wait_for(lambda: asked() == 2, 10)
+    fleet.wait_client("f1", lambda c: c["state"] == "idle" and not c["private_elements"], 10)
+    fleet.ctl("ask", "f1", "display", "--wait")
+    assert asked() == 3
+    wait_for(lambda: time.time() * 1000 - fleet.ctl("reports", "f1", "display")["received_unix_ms"] > 1000, 5)
+    assert "flow" in fleet.ctl("ask", "f1", "display", "--max-age", 1)
+    wait_for(lambda: asked() == 4, 10)
+    # The policy: of its own accord, once in two seconds, and it outlives the server.
+    fleet.ctl("freshness", "display", 2)
+    wait_for(lambda: asked() >= 6, 15, "the server asks by itself")
+    times = sorted({m.decode(pb.Response).body.op_id: m.at for m in reversed(watch.of("helio/v1/rsp/"))
+                    if m.decode(pb.Response).body.send.what == pb.INFO_DISPLAY}.values())
+    assert times[-1] - times[-2] >= 1.9, times
+    fleet.procs["heliod"].kill()
+    fleet.heliod()
+    assert {"what": "display", "max_age_s": 2, "by_settings_s": 0} in fleet.ctl("freshness")["freshness"]
+    fleet.ctl("freshness", "display", "settings")
+    assert {"what": "display", "max_age_s": 0, "by_settings_s": 0} in fleet.ctl("freshness")["freshness"]
+
+
+def test_S001_c17_a_report_is_counted_once_and_only_when_it_was_asked_for(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",))
+    fleet.up(agents=())
+    device = fleet.principal("f1").sign_in()
+    r = device.beat()
+    while r.body.kind != pb.SEND_INFORMATION:
+        r = device.beat()
+    holdings = pb.Report(schema=1, client_id="f1", session_id=device.session_id, boot=device.boot, report_id=1,
+                         op_id=r.body.op_id, what=pb.INFO_HOLDINGS, parts=1, seq=1)
+    holdings.holdings.full = True
+    topic = f"helio/v1/report/{wire.shard('f1')}/f1"
+    device.link.publish(topic, wire.sealed(holdings, topic, mac_key=device.mac_up))
+    device.op = pb.Operation(op_id=r.body.op_id, status=pb.OP_DONE)
+    fleet.ctl("ask", "f1", "usage")
+    while not (r.body.kind == pb.SEND_INFORMATION and r.body.send.what == pb.INFO_USAGE):
+        r = device.beat()
+    question = r.body.op_id
+
+    def report(seq, report_id, op_id=question, rows=1, client="f1"):
+        m = pb.Report(schema=1, client_id=client, session_id=device.session_id, boot=device.boot, report_id=report_id,
+                      op_id=op_id, what=pb.INFO_USAGE, parts=1, seq=seq)
+        for n in range(rows):
+            m.usage.add(ledger_seq=100 * report_id + n + 1, boot_counter=1, package=b"\1" * 32, image="a.png",
+                        from_unix_ms=1_790_000_000_000 + n, duration_ms=1000, clock_quality=3)
+        return m
+
+    def rows():
+        return int(fleet.sql("SELECT COUNT(*) FROM usage"))
+
+    def send(m, on=topic):
+        sent = wire.sealed(m, on, mac_key=device.mac_up)
+        device.link.publish(on, sent)
+        return sent
+    # Never asked: no row, also for an id that was asked of somebody else or for something else.
+    send(report(2, 2, op_id=question + 77))
+    wrong = report(3, 2)
+    wrong.what = pb.INFO_DISPLAY
+    wrong.ClearField("usage")
+    wrong.display.width_px = 1
+    send(wrong)
+    wait_for(lambda: len(fleet.procs["heliod"].lines("REPORT-REFUSED")) == 2, 10)
+    assert rows() == 0 and fleet.sql("SELECT COUNT(*) FROM report WHERE what IN (1, 2)") == "0"
+    # Asked: its rows, once; the same again, a replay, and one on another's topic: none.
+    good = send(report(4, 3, rows=5))
+    wait_for(lambda: rows() == 5, 10)
+    send(report(5, 3, rows=5))
+    device.link.publish(topic, good)
+    foreign = f"helio/v1/report/{wire.shard('f2')}/f2"
+    send(report(6, 4, client="f2"), on=foreign)
+    send(report(7, 4), on=foreign)
+    device.beat()
+    wait_for(lambda: fleet.procs["heliod"].lines("reject reason=replay"), 10)
+    stays(lambda: rows() == 5, 0.5)
+    told = device.beat()
+    assert told.acked_report_id == 3
+    assert len(fleet.procs["heliod"].lines("REPORT client=f1 what=usage")) == 1

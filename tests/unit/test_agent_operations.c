@@ -301,6 +301,143 @@ static void logs_and_screenshots_are_refused_with_a_reason(void **state)
 	assert_int_equal(world_count(w, TOPIC_REPORT), 0);
 }
 
+// ---- a report in parts
+
+static struct {
+	unsigned gathered, stopped;
+	bool again, asked_for_logs;
+} doer;
+
+static void parts_gather(void *ctx, uint64_t report_id, const struct send_information *s)
+{
+	struct world *w = ctx;
+	doer.gathered++;
+	doer.asked_for_logs = s->what == INFO_LOGS;
+	agent_report_ready(&w->core, w->now, report_id,
+		&(struct report_ready){.parts = 10, .again = doer.again});
+}
+
+static enum err parts_part(void *ctx, struct arena *a, uint32_t part, struct report *out)
+{
+	(void)ctx;
+	char *text = arena_printf(a, "part %u", part);
+	*out = (struct report){.what = INFO_LOGS, .data = bytes_of(text, strlen(text))};
+	return ERR_OK;
+}
+
+static void parts_stop(void *ctx)
+{
+	(void)ctx;
+	doer.stopped++;
+}
+
+static void with_a_doer(struct world *w, bool again)
+{
+	static struct agent_port port;
+	port = world_port;
+	port.report_gather = parts_gather;
+	port.report_part = parts_part;
+	port.report_stop = parts_stop;
+	w->core.port = &port;
+	memset(&doer, 0, sizeof doer);
+	doer.again = again;
+}
+
+// The parts that were sent from report message `from` on: "0 1 2 3".
+static const char *parts_sent(struct world *w, size_t from)
+{
+	static char text[200];
+	struct report r;
+	size_t n = 0, at = 0;
+	text[0] = '\0';
+	for (size_t i = 0; i < w->sent_count; i++) {
+		if (w->sent[i].kind != TOPIC_REPORT || n++ < from)
+			continue;
+		arena_reset(&w->arena);
+		assert_int_equal(report_decode(&w->arena, world_bytes(&w->sent[i]), &r), ERR_OK);
+		assert_int_equal(r.parts, 10);
+		assert_int_equal(r.report_id, w->core.state.op.report_id);
+		at += (size_t)snprintf(text + at, sizeof text - at, "%s%u", at ? " " : "", r.part);
+	}
+	return text;
+}
+
+static void world_tell_parts(struct world *w, uint64_t report_id, uint32_t parts)
+{
+	world_run(w, 1000);
+	struct world_answer *x = world_answer(w, KIND_NO_ACTION);
+	x->r.open_report_id = report_id;
+	x->r.open_report_parts = parts;
+	world_answer_send(w);
+}
+
+static void a_report_in_parts_goes_on_behind_what_the_server_holds(void **state)
+{
+	struct world *w = *state;
+	with_a_doer(w, false);
+	world_ask(w, INFO_LOGS, NULL);
+	uint64_t id = w->core.state.op.report_id;
+	assert_true(doer.asked_for_logs);
+	assert_string_equal(parts_sent(w, 0), "0 1 2 3");
+	world_tell_parts(w, id, 4);
+	assert_string_equal(parts_sent(w, 4), "4 5 6 7");
+	world_tell_parts(w, id, 5);
+	assert_string_equal(parts_sent(w, 8), "8");
+	assert_int_equal(w->core.state.op.percent, 50);
+	world_tell_parts(w, id + 1, 9); // of another report: says nothing
+	assert_string_equal(parts_sent(w, 9), "");
+	world_tell_parts(w, id, 5);
+	world_run(w, 10000); // 5 was lost: again from there, no earlier
+	size_t sent = world_count(w, TOPIC_REPORT);
+	assert_true(sent >= 13);
+	assert_true(strncmp(parts_sent(w, 9), "5 6 7 8", 7) == 0);
+	world_tell_parts(w, id, 9);
+	assert_string_equal(parts_sent(w, sent), "9");
+	world_run(w, 1000);
+	world_answer(w, KIND_NO_ACTION)->r.acked_report_id = id;
+	world_answer_send(w);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	assert_true(doer.gathered == 1 && doer.stopped == 1);
+}
+
+static void after_a_power_cut_only_the_rest_of_a_report_is_sent(void **state)
+{
+	struct world *w = *state;
+	with_a_doer(w, false);
+	world_ask(w, INFO_LOGS, NULL);
+	uint64_t id = w->core.state.op.report_id;
+	world_power_cut(w);
+	with_a_doer(w, true);
+	size_t sent = world_count(w, TOPIC_REPORT);
+	world_sign_in(w);
+	world_run(w, 3000);
+	assert_string_equal(parts_sent(w, sent), ""); // first the server says what it holds
+	world_tell_parts(w, id, 3);
+	assert_string_equal(parts_sent(w, sent), "3 4 5 6");
+	assert_int_equal(w->core.state.op.report_id, id);
+	// A server that came back from an older store holds less than it said: from there again.
+	world_tell_parts(w, id, 1);
+	sent = world_count(w, TOPIC_REPORT);
+	world_run(w, 20000);
+	assert_true(strncmp(parts_sent(w, sent), "1 2 3 4", 7) == 0);
+}
+
+static void parts_of_another_making_are_never_mixed(void **state)
+{
+	struct world *w = *state;
+	with_a_doer(w, false);
+	world_ask(w, INFO_LOGS, NULL);
+	uint64_t id = w->core.state.op.report_id;
+	world_power_cut(w);
+	with_a_doer(w, false); // what was kept is gone: it is gathered anew
+	size_t sent = world_count(w, TOPIC_REPORT);
+	world_sign_in(w);
+	world_tell_parts(w, id, 3);
+	world_run(w, 5000);
+	assert_int_equal(w->core.state.op.report_id, id + 1);
+	assert_true(strncmp(parts_sent(w, sent), "0 1 2 3", 7) == 0);
+}
+
 static void a_report_goes_only_to_brokers_that_the_settings_allow(void **state)
 {
 	struct world *w = *state;
@@ -685,6 +822,9 @@ int main(void)
 		IN_SESSION(a_report_is_repeated_under_its_id_until_the_server_acknowledged_it),
 		IN_SESSION(a_report_goes_on_under_its_id_after_a_power_cut),
 		IN_SESSION(logs_and_screenshots_are_refused_with_a_reason),
+		IN_SESSION(a_report_in_parts_goes_on_behind_what_the_server_holds),
+		IN_SESSION(after_a_power_cut_only_the_rest_of_a_report_is_sent),
+		IN_SESSION(parts_of_another_making_are_never_mixed),
 		IN_SESSION(a_report_goes_only_to_brokers_that_the_settings_allow),
 		IN_SESSION(a_want_is_repeated_under_its_id_until_it_is_granted),
 		FETCHING(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
