@@ -132,6 +132,7 @@ enum err rows_event_body(
 
 enum err rows_event_prune(struct db *db, int64_t before_ms)
 {
+	TRY(db_run(db, "DELETE FROM skipped WHERE at_ms < $1", DB_I(before_ms)));
 	return db_run(db, "DELETE FROM event WHERE live = 0 AND at_ms < $1", DB_I(before_ms));
 }
 

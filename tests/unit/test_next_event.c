@@ -148,6 +148,37 @@ static void S004_18_the_detached_tell_their_holdings_then_get_one_snapshot(void 
 	decides(&in, NEXT_NOTHING, REASON_ATTEMPTS_EXHAUSTED);
 }
 
+static void of_several_channels_the_first_that_has_something_to_give_is_served(void **state)
+{
+	(void)state;
+	static const struct channel_offer tail = {.shows = QUEUE_TAIL},
+					  display = {QUEUE_ELEMENT, ELEMENT_DISPLAY, false},
+					  held = {QUEUE_ELEMENT, ELEMENT_DISPLAY, true},
+					  told = {QUEUE_ELEMENT, ELEMENT_CONTROL, true},
+					  away = {.shows = QUEUE_DETACHED},
+					  away_held = {.shows = QUEUE_DETACHED, .held = true};
+	const struct {
+		struct channel_offer offers[3];
+		bool resting;
+		size_t chosen;
+	} cases[] = {
+		{{tail, tail, tail}, false, 0},
+		{{tail, display, display}, false, 1},
+		{{held, tail, display}, false, 2},
+		{{tail, held, tail}, false, 1}, // for its reason
+		{{held, told, display}, false, 1},
+		{{tail, away, display}, false, 1},
+		{{tail, away, display}, true, 2}, // its snapshot waits for its time
+		{{away_held, away, tail}, false, 1},
+		{{away_held, tail, tail}, true, 0},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(
+			next_channel_choose(cases[i].offers, 3, cases[i].resting), cases[i].chosen);
+	assert_int_equal(next_channel_choose(NULL, 0, false), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +191,8 @@ int main(void)
 		cmocka_unit_test(the_private_queue_goes_first_but_not_for_ever),
 		cmocka_unit_test(S004_3_a_held_channel_gives_control_events_only),
 		cmocka_unit_test(S004_18_the_detached_tell_their_holdings_then_get_one_snapshot),
+		cmocka_unit_test(
+			of_several_channels_the_first_that_has_something_to_give_is_served),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
