@@ -178,6 +178,7 @@ struct core {
 
 	// attended time
 	bool link_up;
+	struct mono link_since;
 	struct mono attended_at;
 	int64_t attended_ms, spread_ms;
 	uint32_t silent_window_tick, silent_in_window;

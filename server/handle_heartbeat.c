@@ -144,7 +144,9 @@ static bool view_is_old(struct core *core, const struct client *c)
 {
 	uint16_t age = (uint16_t)((uint16_t)(core->now.mono.ms / 1000) - c->view_s);
 
-	return age >= core->config.view_period_s;
+	// A broker that was reached anew may have forgotten all of them.
+	return age >= core->config.view_period_s ||
+	       age > mono_since_ms(core->now.mono, core->link_since) / 1000;
 }
 
 static enum err beat_record(struct core *core, const struct passed *p, const struct heartbeat *h)

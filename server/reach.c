@@ -166,7 +166,8 @@ static void silent_note(struct core *core, uint32_t tick)
 // All but a few of them came back: decisions need not wait any more.
 static void mass_silence_look(struct core *core)
 {
-	if (!core->mass_silence || core->silent_count > core->silent_before + mass_limit(core))
+	if (!core->mass_silence || core->loading ||
+		core->silent_count > core->silent_before + mass_limit(core))
 		return;
 	log_info("MASS-SILENCE-OVER", "silent=%u of=%u", core->silent_count, core->clients.clients);
 	mass_silence_set(core, false);
@@ -288,5 +289,7 @@ void core_link(struct core *core, bool up, struct now now)
 	attended_advance(core);
 	if (up && !core->link_up)
 		core->spread_ms = (int64_t)core->config.reconnect_spread_s * 1000;
+	if (up)
+		core->link_since = now.mono;
 	core->link_up = up;
 }

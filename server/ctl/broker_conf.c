@@ -222,7 +222,8 @@ static enum err id_take(void *ctx, const char *word)
 
 enum err broker_conf_set(struct broker_conf *b, const char *name, const char *value)
 {
-	static const char *const id_lists[] = {"servers", "publishers", "operators", "watchers"};
+	static const char *const id_lists[] = {
+		"servers", "publishers", "operators", "readers", "watchers"};
 
 	if (strcmp(name, "kind") == 0 || !broker_conf_get(b, name))
 		return err_set(ERR_NOT_FOUND, "a %s broker has no variable %.63s", b->kind, name);
@@ -233,7 +234,7 @@ enum err broker_conf_set(struct broker_conf *b, const char *name, const char *va
 				"the value of %s has a character that cannot stand in a line",
 				name);
 	}
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof(id_lists) / sizeof(id_lists[0]); i++) {
 		if (strcmp(id_lists[i], name) == 0)
 			TRY(words_each(value, id_take, NULL));
 	}
@@ -278,6 +279,7 @@ static const struct block_row {
 	{"acl_users", "blocks/acl-%s-server.j2", "servers", "id"},
 	{"acl_users", "blocks/acl-%s-publisher.j2", "publishers", "id"},
 	{"acl_users", "blocks/acl-%s-operator.j2", "operators", "id"},
+	{"acl_users", "blocks/acl-%s-reader.j2", "readers", "id"},
 	{"acl_users", "blocks/acl-%s-watcher.j2", "watchers", "id"},
 };
 

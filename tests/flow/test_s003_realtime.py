@@ -189,3 +189,141 @@ def test_S003_4_a_thousand_devices_are_answered_and_viewed_in_time(folder):
 @pytest.mark.long
 def test_S003_4_a_thousand_devices_are_answered_and_viewed_in_time_for_a_minute(folder):
     run_thousand(folder, rounds=1, seconds=60)
+
+
+# ---------------------------------------------------------------- the server stops
+
+def view_of(fleet, client):
+    v = pb.StateView()
+    v.ParseFromString(fleet.mosquitto_sub(f"helio/v1/view/state/{client}", "-C", "1", "-N"))
+    return v
+
+
+def host_of(fleet, broker="control"):
+    payload = fleet.mosquitto_sub("helio/v1/host/server.1", "-C", "1", "-N", broker=broker)
+    assert wire.signature_holds(payload, "helio/v1/host/server.1", fleet.online_public())
+    h = pb.HostState()
+    h.ParseFromString(payload)
+    return h
+
+
+@pytest.mark.slow
+def test_S003_4_a_server_that_stood_still_or_was_away_calls_nobody_silent(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), interval_ms=300, log_types="error subscribe",
+                     server={"server": {"silent_after_s": 1, "host_period_ms": 500, "reconnect_spread_s": 2}}).up()
+    views = fleet.watch("helio/v1/view/state/+", seat="watch.1")
+    heliod = fleet.procs["heliod"]
+    # Control: a client that is gone is late and silent within a second or so, by the same views.
+    fleet.procs["f2"].p.send_signal(signal.SIGSTOP)
+    wait_for(lambda: view_of(fleet, "f2").reach == pb.REACH_SILENT, 15, "f2 is silent")
+    fleet.procs["f2"].p.send_signal(signal.SIGCONT)
+    wait_for(lambda: view_of(fleet, "f2").reach == pb.REACH_ONLINE, 15, "f2 is back")
+
+    began, counter = len(views.messages), host_of(fleet).counter
+    heliod.p.send_signal(signal.SIGSTOP)
+    time.sleep(5)
+    # The view is stale, and says so: what it knows was heard five seconds ago; the host state does not rise.
+    stale = view_of(fleet, "f1")
+    assert time.time() * 1000 - stale.last_heard_unix_ms > 4500
+    assert host_of(fleet).counter <= counter + 1
+    heliod.p.send_signal(signal.SIGCONT)
+    wait_for(lambda: time.time() * 1000 - view_of(fleet, "f1").last_heard_unix_ms < 40000 and host_of(fleet).counter > counter + 1,
+             15, "the server goes on")
+    # The same as a real end and a new start.
+    counter = host_of(fleet).counter
+    heliod.stop()
+    down = host_of(fleet)
+    assert not down.up and down.counter > counter
+    time.sleep(3)
+    fleet.heliod(wait=False)
+    wait_for(lambda: host_of(fleet).up, 15, "the server is back")
+    assert host_of(fleet).counter > down.counter, "the counter rises over restarts"
+    for client in ("f1", "f2"):
+        fleet.wait_client(client, lambda c: c["reach"] == "online" and time.time() * 1000 - c["last_heard_unix_ms"] < 2000, 15)
+    said = [m.decode(pb.StateView) for m in views.messages[began:]]
+    assert said and not [v for v in said if v.reach == pb.REACH_SILENT]
+    # Signed and rising on every broker.
+    on_da = host_of(fleet, "da")
+    wait_for(lambda: host_of(fleet, "da").counter > on_da.counter, 10, "it rises on the data broker too")
+
+
+# ---------------------------------------------------------------- who may read
+
+def test_S003_6_a_permitted_client_reads_the_state_of_another_and_nobody_else_does(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2", "f3"), readers=("f2",), interval_ms=300).up(agents=["f1"])
+    # Two devices with their own certificates, and nothing but Debian's client.
+    permitted, other = ({"seat": id_} for id_ in ("f2", "f3"))
+    seen = pb.StateView()
+    payload = fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", "-N", **permitted)
+    assert wire.signature_holds(payload, "helio/v1/view/state/f1", fleet.online_public())
+    seen.ParseFromString(payload)
+    assert seen.client_id == "f1" and seen.reach == pb.REACH_ONLINE
+    # A change reaches it within a second of the heartbeat that made it.
+    reader = wire.Client(fleet.port["control"], fleet.bundle("f2")).subscribe("helio/v1/view/state/+")
+    fleet.witnesses.append(reader)
+    refused = wire.Client(fleet.port["control"], fleet.bundle("f3")).subscribe("helio/v1/view/state/+", "helio/v1/view/state/f1")
+    fleet.witnesses.append(refused)
+    beats = fleet.watch("helio/v1/hb/#", "helio/v1/rsp/#")
+    fleet.ctl("exec", "f1", "ping", "--wait")
+    changes = [m for m in reader.of("helio/v1/view/state/f1") if m.decode(pb.StateView).state == pb.CS_AWAIT_COMMAND]
+    assert changes
+    opened = next(m.decode(pb.Response) for m in beats.of("helio/v1/rsp/f1") if m.decode(pb.Response).body.kind == pb.EXECUTE_COMMAND)
+    beat = next(m for m in beats.of(wire.hb_topic("f1")) if m.decode(pb.Heartbeat).seq == opened.in_reply_to_seq)
+    assert changes[0].at - beat.at < 1.0
+    # Who has not the right gets nothing, retained or new; its connection is fine.
+    assert fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", timeout=2, check=False, **other) == b""
+    assert not refused.messages
+    # Nor does the right give more than that: no word of another's conversation.
+    reader.subscribe("helio/v1/hb/+/f1", "helio/v1/rsp/f1", "helio/v1/report/#", "helio/v1/api/#")
+    fleet.ctl("exec", "f1", "ping", "--wait")
+    assert not [m for m in reader.messages if "/view/" not in m.topic]
+    # It may write none either: a forged view never arrives.
+    reader.publish("helio/v1/view/state/f1", b"forged", retain=True, wait=False)
+    time.sleep(0.3)
+    assert fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", "-N", **permitted) != b"forged"
+
+
+# ---------------------------------------------------------------- no connection needed
+
+def test_S003_7_S001_c8_reach_is_the_heartbeat_and_never_the_connection(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=(), publishers=(), interval_ms=400,
+                     server={"server": {"silent_after_s": 2, "reconnect_spread_s": 0}})
+    fleet.brokers()
+    fleet.heliod()
+    views = fleet.watch("helio/v1/view/state/+")
+
+    def reaches(client):
+        return [m.decode(pb.StateView).reach for m in views.of(f"helio/v1/view/state/{client}")]
+
+    f1, f2 = (fleet.principal(c).sign_in() for c in ("f1", "f2"))
+    f1.beat()
+    f2.beat()
+    f2.link.m._keepalive = 1            # it pings each second, and says nothing else
+    # f1 has no connection but for the moment of a heartbeat, and sends nothing else than heartbeats: it is ONLINE throughout.
+    for _ in range(12):
+        link = wire.Client(fleet.port["control"], fleet.bundle("f1"))
+        f1.link.close()
+        f1.link = link.subscribe("helio/v1/rsp/f1")
+        f1.beat()
+        link.close()
+        time.sleep(0.25)
+    assert set(reaches("f1")) == {pb.REACH_ONLINE}
+    # f2 kept its connection and pinged: LATE, then SILENT.
+    wait_for(lambda: reaches("f2")[-1] == pb.REACH_SILENT, 10, "f2 is silent")
+    assert reaches("f2")[-3:] == [pb.REACH_ONLINE, pb.REACH_LATE, pb.REACH_SILENT]
+    assert fleet.broker_log("control").count("Received PINGREQ from f2") >= 2 and f2.link.m.is_connected()
+    # A will is a hint: f1 was heard just now, somebody with its certificate dies, and nothing changes.
+    topic = f"helio/v1/bye/{wire.shard('f1')}/f1"
+    b, before = fleet.bundle("f1"), len(reaches("f1"))
+    byes = fleet.watch("helio/v1/bye/#", seat="watch.2")
+    fleet.wait_client("f1", lambda c: c["reach"] == "silent", 15)
+    dying = subprocess.Popen([str(a) for a in ("mosquitto_sub", "-V", "5", "-h", "localhost", "-p", fleet.port["control"], "--cafile",
+                              b / "ca.crt", "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", "f1", "-t", "helio/v1/rsp/f1",
+                              "--will-topic", topic, "--will-payload", "gone", "--will-qos", "1")])
+    wait_for(lambda: ": f1 0 helio/v1/rsp/f1" in fleet.broker_log("control"), 10, "it is connected")
+    dying.kill()
+    dying.wait()
+    wait_for(lambda: byes.of(topic), 10, "the will")
+    fleet.procs["heliod"].wait_text("BYE client=f1", 5)
+    assert reaches("f1")[before:] in ([pb.REACH_LATE, pb.REACH_SILENT], [pb.REACH_SILENT]), "a connection or a will was a sign of life"
+    assert fleet.client("f1")["reach"] == "silent"

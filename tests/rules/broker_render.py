@@ -13,7 +13,7 @@ import jinja2
 
 HOME = pathlib.Path(__file__).resolve().parents[2] / "broker-conf"
 ROLES = [("server", "servers"), ("publisher", "publishers"), ("operator", "operators"),
-         ("watcher", "watchers")]
+         ("reader", "readers"), ("watcher", "watchers")]
 
 
 def defaults(kind):

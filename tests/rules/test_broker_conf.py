@@ -25,7 +25,7 @@ ROLE_WORDS = {"server": "servers", "publisher": "publishers", "operator": "opera
 # Values that differ from every default, lists of none, one and several words.
 VARIED = {
     "control": dict(broker_id="c.9", port="18883", binds="127.0.0.1 ::1 10.0.0.7", servers="s1 s2",
-                    publishers="", operators="o.1 o.2 o.3", watchers="w", log_types="all", crl_file="/etc/crl.pem",
+                    publishers="", operators="o.1 o.2 o.3", readers="f2 f3", watchers="w", log_types="all", crl_file="/etc/crl.pem",
                     max_connections="-1", memory_limit_bytes="0", log_dest="file /var/log/m.log", run_user="root"),
     "data": dict(broker_id="d.9", port="18884", binds="127.0.0.1", servers="s1", publishers="p1 p2 p3",
                  operators="", watchers="", log_types="error subscribe unsubscribe", sys_interval_s="1"),
@@ -107,10 +107,12 @@ def expected_block(kind, role, id_):
 
 @pytest.mark.parametrize("kind", ["control", "data"])
 def test_broker_conf_rights_equal_the_topic_table(kind, tmp_path):
-    names = dict(servers="s.1 s.2", publishers="p.1", operators="o.1", watchers="w.1")
+    names = dict(servers="s.1 s.2", publishers="p.1", operators="o.1", readers="f2", watchers="w.1")
     helioctl("broker-conf", kind, "--out", tmp_path, *[f"{k}={v}" for k, v in names.items()])
     rights = rights_of((tmp_path / "acl").read_text())
     assert sorted(rights.pop("")) == sorted(expected_patterns(kind))
+    # A device that may read states gets that and nothing else beside the patterns.
+    assert rights.pop("f2", []) == (["read helio/v1/view/state/+"] if kind == "control" else [])
     assert rights.pop("w.1") == ["read $SYS/broker/#", "read helio/v1/#"]
     for role, words in ROLE_WORDS.items():
         for id_ in names[words].split():

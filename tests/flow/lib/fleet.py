@@ -40,7 +40,7 @@ def ini(sections):
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
                  interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug",
-                 capacity=100_000_000, binds=("127.0.0.1",)):
+                 capacity=100_000_000, binds=("127.0.0.1",), readers=()):
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca"
         self.clients, self.publishers = list(clients), list(publishers)
@@ -49,6 +49,7 @@ class Fleet:
         self.server_extra, self.agent_extra, self.publisher_extra = server or {}, agent or {}, publisher or {}
         self.log_types, self.tls, self.level, self.capacity = log_types, tls, level, capacity
         self.binds = list(binds)      # where the brokers listen
+        self.readers = list(readers)  # clients that may read the state of others
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
@@ -119,7 +120,7 @@ class Fleet:
                 (home / f).write_bytes((self.bundle(name) / f).read_bytes())
                 (home / f).chmod(0o600)
             secured = [f"binds={' '.join(self.binds)}", "servers=server.1", f"publishers={' '.join(self.publishers)}",
-                       "operators=alice.1 alice.2", "watchers=watch.1 watch.2"] if self.tls else []
+                       "operators=alice.1 alice.2", f"readers={' '.join(self.readers)}", "watchers=watch.1 watch.2"] if self.tls else []
             self.ctl_plain("broker-conf", kind, "--out", home, f"broker_id={name}", f"port={self.port[name]}",
                            f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}", f"conf_dir={home}",
                            f"log_types={self.log_types}", "sys_interval_s=1", *secured)
