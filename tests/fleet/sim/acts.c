@@ -133,7 +133,7 @@ static void publish_in(struct sim *s, uint32_t channel, uint32_t package)
 static void act_publish(struct sim *s)
 {
 	// The last ones are for the quiet end.
-	if (s->package_count < SIM_PACKAGES - 2 * SIM_CHANNELS)
+	if (s->package_count < SIM_PACKAGES - SIM_CHANNELS)
 		s->package_count++;
 	publish_in(s, any_channel(s), s->package_count - 1);
 }
@@ -291,40 +291,47 @@ void act_random(struct sim *s)
 	act_end(s);
 }
 
-// Everything is resumed, and each channel is given something new. Again until it is committed.
-void acts_last(struct sim *s)
+static void queues_resume(struct sim *s)
 {
-	struct server_host *h = &s->server;
+	struct core *core = s->server.core;
+	struct client_info info;
 	char name[24];
 
-	if (!server_listens(s)) {
-		heap_push(s, s->now + 500, EVENT_ACT, 0, 1, NULL, 0);
-		return;
-	}
-	s->last_packages = s->package_count;
-	s->last_values = s->value_count + 1;
-	for (uint32_t i = 0; i < SIM_CHANNELS; i++) {
-		channel_name(i, name);
-		if (core_channel_control(h->core, name, CONTROL_RESUME, 0, "alice.1", NULL) !=
-			ERR_OK)
-			violate(s, "%s cannot be resumed: %s", name, err_text());
-		publish_in(s, i, s->package_count++);
-		value_in(s, i);
-	}
 	for (uint32_t i = 0; i < s->config.agents; i++) {
 		const struct device *d = &s->devices[i];
-		struct client_info info;
 		snprintf(name, sizeof(name), "@%s", d->id);
-		enum err e =
-			core_channel_control(h->core, name, CONTROL_RESUME, 0, "alice.1", NULL);
+		enum err e = core_channel_control(core, name, CONTROL_RESUME, 0, "alice.1", NULL);
 		if (e != ERR_OK && e != ERR_NOT_FOUND)
 			violate(s, "%s cannot be resumed: %s", name, err_text());
 		if (s->config.faults & (FAULT_TORN | FAULT_RESTORE) &&
-			core_client_find(h->core, d->id, &info) == ERR_OK &&
+			core_client_find(core, d->id, &info) == ERR_OK &&
 			info.state == CS_CLONE_SUSPECT &&
-			core_client_clear_clone(h->core, d->id) != ERR_OK)
+			core_client_clear_clone(core, d->id) != ERR_OK)
 			violate(s, "%s cannot be cleared: %s", d->id, err_text());
 	}
-	if (!host_commit(s))
-		heap_push(s, s->now + 500, EVENT_ACT, 0, 1, NULL, 0);
+}
+
+// Everything is resumed, and each channel is given something new; tried until it is committed.
+void acts_last(struct sim *s, bool first)
+{
+	char name[8];
+	bool done = server_listens(s);
+
+	if (done) {
+		s->last_packages = first ? s->package_count : s->last_packages;
+		s->last_values = first ? s->value_count + 1 : s->last_values;
+		for (uint32_t i = 0; i < SIM_CHANNELS; i++) {
+			channel_name(i, name);
+			if (first && core_channel_control(s->server.core, name, CONTROL_RESUME, 0,
+					     "alice.1", NULL) != ERR_OK)
+				violate(s, "%s cannot be resumed: %s", name, err_text());
+			if (first && s->package_count < SIM_PACKAGES)
+				publish_in(s, i, s->package_count++);
+			value_in(s, i);
+		}
+		queues_resume(s);
+		done = host_commit(s);
+	}
+	if (!done)
+		heap_push(s, s->now + 500, EVENT_ACT, 0, first ? ACTS_FIRST : ACTS_AGAIN, NULL, 0);
 }

@@ -25,6 +25,14 @@ static void disk_write(struct device *d, struct bytes state)
 		abort();
 }
 
+// That a command begins is what it forgets.
+static bool disk_lies(const struct device *d)
+{
+	const struct op_record *op = &d->core.state.op;
+
+	return d->lying && op->kind == KIND_EXECUTE_COMMAND && !op_status_is_final(op->status);
+}
+
 static enum err port_save(void *ctx, struct bytes state)
 {
 	struct device *d = ctx;
@@ -34,7 +42,7 @@ static enum err port_save(void *ctx, struct bytes state)
 	if (d->disk_full)
 		return err_set(ERR_NO_SPACE, "the disk of %s is full", d->id);
 	if (!d->cut_armed || d->cut_keeps) {
-		if (!d->lying || !d->core.session.current)
+		if (!disk_lies(d))
 			disk_write(d, state);
 	}
 	if (d->cut_armed) {

@@ -240,6 +240,8 @@ void doer_command(void *ctx, uint64_t op_id, const struct execute_command *comma
 		command_answer(d, op_id);
 		return;
 	}
+	if (d->lying)
+		d->gone = rng_chance(&s->fate, 200); // where it shows that nothing was stored
 	heap_push(s, s->now + rng_between(&s->fate, 10, 6 * (int64_t)s->interval_ms), EVENT_COMMAND,
 		d->index, ++d->command_token, NULL, 0);
 }

@@ -103,10 +103,17 @@ static unsigned fault_choose(struct sim *s, unsigned among)
 	return count ? enabled[rng_below(&s->fate, count)] : 0;
 }
 
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
 void fault_random(struct sim *s)
 {
-	int64_t device_every = 30 * (int64_t)s->interval_ms / s->config.agents;
-	int64_t server_every = 40 * (int64_t)s->interval_ms;
+	// A short run has its share of faults too.
+	int64_t device_beats = clamp(s->config.beats / 2, 5, 30);
+	int64_t device_every = device_beats * s->interval_ms / s->config.agents;
+	int64_t server_every = clamp(s->config.beats / 3, 3, 40) * s->interval_ms;
 	int64_t every = device_every < server_every ? device_every : server_every;
 
 	if (s->quiet)
@@ -128,6 +135,8 @@ void faults_stop(struct sim *s)
 	trace(s, "faults stop");
 	s->quiet = true;
 	s->server.kill_next = KILL_NOT;
+	if (s->server.read_only)
+		host_read_only(s, false);
 	for (uint32_t i = 0; i < s->config.agents; i++) {
 		s->devices[i].disk_full = false;
 		s->devices[i].cut_armed = false;

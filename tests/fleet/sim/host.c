@@ -37,7 +37,7 @@ static void port_publish(void *ctx, const char *broker, const char *topic, struc
 		return;
 	if (h->publishes_left > 0)
 		h->publishes_left--;
-	if (strncmp(topic, "helio/v1/rsp/", 13) == 0)
+	if (qos == 1 && strncmp(topic, "helio/v1/rsp/", 13) == 0) // NO_ACTION goes with QoS 0
 		ledger_published(s, topic, payload);
 	if (!h->deaf)
 		broker_from_server(s, topic, payload, qos, retained);
@@ -349,7 +349,7 @@ void host_backup(struct sim *s)
 	struct server_host *h = &s->server;
 	char path[96];
 
-	if (!h->core || core_is_degraded(h->core) || db_is_dirty(h->db))
+	if (!h->core || h->read_only || core_is_degraded(h->core) || db_is_dirty(h->db))
 		return;
 	snprintf(path, sizeof(path), "%s/backup%u.db", h->folder, ++h->stores);
 	if (db_backup(h->db, path) != ERR_OK) {

@@ -1,13 +1,14 @@
 // helio-sim: a fleet under a virtual clock and a seed; see sim.h.
 //
 //   helio-sim --seed N | --seeds A..B  [--agents N] [--beats N] [--faults WORD,WORD...]
-//             [--twice] [--trace] [--break WORD]
+//             [--twice] [--trace] [--store FILE] [--break WORD]
 //
 // Faults: loss dup reorder delay damage link broker server stall store agent disk torn wipe clock
 // doer restore; "all", "way" (loss dup reorder delay doer: nobody may disagree), "none". A leading
 // minus takes one away: all,-wipe. Without --faults each seed chooses its own.
 // --twice runs each seed twice: the trace hashes must be equal. --break makes a model wrong on
-// purpose (disk resend fetch values command report): the invariants must say so.
+// purpose (disk resend fetch values command report): the invariants must say so. --store leaves the
+// server's record at the end, for other tools.
 //
 // One line for each seed that fails, with what was violated and how to run it again; one line at
 // the end. 0: all held. 1: something was violated. 2: usage.
@@ -228,6 +229,9 @@ static bool option_take(struct options *o, int which, const char *value)
 			return false;
 		o->config.broken = (enum sim_breakage)found;
 		return true;
+	case 'o':
+		o->config.store = value;
+		return true;
 	case 't':
 		o->config.trace = true;
 		return true;
@@ -251,6 +255,7 @@ int main(int argc, char **argv)
 		{"beats", required_argument, NULL, 'b'},
 		{"faults", required_argument, NULL, 'f'},
 		{"break", required_argument, NULL, 'x'},
+		{"store", required_argument, NULL, 'o'},
 		{"trace", no_argument, NULL, 't'},
 		{"twice", no_argument, NULL, '2'},
 		{"log", no_argument, NULL, 'v'},

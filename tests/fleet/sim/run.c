@@ -8,7 +8,8 @@
 #include <string.h>
 
 #define REST_LIMIT_MS 900000 // of virtual time after the last fault
-#define LAST_ACTS_AGAIN_MS 30000
+#define LAST_ACTS_AGAIN 6    // intervals after the first
+#define LAST_ACTS_EVERY_MS 60000
 #define QUEUES_EVERY 64 // turns, for each hundred agents
 
 // ---- random numbers and hashes
@@ -219,7 +220,7 @@ static void event_run(struct sim *s, const struct event_item *e)
 		return;
 	case EVENT_ACT:
 		if (e->token)
-			acts_last(s);
+			acts_last(s, e->token == ACTS_FIRST);
 		else
 			act_random(s);
 		return;
@@ -341,12 +342,18 @@ static void run_to_rest(struct sim *s)
 	int64_t end = s->now + REST_LIMIT_MS;
 	const char *why = "";
 
-	acts_last(s);
-	run_until(s, s->now + LAST_ACTS_AGAIN_MS);
-	acts_last(s);
+	acts_last(s, true);
+	run_until(s, s->now + LAST_ACTS_AGAIN * (int64_t)s->interval_ms);
+	acts_last(s, false);
+	int64_t again = s->now + LAST_ACTS_EVERY_MS;
 	do {
 		run_until(s, s->now + 1000);
 		why = check_rest(s);
+		if (why[0] && s->now >= again) {
+			// Who gave up waits for something new, or for an hour.
+			acts_last(s, false);
+			again += LAST_ACTS_EVERY_MS;
+		}
 	} while (why[0] && s->now < end && !sim_is_violated(s));
 	if (why[0])
 		violate(s, "no rest: %s", why);
@@ -367,6 +374,8 @@ void sim_run(const struct sim_config *config, struct sim_result *result)
 	run_to_rest(s);
 	if (!sim_is_violated(s))
 		check_end(s);
+	if (config->store && db_backup(s->server.db, config->store) != ERR_OK)
+		violate(s, "no copy of the store: %s", err_text());
 	for (uint32_t i = 0; i < config->agents; i++)
 		result->heartbeats += s->devices[i].beats +
 				      (s->devices[i].alive ? s->devices[i].core.counters.beats : 0);

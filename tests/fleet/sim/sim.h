@@ -71,6 +71,7 @@ struct sim_config {
 	unsigned faults;
 	enum sim_breakage broken;
 	bool trace;
+	const char *store; // a copy of the store at the end goes here; NULL: none
 };
 
 struct sim_result {
@@ -382,7 +383,9 @@ void broker_restart(struct sim *s);
 
 // acts.c, faults.c
 void act_random(struct sim *s);
-void acts_last(struct sim *s);
+#define ACTS_FIRST 1u
+#define ACTS_AGAIN 2u
+void acts_last(struct sim *s, bool first);
 void fault_random(struct sim *s);
 void faults_stop(struct sim *s);
 
