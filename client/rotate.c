@@ -51,6 +51,7 @@ bool rotate_recover(struct agent_core *c)
 	char name[LIMIT_TEXT];
 	if (c->next_key != NULL) {
 		op->status = OP_RUNNING;
+		key_name(c->next_key, op->detail); // a cut before it was written
 		return true;
 	}
 	key_name(c->key, name);

@@ -200,14 +200,15 @@ static void a_command_of_a_wrong_signature_or_for_another_client_does_not_run(vo
 static struct {
 	struct sign_key *old_key, *next;
 	struct key32 old_public, next_public;
-	bool next_on_disk, commit_fails;
+	bool next_on_disk, commit_fails, cut_after_next;
 	unsigned commits;
 	struct agent_port port;
 } ring;
 
 static enum err ring_next(void *ctx, const struct sign_key **next)
 {
-	(void)ctx;
+	struct world *w = ctx;
+	w->save_fails = ring.cut_after_next;
 	ring.next_on_disk = true;
 	*next = ring.next;
 	return ERR_OK;
@@ -357,6 +358,20 @@ static void a_cut_after_the_key_was_named_still_ends_done(void **state)
 	ring_power_cut(w);
 	assert_int_equal(w->core.state.op.status, OP_DONE);
 	(void)sign_in_of(w, &ring.next_public);
+}
+
+static void a_cut_right_after_the_next_key_was_written_still_ends_done(void **state)
+{
+	struct world *w = *state;
+	ring.cut_after_next = true;
+	world_execute(w, "rotate-key", NULL);
+	w->save_fails = false;
+	ring_power_cut(w);
+	assert_int_equal(w->core.state.op.status, OP_RUNNING);
+	world_offer(w, offer_names_next);
+	world_no_action(w);
+	assert_int_equal(ring.commits, 1);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
 }
 
 static void a_key_that_cannot_be_named_is_named_at_the_next_answer(void **state)
@@ -604,6 +619,7 @@ int main(void)
 		WITH_KEYS(a_rotation_is_one_sign_in_that_both_keys_signed),
 		WITH_KEYS(a_power_cut_at_any_step_leaves_a_device_that_signs_in),
 		WITH_KEYS(a_cut_after_the_key_was_named_still_ends_done),
+		WITH_KEYS(a_cut_right_after_the_next_key_was_written_still_ends_done),
 		WITH_KEYS(a_key_that_cannot_be_named_is_named_at_the_next_answer),
 		WITH_KEYS(a_server_that_does_not_rotate_leaves_the_key_as_it_is),
 		IN_SESSION(without_a_place_for_keys_a_rotation_is_refused),
