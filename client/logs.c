@@ -10,12 +10,12 @@
 static int64_t zone_offset_s(const char *text, bool *is_local)
 {
 	int hours, minutes;
-	char sign;
+	char sign[2];
 	*is_local = false;
 	if (*text == 'Z')
 		return 0;
-	if ((sscanf(text, "%1[+-]%2d:%2d", &sign, &hours, &minutes) == 3 ||
-		    sscanf(text, "%1[+-]%2d%2d", &sign, &hours, &minutes) == 3) &&
+	if ((sscanf(text, "%1[+-]%2d:%2d", sign, &hours, &minutes) == 3 ||
+		    sscanf(text, "%1[+-]%2d%2d", sign, &hours, &minutes) == 3) &&
 		hours <= 14 && minutes < 60)
 		return (*text == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
 	*is_local = true;
