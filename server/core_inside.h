@@ -28,6 +28,7 @@
 
 #define CORE_ARENA_BYTES (8u * 1024 * 1024) // one message, decoded, and what its answer needs
 #define CORE_ARENA_COUNT 65536u
+#define DAY_S (24u * 3600)
 #define API_PART_BYTES (128u * 1024) // a part of an API answer
 #define OFFERS_PER_PRINCIPAL 4 // waiting at once; a replayed sign-in cannot push out an honest one
 #define OFFERS_WAITING_MAX 65536u
@@ -157,6 +158,9 @@ struct core {
 	uint32_t incarnation;
 	struct key32 lineage_key;
 	uint64_t flow_count;
+	uint64_t session_base; // no session id below this one, and
+	struct mono session_at; // one more for each second since
+	uint64_t session_reserved; // in the store: what a later start begins with
 	bool restored; // this start found an older store
 
 	struct client_table clients;
@@ -252,6 +256,8 @@ bool sign_in_allowed(struct core *core, uint32_t number);
 struct offer *offer_find(
 	struct core *core, uint32_t number, struct bytes payload, const char *topic);
 enum err sign_in_complete(struct core *core, uint32_t number, struct offer *offer) MUST_CHECK;
+// After the incarnation, in the load's transaction.
+enum err session_ids_load(struct core *core) MUST_CHECK;
 void offers_expire(struct core *core);
 void offers_forget(struct core *core, uint32_t number);
 void offers_fini(struct core *core);

@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_S (24u * 3600)
-
 uint64_t core_response_id(const struct core *core, uint32_t v)
 {
 	return (uint64_t)core->incarnation << 32 | v;
@@ -361,6 +359,7 @@ enum err core_load(struct core *core)
 	TRY(why_init(&core->why, core->config.why_entries));
 	TRY(secret_load(core));
 	TRY(incarnation_open(core));
+	TRY(session_ids_load(core));
 	core->host_counter = (uint64_t)core->incarnation << 20; // rises over restarts too
 	TRY(rows_load(core));
 	if (core->restored)

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINEAGE_COUNTER 8 // bytes of a token that name the session; the rest proves it
+#define SESSION_IDS_AHEAD 600u // one write for the sign-ins of ten minutes
+#define LINEAGE_COUNTER 8      // bytes of a token that name the session; the rest proves it
 
 static struct id16 lineage_make(const struct core *core, const char *id, uint64_t session_id)
 {
@@ -128,6 +129,42 @@ struct offer *offer_find(
 
 // ---- offering
 
+// Session ids rise for ever, also above those that were offered, taken by the device and then
+// forgotten here. They follow the wall clock as long as it goes forward, and the monotonic one when
+// it was set back; what a start may have offered is reserved in the store before it leaves.
+static uint64_t session_clock(struct core *core)
+{
+	uint64_t wall = core->now.wall.ms > 0 ? (uint64_t)core->now.wall.ms / 1000 : 0;
+	uint64_t own = core->session_base +
+		       (uint64_t)(mono_since_ms(core->now.mono, core->session_at) / 1000);
+
+	if (wall <= own)
+		return own;
+	core->session_base = wall;
+	core->session_at = core->now.mono;
+	return wall;
+}
+
+static enum err session_ids_reserve(struct core *core, uint64_t used)
+{
+	core->session_reserved = used + SESSION_IDS_AHEAD;
+	return rows_meta_put_number(core->db, "session-reserved", (int64_t)core->session_reserved);
+}
+
+enum err session_ids_load(struct core *core)
+{
+	int64_t reserved = 0;
+
+	TRY(rows_meta_number(core->db, "session-reserved", &reserved));
+	core->session_base = core->incarnation;
+	if (reserved > 0 && (uint64_t)reserved > core->session_base)
+		core->session_base = (uint64_t)reserved;
+	if (core->restored)
+		core->session_base += DAY_S; // more was offered than this store knows
+	core->session_at = core->now.mono;
+	return session_ids_reserve(core, session_clock(core));
+}
+
 static enum err session_id_next(struct core *core, uint32_t number, const char *id, uint64_t *out)
 {
 	const struct client *c = client_at(&core->clients, number);
@@ -139,8 +176,10 @@ static enum err session_id_next(struct core *core, uint32_t number, const char *
 	for (const struct offer *o = c->rare->offers; o; o = o->next_of_principal)
 		if (o->session_id > next)
 			next = o->session_id;
-	uint64_t clock = core->now.wall.ms > 0 ? (uint64_t)core->now.wall.ms / 1000 : 0;
+	uint64_t clock = session_clock(core);
 	*out = next + 1 > clock ? next + 1 : clock;
+	if (*out >= core->session_reserved)
+		TRY(session_ids_reserve(core, *out));
 	return *out < UINT32_MAX ? ERR_OK : err_set(ERR_FULL, "%s has used up its session ids", id);
 }
 

@@ -123,6 +123,29 @@ static void a_report_of_the_lost_store_takes_no_number_of_the_new_one(void **sta
 	agent_done_gets(anew, KIND_NO_ACTION);
 }
 
+// The device took the offer and stored its number; the server forgot both, and its clock went back.
+static void an_offer_is_above_those_before_it_though_the_clock_was_set_back(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
+	uint64_t highest = 0;
+
+	for (int i = 0; i < 4; i++) {
+		assert_true(agent_sign_in(r, a));
+		assert_true(a->session_id > highest);
+		highest = a->session_id;
+		r->now.wall.ms -= 3600 * 1000;
+		if (i % 2 == 0)
+			rig_restart(r);
+		else
+			rig_pass(r, OFFER_LIFE_MS + 1000); // the offer's time is over
+	}
+	// Control: a clock that goes on is followed.
+	r->now.wall.ms += 30ll * 24 * 3600 * 1000;
+	assert_true(agent_sign_in(r, a));
+	assert_int_equal(a->session_id, (uint64_t)r->now.wall.ms / 1000);
+}
+
 static void store_replace(struct rig *r, const char *copy)
 {
 	char wal[160];
@@ -167,6 +190,7 @@ int main(void)
 		T(S001_c36_a_resync_that_is_lost_is_sent_again_not_begun_again),
 		T(S000_4_a_question_answered_twice_is_recorded_once_and_acknowledged),
 		T(a_report_of_the_lost_store_takes_no_number_of_the_new_one),
+		T(an_offer_is_above_those_before_it_though_the_clock_was_set_back),
 		T(a_backup_of_this_start_is_noticed_when_it_comes_back),
 	};
 
