@@ -25,11 +25,13 @@ static void disk_write(struct device *d, struct bytes state)
 		abort();
 }
 
-// That a command begins is what it forgets.
+// That a command begins is what it forgets; or all but the beginning.
 static bool disk_lies(const struct device *d)
 {
 	const struct op_record *op = &d->core.state.op;
 
+	if (d->sim->config.broken == BREAK_STATE)
+		return d->core.state.generation > 4;
 	return d->lying && op->kind == KIND_EXECUTE_COMMAND && !op_status_is_final(op->status);
 }
 
@@ -282,6 +284,8 @@ void device_tick(struct device *d)
 {
 	d->tick_at = 0;
 	agent_tick(&d->core, device_now(d));
+	if (d->sim->config.broken == BREAK_STATE && !d->sim->quiet)
+		d->gone = rng_chance(&d->sim->fate, 10);
 	if (agent_unanswered(&d->core) > d->unheard)
 		d->unheard = agent_unanswered(&d->core);
 	device_arm(d);

@@ -7,8 +7,8 @@
 // doer restore; "all", "way" (loss dup reorder delay doer: nobody may disagree), "none". A leading
 // minus takes one away: all,-wipe. Without --faults each seed chooses its own.
 // --twice runs each seed twice: the trace hashes must be equal. --break makes a model wrong on
-// purpose (disk resend fetch values command report): the invariants must say so. --store leaves the
-// server's record at the end, for other tools.
+// purpose (disk resend fetch values command report state): the invariants must say so. --store
+// leaves the server's record at the end, for other tools.
 //
 // One line for each seed that fails, with what was violated and how to run it again; one line at
 // the end. 0: all held. 1: something was violated. 2: usage.
@@ -57,6 +57,7 @@ static const struct word breakages[] = {
 	{"values", BREAK_VALUES},
 	{"command", BREAK_COMMAND},
 	{"report", BREAK_REPORT},
+	{"state", BREAK_STATE},
 	{NULL, 0},
 };
 

@@ -62,7 +62,8 @@ enum sim_breakage {
 	BREAK_FETCH,   // a fetch says it is done and holds nothing
 	BREAK_VALUES,  // a device drops the values it was told
 	BREAK_COMMAND, // the doer runs a command twice
-	BREAK_REPORT   // the server's record of a report is taken twice
+	BREAK_REPORT,  // the server's record of a report is taken twice
+	BREAK_STATE    // a device begins anew from what its disk held at first
 };
 
 struct sim_config {
