@@ -85,6 +85,9 @@ static const struct option_row watch_options[] = {{"channel", "ID", "only of thi
 static const struct option_row decode_options[] = {{"all", NULL, "every element of long lists"},
 	{"verify", "ROOT", "root.bin: say whether signatures hold"},
 	{"root-key", "FILE", "root.pub (else beside ROOT)"}};
+static const struct option_row replay_options[] = {
+	{"set", "KEY=VALUE", "what is changed of [server] (may be repeated)"},
+	{"was", "KEY=VALUE", "what was in force, where it was not the default (may be repeated)"}};
 static const struct option_row doctor_options[] = {{"local", NULL, "do not ask the server"}};
 static const struct option_row broker_conf_options[] = {
 	{"out", "DIR", "mosquitto.conf and acl go here"},
@@ -211,6 +214,14 @@ const struct command ctl_commands[] = {
 	{"decode", "", "make `mosquitto_sub -F '%t %x'` readable", NEED_NOTHING, 0, 0,
 		OPTIONS(decode_options), cmd_decode,
 		"mosquitto_sub ... -i watch.1 -t 'helio/v1/#' -F '%t %x' | helioctl decode"},
+	{"replay", "[FILE] [--set KEY=VALUE]", "which recorded answers another policy would change",
+		NEED_NOTHING, 0, 1, OPTIONS(replay_options), cmd_replay,
+		"FILE, or the standard input, is a recording: mosquitto_sub ... -t 'helio/v1/hb/+' "
+		"-t 'helio/v1/rsp/+' -F '%U %t %x'.\n"
+		"Keys: mismatch_limit, resend_limit, interval_ms, interval_busy_ms, "
+		"interval_min_ms, interval_max_ms.\n"
+		"Nothing is asked of the fleet. After a difference a client is left out until its "
+		"operation ends."},
 	{"topics", "", "the table of topics", NEED_NOTHING, 0, 0, NO_OPTIONS, cmd_topics, NULL},
 	{"completion", "bash|zsh|fish", "completion for a shell", NEED_NOTHING, 1, 1, NO_OPTIONS,
 		cmd_completion, NULL},

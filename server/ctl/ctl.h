@@ -125,6 +125,7 @@ CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);
 CTL_COMMAND(decode);
+CTL_COMMAND(replay);
 CTL_COMMAND(topics);
 CTL_COMMAND(doctor);
 CTL_COMMAND(broker_conf);
