@@ -7,8 +7,8 @@
 
 void discovery_log(const struct link_address *via, const char *peer)
 {
-	log_info("CONNECT", "connect via=%s addr=%s host=%s",
-		via->via == LINK_VIA_NAME ? "name" : "ip", peer, log_quote(via->host));
+	log_info("CONNECT", "connect via=%s addr=%s host=%s", link_via_word(via->via), peer,
+		log_quote(via->host));
 }
 
 // "10.0.0.7:8883" or "[::1]:8883" -> the host alone.

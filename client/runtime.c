@@ -89,7 +89,7 @@ static enum err link_open(struct runtime *rt)
 	static const struct link_events events = {
 		.up = on_up, .down = on_down, .message = on_message, .subscribed = on_subscribed};
 	const struct agent_settings *s = rt->settings;
-	struct link_address addresses[2];
+	struct link_address addresses[LINK_WAYS];
 	struct topic bye = topic_bye(s->fleet.id);
 	struct link_config config = {
 		.client_id = s->fleet.id,

@@ -43,13 +43,13 @@ enum err fleet_settings_check(const struct fleet_settings *s, bool online)
 {
 	if (!id_is_valid(s->id))
 		return err_set(ERR_FORMAT, "[identity] id has 1 to %d of A-Za-z0-9._-", LIMIT_ID);
-	if (!s->control.name[0] && !s->control.ip[0])
+	if (!s->control.srv[0] && !s->control.name[0] && !s->control.ip[0])
 		return err_set(ERR_RANGE, "[control] needs a name or an ip");
 	TRY(tls_check(s));
 	return identity_check(s, online);
 }
 
-size_t control_addresses(const struct control_settings *s, struct link_address out[2])
+size_t control_addresses(const struct control_settings *s, struct link_address out[LINK_WAYS])
 {
-	return link_addresses(s->name, s->ip, s->port, out);
+	return link_ways(s->srv, s->name, s->ip, s->port, out);
 }

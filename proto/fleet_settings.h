@@ -18,7 +18,7 @@
 
 // Where the control broker is.
 struct control_settings {
-	char name[256], ip[64];
+	char srv[256], name[256], ip[64];
 	uint32_t port;
 };
 
@@ -33,8 +33,10 @@ struct fleet_settings {
 // clang-format off
 // `control` is a member of `type`.
 #define CONTROL_ROWS(type, control) \
+	{"control", "srv", SETTING_STRING, SETTING_AT(type, control.srv), 0, 0, "", NULL, \
+		"service whose SRV records say where it is, tried first: _heliograph._tcp.example"}, \
 	{"control", "name", SETTING_STRING, SETTING_AT(type, control.name), 0, 0, "", NULL, \
-		"name of the control broker, tried first"}, \
+		"name of the control broker, tried before ip"}, \
 	{"control", "ip", SETTING_STRING, SETTING_AT(type, control.ip), 0, 0, "", NULL, \
 		"its address, tried when the name fails"}, \
 	{"control", "port", SETTING_U32, SETTING_AT(type, control.port), 1, 65535, "8883", NULL, \
@@ -69,6 +71,6 @@ struct fleet_settings {
 // server's, and the root must list it. Sentences begin with "[section] key".
 enum err fleet_settings_check(const struct fleet_settings *s, bool online) MUST_CHECK;
 
-size_t control_addresses(const struct control_settings *s, struct link_address out[2]);
+size_t control_addresses(const struct control_settings *s, struct link_address out[LINK_WAYS]);
 
 #endif

@@ -326,7 +326,8 @@ static enum err config_check(const struct link_config *c)
 			LINK_ADDRESSES_MAX, c->address_count);
 	for (size_t i = 0; i < c->address_count; i++)
 		if (!c->addresses[i].host || strlen(c->addresses[i].host) > 255 ||
-			c->addresses[i].host[0] == '\0' || c->addresses[i].port == 0)
+			c->addresses[i].host[0] == '\0' ||
+			(c->addresses[i].port == 0 && c->addresses[i].via != LINK_VIA_SRV))
 			return err_set(
 				ERR_RANGE, "address %zu of a link has no host or no port", i);
 	if (c->connect_timeout_s < 3)

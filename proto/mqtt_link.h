@@ -15,11 +15,14 @@
 #include "proto/base/mem.h"
 #include <uv.h>
 
-enum link_via { LINK_VIA_NAME, LINK_VIA_IP };
+// SRV: host is the name of a service, as _heliograph._tcp.example, and stands for its targets in
+// their order, each with its own name and port.
+enum link_via { LINK_VIA_NAME, LINK_VIA_IP, LINK_VIA_SRV };
+const char *link_via_word(enum link_via via);
 
 struct link_address {
 	const char *host;         // name or literal
-	uint16_t port;
+	uint16_t port;            // SRV: the records say it
 	enum link_via via;
 };
 

@@ -15,6 +15,7 @@
 #define HELIO_MQTT_LINK_INTERNAL_H
 
 #include "proto/mqtt_link.h"
+#include "proto/srv.h"
 #include <MQTTAsync.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -170,6 +171,14 @@ struct link_resolve {
 	struct mqtt_link *link; // NULL: nobody wants the answer
 };
 
+struct link_srv {
+	uv_work_t request;
+	struct mqtt_link *link; // NULL: nobody wants the answer
+	char name[256];
+	struct srv_list found;
+	char why[256]; // "" when found
+};
+
 struct mqtt_link {
 	uv_loop_t *loop;
 	uv_async_t wake;
@@ -198,6 +207,10 @@ struct mqtt_link {
 	int keepalive_limit_s;     // the broker's, once it said so
 	struct link_resolve *resolve;
 	struct link_probe *probe;
+	struct link_srv *srv_ask;
+	struct srv_list srv;       // of the service at address_now; none: to be asked for
+	size_t srv_now;
+	struct link_address srv_address; // targets[srv_now]
 	struct sockaddr_storage resolved[LINK_RESOLVED_MAX];
 	size_t resolved_count;
 	char peer[80];

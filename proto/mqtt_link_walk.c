@@ -1,6 +1,7 @@
 // Which address is tried next, and when.
 //
-// The addresses are walked in order, name first as the configuration gives them. A name is
+// The addresses are walked in order: the service of SRV records with its targets, then the name, then
+// the address, as the configuration gives them. A name is
 // resolved here, by libuv's pool, before Paho sees it: Paho resolves with its one lock held, and a
 // resolver that does not answer would stop every link of the process and with them the loop. (With
 // TLS it resolves once more, for the certificate is checked against the name in its URI; by then
@@ -17,9 +18,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_service(const struct mqtt_link *l)
+{
+	return l->addresses[l->address_now].via == LINK_VIA_SRV;
+}
+
 const struct link_address *walk_address(const struct mqtt_link *l)
 {
-	return &l->addresses[l->address_now];
+	return is_service(l) && l->srv.count > 0 ? &l->srv_address : &l->addresses[l->address_now];
+}
+
+const char *link_via_word(enum link_via via)
+{
+	return via == LINK_VIA_SRV ? "srv" : via == LINK_VIA_IP ? "ip" : "name";
 }
 
 static void on_connect_limit(uv_timer_t *timer)
@@ -105,12 +116,8 @@ static bool resolve_literal(struct mqtt_link *l)
 	return true;
 }
 
-void walk_start(struct mqtt_link *l)
+static void address_start(struct mqtt_link *l)
 {
-	l->resolved_count = 0;
-	l->peer[0] = '\0';
-	uv_timer_start(
-		&l->timer, on_connect_limit, (uint64_t)l->config.connect_timeout_s * 1000, 0);
 	if (resolve_literal(l)) {
 		connect_now(l);
 		return;
@@ -122,8 +129,82 @@ void walk_start(struct mqtt_link *l)
 	}
 }
 
+// ---- a service: its records first
+
+static void srv_run(uv_work_t *request)
+{
+	struct link_srv *s = request->data;
+
+	if (srv_query(s->name, &s->found) != ERR_OK)
+		snprintf(s->why, sizeof(s->why), "%s", err_text());
+}
+
+static void target_pick(struct mqtt_link *l, size_t i)
+{
+	const struct srv_target *t = &l->srv.targets[i];
+
+	l->srv_now = i;
+	l->srv_address = (struct link_address){t->host, t->port, LINK_VIA_SRV};
+}
+
+static void on_srv(uv_work_t *request, int status)
+{
+	struct link_srv *s = request->data;
+	struct mqtt_link *l = s->link;
+
+	if (l) {
+		l->srv_ask = NULL;
+		if (status == 0 && s->why[0] == '\0') {
+			l->srv = s->found;
+			target_pick(l, 0);
+			address_start(l);
+		} else {
+			snprintf(l->why, sizeof(l->why), "%s",
+				status ? uv_strerror(status) : s->why);
+			link_fail_later(l);
+		}
+	}
+	free(s);
+}
+
+static void srv_start(struct mqtt_link *l)
+{
+	struct link_srv *s = calloc(1, sizeof(*s));
+
+	l->state = LINK_RESOLVING;
+	if (s) {
+		s->link = l;
+		s->request.data = s;
+		snprintf(s->name, sizeof(s->name), "%s", l->addresses[l->address_now].host);
+		if (uv_queue_work(l->loop, &s->request, srv_run, on_srv) == 0) {
+			l->srv_ask = s;
+			return;
+		}
+		free(s);
+	}
+	snprintf(l->why, sizeof(l->why), "the records of a service cannot be asked for");
+	link_fail_later(l);
+}
+
+void walk_start(struct mqtt_link *l)
+{
+	l->resolved_count = 0;
+	l->peer[0] = '\0';
+	uv_timer_start(
+		&l->timer, on_connect_limit, (uint64_t)l->config.connect_timeout_s * 1000, 0);
+	if (is_service(l) && l->srv.count == 0)
+		srv_start(l);
+	else
+		address_start(l);
+}
+
 void walk_requests_drop(struct mqtt_link *l)
 {
+	if (l->srv_ask) {
+		l->srv_ask->link = NULL;
+		uv_cancel((uv_req_t *)&l->srv_ask->request);
+		l->srv_ask = NULL;
+	}
 	if (l->resolve) {
 		l->resolve->link = NULL;
 		uv_cancel((uv_req_t *)&l->resolve->request);
@@ -212,10 +293,25 @@ static int64_t rest(struct mqtt_link *l)
 	int64_t ms = rest_ms(l);
 
 	l->address_now = 0;
+	l->srv.count = 0;
 	l->rounds++;
 	l->state = LINK_RESTING;
 	uv_timer_start(&l->timer, on_rested, (uint64_t)ms, 0);
 	return ms;
+}
+
+// The next target of a service, or the next address.
+static bool next_is_there(struct mqtt_link *l)
+{
+	if (is_service(l) && l->srv_now + 1 < l->srv.count) {
+		target_pick(l, l->srv_now + 1);
+		return true;
+	}
+	l->srv.count = 0;
+	if (l->address_now + 1 == l->config.address_count)
+		return false;
+	l->address_now++;
+	return true;
 }
 
 int64_t walk_failed(struct mqtt_link *l, bool was_up)
@@ -226,8 +322,7 @@ int64_t walk_failed(struct mqtt_link *l, bool was_up)
 			l->rounds = 0;
 		return rest(l);
 	}
-	if (l->address_now + 1 < l->config.address_count) {
-		l->address_now++;
+	if (next_is_there(l)) {
 		l->state = LINK_RESTING;
 		uv_timer_start(&l->timer, on_rested, 0, 0);
 		return 0;

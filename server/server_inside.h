@@ -27,7 +27,7 @@ struct server_link {
 	struct server *server;
 	struct data_broker *broker; // NULL: the control broker
 	const char *name;           // "control", or the data broker's id
-	struct link_address addresses[2];
+	struct link_address addresses[LINK_WAYS];
 	struct link_config config;
 	struct mqtt_link *link;
 	struct readback *readback; // data brokers

@@ -119,7 +119,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	s->now = clock_now();
 	l->up = true;
 	log_info("LINK-UP", "broker=%s peer=%s via=%s", l->name, link_peer(l->link),
-		via->via == LINK_VIA_NAME ? "name" : "ip");
+		link_via_word(via->via));
 	if (l->broker) {
 		subscribe_data(l);
 		presence_broker(s->presence, l->name, true, "", s->now);
@@ -370,6 +370,7 @@ enum err server_links_init(struct server *s)
 	s->control.server = s;
 	s->control.name = "control";
 	link_config_fill(&s->control, control->name, control->ip, control->port);
+	s->control.config.address_count = control_addresses(control, s->control.addresses);
 	probe_make(&s->control);
 	for (size_t i = 0; i < s->brokers.count; i++) {
 		struct server_link *l = &s->data[i];

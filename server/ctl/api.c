@@ -40,8 +40,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	const char *filters[2] = {answers.s, offers.s};
 
 	(void)session_present;
-	log_debug("CTL-CONNECTED", "host=%s via=%s", log_quote(via->host),
-		via->via == LINK_VIA_IP ? "ip" : "name");
+	log_debug("CTL-CONNECTED", "host=%s via=%s", log_quote(via->host), link_via_word(via->via));
 	if (link_subscribe(a->link, filters, 2, 1, 1) != ERR_OK)
 		log_warn("CTL-SUBSCRIBE", "why=%s", log_quote(err_text()));
 	if (a->filter_count > 0 &&
@@ -171,7 +170,7 @@ static enum err sign_in(struct api *a, struct mono end)
 static enum err link_start(struct api *a)
 {
 	const struct ctl_settings *s = &a->ctl->settings;
-	struct link_address addresses[2];
+	struct link_address addresses[LINK_WAYS];
 	size_t count = control_addresses(&s->control, addresses);
 
 	if (count == 0)

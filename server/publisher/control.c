@@ -339,8 +339,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	c->up = true;
 	c->subscribed = false;
 	c->subscribe_token = ++c->last_token;
-	log_info("CONTROL-UP", "at=%s via=%s", link_peer(c->link),
-		via->via == LINK_VIA_NAME ? "name" : "ip");
+	log_info("CONTROL-UP", "at=%s via=%s", link_peer(c->link), link_via_word(via->via));
 	if (link_subscribe(c->link, filters, 2, 1, c->subscribe_token) != ERR_OK)
 		log_error("CONTROL-SUBSCRIBE-FAILED", "why=%s", log_quote(err_text()));
 }

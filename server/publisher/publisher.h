@@ -35,7 +35,7 @@ struct waiter {
 struct publisher {
 	const struct publisher_settings *settings;
 	struct publisher_config config;
-	struct link_address control_addresses[2];
+	struct link_address control_addresses[LINK_WAYS];
 	struct sign_key *identity;
 	struct trust trust;
 	struct store store;

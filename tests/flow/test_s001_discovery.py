@@ -7,7 +7,9 @@ import shutil
 import time
 
 from lib import wire
-from lib.procs import free_ports, port_answers
+from lib.fleet import PROGRAMS
+from lib.names import Names
+from lib.procs import Proc, free_ports, port_answers
 from lib.proxy import Proxy
 from lib.wait import stays, wait_for
 
@@ -135,3 +137,67 @@ def test_S001_c31_both_dead_each_round_asks_the_name_first_and_rounds_grow_apart
         fleet.agent("f1", ways.settings(backoff_max_ms=100))
         wait_for(lambda: rounds(ways) > 20, 30, "many rounds")
         print(f"21 rounds in {time.monotonic() - began:.1f} s")
+
+
+# ---------------------------------------------------------------- SRV records
+
+SERVICE = "_heliograph._tcp.helio.test"
+WAYS = {"first.helio.test": "127.0.0.3", "second.helio.test": "127.0.0.4", "ip": IP}
+
+
+def test_S001_c31_srv_records_come_first_in_their_order_with_the_targets_own_certificate(fleet_of):
+    fleet = fleet_of(clients=("f1",), data_brokers=(), publishers=())
+    names = Names(fleet.folder)
+    fleet.enrol("broker", "by.service", "--dns", "first.helio.test", "--dns", "second.helio.test", "--dns", "localhost", "--ip", IP,
+                "--ip", "127.0.0.1")
+    for f in ("tls.crt", "tls.key"):
+        shutil.copy(fleet.bundle("by.service") / f, fleet.bundle("control") / f)
+    fleet.brokers()
+    port = free_ports(1)[0]
+    names.a = {name: at for name, at in WAYS.items() if name != "ip"}
+    names.a["other.helio.test"] = "127.0.0.3"           # it works, but the certificate has not this name
+    names.srv = {SERVICE: [(20, 0, port, "second.helio.test"), (10, 0, port, "first.helio.test")]}
+    doors = {name: Proxy(fleet.port["control"], at=(at, port)).start() for name, at in WAYS.items()}
+    came = {name: door.accepted for name, door in doors.items()}
+    try:
+        fleet.procs["f1"] = Proc("f1", names.argv(PROGRAMS["helio-agent"], "--config", fleet.folder / "f1.ini"), fleet.folder,
+                                 env={"HELIO_TEST": "1"})
+        agent = fleet.agent("f1", {"control": {"srv": SERVICE, "name": "", "ip": IP, "port": port, "backoff_min_ms": 100,
+                                               "backoff_max_ms": 1000, "connect_timeout_s": 5}})
+
+        def connected(number):
+            lines = agent.wait_text(" CONNECT connect via=", 25, count=number)
+            assert len(lines) == number
+            return re.search(r"via=(\w+) addr=\S+ host=\"?([a-z0-9.]+)", lines[-1]).groups()
+
+        # All three would serve: the one of the lowest priority is used, by the name that its record has.
+        assert connected(1) == ("srv", "first.helio.test")
+        assert (SERVICE, 33) in names.asked and not came["ip"] and not came["second.helio.test"]
+        # It is gone: the next record.
+        doors.pop("first.helio.test").stop()
+        assert connected(2) == ("srv", "second.helio.test") and not came["ip"]
+        # There are no records: the address. They are there again: they win with the next connection.
+        records, names.srv = names.srv, {}
+        doors["second.helio.test"].cut()
+        assert connected(3) == ("ip", IP)
+        names.srv = records
+        doors["first.helio.test"] = Proxy(fleet.port["control"], at=(WAYS["first.helio.test"], port)).start()
+        doors["ip"].cut()
+        assert connected(4) == ("srv", "first.helio.test")
+        # No downgrade: a target that is reached and whose certificate has not its name is refused.
+        names.srv = {SERVICE: [(10, 0, port, "other.helio.test")]}
+        tried = len(doors["first.helio.test"].accepted)
+        doors["first.helio.test"].cut()
+        assert connected(5) == ("ip", IP)
+        assert len(doors["first.helio.test"].accepted) > tried, "it was not even tried"
+        assert "does not carry the name 'other.helio.test'" in agent.text()
+        # A name server that says nothing holds it up for a bounded time.
+        names.silent = True
+        began = time.monotonic()
+        doors["ip"].cut()
+        assert connected(6) == ("ip", IP) and time.monotonic() - began < 15
+        assert agent.alive()
+    finally:
+        names.close()
+        for door in doors.values():
+            door.stop()
