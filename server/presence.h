@@ -80,6 +80,8 @@ struct presence_ports {
 	uint32_t (*told_interval_ms)(void *ctx, const char *client);
 	struct route_client (*client)(void *ctx, const char *client);
 	uint64_t (*lease_id)(void *ctx); // unique for ever
+	// So many are silent at once that nothing is withdrawn for want of demand. NULL: never.
+	bool (*mass_silence)(void *ctx);
 	// Reads over the server's own connection; presence_readback is called with the verdict.
 	void (*readback)(void *ctx, const char *broker, const struct readback_order *order);
 };

@@ -95,6 +95,8 @@ static bool package_is_over(const struct presence *p, const struct package *k)
 
 	if (package_is_wanted(k) || (!k->viewed && limit_s == 0))
 		return false;
+	if (p->ports.mass_silence && p->ports.mass_silence(p->ports.ctx))
+		return false; // their leases ended because nobody hears them
 	return p->attended_ms - k->idle_since_attended_ms >= (int64_t)limit_s * 1000;
 }
 

@@ -226,6 +226,13 @@ static struct route_client client_for_route(void *ctx, const char *client)
 	};
 }
 
+static bool mass_silence(void *ctx)
+{
+	struct server *s = ctx;
+
+	return core_mass_silence(s->core);
+}
+
 // Unique for ever: the incarnation never comes again.
 static uint64_t lease_id(void *ctx)
 {
@@ -254,6 +261,7 @@ void server_presence_ports(struct server *s, struct presence_ports *out)
 		.told_interval_ms = told_interval_ms,
 		.client = client_for_route,
 		.lease_id = lease_id,
+		.mass_silence = mass_silence,
 		.readback = read_back,
 	};
 }

@@ -106,6 +106,14 @@ static void fake_readback(void *ctx, const char *broker, const struct readback_o
 
 // ---------------------------------------------------------------- the world
 
+static bool many_are_silent;
+
+static bool fake_mass_silence(void *ctx)
+{
+	(void)ctx;
+	return many_are_silent;
+}
+
 static struct presence *presence_make(struct world *w)
 {
 	const struct presence_config config = {
@@ -118,7 +126,7 @@ static struct presence *presence_make(struct world *w)
 		.route = {.attempts_max = 3},
 	};
 	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
-		fake_interval, fake_client, fake_lease, fake_readback};
+		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback};
 
 	return presence_new(&config, &ports, &w->brokers, w->db);
 }
@@ -509,6 +517,21 @@ static void S002_11_stop_comes_when_the_last_lease_is_gone_for_linger(void **sta
 	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
 }
 
+static void S003_7_in_a_mass_silence_nothing_is_withdrawn_for_want_of_demand(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	many_are_silent = true;
+	pass(w, 100); // the lease ended, and nobody asks
+	assert_int_equal(pack(w)->leases, 0);
+	assert_int_equal(pack(w)->state, PLACE_LINGER);
+	many_are_silent = false; // they were heard, or a person said that they are gone
+	pass(w, 1);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+}
+
 static void S002_11_a_dead_client_holds_nothing_for_ever(void **state)
 {
 	struct world *w = *state;
@@ -806,6 +829,7 @@ int main(void)
 		T(S002_8_a_request_is_answered_once_and_the_same_again),
 		T(S002_8_what_is_not_meant_or_not_known_is_refused),
 		T(S002_11_stop_comes_when_the_last_lease_is_gone_for_linger),
+		T(S003_7_in_a_mass_silence_nothing_is_withdrawn_for_want_of_demand),
 		T(S002_11_a_dead_client_holds_nothing_for_ever),
 		T(a_lease_does_not_age_while_nobody_can_be_heard),
 		T(S002_12_after_stop_it_waits_until_somebody_asks),
