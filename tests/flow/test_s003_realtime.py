@@ -327,3 +327,42 @@ def test_S003_7_S001_c8_reach_is_the_heartbeat_and_never_the_connection(fleet_of
     fleet.procs["heliod"].wait_text("BYE client=f1", 5)
     assert reaches("f1")[before:] in ([pb.REACH_LATE, pb.REACH_SILENT], [pb.REACH_SILENT]), "a connection or a will was a sign of life"
     assert fleet.client("f1")["reach"] == "silent"
+
+
+# ---------------------------------------------------------------- state by signature alone
+
+def test_S003_3_a_valid_heartbeat_changes_the_state_a_new_session_takes_over_and_a_revoked_key_falls_silent(fleet_of):
+    fleet = fleet_of(clients=("f1",), data_brokers=(), publishers=(), interval_ms=300,
+                     server={"server": {"silent_after_s": 1, "reconnect_spread_s": 0}})
+    fleet.brokers()
+    fleet.heliod()
+    views = fleet.watch("helio/v1/view/state/f1")
+
+    def view():
+        found = views.of("helio/v1/view/state/f1")
+        return found[-1].decode(pb.StateView) if found else None
+
+    f1 = fleet.principal("f1").sign_in()
+    assert view() is None or view().reach == pb.REACH_NEVER     # an offer changes nothing
+    f1.beat()
+    first = wait_for(lambda: view() and view().reach == pb.REACH_ONLINE and view(), 10, "the first heartbeat is seen")
+    assert first.seq == f1.seq and first.session_id == f1.session_id
+    r = f1.beat()
+    second = wait_for(lambda: view().seq >= f1.seq - 1 and view(), 10, "the next one too")
+    assert second.last_heard_unix_ms >= first.last_heard_unix_ms and r.body.state == view().state
+    # It starts again: another session, ONLINE throughout.
+    f1.sign_in()
+    f1.beat()
+    again = wait_for(lambda: view().session_id == f1.session_id and view(), 10, "the new session")
+    assert again.session_id > first.session_id and again.reach == pb.REACH_ONLINE
+    # Its key is revoked: it goes on beating, and falls silent by time.
+    fleet.ctl("client", "revoke", "f1")
+    heard = fleet.client("f1")["last_heard_unix_ms"]
+    end = time.monotonic() + 20
+    while fleet.client("f1")["reach"] != "silent":
+        f1.send(f1.heartbeat())
+        assert time.monotonic() < end, "a revoked client that beats is not silent"
+    assert fleet.client("f1")["last_heard_unix_ms"] == heard
+    assert "reason=revoked" in fleet.procs["heliod"].text()
+    # Nobody waits for a person here: one device is one device.
+    assert fleet.ctl("silence", "release", check=False).returncode != 0
