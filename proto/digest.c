@@ -111,6 +111,24 @@ static void last_set(const struct key32 *key)
 	last.known = true;
 }
 
+// The second hash of an HMAC is always of one more block: the first one's result, its padding, and
+// the length of both blocks in bits.
+static struct digest outer_end(const SHA256_CTX *outer, const struct digest *inner)
+{
+	uint8_t block[SHA256_CBLOCK] = { 0 };
+	SHA256_CTX state = *outer;
+	struct digest d;
+
+	memcpy(block, inner->b, sizeof(inner->b));
+	block[sizeof(inner->b)] = 0x80;
+	block[SHA256_CBLOCK - 2] = (SHA256_CBLOCK + sizeof(inner->b)) * 8 >> 8;
+	SHA256_Transform(&state, block);
+	for (size_t i = 0; i < sizeof(d.b); i++)
+		d.b[i] = (uint8_t)(state.h[i / 4] >> (24 - 8 * (i % 4)));
+	secret_wipe(block, sizeof(inner->b));
+	return d;
+}
+
 struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *parts, size_t count)
 {
 	SHA256_CTX state;
@@ -120,9 +138,7 @@ struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *par
 	for (size_t i = 0; i < count; i++)
 		state_add(&state, parts[i].data, parts[i].size);
 	struct digest inner = state_end(&state);
-	state = last.outer;
-	state_add(&state, inner.b, sizeof(inner.b));
-	struct digest mac = state_end(&state);
+	struct digest mac = outer_end(&last.outer, &inner);
 	secret_wipe(&inner, sizeof(inner)); // SHA256_Final wipes the state
 	return mac;
 }

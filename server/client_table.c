@@ -125,10 +125,16 @@ static uint32_t slot_find(const struct client_table *t, const char *id)
 	return at;
 }
 
+static uint32_t guess(const struct client_table *t, uint32_t hash);
+
 static uint32_t number_of(const struct client_table *t, const char *id)
 {
 	if (t->slot_count == 0)
 		return CLIENT_NONE;
+	// Whom was it that was looked up ahead for this message?
+	uint32_t ahead = guess(t, t->ahead[t->ahead_next % CLIENT_AHEAD]);
+	if (ahead != CLIENT_NONE && strcmp(client_id(t, client_at(t, ahead)), id) == 0)
+		return ahead;
 	uint32_t found = t->slots[slot_find(t, id)];
 	return found ? slot_number(found) : CLIENT_NONE;
 }
