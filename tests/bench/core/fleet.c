@@ -376,8 +376,6 @@ static struct now turn_now(struct bench_fleet *f)
 
 void beats_give(struct bench_fleet *f, const struct beats *b)
 {
-	static int64_t tick_ms;
-
 	for (size_t i = 0; i < b->count;) {
 		struct now now = turn_now(f);
 		for (size_t end = i + BENCH_TURN; i < end && i < b->count; i++) {
@@ -387,9 +385,9 @@ void beats_give(struct bench_fleet *f, const struct beats *b)
 			core_message(f->core, NULL, b->topic[i].s, strlen(b->topic[i].s),
 				beats_payload(b, i), false, now);
 		}
-		if (now.mono.ms - tick_ms >= 1000) {
+		if (now.mono.ms - f->tick_ms >= 1000) {
 			core_tick(f->core, now);
-			tick_ms = now.mono.ms;
+			f->tick_ms = now.mono.ms;
 		}
 		core_turn_end(f->core, now);
 	}

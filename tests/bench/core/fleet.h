@@ -31,6 +31,7 @@ struct bench_fleet {
 	uint32_t *order; // a random permutation of the clients, walked again and again
 	size_t at;
 	uint64_t random;
+	int64_t tick_ms;           // of the last tick
 	int64_t virtual_us;        // not 0: the clock, and a turn takes BENCH_TURN_US
 	uint64_t sent, sent_bytes; // by the core, into the sink
 	struct bytes last;         // borrowed from the outbox, within a turn
