@@ -45,10 +45,12 @@ static void expect_all(struct sim *s, struct act *a)
 	if (!a->expects)
 		abort();
 	channel_name(a->channel, channel);
-	for (uint32_t i = 0; i < s->config.agents; i++)
-		a->expects[i] =
-			core_client_find(s->server.core, s->devices[i].id, &info) == ERR_OK &&
-			strcmp(info.channel, channel) == 0 && info.pointer_at != ELEMENT_HEAD;
+	for (uint32_t i = 0; i < s->config.agents; i++) {
+		const struct client_place *place = NULL;
+		if (core_client_find(s->server.core, s->devices[i].id, &info) == ERR_OK)
+			place = client_info_place(&info, channel);
+		a->expects[i] = place && place->pointer_at != ELEMENT_HEAD;
+	}
 }
 
 static void act_append(struct sim *s, struct act *a, const struct event *e, bool private)
@@ -191,7 +193,11 @@ static void act_control(struct sim *s)
 	channel_name(any_channel(s), name);
 	if (core_channel_find(s->server.core, name, &info) != ERR_OK)
 		return;
-	switch (rng_below(&s->acts_random, 4)) {
+	switch (rng_below(&s->acts_random, 5)) {
+	case 3:
+		e = core_channel_set_weight(
+			s->server.core, name, (uint32_t)rng_below(&s->acts_random, 1001));
+		break;
 	case 0:
 		e = core_channel_control(s->server.core, name,
 			info.paused ? CONTROL_RESUME : CONTROL_PAUSE, 0, "alice.1", NULL);
@@ -242,12 +248,17 @@ static void act_interval(struct sim *s)
 static void act_move(struct sim *s)
 {
 	struct device *d = any_device(s);
-	char name[8];
+	uint32_t first = any_channel(s), second = (first + 1) % SIM_CHANNELS;
+	char names[2][8];
+	const char *list[2] = {names[0], names[1]};
+	size_t count = rng_chance(&s->acts_random, 500) ? 2 : 1;
 
-	channel_name(any_channel(s), name);
-	if (core_client_set_channel(s->server.core, d->id, name) != ERR_OK && !s->server.read_only)
+	channel_name(first, names[0]);
+	channel_name(second, names[1]);
+	if (core_client_set_channels(s->server.core, d->id, list, count) != ERR_OK &&
+		!s->server.read_only)
 		violate(s, "%s cannot move: %s", d->id, err_text());
-	trace(s, "%s moves to %s", d->id, name);
+	trace(s, "%s moves to %s %s", d->id, names[0], count == 2 ? names[1] : "alone");
 }
 
 // ---- one act

@@ -16,9 +16,10 @@ static bool pointers_count(struct core *core, const struct channel *ch)
 	for (const struct element *e = q->head; e; e = e->after)
 		standing += e->standing;
 	for (uint32_t n; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;) {
-		const struct client *c = client_at(&core->clients, n);
-		pointers += c->channel == ch->number && c->role == ROLE_CLIENT &&
-			    !queue_is_detached(q, c->pointer);
+		struct client *c = client_at(&core->clients, n);
+		size_t at = c->role == ROLE_CLIENT ? membership_find(core, c, ch) : SIZE_MAX;
+		pointers += at != SIZE_MAX &&
+			    !queue_is_detached(q, *membership_at(core, c, at).pointer);
 	}
 	return standing == pointers;
 }
@@ -54,7 +55,7 @@ void check_queues(struct sim *s)
 
 // ---- rest
 
-static const char *client_rest(struct core *core, const struct client *c)
+static const char *client_rest(struct core *core, struct client *c)
 {
 	const struct client_rare *rare = c->rare;
 
@@ -68,8 +69,11 @@ static const char *client_rest(struct core *core, const struct client *c)
 		return "an operation waits for its next attempt";
 	if (rare && rare->private && rare->private->count)
 		return "its private queue waits";
-	if (c->pointer != channel_of(core, c)->queue.tail_seq)
-		return c->pointer == POINTER_HEAD ? "it is detached" : "its channel waits";
+	for (size_t i = 0; i < membership_count(c); i++) {
+		struct place p = membership_at(core, c, i);
+		if (*p.pointer != p.channel->queue.tail_seq)
+			return *p.pointer == POINTER_HEAD ? "it is detached" : "its channel waits";
+	}
 	return "";
 }
 
@@ -102,7 +106,7 @@ const char *check_rest(struct sim *s)
 	for (uint32_t i = 0; i < s->config.agents; i++) {
 		const struct device *d = &s->devices[i];
 		uint32_t n = client_table_find(&core->clients, d->id);
-		const struct client *c = client_at(&core->clients, n);
+		struct client *c = client_at(&core->clients, n);
 		const char *why = client_rest(core, c);
 		if (!why[0])
 			why = device_rest(d);
@@ -118,45 +122,61 @@ const char *check_rest(struct sim *s)
 
 // ---- what all have come to
 
-static void check_slots(struct sim *s, const struct device *d, const char *channel)
+// A package of a channel is held, unless a heavier channel has another one in the same slot.
+static void check_slots(struct sim *s, struct core *core, const struct device *d, struct client *c)
 {
-	struct channel_slot *slots = NULL;
-	size_t count = 0;
-
-	if (core_channel_slots(s->server.core, channel, &s->arena, &slots, &count) != ERR_OK) {
-		violate(s, "%s has no slots: %s", channel, err_text());
-		return;
-	}
+	size_t order[LIMIT_CLIENT_CHANNELS], count = memberships_by_weight(core, c, order);
+	bool taken[SIM_SLOTS] = {false};
 	uint32_t showing = UINT32_MAX;
+
 	for (size_t i = 0; i < count; i++) {
-		uint32_t index = package_index(&slots[i].package);
-		if (!(d->held >> index & 1) && (!d->excused || index >= s->last_packages))
-			violate(s, "%s does not hold package %u of %s", d->id, index, channel);
-		if (slots[i].kind == PACKAGE_IMAGES)
-			showing = index; // in the order in which they were set
+		const char *channel = membership_at(core, c, order[i]).channel->queue.name;
+		struct channel_slot *slots = NULL;
+		size_t rows = 0;
+		if (core_channel_slots(core, channel, &s->arena, &slots, &rows) != ERR_OK)
+			violate(s, "%s has no slots: %s", channel, err_text());
+		for (size_t r = 0; r < rows; r++) {
+			uint32_t index = package_index(&slots[r].package);
+			bool last = !d->excused || index >= s->last_packages;
+			if (taken[index % SIM_SLOTS])
+				continue;
+			taken[index % SIM_SLOTS] = true;
+			if (!(d->held >> index & 1) && last)
+				violate(s, "%s does not hold package %u of %s", d->id, index,
+					channel);
+			if (slots[r].kind == PACKAGE_IMAGES)
+				showing = last ? index : UINT32_MAX; // in the order they were set
+		}
 	}
-	if (showing != UINT32_MAX && d->showing != showing + 1 &&
-		(!d->excused || showing >= s->last_packages))
-		violate(s, "%s shows package %d, and %s says %u", d->id, (int)d->showing - 1,
-			channel, showing);
+	if (count == 1 && showing != UINT32_MAX && d->showing != showing + 1)
+		violate(s, "%s shows package %d, and its channel says %u", d->id,
+			(int)d->showing - 1, showing);
 }
 
-static void check_values(struct sim *s, const struct device *d, const char *channel)
+// Of what several channels set, the heaviest one's value counts.
+static void check_values(struct sim *s, struct core *core, const struct device *d, struct client *c)
 {
-	struct value_row *values = NULL;
-	size_t count = 0;
+	size_t order[LIMIT_CLIENT_CHANNELS], count = memberships_by_weight(core, c, order);
+	bool set[SIM_KEYS] = {false};
 
-	if (rows_value_list(s->server.db, channel, &s->arena, &values, &count) != ERR_OK) {
-		violate(s, "%s has no values: %s", channel, err_text());
-		return;
+	for (size_t i = 0; i < count; i++) {
+		const char *channel = membership_at(core, c, order[i]).channel->queue.name;
+		struct value_row *values = NULL;
+		size_t rows = 0;
+		if (rows_value_list(s->server.db, channel, &s->arena, &values, &rows) != ERR_OK)
+			violate(s, "%s has no values: %s", channel, err_text());
+		for (size_t r = 0; r < rows * SIM_KEYS; r++) {
+			const struct value_row *v = &values[r / SIM_KEYS];
+			size_t k = r % SIM_KEYS;
+			uint32_t number = value_number(v->value);
+			if (strcmp(v->key, value_keys[k]) != 0 || set[k])
+				continue;
+			set[k] = true;
+			if (number != d->values[k] && (!d->excused || number >= s->last_values))
+				violate(s, "%s has %s=v%u, and %s says %s", d->id, v->key,
+					d->values[k], channel, v->value);
+		}
 	}
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < SIM_KEYS; k++)
-			if (strcmp(values[i].key, value_keys[k]) == 0 &&
-				value_number(values[i].value) != d->values[k] &&
-				(!d->excused || value_number(values[i].value) >= s->last_values))
-				violate(s, "%s has %s=v%u, and %s says %s", d->id, value_keys[k],
-					d->values[k], channel, values[i].value);
 }
 
 static void check_accord(struct sim *s, const struct device *d, const struct client *c)
@@ -182,11 +202,10 @@ void check_end(struct sim *s)
 	for (uint32_t i = 0; i < s->config.agents && !sim_is_violated(s); i++) {
 		const struct device *d = &s->devices[i];
 		uint32_t n = client_table_find(&core->clients, d->id);
-		const struct client *c = client_at(&core->clients, n);
-		const char *channel = channel_of(core, c)->queue.name;
+		struct client *c = client_at(&core->clients, n);
 		arena_reset(&s->arena);
-		check_slots(s, d, channel);
-		check_values(s, d, channel);
+		check_slots(s, core, d, c);
+		check_values(s, core, d, c);
 		check_accord(s, d, c);
 	}
 	if (!sim_is_violated(s))

@@ -59,7 +59,7 @@ static void port_x25519(void *ctx, struct key32 *secret, struct key32 *share)
 
 // ---- hooks
 
-static const char *const slot_names[] = {"lobby", "window", "bar", "player"};
+static const char *const slot_names[SIM_SLOTS] = {"lobby", "window", "bar", "player"};
 
 enum err sim_package_find(void *ctx, struct core *core, const struct digest *package,
 	struct arena *arena, struct package_ref *out)
@@ -74,7 +74,7 @@ enum err sim_package_find(void *ctx, struct core *core, const struct digest *pac
 		.package = *package,
 		.publisher = "pub.1",
 		.kind = package_is_software(index) ? PACKAGE_SOFTWARE : PACKAGE_IMAGES,
-		.name = slot_names[index % 4],
+		.name = slot_names[index % SIM_SLOTS],
 		.version = arena_printf(arena, "%u", index),
 		.size_bytes = 1000,
 	};

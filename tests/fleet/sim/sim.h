@@ -28,6 +28,7 @@
 #define SIM_EPOCH_MS 1795000000000ll
 #define SIM_PACKAGES 64 // of a run; a heartbeat lists at most LIMIT_HOLDINGS
 #define SIM_KEYS 3
+#define SIM_SLOTS 4
 #define SIM_CHANNELS 3
 #define SIM_ACTS 4096
 #define SIM_TEXT 400
