@@ -153,11 +153,12 @@ static void instructions(const struct options *o)
 	struct beats b;
 
 	bench_fleet_init(&f, o->clients, o->dir);
+	f.config.views_per_s = 1; // a budget of time, the same for every fleet
 	bench_fleet_start(&f, NULL, NULL);
 	bench_load_all(&f);
 	f.virtual_us = clock_now().mono.ms * 1000;
 	beats_init(&b, 50000);
-	warm_up(&f, &b, 200000);
+	warm_up(&f, &b, o->clients > 200000 ? o->clients : 200000);
 	beats_make(&f, &b, o->beats < 50000 ? o->beats : 50000);
 	f.tick_ms = f.virtual_us / 1000; // what a tick saves does not grow with the fleet
 	CALLGRIND_START_INSTRUMENTATION;
