@@ -23,6 +23,16 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 	transmit_directive(p->transmit, d, asked);
 }
 
+// The disk takes writes again: what could not be obeyed meanwhile is asked for once more.
+static void store_is_back(struct publisher *p)
+{
+	struct control_status s;
+
+	control_get_status(p->control, &s);
+	if (s.in_session)
+		transmit_session(p->transmit);
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct publisher *p = t->data;
@@ -31,6 +41,8 @@ static void on_tick(uv_timer_t *t)
 	control_tick(p->control, now);
 	transmit_tick(p->transmit, now);
 	waiters_tick(p, now);
+	if (store_tick(&p->store, now))
+		store_is_back(p);
 }
 
 // ---- start

@@ -47,7 +47,6 @@ struct publisher {
 	uv_timer_t tick;
 	bool stopping;
 	_Atomic bool cancel; // builds end early
-	struct log_gate full_gate;
 };
 
 // Everything runs when it returns. Errors: of the files, the store, the socket.

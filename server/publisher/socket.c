@@ -446,23 +446,27 @@ static void on_accept(uv_poll_t *poll, int status, int events)
 	conn_watch(c);
 }
 
+// It listens before its name is there, so that nobody who finds the name is refused.
 static enum err listen_at(struct socket_server *s, const char *path)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	struct stat is;
 
-	if (!str_copy(a.sun_path, sizeof a.sun_path, path) ||
-		!str_copy(s->path, sizeof s->path, path))
+	int n = snprintf(a.sun_path, sizeof a.sun_path, "%s.new", path);
+	if (n < 0 || (size_t)n >= sizeof a.sun_path || !str_copy(s->path, sizeof s->path, path))
 		return err_set(ERR_RANGE, "the path of the socket is too long: %s", path);
-	if (lstat(path, &is) == 0 && S_ISSOCK(is.st_mode))
-		(void)unlink(path); // of a run before; the store's lock says that nobody else lives
+	if (lstat(path, &is) == 0 && !S_ISSOCK(is.st_mode))
+		return err_set(ERR_EXISTS, "%s is there and is no socket", path);
+	if (lstat(a.sun_path, &is) == 0 && S_ISSOCK(is.st_mode))
+		(void)unlink(a.sun_path); // of a start that was cut
 	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->fd < 0)
 		return err_set_errno("no socket");
 	mode_t mask = umask(0177);
 	int rc = bind(s->fd, (struct sockaddr *)&a, sizeof a);
 	umask(mask);
-	if (rc != 0 || listen(s->fd, 16) != 0)
+	// A name of a run before is replaced; the store's lock says that nobody else lives.
+	if (rc != 0 || listen(s->fd, 16) != 0 || rename(a.sun_path, path) != 0)
 		return err_set_errno("cannot listen on %s", path);
 	return ERR_OK;
 }

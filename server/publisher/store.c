@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #define STORE_VERSION 1
+#define PROBE_MS 1000
+#define PROBE_BYTES (256 * 1024)
 
 static const char *const tables[] = {
 	"CREATE TABLE image (sha256 BLOB PRIMARY KEY, original BLOB NOT NULL, title TEXT NOT NULL,"
@@ -169,6 +171,78 @@ void store_close(struct store *s)
 	s->lock_fd = -1;
 }
 
+// ---- when the disk says no
+
+static void store_fails(struct store *s, enum err e)
+{
+	struct mono now = clock_now().mono;
+	const char *id = e == ERR_NO_SPACE    ? "PUBLISHER-STORE-FULL"
+			 : e == ERR_READ_ONLY ? "PUBLISHER-STORE-READ-ONLY"
+					      : "PUBLISHER-STORE-IO";
+
+	if (s->failing != ERR_OK)
+		return;
+	log_error(id, "state=%s why=%s", log_quote(s->dir), log_quote(err_text()));
+	s->failing = e;
+	s->failing_since = now;
+	s->probe_at = mono_add_ms(now, PROBE_MS);
+}
+
+void store_judge(struct store *s, enum err e)
+{
+	if (e == ERR_NO_SPACE || e == ERR_READ_ONLY)
+		store_fails(s, e);
+}
+
+static enum err file_probe(struct store *s)
+{
+	SCOPED_BUF struct buf b;
+	char path[512];
+
+	buf_init(&b, PROBE_BYTES);
+	TRY(buf_reserve(&b, PROBE_BYTES));
+	memset(b.data, 0xa5, PROBE_BYTES);
+	TRY(path_join(path, sizeof path, s->dir, "probe"));
+	enum err e = file_write_atomic(path, b.data, PROBE_BYTES, 0600);
+	(void)unlink(path);
+	return e;
+}
+
+// SQLite does not always tell why a write failed; a file does.
+static enum err io_cause(struct store *s, const char *why)
+{
+	enum err e = file_probe(s);
+
+	return e == ERR_NO_SPACE || e == ERR_READ_ONLY ? e : err_set(ERR_IO, "%s", why);
+}
+
+// As an act does it: bytes to a file, then a row.
+static enum err store_probe(struct store *s)
+{
+	TRY(file_probe(s));
+	enum err e = meta_set(s, "probe", &s->failing_since, sizeof s->failing_since);
+	if (e == ERR_OK)
+		e = db_commit(s->db);
+	if (e != ERR_OK)
+		db_rollback(s->db);
+	return e;
+}
+
+bool store_tick(struct store *s, struct mono now)
+{
+	if (s->failing == ERR_OK || now.ms < s->probe_at.ms)
+		return false;
+	s->probe_at = mono_add_ms(now, PROBE_MS);
+	if (store_probe(s) != ERR_OK)
+		return false;
+	s->failing = ERR_OK;
+	log_warn("PUBLISHER-STORE-RECOVERED", "after_ms=%lld",
+		(long long)mono_since_ms(now, s->failing_since));
+	return true;
+}
+
+// ---- the end of an act
+
 enum err store_end(struct store *s, enum err e)
 {
 	char why[512];
@@ -179,7 +253,11 @@ enum err store_end(struct store *s, enum err e)
 		return ERR_OK;
 	snprintf(why, sizeof why, "%s", err_text());
 	db_rollback(s->db);
-	return err_set(e, "%s", why);
+	e = e == ERR_IO ? io_cause(s, why) : err_set(e, "%s", why);
+	if (e == ERR_IO)
+		store_fails(s, e);
+	store_judge(s, e);
+	return e;
 }
 
 // ---- small values

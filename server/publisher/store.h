@@ -14,6 +14,7 @@
 #include "blob_store.h"
 #include "known.h"
 #include "packager.h"
+#include "proto/base/clock.h"
 #include "proto/message.h"
 #include "server/db/db.h"
 
@@ -23,6 +24,8 @@ struct store {
 	struct known known;
 	int lock_fd;
 	char dir[400];
+	enum err failing; // why the disk takes nothing now
+	struct mono failing_since, probe_at;
 };
 
 // Errors: ERR_EXISTS (another publisher has it), ERR_VERSION (made by a newer program), ERR_CORRUPT
@@ -31,6 +34,12 @@ enum err store_open(struct store *s, const char *dir) MUST_CHECK;
 void store_close(struct store *s);
 // Ends an act: commits when e is ERR_OK, else rolls back. Returns e, or the commit's error.
 enum err store_end(struct store *s, enum err e) MUST_CHECK;
+// The outcome of an act; store_end calls it. A disk that is full (PUBLISHER-STORE-FULL) or takes no
+// writes (PUBLISHER-STORE-READ-ONLY, PUBLISHER-STORE-IO) is said once.
+void store_judge(struct store *s, enum err e);
+// While the disk takes nothing: tries once a second. True once, when it does again
+// (PUBLISHER-STORE-RECOVERED).
+bool store_tick(struct store *s, struct mono now);
 
 // ---- images
 

@@ -78,11 +78,7 @@ enum err call_line(struct call *c, const char *key, size_t max, const char **out
 
 void publisher_refuse(struct publisher *p, struct call *call, enum err e)
 {
-	bool full = e == ERR_NO_SPACE, locked = e == ERR_READ_ONLY;
-
-	if ((full || locked) && log_gate_open(&p->full_gate, clock_now().mono.ms, 1000))
-		log_error(full ? "PUBLISHER-STORE-FULL" : "PUBLISHER-STORE-READ-ONLY",
-			"verb=%s why=%s", log_quote(call_verb(call)), log_quote(err_text()));
+	store_judge(&p->store, e);
 	call_refuse_err(call, e);
 }
 
@@ -155,6 +151,7 @@ static void verb_status(struct publisher *p, struct call *c)
 	cJSON_AddNumberToObject(body, "packages", (double)sums[1]);
 	cJSON_AddNumberToObject(body, "store_bytes", (double)sums[0]);
 	cJSON_AddNumberToObject(body, "free_bytes", (double)free_bytes);
+	cJSON_AddStringToObject(body, "store", err_word(p->store.failing));
 	cJSON_AddNumberToObject(body, "jobs", (double)work_count(&p->work));
 	status_control(p, body);
 	status_stations(p, body);

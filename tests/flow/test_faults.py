@@ -222,6 +222,57 @@ def test_a_full_disk_at_the_publisher_is_named_and_recovers(fleet_of, pictures):
                 fleet.procs["pub"].stop()
 
 
+@contextlib.contextmanager
+def failing_disk(fleet, disk, proc, how):
+    """From now on the disk takes nothing: it is full, or every write of the program finds it read-only."""
+    if how == "full":
+        filler = fill(disk)
+        yield
+        filler.unlink()
+    else:
+        calls = "pwrite64,fsync,fdatasync,rename"
+        threads = [w for t in os.listdir(f"/proc/{proc.pid}/task") for w in ("-p", t)]     # not its children, which are confined
+        broken = Proc("strace", ["strace", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={calls}:error=EROFS", *threads],
+                      fleet.folder).start()
+        broken.wait_text("attached", 10)
+        yield
+        broken.stop()
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_fails_under_a_running_publisher_is_named_and_it_recovers(fleet_of, pictures, how):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",))
+    word = {"full": "PUBLISHER-STORE-FULL", "read-only": "PUBLISHER-STORE-READ-ONLY"}[how]
+    with small_disk(fleet.folder / "pub", 8) as disk:
+        try:
+            fleet.broker("control")     # no data broker yet: what is offered waits
+            fleet.heliod()
+            pub = fleet.publisher()
+            fleet.agent("f1")
+            fleet.wait_client("f1", lambda c: c["reach"] == "online" and c["at_tail"], 20)
+            package = fleet.image_package("art", "1", pictures[:3])
+            fleet.ctl("channel", "publish", "default", package)
+            with failing_disk(fleet, disk, pub, how):
+                refused = fleet.ctl("image", "add", pictures[3], check=False)
+                assert refused.returncode != 0 and re.search("No space|full|Read-only", refused.stdout + refused.stderr), refused
+                assert " error " in pub.wait_text(word, 5)[0]
+                assert len(fleet.ctl("image", "list")["images"]) == 3, "reading goes on"
+                # The order to transmit comes and cannot be recorded: nothing is transmitted.
+                fleet.broker("da")
+                fleet.procs["heliod"].wait_text("kind=transmit", 30)
+                wait_for(lambda: pub.lines("DIRECTIVE-IGNORED") or pub.lines("PUBLISH-FAILED"), 15, "it cannot obey")
+                time.sleep(1.5)
+                assert pub.alive() and len(pub.lines(word)) == 1 and not pub.lines("PUBLISHER-STORE-RECOVERED")
+                assert not installed(fleet, "f1", package).exists()
+            pub.wait_text("PUBLISHER-STORE-RECOVERED", 10)
+            wait_for(lambda: installed(fleet, "f1", package).exists(), 60, "what waited is transmitted")
+            fleet.ctl("image", "add", pictures[3])
+            assert len(fleet.ctl("image", "list")["images"]) == 4
+        finally:
+            if "pub" in fleet.procs:
+                fleet.procs["pub"].stop()
+
+
 def test_a_full_disk_at_the_server_is_named_and_nothing_is_lost(fleet_of):
     fleet = fleet_of(clients=("f1",), data_brokers=("da",))
     with small_disk(fleet.folder / "heliod", 24) as disk:
