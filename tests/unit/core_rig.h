@@ -340,13 +340,18 @@ static inline void append_display(struct rig *r, const char *channel, const stru
 	core_turn_end(r->core, r->now);
 }
 
-static inline void append_request(struct rig *r, const char *queue)
+static inline void append_request_for(struct rig *r, const char *queue, enum info_kind what)
 {
-	struct send_information send = {.what = INFO_DISPLAY};
+	struct send_information send = {.what = what};
 	const struct event e = {.type = ELEMENT_REQUEST, .request = &send, .author = "alice.1"};
 
 	assert_int_equal(core_append_event(r->core, queue, &e, NULL, NULL), ERR_OK);
 	core_turn_end(r->core, r->now);
+}
+
+static inline void append_request(struct rig *r, const char *queue)
+{
+	append_request_for(r, queue, INFO_DISPLAY);
 }
 
 static inline void append_command(struct rig *r, const char *queue, const char *verb)

@@ -231,6 +231,10 @@ static void a_report_said_again_is_recorded_once(void **state)
 	struct stored_report stored;
 
 	size_t before = r->reports;
+	agent_report(r, a, INFO_DISPLAY, NULL); // nobody asked
+	assert_int_equal(r->reports, before);
+	append_request(r, "@f1");
+	agent_gets(a, KIND_SEND_INFORMATION);
 	agent_report(r, a, INFO_DISPLAY, NULL);
 	a->report_id--;
 	agent_report(r, a, INFO_DISPLAY, NULL);
@@ -250,6 +254,7 @@ static void report_part(
 		.seq = ++a->report_seq,
 		.boot = a->boot,
 		.report_id = a->report_id,
+		.op_id = a->op.op_id,
 		.what = INFO_LOGS,
 		.part = part,
 		.parts = parts,
@@ -270,6 +275,8 @@ static void a_report_in_parts_is_put_together_in_order(void **state)
 	struct agent *a = rig_settled(r, "f1");
 	struct stored_report stored;
 
+	append_request_for(r, "@f1", INFO_LOGS);
+	agent_gets(a, KIND_SEND_INFORMATION);
 	a->report_id++;
 	report_part(r, a, 0, 3, "one ");
 	report_part(r, a, 2, 3, "lost its place ");
