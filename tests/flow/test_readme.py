@@ -99,6 +99,11 @@ def check_promises(tour):
     wire = next(text for command, text in said.items() if "helioctl decode" in command)
     assert "hb " in wire and "rsp" in wire and "helioctl: line" not in wire, wire
     assert len([line for line in wire.strip().splitlines() if not line.startswith("    ")]) == 20
+    day = said["cut -d' ' -f2- ~/day.txt | helioctl decode"]
+    assert "execute-command" in day and "no-action" in day and re.search(r"^hb\b.*f4", day, re.M) and re.search(r"^rsp\b.*f4", day, re.M), day
+    assert re.search(r"\d+ (idle|what ended is still shown)", said["helioctl why f4"]), said["helioctl why f4"]
+    replay = said["helioctl replay ~/day.txt --set mismatch_limit=1"]
+    assert re.search(r"answers compared: 0 would have been different", replay), replay
     assert 'client_id: "f3"' in next(text for command, text in said.items() if "protoc --decode" in command)
     assert not re.search(r"\x1b", tour["all"]), "no colours where there is no terminal"
 
