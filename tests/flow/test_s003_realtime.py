@@ -182,11 +182,13 @@ def run_thousand(folder, rounds, seconds):
 
 
 @pytest.mark.slow
+@pytest.mark.quiet
 def test_S003_4_a_thousand_devices_are_answered_and_viewed_in_time(folder):
     run_thousand(folder, rounds=5, seconds=3)
 
 
 @pytest.mark.long
+@pytest.mark.quiet
 def test_S003_4_a_thousand_devices_are_answered_and_viewed_in_time_for_a_minute(folder):
     run_thousand(folder, rounds=1, seconds=60)
 
