@@ -185,7 +185,9 @@ static void strip_show(const struct ctl *c, const cJSON *elements)
 			snprintf(word, sizeof(word), "...");
 		else
 			element_word(e, word, sizeof(word));
-		snprintf(counts, sizeof(counts), standing && shown ? "^%" PRIu64 : "", standing);
+		counts[0] = '\0';
+		if (standing && shown)
+			snprintf(counts, sizeof(counts), "^%" PRIu64, standing);
 		int width = (int)strlen(word) > (int)strlen(counts) ? (int)strlen(word)
 								    : (int)strlen(counts);
 		if (buf_printf(&above, "%s%-*s", at > 1 ? " | " : "  ", width, word) != ERR_OK ||
