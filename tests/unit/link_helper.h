@@ -232,7 +232,7 @@ static inline struct link_config config_of(
 		.addresses = addresses,
 		.address_count = count,
 		.keepalive_s = 60,
-		.connect_timeout_s = 3,
+		.connect_timeout_s = 20, // TLS on a busy machine
 		.backoff_min_ms = 10,
 		.backoff_max_ms = 100,
 		.outstanding_max = 15,

@@ -95,7 +95,7 @@ static int lab_open(void **state)
 		.store = &x->depot,
 		.window_bytes = getenv("FETCH_WINDOW") ? strtoul(getenv("FETCH_WINDOW"), NULL, 10)
 						       : 2 * 1024 * 1024,
-		.connect_timeout_s = 3};
+		.connect_timeout_s = 20};
 	assert_int_equal(fetcher_new(&loop, &x->config, &fetch_events, x, &x->fetcher), ERR_OK);
 	struct link_address at = local(x->broker.port);
 	struct link_config config = config_of("pub", &at, 1);

@@ -269,7 +269,7 @@ static int setup(void **state)
 		.addresses = &f->address,
 		.address_count = 1,
 		.keepalive_s = 10,
-		.connect_timeout_s = 3,
+		.connect_timeout_s = 20,
 		.backoff_min_ms = 100,
 		.backoff_max_ms = 500,
 		.outstanding_max = 15,

@@ -175,7 +175,7 @@ class Fleet:
     def up(self, agents=None):
         """Brokers, server, publisher and agents; returns when every agent is online."""
         self.brokers()
-        self.heliod()
+        self.heliod().wait_text("LINK-UP", 15, count=1 + len(self.data_ids))
         for id_ in self.publishers:
             self.publisher(id_)
         for id_ in self.clients if agents is None else agents:
