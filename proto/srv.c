@@ -69,7 +69,7 @@ static void draw(struct srv_list *l, size_t from, size_t to, uint64_t chance)
 	for (size_t k = from; k < to; k++)
 		sum += l->targets[k].weight;
 	if (sum == 0) {
-		i = from + chance % (to - from);
+		i = from + (size_t)(chance % (to - from));
 	} else {
 		at = chance % sum;
 		while (at >= l->targets[i].weight)
