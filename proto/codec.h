@@ -132,13 +132,18 @@ enum err codec_check_part(const struct codec_path *path, uint32_t part, uint32_t
 enum err codec_check_ip(const struct codec_path *path, struct bytes ip) MUST_CHECK;
 // A word, or none.
 enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CHECK;
+enum err codec_check_order(const struct codec_path *path, const char *order) MUST_CHECK;
+// "Europe/Athens": letters, digits, _ + - and / between; no path can be made of it.
+enum err codec_check_time_zone(const struct codec_path *path, const char *zone) MUST_CHECK;
+// 0: no bound.
+enum err codec_check_validity(
+	const struct codec_path *path, int64_t from_unix_ms, int64_t until_unix_ms) MUST_CHECK;
 
 #define CODEC_VERSION_MAX 64     // "2.41.3+deb12u1~rc1"
 #define CODEC_KEY_MAX 128        // of a change; a word or a path
 #define CODEC_ARG_MAX 1024       // of a command: 32 of them fit a response twice
 #define CODEC_API_VALUE_MAX 4096 // of an API argument; documents travel in `body`
-#define CODEC_ORDER_MAX 4096
-#define CODEC_PATH_MAX 512 // path_is_safe has the same number
+#define CODEC_PATH_MAX 512       // path_is_safe has the same number
 #define CODEC_TAG_MAX 64
 #define CODEC_PIXELS_MAX 65535 // a side of a picture: what JPEG can say
 #define CODEC_PARTS_MAX 4096
@@ -307,25 +312,27 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit) MUST_CH
 	X(status, status)                                                                          \
 	X(software_version, software_version)                                                      \
 	X(holding, holding)                                                                        \
-	X(holdings, holdings) X(change, change) X(heartbeat, heartbeat) X(                         \
-		send_information, send_information) X(package_ref, package_ref) X(command_ref,     \
-		command_ref) X(retrieve_information, retrieve_information) X(execute_command,      \
-		execute_command) X(response_body, response_body) X(response,                       \
-		response) X(display_info, display_info) X(shown, shown) X(report,                  \
-		report) X(fetch_request, fetch_request) X(fetch_release, fetch_release) X(want,    \
-		want) X(grant, grant) X(publisher_msg, publisher_msg) X(directive,                 \
-		directive) X(envelope_parts, envelope) X(envelope_signature, signature)            \
-		X(manifest, manifest) X(page_ref, page) X(show_defaults, show_defaults) X(         \
-			manifest_page, manifest_page) X(file_entry, file_entry) X(picture_info,    \
-			picture_info) X(index, index) X(index_page_ref, index_page_ref) X(object,  \
-			object) X(index_page, index_page) X(signed_command, signed_command)        \
-			X(root, root) X(enrolment, enrolment) X(host_state, host_state)            \
-				X(state_view, state_view) X(queue_element, queue_element)          \
-					X(queue_pointer, queue_pointer) X(queue_view, queue_view)  \
-						X(media_order, media_order) X(                     \
-							data_server_load, data_server_load)        \
-							X(api_request, api_request) X(arg, arg)    \
-								X(api_answer, api_answer)
+	X(holdings, holdings)                                                                      \
+	X(change, change) X(heartbeat, heartbeat) X(send_information, send_information) X(         \
+		package_ref, package_ref) X(command_ref, command_ref) X(retrieve_information,      \
+		retrieve_information) X(execute_command, execute_command) X(response_body,         \
+		response_body) X(response, response) X(display_info, display_info) X(shown,        \
+		shown) X(report, report) X(fetch_request, fetch_request) X(fetch_release,          \
+		fetch_release) X(want, want) X(grant, grant) X(daypart, daypart) X(plan_part,      \
+		plan_part) X(package_order, package_order) X(order_outcome,                        \
+		order_outcome) X(show_group, show_group) X(publisher_msg,                          \
+		publisher_msg) X(directive, directive) X(envelope_parts,                           \
+		envelope) X(envelope_signature, signature) X(manifest, manifest) X(page_ref,       \
+		page) X(show_defaults, show_defaults) X(manifest_page, manifest_page)              \
+		X(file_entry, file_entry) X(picture_info, picture_info) X(index, index) X(         \
+			index_page_ref, index_page_ref) X(object, object) X(index_page,            \
+			index_page) X(signed_command, signed_command) X(root, root) X(enrolment,   \
+			enrolment) X(host_state, host_state) X(state_view, state_view)             \
+			X(queue_element, queue_element) X(queue_pointer, queue_pointer)            \
+				X(queue_view, queue_view) X(media_order, media_order)              \
+					X(data_server_load, data_server_load)                      \
+						X(api_request, api_request) X(arg, arg)            \
+							X(api_answer, api_answer)
 
 #define CODEC_DECLARE_TABLE(type, message) extern const struct codec_table codec_##type;
 CODEC_TABLES(CODEC_DECLARE_TABLE)

@@ -15,7 +15,11 @@ CODEC_TABLE(page_ref, page)
 
 static enum err show_defaults_check(const struct codec_path *path, const void *message)
 {
-	return codec_check_fit(path, ((const struct show_defaults *)message)->fit);
+	const struct show_defaults *m = message;
+
+	TRY(codec_check_fit(path, m->fit));
+	TRY(codec_check_order(path, m->order));
+	return codec_check_time_zone(path, m->time_zone);
 }
 
 static const struct codec_row show_defaults_rows[] = {
@@ -23,8 +27,30 @@ static const struct codec_row show_defaults_rows[] = {
 	ROW_U32(show_defaults, transition_ms, 0, HEARTBEAT_MAX_MS),
 	ROW_TEXT(show_defaults, fit, LIMIT_ID, 0),
 	ROW_U32(show_defaults, background_rgb, 0, 0xffffff),
+	ROW_TEXT(show_defaults, order, LIMIT_ID, 0),
+	ROW_COUNTER(show_defaults, seed, 0),
+	ROW_TEXT(show_defaults, time_zone, LIMIT_ID, 0),
 };
 CODEC_TABLE(show_defaults, show_defaults, .check = show_defaults_check)
+
+static enum err show_group_check(const struct codec_path *path, const void *message)
+{
+	const struct show_group *m = message;
+
+	TRY(codec_check_fit(path, m->fit));
+	return codec_check_validity(path, m->from_unix_ms, m->until_unix_ms);
+}
+
+static const struct codec_row show_group_rows[] = {
+	ROW_ID(show_group, plan, 0),
+	ROW_U32(show_group, duration_ms, 0, HEARTBEAT_MAX_MS),
+	ROW_TEXT(show_group, fit, LIMIT_ID, 0),
+	ROW_U32(show_group, weight, 0, LIMIT_WEIGHT),
+	ROW_TIME(show_group, from_unix_ms),
+	ROW_TIME(show_group, until_unix_ms),
+	ROW_MESSAGES(show_group, dayparts, daypart_count, daypart, LIMIT_DAYPARTS, 0),
+};
+CODEC_TABLE(show_group, show_group, .check = show_group_check)
 
 static const struct codec_row manifest_rows[] = {
 	ROW_SCHEMA,
@@ -40,13 +66,17 @@ static const struct codec_row manifest_rows[] = {
 	ROW_MESSAGES(manifest, pages, page_count, page_ref, LIMIT_PAGES, CODEC_REQUIRED),
 	ROW_TEXT(manifest, min_agent, CODEC_VERSION_MAX, 0),
 	ROW_MESSAGE(manifest, show, show_defaults, 0),
+	ROW_MESSAGES(manifest, groups, group_count, show_group, LIMIT_PLANS, 0),
 };
 CODEC_TABLE(manifest, manifest, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
 CODEC_DOOR(manifest)
 
 static enum err picture_info_check(const struct codec_path *path, const void *message)
 {
-	return codec_check_fit(path, ((const struct picture_info *)message)->fit);
+	const struct picture_info *m = message;
+
+	TRY(codec_check_fit(path, m->fit));
+	return codec_check_validity(path, m->from_unix_ms, m->until_unix_ms);
 }
 
 static const struct codec_row picture_info_rows[] = {
@@ -56,6 +86,10 @@ static const struct codec_row picture_info_rows[] = {
 	ROW_TEXT(picture_info, fit, LIMIT_ID, 0),
 	ROW_TEXT(picture_info, title, LIMIT_TEXT, 0),
 	ROW_TEXTS(picture_info, tags, tag_count, LIMIT_TAGS, CODEC_TAG_MAX),
+	ROW_U32(picture_info, group, 0, LIMIT_PLANS),
+	ROW_U32(picture_info, weight, 0, LIMIT_WEIGHT),
+	ROW_TIME(picture_info, from_unix_ms),
+	ROW_TIME(picture_info, until_unix_ms),
 };
 CODEC_TABLE(picture_info, picture_info, .check = picture_info_check)
 

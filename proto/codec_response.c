@@ -27,6 +27,7 @@ static const struct codec_row package_ref_rows[] = {
 	ROW_TEXT(package_ref, version, CODEC_VERSION_MAX, 0),
 	ROW_COUNTER(package_ref, size_bytes, 0),
 	ROW_BOOL(package_ref, activate),
+	ROW_TIME(package_ref, activate_unix_ms),
 };
 CODEC_TABLE(package_ref, package_ref)
 

@@ -135,3 +135,34 @@ enum err codec_check_fit(const struct codec_path *path, const char *fit)
 	}
 	return codec_refuse(path, "fit", ERR_RANGE, "is none of fit, fill, stretch, center");
 }
+
+enum err codec_check_order(const struct codec_path *path, const char *order)
+{
+	static const char *const words[] = {"", "list", "shuffle", "weight", "newest"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(order ? order : "", words[i]) == 0)
+			return ERR_OK;
+	}
+	return codec_refuse(path, "order", ERR_RANGE, "is none of list, shuffle, weight, newest");
+}
+
+enum err codec_check_validity(
+	const struct codec_path *path, int64_t from_unix_ms, int64_t until_unix_ms)
+{
+	if (until_unix_ms != 0 && until_unix_ms <= from_unix_ms)
+		return codec_refuse(path, "until_unix_ms", ERR_RANGE, "is not after from_unix_ms");
+	return ERR_OK;
+}
+
+enum err codec_check_time_zone(const struct codec_path *path, const char *zone)
+{
+	static const char letters[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/";
+
+	if (!zone || !zone[0])
+		return ERR_OK;
+	if (zone[0] == '/' || zone[strspn(zone, letters)] != '\0')
+		return codec_refuse(path, "time_zone", ERR_RANGE, "is no name of a time zone");
+	return ERR_OK;
+}

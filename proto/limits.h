@@ -35,6 +35,11 @@
 #define LIMIT_ARGS 32
 #define LIMIT_TAGS 32
 #define LIMIT_SOFTWARE 32
+#define LIMIT_PLANS 32                     // of a package order; their groups fit a manifest root
+#define LIMIT_DAYPARTS 16                  // of a plan: two a day and some air
+#define LIMIT_EXPRESSION 1024              // of a plan's criteria
+#define LIMIT_WEIGHT 1000
+#define LIMIT_WARNINGS 16                  // of an order's outcome
 #define LIMIT_INVENTORY 4000               // software of a whole system; fits one stored report
 #define LIMIT_MISSING 256
 #define LIMIT_USAGE_ROWS 1000

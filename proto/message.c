@@ -137,7 +137,8 @@ const char *publisher_state_word(enum publisher_state s)
 		[PUB_STOPPED] = "stopped",
 		[PUB_FAILED] = "failed",
 		[PUB_WITHDRAWN] = "withdrawn",
-		[PUB_ALIVE] = "alive"};
+		[PUB_ALIVE] = "alive",
+		[PUB_ORDERED] = "ordered"};
 
 	return WORD(words, s);
 }

@@ -26,7 +26,8 @@ enum reason_code { REASON_CAUGHT_UP = 1, REASON_OPERATION_OPEN, REASON_BUSY, REA
 	REASON_RESEND_ASKED, REASON_RESEND_MISMATCH, REASON_RESYNC, REASON_CANCEL_UNKNOWN, REASON_STALE_BOOT,
 	REASON_SNAPSHOT, REASON_RETRY, REASON_HOLD, REASON_CLONE_SUSPECT, REASON_DEGRADED,
 	REASON_ATTEMPTS_EXHAUSTED, REASON_INTERVAL };
-enum publisher_state { PUB_SIGN_IN = 1, PUB_OFFER, PUB_SENDING, PUB_STORED, PUB_STOPPED, PUB_FAILED, PUB_WITHDRAWN, PUB_ALIVE };
+enum publisher_state { PUB_SIGN_IN = 1, PUB_OFFER, PUB_SENDING, PUB_STORED, PUB_STOPPED, PUB_FAILED, PUB_WITHDRAWN, PUB_ALIVE,
+	PUB_ORDERED };
 enum directive_kind { DIRECTIVE_TRANSMIT = 1, DIRECTIVE_STOP, DIRECTIVE_WAIT, DIRECTIVE_DEFER, DIRECTIVE_REPAIR,
 	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED };
 enum media_state { MEDIA_PENDING = 1, MEDIA_RECORDED, MEDIA_POSTED, MEDIA_ARRIVED, MEDIA_CANCELLED, MEDIA_SUPERSEDED };
@@ -166,6 +167,7 @@ struct package_ref {
 	const char *name, *version;
 	uint64_t size_bytes;
 	bool activate;
+	int64_t activate_unix_ms;
 };
 
 struct command_ref {
@@ -301,6 +303,58 @@ struct grant {
 	bool release_acked;
 };
 
+// A part of the week in local time; until <= from crosses midnight.
+struct daypart {
+	uint32_t weekdays, from_minute, until_minute; // bit 0: Monday
+};
+
+struct plan_part {
+	const char *plan, *expression;
+	uint32_t max_images;
+	uint64_t max_bytes;
+	const char *order;
+	uint64_t seed;
+	uint32_t duration_ms;
+	const char *fit;
+	uint32_t weight;
+	int64_t from_unix_ms, until_unix_ms; // 0: no bound
+	struct daypart *dayparts;
+	size_t daypart_count;
+};
+
+struct show_defaults {
+	uint32_t duration_ms, transition_ms;
+	const char *fit;
+	uint32_t background_rgb;
+	const char *order;
+	uint64_t seed;
+	const char *time_zone;
+};
+
+struct package_order {
+	const char *order;
+	uint64_t revision;
+	bool withdrawn;
+	const char *customer, *name;
+	uint32_t screen_width_px, screen_height_px, max_images;
+	uint64_t max_bytes;
+	struct show_defaults *show;
+	struct plan_part *parts;
+	size_t part_count;
+	uint64_t flow_id;
+};
+
+struct order_outcome {
+	const char *order;
+	uint64_t revision;
+	struct digest package;
+	uint32_t matched, included;
+	uint64_t size_bytes;
+	const char *reason;
+	const char **warnings;
+	size_t warning_count;
+};
+
 struct publisher_msg {
 	const char *publisher;
 	uint64_t session_id, seq;
@@ -318,6 +372,7 @@ struct publisher_msg {
 	struct digest index_sha256;
 	struct sign_in *sign_in;         // present exactly when session_id is 0
 	uint64_t object_bytes;
+	struct order_outcome *ordered;
 };
 
 struct directive {
@@ -334,7 +389,7 @@ struct directive {
 	struct digest *objects;
 	size_t object_count;
 	struct digest base;
-	const char *order;
+	struct package_order *order;
 };
 
 struct page_ref {
@@ -342,10 +397,15 @@ struct page_ref {
 	uint32_t size_bytes, chunk_count, file_count;
 };
 
-struct show_defaults {
-	uint32_t duration_ms, transition_ms;
+// What a run of pictures has in common.
+struct show_group {
+	const char *plan;
+	uint32_t duration_ms;
 	const char *fit;
-	uint32_t background_rgb;
+	uint32_t weight;
+	int64_t from_unix_ms, until_unix_ms;
+	struct daypart *dayparts;
+	size_t daypart_count;
 };
 
 struct manifest {
@@ -359,6 +419,8 @@ struct manifest {
 	size_t page_count;
 	const char *min_agent;
 	struct show_defaults *show;
+	struct show_group *groups;
+	size_t group_count;
 };
 
 struct picture_info {
@@ -366,6 +428,8 @@ struct picture_info {
 	const char *fit, *title;
 	const char **tags;
 	size_t tag_count;
+	uint32_t group, weight; // group: 1-based in the root, 0: none
+	int64_t from_unix_ms, until_unix_ms;
 };
 
 struct file_entry {

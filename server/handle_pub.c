@@ -331,6 +331,10 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 		pub_alive(&c);
 		return;
 	}
+	if (m->state == PUB_ORDERED) {
+		noted(&c, "no such order stands here");
+		return;
+	}
 	k = own_package(&c);
 	if (!k)
 		return;
@@ -353,6 +357,7 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 	case PUB_SIGN_IN:
 	case PUB_OFFER:
 	case PUB_ALIVE:
+	case PUB_ORDERED:
 		break;
 	}
 }

@@ -11,17 +11,6 @@ static void page_json(cJSON *j, const struct page_ref *m)
 	NUMBER(file_count);
 }
 
-static void show_json(cJSON *j, const struct show_defaults *m)
-{
-	char colour[8];
-
-	NUMBER(duration_ms);
-	NUMBER(transition_ms);
-	TEXT(fit);
-	snprintf(colour, sizeof(colour), "#%06x", (unsigned)(m->background_rgb & 0xffffff));
-	field_text(j, "background", colour);
-}
-
 void manifest_json(cJSON *j, const struct manifest *m)
 {
 	WORD(kind, package_kind_word);
@@ -35,7 +24,8 @@ void manifest_json(cJSON *j, const struct manifest *m)
 	NUMBER(chunk_count);
 	LIST("pages", pages, page_count, page_json);
 	TEXT(min_agent);
-	PART(show, show_json);
+	PART(show, show_defaults_json);
+	LIST("groups", groups, group_count, show_group_json);
 }
 
 static void object_json(cJSON *j, const struct object *m)

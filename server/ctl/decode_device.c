@@ -149,6 +149,7 @@ static void package_ref_json(cJSON *j, const struct package_ref *m)
 	TEXT(version);
 	NUMBER(size_bytes);
 	FLAG(activate);
+	TIME(activate_unix_ms);
 }
 
 static void command_ref_json(cJSON *j, const struct command_ref *m)
@@ -324,6 +325,7 @@ void publisher_msg_json(cJSON *j, const struct publisher_msg *m)
 	FIXED(index_sha256);
 	PART(sign_in, sign_in_json);
 	NUMBER(object_bytes);
+	PART(ordered, order_outcome_json);
 }
 
 void directive_json(cJSON *j, const struct directive *m)
@@ -341,7 +343,7 @@ void directive_json(cJSON *j, const struct directive *m)
 	TEXT(reason);
 	DIGESTS("objects", objects, object_count);
 	FIXED(base);
-	TEXT(order);
+	PART(order, package_order_json);
 }
 
 void api_request_json(cJSON *j, const struct api_request *m)

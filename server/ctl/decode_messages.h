@@ -25,6 +25,10 @@ void media_order_json(cJSON *j, const struct media_order *m);
 void data_server_load_json(cJSON *j, const struct data_server_load *m);
 void api_request_json(cJSON *j, const struct api_request *m);
 void api_answer_json(cJSON *j, const struct api_answer *m);
+void show_defaults_json(cJSON *j, const struct show_defaults *m);
+void show_group_json(cJSON *j, const struct show_group *m);
+void package_order_json(cJSON *j, const struct package_order *m);
+void order_outcome_json(cJSON *j, const struct order_outcome *m);
 // "10.0.0.7" or "fd00::7"; left out for any other size than 4 and 16.
 void ip_json(cJSON *j, const char *key, struct bytes ip);
 

@@ -104,8 +104,8 @@ static struct reason sample_reason = {REASON_INTERVAL, "the operator set 30 s"};
 static struct reason sample_reason_least = {.code = REASON_CAUGHT_UP};
 static struct send_information sample_send = {
 	INFO_LOGS, SAMPLE_UNIX_MS, &sample_address, 65536, "helio-agent.service", "error", 200};
-static struct package_ref sample_packages[] = {
-	{SAMPLE_SHA_A, "studio.1", PACKAGE_IMAGES, "spring", "2026-11", 1048576, true},
+static struct package_ref sample_packages[] = {{SAMPLE_SHA_A, "studio.1", PACKAGE_IMAGES, "spring",
+						       "2026-11", 1048576, true, 1700000000000},
 	{.package = SAMPLE_SHA_B, .publisher = "p", .kind = PACKAGE_SOFTWARE, .name = "firmware"}};
 static struct command_ref sample_command_ref = {"studio.1", SAMPLE_SHA_B, &sample_address_ip6};
 static struct retrieve_information sample_retrieve = {
@@ -261,6 +261,51 @@ static struct publisher_msg sample_pub_stored = {.publisher = "studio.1",
 static struct publisher_msg sample_pub_alive = {
 	.publisher = "p", .session_id = 1, .state = PUB_ALIVE};
 
+static struct daypart sample_dayparts[] = {{0x1f, 480, 1080}, {0x60, 1320, 120}};
+static struct plan_part sample_plans[] = {{.plan = "spring",
+						  .expression = "sea and not night",
+						  .max_images = 40,
+						  .max_bytes = 1 << 30,
+						  .order = "shuffle",
+						  .seed = 7,
+						  .duration_ms = 8000,
+						  .fit = "fill",
+						  .weight = 3,
+						  .from_unix_ms = 1700000000000,
+						  .until_unix_ms = 1800000000000,
+						  .dayparts = sample_dayparts,
+						  .daypart_count = 2},
+	{.plan = "rest"}};
+static struct show_defaults sample_order_show = {
+	8000, 500, "fit", 0x102030, "shuffle", 99, "Europe/Athens"};
+static struct package_order sample_order = {.order = "c.harbour.1920x1080",
+	.revision = 4,
+	.withdrawn = true,
+	.customer = "harbour",
+	.name = "harbour",
+	.screen_width_px = 1920,
+	.screen_height_px = 1080,
+	.max_images = 100,
+	.max_bytes = UINT64_C(8) << 30,
+	.show = &sample_order_show,
+	.parts = sample_plans,
+	.part_count = 2,
+	.flow_id = 12};
+static struct package_order sample_order_least = {
+	.order = "c", .revision = 1, .customer = "h", .name = "h"};
+static const char *sample_warnings[] = {"no picture has the tag night"};
+static struct order_outcome sample_outcome = {.order = "c.harbour.1920x1080",
+	.revision = 4,
+	.package = SAMPLE_SHA_A,
+	.matched = 60,
+	.included = 40,
+	.size_bytes = 123456789,
+	.reason = "limit: 40 of 60",
+	.warnings = sample_warnings,
+	.warning_count = 1};
+static struct publisher_msg sample_pub_ordered = {
+	.publisher = "p", .session_id = 1, .state = PUB_ORDERED, .ordered = &sample_outcome};
+
 static struct directive sample_directive = {.publisher = "studio.1",
 	.session_id = 3,
 	.seq = 5,
@@ -275,7 +320,11 @@ static struct directive sample_directive = {.publisher = "studio.1",
 	.objects = sample_digests,
 	.object_count = 2,
 	.base = SAMPLE_SHA_B,
-	.order = "images of tag spring"};
+	.order = &sample_order};
+static struct directive sample_directive_order = {.publisher = "p",
+	.session_id = 1,
+	.kind = DIRECTIVE_PACKAGE_ORDER,
+	.order = &sample_order_least};
 static struct directive sample_directive_least = {
 	.publisher = "p", .session_id = 1, .kind = DIRECTIVE_NOTED};
 
@@ -287,9 +336,12 @@ static struct envelope_parts sample_envelope_least = {SAMPLE_BYTES("x"), "t", sa
 
 static struct page_ref sample_pages[] = {
 	{SAMPLE_SHA_A, LIMIT_PAGE, 2000, 900}, {.sha256 = SAMPLE_SHA_B, .size_bytes = 1}};
-static struct show_defaults sample_show = {8000, 1000, "fill", 0xffffff};
+static struct show_defaults sample_show = {8000, 1000, "fill", 0xffffff, "list", 3, "UTC"};
+static struct show_group sample_groups[] = {
+	{"spring", 5000, "fit", 2, 1700000000000, 1800000000000, sample_dayparts, 2},
+	{.weight = 1}};
 static struct manifest sample_manifest = {PACKAGE_IMAGES, "spring", "2026-11", "wall", "rpi4", 4,
-	1800, UINT64_C(120) << 30, 4000, sample_pages, 2, "0.1.0", &sample_show};
+	1800, UINT64_C(120) << 30, 4000, sample_pages, 2, "0.1.0", &sample_show, sample_groups, 2};
 static struct manifest sample_manifest_least = {.kind = PACKAGE_SOFTWARE,
 	.name = "f",
 	.version = "1",
@@ -298,8 +350,8 @@ static struct manifest sample_manifest_least = {.kind = PACKAGE_SOFTWARE,
 	.page_count = 1};
 
 static const char *sample_tags[] = {"spring", "bridge"};
-static struct picture_info sample_picture = {
-	1920, 1080, 5000, "center", "The bridge at Arta", sample_tags, 2};
+static struct picture_info sample_picture = {1920, 1080, 5000, "center", "The bridge at Arta",
+	sample_tags, 2, 1, 5, 1700000000000, 1800000000000};
 static uint32_t sample_chunk_sizes[] = {1, 200000, LIMIT_CHUNK};
 static struct file_entry sample_files[] = {
 	{"0001-bridge.jpg", 1248577, SAMPLE_SHA_A, true,
@@ -439,7 +491,9 @@ static const struct sample samples[] = {
 	{"stored", &codec_publisher_msg, &sample_pub_stored},
 	{"sign-in", &codec_publisher_msg, &sample_pub_sign_in},
 	{"alive", &codec_publisher_msg, &sample_pub_alive},
+	{"ordered", &codec_publisher_msg, &sample_pub_ordered},
 	{"full", &codec_directive, &sample_directive},
+	{"order", &codec_directive, &sample_directive_order},
 	{"least", &codec_directive, &sample_directive_least},
 	{"full", &codec_envelope_parts, &sample_envelope},
 	{"least", &codec_envelope_parts, &sample_envelope_least},

@@ -354,6 +354,16 @@ static void publishers_and_directives_are_whole(void **state)
 	nothing.package = (struct digest){{0}};
 	order.kind = DIRECTIVE_PACKAGE_ORDER;
 	order.order = NULL;
+	struct publisher_msg orderless = sample_pub_ordered, silent = sample_pub_ordered,
+			     many = sample_pub_ordered;
+	struct order_outcome no_reason = sample_outcome, more = sample_outcome;
+
+	orderless.ordered = NULL;
+	no_reason.package = (struct digest){{0}};
+	no_reason.reason = "";
+	silent.ordered = &no_reason;
+	more.included = more.matched + 1;
+	many.ordered = &more;
 	const struct rule rules[] = {
 		{&codec_publisher_msg, &markless, "publisher_msg.mark is missing"},
 		{&codec_publisher_msg, &nameless, "publisher_msg.package is missing"},
@@ -362,6 +372,59 @@ static void publishers_and_directives_are_whole(void **state)
 		{&codec_directive, &repair, "directive.objects is missing"},
 		{&codec_directive, &nothing, "directive.package is missing"},
 		{&codec_directive, &order, "directive.order is missing"},
+		{&codec_publisher_msg, &orderless,
+			"publisher_msg.ordered does not go with the state ordered"},
+		{&codec_publisher_msg, &silent,
+			"publisher_msg.ordered.reason is missing, as is the package"},
+		{&codec_publisher_msg, &many,
+			"publisher_msg.ordered.included is more than what matched"},
+	};
+	RULES(rules);
+}
+
+static void what_customers_want_is_in_range(void **state)
+{
+	struct daypart empty[] = {{1, 60, 60}}, never[] = {{0, 0, 60}};
+	struct plan_part squeezed[] = {sample_plans[0]}, sorted[] = {sample_plans[0]},
+			 past[] = {sample_plans[0]}, hourless[] = {sample_plans[0]},
+			 dayless[] = {sample_plans[0]};
+	struct show_defaults path = sample_order_show;
+	struct package_order orders[6];
+	struct directive directives[6];
+
+	(void)state;
+	squeezed[0].fit = "squeeze";
+	sorted[0].order = "sorted";
+	past[0].until_unix_ms = past[0].from_unix_ms;
+	hourless[0].dayparts = empty;
+	dayless[0].dayparts = never;
+	hourless[0].daypart_count = dayless[0].daypart_count = 1;
+	path.time_zone = "../../etc/passwd";
+	struct plan_part *parts[] = {squeezed, sorted, past, hourless, dayless};
+	for (size_t i = 0; i < 6; i++) {
+		orders[i] = sample_order;
+		if (i < 5) {
+			orders[i].parts = parts[i];
+			orders[i].part_count = 1;
+		}
+		directives[i] = sample_directive;
+		directives[i].order = &orders[i];
+	}
+	orders[5].show = &path;
+	const struct rule rules[] = {
+		{&codec_directive, &directives[0],
+			"directive.order.parts[0].fit is none of fit, fill, stretch, center"},
+		{&codec_directive, &directives[1],
+			"directive.order.parts[0].order is none of list, shuffle, weight, newest"},
+		{&codec_directive, &directives[2],
+			"directive.order.parts[0].until_unix_ms is not after from_unix_ms"},
+		{&codec_directive, &directives[3],
+			"directive.order.parts[0].dayparts[0].until_minute is the minute of the "
+			"begin"},
+		{&codec_directive, &directives[4],
+			"directive.order.parts[0].dayparts[0].weekdays is missing or 0"},
+		{&codec_directive, &directives[5],
+			"directive.order.show.time_zone is no name of a time zone"},
 	};
 	RULES(rules);
 }
@@ -489,6 +552,7 @@ int main(void)
 		cmocka_unit_test(addresses_and_ips_can_be_used),
 		cmocka_unit_test(reports_hold_what_they_say),
 		cmocka_unit_test(publishers_and_directives_are_whole),
+		cmocka_unit_test(what_customers_want_is_in_range),
 		cmocka_unit_test(content_is_consistent),
 		cmocka_unit_test(trust_cannot_be_empty),
 		cmocka_unit_test(limits_that_others_rely_on),
