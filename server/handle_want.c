@@ -10,8 +10,6 @@
 #include "server/presence.h"
 #include <inttypes.h>
 
-#define FAILURES_UNTIL_MOVE 2
-
 // ---------------------------------------------------------------- who waits
 
 void waiting_drop(struct presence *p, struct package *k, struct waiting *w)
@@ -146,6 +144,29 @@ static void lease_grant(struct presence *p, struct package *k, const char *clien
 	grant_lease(p, k, leases_find(p->leases, l.id));
 }
 
+// A broker that this client may reach is there, besides the one that it cannot.
+static bool other_broker_exists(
+	const struct presence *p, const struct package *k, const char *client, struct mono now)
+{
+	for (size_t i = 0; i < p->brokers->count; i++) {
+		const struct data_broker *b = &p->brokers->items[i];
+
+		if (strcmp(b->id, k->broker) != 0 &&
+			data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
+			!unreachable_is(p->unreachable, client, b->id, now))
+			return true;
+	}
+	return false;
+}
+
+// For this client the package has to lie elsewhere.
+static bool wants_elsewhere(
+	const struct presence *p, const struct package *k, const char *client, struct mono now)
+{
+	return unreachable_is(p->unreachable, client, k->broker, now) &&
+	       other_broker_exists(p, k, client, now);
+}
+
 void waiting_serve(struct presence *p, struct package *k, struct now now)
 {
 	struct waiting *w, *next;
@@ -155,6 +176,8 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 		struct waiting one = *w;
 		struct lease *l = leases_of_client(p->leases, one.client, &k->id);
 
+		if (wants_elsewhere(p, k, one.client, now.mono))
+			continue;
 		waiting_drop(p, k, w);
 		if (!l)
 			lease_grant(p, k, one.client, one.request_id, now);
@@ -182,25 +205,46 @@ static void wait_for(const struct want_call *c, const char *reason)
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
 }
 
-static bool other_broker_exists(const struct want_call *c)
+static void package_move(struct presence *p, struct package *k, struct now now)
 {
-	for (size_t i = 0; i < c->p->brokers->count; i++) {
-		const struct data_broker *b = &c->p->brokers->items[i];
-
-		if (strcmp(b->id, c->k->broker) != 0 &&
-			data_broker_is_candidate(b, c->p->brokers->sys_interval_s, c->now.mono))
-			return true;
-	}
-	return false;
+	memcpy(k->avoid, k->broker, sizeof(k->avoid));
+	package_place(p, k, 0, "who wants it cannot reach the broker", now);
 }
 
-// The only consumer cannot reach this broker, though we can: let it lie elsewhere.
+void waiting_move(struct presence *p, struct package *k, struct now now)
+{
+	const struct waiting *w, *next;
+	bool wanted = false;
+
+	if ((k->state != PLACE_STORED && k->state != PLACE_LINGER) || k->leases > 0 ||
+		now.mono.ms < k->retry_at_ms)
+		return;
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		wanted = wanted || wants_elsewhere(p, k, w->client, now.mono);
+	}
+	if (!wanted)
+		return;
+	k->retry_at_ms = now.mono.ms + PRESENCE_RETRY_MS;
+	package_move(p, k, now);
+}
+
+// This client cannot reach the broker, though we can: let the package lie elsewhere, as soon as
+// nobody else fetches it here. True when the request is answered.
 static bool moved(const struct want_call *c, struct lease *l)
 {
-	if (!l || l->failures < FAILURES_UNTIL_MOVE || c->k->leases != 1 || !other_broker_exists(c))
+	struct package *k = c->k;
+
+	if (!wants_elsewhere(c->p, k, c->client, c->now.mono))
 		return false;
-	memcpy(c->k->avoid, c->k->broker, sizeof(c->k->avoid));
-	package_place(c->p, c->k, 0, "its only consumer cannot reach the broker", c->now);
+	if (l)
+		lease_end(c->p, l, "its client cannot reach the broker", c->now);
+	waiting_add(c->p, k, c->client, c->m->request_id);
+	if (k->leases > 0) {
+		wait_for(c, "elsewhere: it moves when the others have fetched it");
+		return true;
+	}
+	package_move(c->p, k, c->now);
 	wait_for(c, "moving: it is sent to another data broker");
 	return true;
 }
@@ -244,8 +288,8 @@ static bool complaint(const struct want_call *c)
 		return false; // the same complaint again: it was looked at
 	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
 		digest_short(&k->id), k->broker, c->m->missing_count);
-	if (l && names_broker)
-		l->failures++;
+	if (names_broker)
+		unreachable_note(c->p->unreachable, c->client, k->broker, c->now.mono);
 	if (moved(c, l))
 		return true;
 	if (was_looked_at(c, l))
@@ -269,6 +313,8 @@ static void grant_now(const struct want_call *c)
 		wait_for(c, "broker-away: its data broker does not answer");
 		return;
 	}
+	if (moved(c, l))
+		return;
 	if (!l) {
 		lease_grant(c->p, c->k, c->client, c->m->request_id, c->now);
 		return;
@@ -356,8 +402,11 @@ static void release(
 	};
 	struct waiting *w = NULL;
 
-	if (l && strcmp(l->client, client) == 0 && digest_equal(&l->package, &m->package))
+	if (l && strcmp(l->client, client) == 0 && digest_equal(&l->package, &m->package)) {
+		if (m->outcome == OP_DONE)
+			unreachable_forget(p->unreachable, client, l->broker);
 		lease_end(p, l, op_status_word(m->outcome), now);
+	}
 	if (k)
 		HASH_FIND_STR(k->waiting, client, w);
 	if (w)

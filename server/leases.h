@@ -25,7 +25,6 @@ struct lease {
 	int64_t granted_attended_ms, expires_attended_ms;
 	uint32_t ttl_ms;
 	uint64_t rate_bytes_per_s;
-	uint32_t failures;       // the client said that it could not fetch
 	struct digest complaint; // hash of the objects that it missed last
 	struct mono complained;
 };

@@ -19,6 +19,7 @@ struct presence *presence_new(const struct presence_config *config,
 	p->brokers = brokers;
 	p->db = db;
 	p->leases = leases_new();
+	p->unreachable = unreachable_new(config->unreachable_s);
 	return p;
 }
 
@@ -57,6 +58,7 @@ void presence_free(struct presence *p)
 		return;
 	presence_clear(p);
 	leases_free(p->leases);
+	unreachable_free(p->unreachable);
 	free(p);
 }
 
@@ -198,12 +200,27 @@ void directive_issue(struct presence *p, struct package *k, enum directive_kind 
 
 // ---------------------------------------------------------------- the choice
 
+// Somebody who waits for it said that it cannot reach this broker.
+static bool is_beyond(
+	const struct presence *p, const struct package *k, const char *broker, struct mono now)
+{
+	const struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		if (unreachable_is(p->unreachable, w->client, broker, now))
+			return true;
+	}
+	return false;
+}
+
 static void candidates_fill(struct presence *p, const struct package *k, bool use_avoid,
 	struct place_candidate *c, struct mono now)
 {
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		const struct data_broker *b = &p->brokers->items[i];
-		bool avoided = use_avoid && strcmp(b->id, k->avoid) == 0;
+		bool avoided =
+			use_avoid && (strcmp(b->id, k->avoid) == 0 || is_beyond(p, k, b->id, now));
 
 		c[i] = (struct place_candidate){
 			.id = b->id,
@@ -243,9 +260,9 @@ static struct place_choice package_choose(struct presence *p, struct package *k,
 	struct place_choice choice;
 	size_t count = p->brokers->count;
 
-	candidates_fill(p, k, k->avoid[0] != 0, c, now.mono);
+	candidates_fill(p, k, true, c, now.mono);
 	choice = place_choose(c, count, &policy, now.wall.ms);
-	if (choice.verdict == PLACE_NONE && k->avoid[0]) { // better the avoided one than none
+	if (choice.verdict == PLACE_NONE) { // better an avoided one than none
 		candidates_fill(p, k, false, c, now.mono);
 		choice = place_choose(c, count, &policy, now.wall.ms);
 	}

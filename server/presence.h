@@ -23,6 +23,7 @@
 #include "server/distribute.h"
 #include "server/leases.h"
 #include "server/placement.h"
+#include "server/unreachable.h"
 
 // uthash reports a lack of memory by this.
 #define uthash_fatal(text) abort()
@@ -47,6 +48,7 @@ struct presence_config {
 	uint32_t lease_ttl_s;          // the least
 	uint32_t reconnect_spread_s;   // attended time stands still this long after a gap
 	uint32_t broker_away_s;        // then content that is wanted moves
+	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
 	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
 	struct route_policy route;
@@ -135,6 +137,7 @@ struct presence {
 	struct db *db;
 	struct package *packages; // by id
 	struct leases *leases;
+	struct unreachable *unreachable;
 	size_t waiting_count;
 	int64_t attended_ms;
 	struct mono last_tick;
@@ -189,6 +192,8 @@ void package_read_back(struct presence *p, struct package *k);
 void lease_end(struct presence *p, struct lease *l, const char *because, struct now now);
 // handle_want.c: grants everybody who waits for a package that was just proven.
 void waiting_serve(struct presence *p, struct package *k, struct now now);
+// Those who still wait for a stored package cannot reach its broker. Nobody else fetches: it moves.
+void waiting_move(struct presence *p, struct package *k, struct now now);
 void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id);
 void waiting_drop(struct presence *p, struct package *k, struct waiting *w);
 void presence_store(struct presence *p, enum err e);

@@ -127,6 +127,7 @@ static void package_on_broker_tick(struct presence *p, struct package *k, struct
 		return;
 	}
 	package_read_back(p, k);
+	waiting_move(p, k, now);
 }
 
 // A publisher cannot withdraw from a broker that is away; whoever wants the content need not wait

@@ -98,6 +98,9 @@ const struct setting heliod_rows[] = {
 		"a lease that no heartbeat lists ends after this, or after three intervals"),
 	NUMBER("data", "broker_away_s", broker_away_s, 1, 86400, "15",
 		"content that is wanted moves when its broker is away for so long"),
+	NUMBER("data", "unreachable_s", unreachable_s, 0, 86400, "600",
+		"a data broker that a client twice could not fetch from is not granted to it for "
+		"so long; 0: no such rule"),
 	YES_NO("probe", "enabled", probe, "yes", "test the brokers at start and every period"),
 	YES_NO("probe", "refuse", probe_refuse, "yes",
 		"do not use a broker that would lose data or let strangers in"),
@@ -183,6 +186,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.lease_ttl_s = s->lease_ttl_s,
 		.reconnect_spread_s = s->reconnect_spread_s,
 		.broker_away_s = s->broker_away_s,
+		.unreachable_s = s->unreachable_s,
 		.directive_repeat_ms = 5000,
 		.client_rate_bytes_per_s = s->rate_bytes_per_s,
 		.route = {.attempts_max = s->attempts_max},

@@ -122,6 +122,7 @@ static struct presence *presence_make(struct world *w)
 		.first_viewer_grace_s = 100,
 		.lease_ttl_s = 5,
 		.broker_away_s = 3,
+		.unreachable_s = 60,
 		.directive_repeat_ms = 5000,
 		.route = {.attempts_max = 3},
 	};
@@ -756,6 +757,86 @@ static void an_only_consumer_that_cannot_reach_the_broker_gets_another(void **st
 	assert_int_equal(pack(w)->state, PLACE_SENDING);
 }
 
+static struct fetch_request failed(uint64_t request_id, const char *broker)
+{
+	return (struct fetch_request){.request_id = request_id, .failed_broker = broker};
+}
+
+static void S001_c26_who_cannot_reach_a_broker_waits_until_nobody_fetches_there(void **state)
+{
+	struct world *w = *state;
+	uint64_t lease;
+
+	stored(w);
+	want(w, "f2", (struct fetch_request){.request_id = 1});
+	lease = w->grant.grant.lease;
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f1", failed(2, "da"));
+	assert_true(w->grant.grant.granted);
+	want(w, "f1", failed(3, "da"));
+	assert_false(w->grant.grant.granted);
+	assert_memory_equal(w->grant.reason, "elsewhere", 9);
+	assert_true(w->grant.grant.retry_after_ms > 0);
+	assert_string_equal(pack(w)->broker, "da"); // f2 fetches there
+	assert_null(leases_of_client(w->p->leases, "f1", &w->package));
+	pass(w, 1);
+	assert_int_equal(pack(w)->state, PLACE_STORED);
+	release(w, "f2", lease);
+	pass(w, 1);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+	assert_string_equal(pack(w)->broker, "db");
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted); // unasked: it waited
+	assert_string_equal(w->grant.to, "f1");
+	assert_string_equal(w->grant.broker, "db");
+}
+
+static void S001_c26_a_broker_is_out_of_question_for_one_client_and_its_next_package(void **state)
+{
+	struct world *w = *state;
+	uint64_t lease;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	want(w, "f1", failed(2, "da"));
+	want(w, "f1", failed(3, "da"));
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_string_equal(w->grant.broker, "db");
+	lease = w->grant.grant.lease;
+	release(w, "f1", lease);
+	// The next package lies on da: f2 is granted it there, f1 is not.
+	offer_images(w, "2");
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	assert_string_equal(pack(w)->broker, "da");
+	want(w, "f2", (struct fetch_request){.request_id = 1});
+	assert_true(w->grant.grant.granted);
+	lease = w->grant.grant.lease;
+	want(w, "f1", (struct fetch_request){.request_id = 9});
+	assert_false(w->grant.grant.granted);
+	release(w, "f2", lease);
+	assert_string_equal(pack(w)->broker, "da");
+	pass(w, 1);
+	assert_string_equal(pack(w)->broker, "db"); // nobody else fetched: moved for f1
+}
+
+static void S001_c26_who_cannot_reach_any_broker_is_granted_all_the_same(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	presence_broker(w->p, "db", false, "away", w->now);
+	for (uint64_t i = 1; i < 8; i++) {
+		want(w, "f1", failed(i, "da"));
+		if (pack(w)->state == PLACE_VERIFYING)
+			presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+		assert_true(w->grant.grant.granted); // its own tries end the operation
+		assert_string_equal(w->grant.broker, "da");
+	}
+}
+
 static void leases_and_placements_survive_a_restart(void **state)
 {
 	struct world *w = *state;
@@ -842,6 +923,9 @@ int main(void)
 		T(a_wrong_complaint_is_looked_at_once),
 		T(complaints_of_two_clients_do_not_wear_each_other_out),
 		T(an_only_consumer_that_cannot_reach_the_broker_gets_another),
+		T(S001_c26_who_cannot_reach_a_broker_waits_until_nobody_fetches_there),
+		T(S001_c26_a_broker_is_out_of_question_for_one_client_and_its_next_package),
+		T(S001_c26_who_cannot_reach_any_broker_is_granted_all_the_same),
 		T(leases_and_placements_survive_a_restart),
 		T(an_operators_withdrawal_holds_until_it_is_taken_back),
 		T(a_removed_client_holds_no_lease),
