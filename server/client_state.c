@@ -56,6 +56,8 @@ void client_set_reach(struct core *core, uint32_t number, enum reach to, const c
 	c->reach = (uint8_t)to;
 	c->flags |= CLIENT_STALE_ROW;
 	view_due(core, number);
+	if (to == REACH_ONLINE && core->hooks.online)
+		core->hooks.online(core->hooks.ctx, core, number);
 }
 
 // ---- the row

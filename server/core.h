@@ -134,6 +134,9 @@ struct core_hooks {
 	// anybody.
 	enum err (*package_find)(void *ctx, struct core *core, const struct digest *package,
 		struct arena *arena, struct package_ref *out);
+	// A client is heard that was not, at its place of core_client_at. Nothing is done here that
+	// takes time: after an outage it is the whole fleet.
+	void (*online)(void *ctx, struct core *core, size_t place);
 	// A principal was revoked or removed: forget leases, placements.
 	void (*principal_gone)(void *ctx, struct core *core, const char *id, enum role role);
 	// Everything in memory was thrown away: read your rows again. An error counts as a failed
@@ -274,6 +277,10 @@ size_t core_client_count(const struct core *core); // role CLIENT
 enum err core_client_find(struct core *core, const char *id, struct client_info *out) MUST_CHECK;
 // Every principal in no particular order: *cursor begins at 0; false at the end.
 bool core_client_next(struct core *core, size_t *cursor, struct client_info *out);
+// Each principal has a place below core_client_places for as long as it exists and the core does not
+// load again; false: this one is free.
+size_t core_client_places(const struct core *core);
+bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
 // Into the arena. Errors: ERR_NOT_FOUND, ERR_FULL.
 enum err core_client_holdings(struct core *core, const char *id, struct arena *a,

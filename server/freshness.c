@@ -6,13 +6,34 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BUSY_S 1                  // it has other things to do: until it is looked at again
+#define CLOCK_BACK_MS (60 * 1000) // further back, and what is due says nothing
+
+// A clock that was set back makes nothing fresh for ever.
+static int64_t newest_of(int64_t received_ms, int64_t asked_ms, int64_t now_ms)
+{
+	int64_t received = received_ms <= now_ms ? received_ms : 0;
+	int64_t asked = asked_ms <= now_ms ? asked_ms : 0;
+
+	return received > asked ? received : asked;
+}
+
 bool freshness_is_due(uint32_t max_age_s, int64_t received_ms, int64_t asked_ms, int64_t now_ms)
 {
-	int64_t newest = received_ms > asked_ms ? received_ms : asked_ms;
+	int64_t newest = newest_of(received_ms, asked_ms, now_ms);
 
-	// A clock that was set back makes nothing fresh for ever.
-	return max_age_s != 0 &&
-	       (newest == 0 || newest > now_ms || now_ms - newest >= (int64_t)max_age_s * 1000);
+	return max_age_s != 0 && (newest == 0 || now_ms - newest >= (int64_t)max_age_s * 1000);
+}
+
+void freshness_again(struct freshness *f)
+{
+	due_clear(&f->due);
+	f->seen = 0;
+}
+
+void freshness_fini(struct freshness *f)
+{
+	due_fini(&f->due);
 }
 
 // ---- the policy; the store's number is the age and one, so that 0 is "not set"
@@ -42,6 +63,7 @@ enum err freshness_set(struct freshness *f, struct db *db, enum info_kind what, 
 
 	TRY(rows_meta_put_number(db, key_of(what, key), (int64_t)max_age_s + 1));
 	f->max_age_s[what] = max_age_s;
+	freshness_again(f);
 	return ERR_OK;
 }
 
@@ -51,6 +73,7 @@ enum err freshness_reset(struct freshness *f, struct db *db, enum info_kind what
 
 	TRY(rows_meta_put_number(db, key_of(what, key), 0));
 	f->max_age_s[what] = f->by_settings_s[what];
+	freshness_again(f);
 	return ERR_OK;
 }
 
@@ -65,10 +88,14 @@ static bool has_policy(const struct freshness *f)
 	return false;
 }
 
-static bool may_be_asked(const struct client_info *i)
+static bool is_asked(const struct client_info *i)
 {
-	return i->role == ROLE_CLIENT && !i->revoked && i->reach == REACH_ONLINE &&
-	       i->state == CS_IDLE && !i->has_operation && i->private_elements == 0;
+	return i->role == ROLE_CLIENT && !i->revoked;
+}
+
+static bool is_free(const struct client_info *i)
+{
+	return i->state == CS_IDLE && !i->has_operation && i->private_elements == 0;
 }
 
 static enum err ask(struct core *core, const char *client, enum info_kind what, int64_t now_ms)
@@ -83,44 +110,105 @@ static enum err ask(struct core *core, const char *client, enum info_kind what, 
 	return core_append_event(core, queue, &e, NULL, NULL);
 }
 
-static enum err client_look(
-	struct freshness *f, struct core *core, const struct client_info *i, int64_t now_ms)
+// Asks for the first kind that is too old. *next_ms: when one will be, INT64_MAX: never.
+static enum err client_look(struct freshness *f, struct core *core, const struct client_info *i,
+	int64_t now_ms, int64_t *next_ms)
 {
+	bool asked_one = false;
+
 	for (int k = INFO_DISPLAY; k <= INFO_SCREENSHOT; k++) {
 		enum info_kind what = (enum info_kind)k;
-		int64_t received, asked;
+		int64_t received, asked, due;
 
 		if (!f->max_age_s[k])
 			continue;
 		TRY(rows_report_age(core_db(core), i->id, what, &received));
 		TRY(rows_question_find(core_db(core), i->id, what, &asked));
-		if (!freshness_is_due(f->max_age_s[k], received, asked, now_ms))
-			continue;
-		TRY(ask(core, i->id, what, now_ms));
-		f->asked++;
-		log_debug("FRESHNESS", "client=%s what=%s", i->id, info_kind_word(what));
-		return ERR_OK; // the next kind at the next walk
+		due = newest_of(received, asked, now_ms) + (int64_t)f->max_age_s[k] * 1000;
+		if (!asked_one && freshness_is_due(f->max_age_s[k], received, asked, now_ms)) {
+			TRY(ask(core, i->id, what, now_ms));
+			asked_one = true; // the next kind when this one is answered
+			f->asked++;
+			due = now_ms + (int64_t)f->max_age_s[k] * 1000;
+			log_debug("FRESHNESS", "client=%s what=%s", i->id, info_kind_word(what));
+		}
+		if (due < *next_ms)
+			*next_ms = due;
 	}
+	if (asked_one && *next_ms < now_ms + BUSY_S * 1000)
+		*next_ms = now_ms + BUSY_S * 1000;
+	return ERR_OK;
+}
+
+static uint32_t second_of(int64_t ms)
+{
+	return ms >= (int64_t)UINT32_MAX * 1000 ? UINT32_MAX : (uint32_t)((ms + 999) / 1000);
+}
+
+// A place that holds no client, or one that is revoked, may hold another later: it stays in turn.
+static uint32_t age_least_s(const struct freshness *f)
+{
+	uint32_t least = 86400;
+
+	for (int k = INFO_DISPLAY; k <= INFO_SCREENSHOT; k++)
+		if (f->max_age_s[k] && f->max_age_s[k] < least)
+			least = f->max_age_s[k];
+	return least < BUSY_S ? BUSY_S : least;
+}
+
+static enum err place_look(struct freshness *f, struct core *core, uint32_t place, int64_t now_ms)
+{
+	struct client_info info;
+	int64_t next_ms = now_ms + (int64_t)age_least_s(f) * 1000;
+
+	f->looks++;
+	if (core_client_at(core, place, &info) && is_asked(&info)) {
+		if (info.reach != REACH_ONLINE)
+			return due_park(&f->due, place);
+		next_ms = now_ms + BUSY_S * 1000;
+		if (is_free(&info)) {
+			next_ms = INT64_MAX;
+			TRY(client_look(f, core, &info, now_ms, &next_ms));
+		}
+	}
+	return due_put(&f->due, place, second_of(next_ms));
+}
+
+// Places that are new here, or new altogether.
+static enum err places_enter(struct freshness *f, struct core *core, uint32_t now_s)
+{
+	size_t places = core_client_places(core);
+
+	for (int n = 0; n < FRESHNESS_LOOKS_PER_TICK && f->seen < places; n++, f->seen++)
+		TRY(due_put(&f->due, (uint32_t)f->seen, now_s));
 	return ERR_OK;
 }
 
 void freshness_tick(struct freshness *f, struct core *core, struct now now)
 {
-	struct client_info info;
-	enum err e = ERR_OK;
+	uint32_t now_s = (uint32_t)(now.wall.ms / 1000), place;
+	uint64_t looks = f->looks + FRESHNESS_LOOKS_PER_TICK;
+	uint64_t asks = f->asked + FRESHNESS_ASKS_PER_TICK;
 
 	if (!has_policy(f) || core_is_loading(core) || core_is_degraded(core))
 		return;
-	for (int n = 0; n < FRESHNESS_PER_TICK && e == ERR_OK; n++) {
-		if (!core_client_next(core, &f->cursor, &info)) {
-			f->cursor = 0;
-			break;
-		}
-		if (may_be_asked(&info))
-			e = client_look(f, core, &info, now.wall.ms);
-	}
-	if (e != ERR_OK)
-		log_warn("FRESHNESS-FAILED", "why=%s", log_quote(err_text()));
+	if (now.wall.ms < f->tick_ms - CLOCK_BACK_MS)
+		freshness_again(f);
+	f->tick_ms = now.wall.ms;
+	enum err e = places_enter(f, core, now_s);
+	while (e == ERR_OK && f->looks < looks && f->asked < asks &&
+		due_take(&f->due, now_s, &place))
+		e = place_look(f, core, place, now.wall.ms);
+	if (e == ERR_OK)
+		return;
+	log_warn("FRESHNESS-FAILED", "why=%s", log_quote(err_text()));
+	freshness_again(f);
+}
+
+void freshness_online(struct freshness *f, size_t place, struct now now)
+{
+	if (due_wake(&f->due, (uint32_t)place, (uint32_t)(now.wall.ms / 1000)) != ERR_OK)
+		freshness_again(f);
 }
 
 // ---- an answer that is there

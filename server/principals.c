@@ -252,6 +252,22 @@ bool core_client_next(struct core *core, size_t *cursor, struct client_info *out
 	return true;
 }
 
+size_t core_client_places(const struct core *core)
+{
+	return core->clients.high;
+}
+
+bool core_client_at(struct core *core, size_t place, struct client_info *out)
+{
+	if (place >= core->clients.high)
+		return false;
+	struct client *c = client_at(&core->clients, (uint32_t)place);
+	if (!(c->flags & CLIENT_USED))
+		return false;
+	info_fill(core, c, out);
+	return true;
+}
+
 static struct client *client_find(const struct core *core, const char *id)
 {
 	uint32_t number = client_table_find(&core->clients, id);

@@ -231,6 +231,7 @@ void server_free(struct server *s)
 	core_free(s->core);
 	presence_free(s->presence);
 	data_brokers_fini(&s->brokers);
+	freshness_fini(&s->freshness);
 	if (s->db)
 		db_close(s->db);
 	sign_key_free(s->online);

@@ -117,6 +117,13 @@ static enum err on_package_find(void *ctx, struct core *core, const struct diges
 	return ERR_OK;
 }
 
+static void on_online(void *ctx, struct core *core, size_t place)
+{
+	struct server *s = ctx;
+
+	freshness_online(&s->freshness, place, core_now(core));
+}
+
 static void on_principal_gone(void *ctx, struct core *core, const char *id, enum role role)
 {
 	struct server *s = ctx;
@@ -128,6 +135,7 @@ static enum err on_reload(void *ctx, struct core *core)
 {
 	struct server *s = ctx;
 
+	freshness_again(&s->freshness);
 	return presence_load(s->presence, core_now(core));
 }
 
@@ -148,6 +156,7 @@ void server_core_hooks(struct server *s, struct core_hooks *out)
 		.api = on_api,
 		.lease_renew = on_lease_renew,
 		.package_find = on_package_find,
+		.online = on_online,
 		.principal_gone = on_principal_gone,
 		.reload = on_reload,
 		.before_commit = on_before_commit,
