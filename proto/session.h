@@ -1,8 +1,28 @@
 // The session of a client, publisher or operator with the server.
 //
 // Two beats make it: a signed sign-in obtains a SessionOffer; the first valid message inside the
-// offered session makes it current. Keys: HKDF(X25519 secret, salt SHA-256(sign-in | offer)), one
-// each for mac-up and enc; mac-down follows from mac-up. CN 101217512; protocol.md "The conversation".
+// offered session makes it current. CN 101217512; protocol.md "The conversation".
+//
+// The key schedule; `|` joins bytes:
+//
+//   salt      SHA-256(sign-in | offer)          the whole payloads, auth included
+//   mac-up    HKDF(X25519 secret, salt, info "helio/v1 mac-up")       what the server receives
+//   enc       HKDF(X25519 secret, salt, info "helio/v1 enc")          customers' keys
+//   mac-down  HMAC-SHA256(key mac-up, "helio/v1 mac-down")            what the server sends
+//
+// mac-down follows from mac-up, instead of being a third output of the HKDF, because a server of a
+// million sessions keeps one key of each in memory (32 of the 128 bytes of a client) and in its
+// row, and because deriving it anew is one HMAC of one short block: less than the cache miss of
+// fetching it. Nothing is lost by it:
+//
+//   - Both ends hold both keys in any case: a MAC is symmetric, so who knows mac-up is one of the
+//     two. What the directions are apart for is that no message can be sent back to its author,
+//     and for that the keys need only differ.
+//   - HMAC is a pseudo-random function: mac-down tells nothing of mac-up. HKDF-Expand itself is
+//     this step (HMAC of the info and a byte 01).
+//   - No seal can be made to give the key away. mac-up seals `topic NUL payload`, which always
+//     holds a NUL and begins with "helio/v1/"; the label holds none, and a blank there.
+//   - enc, the one key that keeps a secret, is not reached from either.
 //
 // Also the seal of a payload: `auth`, field 2047, appended last, over  topic NUL payload-before-auth.
 #ifndef HELIO_SESSION_H

@@ -117,6 +117,20 @@ static void keys_go_through_pem_and_refuse_open_files(void **state)
 	sign_key_free(key);
 }
 
+static void the_key_downward_is_one_hmac_of_the_key_upward(void **state)
+{
+	(void)state;
+	// Made with: printf 'helio/v1 mac-down' | openssl dgst -sha256 -mac HMAC -macopt hexkey:000102..1f
+	struct key32 up;
+	char hex[65];
+
+	for (size_t i = 0; i < sizeof(up.b); i++)
+		up.b[i] = (uint8_t)i;
+	struct key32 down = session_mac_down(&up);
+	hex_encode(down.b, sizeof(down.b), hex);
+	assert_string_equal(hex, "f56a616a851bb290bb9e0e100f6e2596c1a388abffccf82c5563a073c240846d");
+}
+
 static void both_ends_of_a_session_have_the_same_keys(void **state)
 {
 	(void)state;
@@ -293,6 +307,7 @@ int main(void)
 		cmocka_unit_test(ed25519_matches_rfc_8032),
 		cmocka_unit_test(x25519_matches_rfc_7748_and_refuses_small_order),
 		cmocka_unit_test_setup_teardown(keys_go_through_pem_and_refuse_open_files, temp_dir_make, temp_dir_drop),
+		cmocka_unit_test(the_key_downward_is_one_hmac_of_the_key_upward),
 		cmocka_unit_test(both_ends_of_a_session_have_the_same_keys),
 		cmocka_unit_test(a_seal_binds_bytes_topic_and_key),
 		cmocka_unit_test(an_envelope_is_bound_to_purpose_keys_and_threshold),
