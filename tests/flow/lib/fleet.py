@@ -262,12 +262,12 @@ class Fleet:
             assert done.returncode == 0, f"{argv}: {done.returncode} {done.stderr.decode()}"
         return done.stdout
 
-    def capture(self, topic, broker="control", seat="watch.2"):
+    def capture(self, *topics, broker="control", seat="watch.2"):
         """mosquitto_sub in the background: captured() gives (stamp, topic, payload) of all that came."""
         b, name = self.bundle(seat), f"capture-{seat}"
         argv = ["stdbuf", "-oL", "mosquitto_sub", "-V", "5", "-h", "localhost", "-p", str(self.port[broker]),
-                "--cafile", b / "ca.crt", "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", seat, "-q", "1", "-t", topic,
-                "-F", "%U %t %x"]
+                "--cafile", b / "ca.crt", "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", seat, "-q", "1",
+                *[w for t in topics for w in ("-t", t)], "-F", "%U %t %x"]
         self.procs[name] = Proc(name, argv, self.folder).start()
         wait_for(lambda: re.search(rf": {re.escape(seat)} 1 ", self.broker_log(broker)), 10, f"{seat} has subscribed")
         return self.procs[name]
@@ -305,7 +305,7 @@ class Fleet:
     def tails(self, lines=25):
         out = []
         for name, proc in self.procs.items():
-            if not name.startswith("broker-"):
+            if not name.startswith(("broker-", "capture-")):
                 out.append(f"--- {name}\n" + "\n".join(proc.text().splitlines()[-lines:]))
         return "\n".join(out)
 
