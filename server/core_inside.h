@@ -83,7 +83,7 @@ struct why_item {
 	uint32_t count;
 	uint64_t response_id, seq, op_id;
 	int64_t first_ms, last_ms;
-	const char *text; // a literal
+	const char *text;     // a literal
 	uint32_t interval_ms; // the last one told
 	uint8_t kind, state, code;
 	uint8_t rule, interval_by; // of accordance, 0: none judged; enum frequency_by
@@ -158,10 +158,10 @@ struct core {
 	uint32_t incarnation;
 	struct key32 lineage_key;
 	uint64_t flow_count;
-	uint64_t session_base; // no session id below this one, and
-	struct mono session_at; // one more for each second since
+	uint64_t session_base;     // no session id below this one, and
+	struct mono session_at;    // one more for each second since
 	uint64_t session_reserved; // in the store: what a later start begins with
-	bool restored; // this start found an older store
+	bool restored;             // this start found an older store
 
 	struct client_table clients;
 	struct client_source source; // while clients are still loaded
@@ -189,6 +189,8 @@ struct core {
 	bool mass_silence;
 	uint32_t silent_count;  // clients that are SILENT
 	uint32_t silent_before; // that were so before the mass silence
+	int64_t attended_until_ms; // wall time until which the last start attended; 0: unknown
+	struct mono attended_noted;
 
 	struct mono host_at, save_at, prune_at;
 	uint64_t host_counter; // rises over all starts
@@ -324,6 +326,8 @@ enum err respond_stale_boot(
 enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
 	enum response_kind kind) MUST_CHECK;
 uint32_t respond_interval(const struct core *core, const struct client *c);
+// Whose control state rides in the client's responses.
+const struct event_queue *queue_of_control(const struct core *core, const struct client *c);
 enum frequency_by respond_interval_by(const struct core *core, const struct client *c);
 // Copies the kind's part of a stored body into the arena and fills *a from it.
 enum err body_open(struct core *core, struct bytes body, struct response_body *out) MUST_CHECK;
@@ -395,9 +399,19 @@ enum err channel_detach(struct core *core, uint32_t number, const char *because)
 // What the element at the client's pointer says, as an answer; then the pointer moves. `at`: in
 // which of its channels.
 enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t at) MUST_CHECK;
+// Does the element that the queues would give next (act, at) overtake the open RETRIEVE?
+bool next_overtakes(struct core *core, uint32_t number, enum next_act act, size_t at);
 enum err private_take(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_snapshot(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
+
+// ---- overtake.c
+
+// The open operation is a RETRIEVE that this one overtakes, and one response can hold both.
+bool open_is_overtaken(
+	struct core *core, const struct client *c, const struct retrieve_information *newer);
+// Ends it as CANCELLED, and joins what it asked for into *a.
+enum err open_overtake(struct core *core, uint32_t number, struct answer *a) MUST_CHECK;
 
 // ---- client_state.c
 
@@ -426,6 +440,10 @@ void reach_heard(struct core *core, uint32_t number);
 void reach_sooner(struct core *core, uint32_t number, uint32_t before_ms);
 void reach_run(struct core *core);
 enum err reach_load(struct core *core) MUST_CHECK; // before the clients
+// How long a loaded client had been silent when the server last attended.
+uint32_t reach_silent_ticks(const struct core *core, const struct client *c);
+// Writes down that we attended until now, while somebody is silent: a start goes on from there.
+void reach_note(struct core *core);
 void reach_fini(struct core *core);
 
 // ---- views.c

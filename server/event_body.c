@@ -181,16 +181,21 @@ static enum err change_put(struct retrieve_information *r, const struct change *
 	return ERR_OK;
 }
 
+enum err event_body_add(struct retrieve_information *to, const struct retrieve_information *from)
+{
+	for (size_t i = 0; i < from->package_count; i++)
+		TRY(package_put(to, &from->packages[i]));
+	for (size_t i = 0; i < from->change_count; i++)
+		TRY(change_put(to, &from->changes[i]));
+	return ERR_OK;
+}
+
 static enum err merge_one(struct arena *a, struct retrieve_information *r, const struct element *e)
 {
 	struct response_body body;
 
 	TRY(response_body_decode(a, e->body, &body));
-	for (size_t i = 0; body.retrieve && i < body.retrieve->package_count; i++)
-		TRY(package_put(r, &body.retrieve->packages[i]));
-	for (size_t i = 0; body.retrieve && i < body.retrieve->change_count; i++)
-		TRY(change_put(r, &body.retrieve->changes[i]));
-	return ERR_OK;
+	return body.retrieve ? event_body_add(r, body.retrieve) : ERR_OK;
 }
 
 enum err event_body_merge(struct arena *a, struct buf *body, struct element *const *run,

@@ -17,6 +17,10 @@ const char *event_body_text(
 // from the arena and from `body`. Errors: ERR_FULL when one response could not hold it.
 enum err event_body_merge(struct arena *a, struct buf *body, struct element *const *run,
 	size_t count, struct element_data *out) MUST_CHECK;
+// Of each package name and each key what `from` says replaces what *to says. Errors: ERR_FULL. *to
+// has room for as many as one response may name.
+enum err event_body_add(
+	struct retrieve_information *to, const struct retrieve_information *from) MUST_CHECK;
 bool event_body_names(struct core *core, const struct element *e, const struct digest *package);
 
 #endif

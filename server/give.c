@@ -141,6 +141,17 @@ static enum err element_overrule(struct core *core, struct client *c, const stru
 	return ERR_OK;
 }
 
+// What the element asks this client to retrieve. NULL in *r: nothing that is left of it.
+static enum err element_retrieve(struct core *core, struct client *c, const struct event_queue *q,
+	struct retrieve_information **r)
+{
+	if (membership_count(c) > 1)
+		TRY(element_overrule(core, c, q, *r));
+	if (!retrieve_still_exists(core, *r))
+		*r = NULL;
+	return ERR_OK;
+}
+
 static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	const struct event_queue *q, const struct element *e)
 {
@@ -148,8 +159,6 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	struct response_body body;
 
 	TRY(body_open(core, e->body, &body));
-	if (body.retrieve && membership_count(c) > 1)
-		TRY(element_overrule(core, c, q, body.retrieve));
 	struct answer a = {
 		.kind = body.kind,
 		.state = state_of_kind(body.kind),
@@ -165,12 +174,35 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 	};
 	if (!a.text)
 		return err_set(ERR_FULL, "no room for an answer");
-	if (a.retrieve && !retrieve_still_exists(core, a.retrieve))
+	if (a.retrieve)
+		TRY(element_retrieve(core, c, q, &a.retrieve));
+	if (body.retrieve && !a.retrieve)
 		return respond_no_action(core, number, seq, REASON_EVENT,
 			"what the event named was withdrawn, or a heavier channel says otherwise");
 	if (a.retrieve)
 		interval_apply(core, number, a.retrieve);
+	if (client_open(c))
+		TRY(open_overtake(core, number, &a));
 	return operation_open(core, number, seq, &a);
+}
+
+bool next_overtakes(struct core *core, uint32_t number, enum next_act act, size_t at)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct place p = membership_at(core, c, at);
+	const struct event_queue *q = act == NEXT_PRIVATE ? c->rare->private : &p.channel->queue;
+	struct response_body body;
+
+	if ((act != NEXT_PRIVATE && act != NEXT_CHANNEL) ||
+		client_open(c)->kind != KIND_RETRIEVE_INFORMATION)
+		return false;
+	const struct element *e =
+		queue_show(q, act == NEXT_PRIVATE ? c->rare->private_pointer : *p.pointer);
+	if (!e || e->type != ELEMENT_DISPLAY || body_open(core, e->body, &body) != ERR_OK ||
+		!body.retrieve || !open_is_overtaken(core, c, body.retrieve) ||
+		element_retrieve(core, c, q, &body.retrieve) != ERR_OK)
+		return false;
+	return body.retrieve && open_is_overtaken(core, c, body.retrieve);
 }
 
 // ---- commands whose time is over

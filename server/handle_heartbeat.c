@@ -179,7 +179,10 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	if (shown->op_id != op->op_id)
 		return;
 	bool changed = op->status != shown->status || op->percent != shown->percent;
-	if (changed)
+	// Who is told to hold still makes no progress.
+	bool held =
+		op->kind == KIND_RETRIEVE_INFORMATION && queue_of_control(core, p->client)->paused;
+	if (changed || held)
 		op->deadline_tick = operation_deadline(core, op);
 	if (op->status != shown->status)
 		view_due(core, p->number);
@@ -273,7 +276,22 @@ static bool is_overdue(const struct core *core, const struct open_operation *op)
 	return (int32_t)(attended_tick(core) - op->deadline_tick) > 0;
 }
 
-static enum err beat_complete(struct core *core, const struct passed *p, const struct accordance *a)
+// We give it up, and the client is at it and cannot know: that is no disagreement, it is told.
+static enum err deadline_over(struct core *core, const struct passed *p, struct accordance *a)
+{
+	struct open_operation *op = client_open(p->client);
+
+	(void)str_copy(op->detail, sizeof(op->detail), "no progress within the deadline");
+	TRY(operation_close(core, p->number, op->command ? OP_UNKNOWN : OP_FAILED, "deadline"));
+	if (p->client->rare->retry)
+		return ERR_OK;
+	a->outcome = ACCORD_CANCEL;
+	a->code = REASON_CANCEL_UNKNOWN;
+	a->why = "no progress within the deadline: the operation is given up";
+	return ERR_OK;
+}
+
+static enum err beat_complete(struct core *core, const struct passed *p, struct accordance *a)
 {
 	struct open_operation *op = client_open(p->client);
 
@@ -288,9 +306,7 @@ static enum err beat_complete(struct core *core, const struct passed *p, const s
 	}
 	if (a->outcome != ACCORD || !is_overdue(core, op))
 		return ERR_OK;
-	(void)str_copy(op->detail, sizeof(op->detail), "no progress within the deadline");
-	enum op_status outcome = op->command ? OP_UNKNOWN : OP_FAILED;
-	return operation_close(core, p->number, outcome, "deadline");
+	return deadline_over(core, p, a);
 }
 
 // ---- 5. select
@@ -326,6 +342,8 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 		if (rare->private && rare->private->count && !rare->private->paused)
 			in.private_shows = QUEUE_ELEMENT;
 	}
+	if (in.open && a->outcome == ACCORD)
+		in.overtakes = next_overtakes(core, p->number, next_event_of_queues(&in).act, *at);
 	if ((a->outcome == ACCORD_RESYNC || a->outcome == ACCORD_RESTORED) && !in.resync_waits)
 		in.resync_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
 	return next_event_decide(&in);

@@ -71,7 +71,7 @@ size_t next_channel_choose(const struct channel_offer *offers, size_t count, boo
 	return holds_back < count ? holds_back : 0;
 }
 
-static struct next_event from_queues(const struct next_input *in)
+struct next_event next_event_of_queues(const struct next_input *in)
 {
 	bool private_waits = in->private_shows == QUEUE_ELEMENT;
 
@@ -97,13 +97,13 @@ struct next_event next_event_decide(const struct next_input *in)
 			NEXT_CANCEL_OPEN, REASON_EVENT, "an operator cancels the open operation"};
 	if (in->busy)
 		return nothing(REASON_BUSY, "the client asked to be left alone");
-	if (in->open)
+	if (in->open && !in->overtakes)
 		return nothing(REASON_OPERATION_OPEN,
 			in->accordance->waits
 				? "the client says done; its report has not arrived yet"
 				: "the client is at work");
-	if (in->retry)
+	if (in->retry && !in->open)
 		return (struct next_event){
 			NEXT_RETRY, REASON_RETRY, "the operation failed and is tried again"};
-	return from_queues(in);
+	return next_event_of_queues(in);
 }

@@ -2,8 +2,9 @@
 // comes out; it always has a reason, NO_ACTION too.
 //
 // Order: what may not be begun at all (suspect, degraded); the correction; busy; the open
-// operation; a retry; the operator's cancel before those; then the queues, the private one first
-// but only so often in a row; a detached client tells its holdings and gets one snapshot.
+// operation, unless a newer version of what it fetches comes next; a retry; the operator's cancel
+// before those; then the queues, the private one first but only so often in a row; a detached
+// client tells its holdings and gets one snapshot.
 #ifndef HELIO_SERVER_NEXT_EVENT_H
 #define HELIO_SERVER_NEXT_EVENT_H
 
@@ -20,9 +21,10 @@ struct next_input {
 	enum client_state state;
 	const struct accordance *accordance;
 	bool degraded;
-	bool busy;         // ack BUSY
-	bool asked_again;  // ack RESEND with nothing to resend: a new answer
-	bool open;         // an operation is open after this beat
+	bool busy;        // ack BUSY
+	bool asked_again; // ack RESEND with nothing to resend: a new answer
+	bool open;        // an operation is open after this beat
+	bool overtakes;   // what the queues give next is newer than what the open RETRIEVE asks for
 	bool resync_waits; // a resync is due, but its back-off has not passed
 	bool cancel_asked; // an operator cancels the open operation
 	bool retry;        // a failed operation waits for its next attempt
@@ -63,5 +65,7 @@ struct next_event {
 };
 
 struct next_event next_event_decide(const struct next_input *in);
+// What the queues alone would give, were nothing open.
+struct next_event next_event_of_queues(const struct next_input *in);
 
 #endif

@@ -27,7 +27,7 @@ static uint64_t rate_of(const struct core *core, const struct event_queue *q)
 
 // Whose control state rides in the header: that of the channel whose operation is open, else of the
 // client's first.
-static const struct event_queue *queue_of_control(const struct core *core, const struct client *c)
+const struct event_queue *queue_of_control(const struct core *core, const struct client *c)
 {
 	const struct open_operation *op = client_open(c);
 	const struct channel *ch = op && c->rare->more_count ? channel_find(core, op->queue) : NULL;
@@ -67,6 +67,7 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 			.acked_report_id = c->rare ? c->rare->report_id : 0,
 			.open_report_id = parts ? parts->report_id : 0,
 			.open_report_parts = parts ? parts->next : 0,
+			.reconnect_spread_ms = core_reconnect_spread_ms(core),
 			.body_bytes = body,
 		},
 		&core->message));

@@ -116,8 +116,11 @@ static void command_of(struct rig *r, struct agent *a, uint32_t timeout_ms)
 	agent_gets(a, KIND_EXECUTE_COMMAND);
 	a->op.status = OP_RUNNING;
 	r->ended_count = 0;
-	for (int i = 0; i < 700 && r->ended_count == 0; i++)
-		agent_gets(a, KIND_NO_ACTION);
+	// Who is given up is told.
+	for (int i = 0; i < 700 && r->ended_count == 0; i++) {
+		enum response_kind kind = agent_step(a);
+		assert_int_equal(kind, r->ended_count ? KIND_EXECUTE_COMMAND : KIND_NO_ACTION);
+	}
 }
 
 static void S000_6_a_command_that_may_run_long_is_waited_for_as_long(void **state)

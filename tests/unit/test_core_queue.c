@@ -305,6 +305,187 @@ static void a_paused_channel_holds_everything_but_control(void **state)
 	assert_false(a->got.hold);
 }
 
+// ---- a newer version of what is being fetched
+
+static uint64_t runs(struct agent *a)
+{
+	a->op.status = OP_RUNNING;
+	return a->got.body->op_id;
+}
+
+static void only_names(const struct response *m, const struct digest *package)
+{
+	assert_int_equal(m->body->kind, KIND_RETRIEVE_INFORMATION);
+	assert_int_equal(m->body->retrieve->package_count, 1);
+	assert_memory_equal(m->body->retrieve->packages[0].package.b, package->b, 32);
+}
+
+static void a_newer_version_is_given_at_once_and_the_older_ends_once(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest one = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	struct response first, again;
+
+	r->ended_count = 0;
+	append_display(r, "default", &one);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	uint64_t old = runs(a);
+	agent_gets(a, KIND_NO_ACTION);
+	append_display(r, "default", &two);
+	assert_true(agent_beat(r, a, &first));
+	only_names(&first, &two);
+	assert_int_equal(r->ended_count, 1);
+	assert_int_equal(r->ended[0].op_id, old);
+	assert_int_equal(r->ended[0].outcome, OP_CANCELLED);
+	assert_true(r->ended[0].is_final);
+	assert_string_equal(r->ended[0].detail, "superseded: art@2");
+	assert_int_equal(agent_info(r, a).state, CS_AWAIT_RETRIEVE);
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_TAIL);
+	// It was lost, and the older one ended meanwhile: said again, the same, and nothing ends
+	// twice.
+	a->op.status = OP_DONE;
+	agent_hold(a, &one);
+	assert_true(agent_beat(r, a, &again));
+	assert_true(bytes_equal(first.body_bytes, again.body_bytes));
+	rig_restart(r);
+	agent_gets(a, KIND_NO_ACTION); // the new boot
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_true(bytes_equal(first.body_bytes, a->got.body_bytes));
+	agent_hold(a, &two);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(r->ended_count, 2);
+	assert_int_equal(r->ended[1].outcome, OP_DONE);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
+}
+
+static void what_the_older_one_asked_for_besides_is_asked_for_again(void **state)
+{
+	struct rig *r = *state;
+	struct digest old[3] = {rig_add_package(r, "art", "1", PACKAGE_IMAGES),
+		rig_add_package(r, "bar", "1", PACKAGE_IMAGES),
+		rig_add_package(r, "cafe", "1", PACKAGE_IMAGES)};
+	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	struct change change = {.change_id = 1, .key = "showing", .value = "v1"};
+	struct agent *a = rig_settled(r, "f1");
+	const struct event e = {.type = ELEMENT_DISPLAY,
+		.packages = old,
+		.package_count = 3,
+		.changes = &change,
+		.change_count = 1,
+		.activate = true};
+
+	assert_int_equal(core_append_event(r->core, "default", &e, NULL, NULL), ERR_OK);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	(void)runs(a);
+	r->packages[2].package = (struct digest){{1}}; // withdrawn: nobody is asked for it again
+	append_display(r, "default", &two);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	const struct retrieve_information *got = a->got.body->retrieve;
+	assert_int_equal(got->package_count, 2);
+	assert_string_equal(got->packages[0].name, "bar");
+	assert_memory_equal(got->packages[1].package.b, two.b, 32);
+	assert_int_equal(got->change_count, 1);
+	assert_string_equal(got->changes[0].value, "v1");
+}
+
+static void what_is_not_newer_waits_for_the_open_one(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest one = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	struct digest other = rig_add_package(r, "bar", "1", PACKAGE_IMAGES);
+	struct digest system = rig_add_package(r, "app", "1", PACKAGE_SOFTWARE);
+	struct digest next = rig_add_package(r, "app", "2", PACKAGE_SOFTWARE);
+	const struct event software[2] = {
+		{.type = ELEMENT_SOFTWARE, .packages = &system, .package_count = 1},
+		{.type = ELEMENT_SOFTWARE, .packages = &next, .package_count = 1}};
+
+	append_display(r, "default", &one);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	(void)runs(a);
+	append_display(r, "default", &one); // the same
+	agent_gets(a, KIND_NO_ACTION);
+	append_display(r, "default", &other); // of another name
+	agent_gets(a, KIND_NO_ACTION);
+	append_command(r, "default", "ping");
+	append_display(r, "default", &two); // newer, but behind others in the order
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_OPERATION_OPEN);
+	agent_hold(a, &one);
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	only_names(&a->got, &one);
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	agent_hold(a, &other);
+	agent_done_gets(a, KIND_EXECUTE_COMMAND);
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	agent_hold(a, &two);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(core_append_event(r->core, "default", &software[0], NULL, NULL), ERR_OK);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	(void)runs(a);
+	assert_int_equal(core_append_event(r->core, "default", &software[1], NULL, NULL), ERR_OK);
+	agent_gets(a, KIND_NO_ACTION); // an update is let end
+	assert_int_equal(r->ended_count, 6);
+}
+
+static void a_busy_client_and_a_paused_channel_are_not_overtaken(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest one = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	struct digest two = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+
+	append_display(r, "default", &one);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	(void)runs(a);
+	append_display(r, "default", &two);
+	a->ack = ACK_BUSY;
+	agent_gets(a, KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_BUSY);
+	assert_int_equal(
+		core_channel_control(r->core, "default", CONTROL_PAUSE, 0, "alice.1", NULL),
+		ERR_OK);
+	agent_gets(a, KIND_NO_ACTION);
+	// Held still for longer than any deadline: nobody gives it up.
+	for (int i = 0; i < 30; i++) {
+		rig_pass(r, 60000);
+		agent_gets(a, KIND_NO_ACTION);
+	}
+	assert_int_equal(r->ended_count, 1); // what it holds, at its first
+	assert_int_equal(
+		core_channel_control(r->core, "default", CONTROL_RESUME, 0, "alice.1", NULL),
+		ERR_OK);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	only_names(&a->got, &two);
+}
+
+// The server gives up, the client is at it and cannot know: it is told, and that is no mismatch.
+static void who_is_given_up_is_told_and_did_nothing_wrong(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	char number[24];
+
+	append_display(r, "default", &art);
+	for (uint32_t i = 0; i < r->config.attempts_max; i++) {
+		agent_gets(a, KIND_RETRIEVE_INFORMATION);
+		(void)runs(a);
+		(void)snprintf(number, sizeof(number), "%llu", (unsigned long long)a->op.op_id);
+		agent_gets(a, KIND_NO_ACTION);
+		rig_pass(r, ((int64_t)r->config.op_deadline_s + 1) * 1000);
+	}
+	agent_gets(a, KIND_EXECUTE_COMMAND);
+	assert_string_equal(a->got.body->execute->verb, "cancel");
+	assert_string_equal(a->got.body->execute->args[0], number);
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(agent_info(r, a).mismatches, 0);
+	assert_int_equal(agent_info(r, a).state, CS_IDLE);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -322,6 +503,11 @@ int main(void)
 		T(S004_18_the_slowest_is_detached_and_comes_back_by_a_snapshot),
 		T(S004_10_consolidation_leaves_control_events_and_gives_one_response),
 		T(a_paused_channel_holds_everything_but_control),
+		T(a_newer_version_is_given_at_once_and_the_older_ends_once),
+		T(what_the_older_one_asked_for_besides_is_asked_for_again),
+		T(what_is_not_newer_waits_for_the_open_one),
+		T(a_busy_client_and_a_paused_channel_are_not_overtaken),
+		T(who_is_given_up_is_told_and_did_nothing_wrong),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

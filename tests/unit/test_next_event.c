@@ -95,6 +95,24 @@ static void cancel_passes_the_open_operation_also_of_a_busy_client(void **state)
 	decides(&in, NEXT_CANCEL_OPEN, REASON_EVENT);
 }
 
+static void S004_6_what_overtakes_is_given_though_an_operation_is_open(void **state)
+{
+	(void)state;
+	struct next_input in = input();
+
+	in.open = in.overtakes = true;
+	in.channel_shows = QUEUE_ELEMENT;
+	in.channel_type = ELEMENT_DISPLAY;
+	decides(&in, NEXT_CHANNEL, REASON_EVENT);
+	in.cancel_asked = true;
+	decides(&in, NEXT_CANCEL_OPEN, REASON_EVENT);
+	in.cancel_asked = false;
+	in.busy = true;
+	decides(&in, NEXT_NOTHING, REASON_BUSY);
+	in.busy = in.overtakes = false;
+	decides(&in, NEXT_NOTHING, REASON_OPERATION_OPEN);
+}
+
 static void a_retry_goes_before_the_queues(void **state)
 {
 	(void)state;
@@ -187,6 +205,7 @@ int main(void)
 		cmocka_unit_test(the_correction_goes_first_even_to_the_busy),
 		cmocka_unit_test(a_resync_in_its_back_off_waits),
 		cmocka_unit_test(cancel_passes_the_open_operation_also_of_a_busy_client),
+		cmocka_unit_test(S004_6_what_overtakes_is_given_though_an_operation_is_open),
 		cmocka_unit_test(a_retry_goes_before_the_queues),
 		cmocka_unit_test(the_private_queue_goes_first_but_not_for_ever),
 		cmocka_unit_test(S004_3_a_held_channel_gives_control_events_only),
