@@ -137,7 +137,15 @@ static void act_publish(struct sim *s)
 	// The last ones are for the quiet end.
 	if (s->package_count < SIM_PACKAGES - SIM_CHANNELS)
 		s->package_count++;
-	publish_in(s, any_channel(s), s->package_count - 1);
+	uint32_t channel = any_channel(s), package = s->package_count - 1;
+	publish_in(s, channel, package);
+	if (package < SIM_SLOTS || rng_chance(&s->acts_random, 700))
+		return;
+	// While it is fetched somebody goes back to what was there before.
+	package = package % SIM_SLOTS +
+		  SIM_SLOTS * (uint32_t)rng_below(&s->acts_random, package / SIM_SLOTS);
+	heap_push(s, s->now + rng_between(&s->acts_random, 1, 4 * (int64_t)s->interval_ms),
+		EVENT_ACT, channel, ACTS_NEWER, NULL, package);
 }
 
 static void act_roll_back(struct sim *s)
@@ -279,6 +287,15 @@ static void act_end(struct sim *s)
 	}
 	h->publishes_left = -1;
 	host_commit(s);
+}
+
+void act_newer(struct sim *s, uint32_t channel, uint32_t package)
+{
+	if (s->quiet || !server_listens(s))
+		return;
+	s->server.committed = false;
+	publish_in(s, channel, package);
+	act_end(s);
 }
 
 void act_random(struct sim *s)

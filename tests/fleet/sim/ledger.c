@@ -78,6 +78,20 @@ void ledger_forget(struct sim *s)
 	s->note_count = 0;
 }
 
+// Number + 1 of the act that made this event; 0: none that is followed.
+static uint32_t act_of_event(const struct sim *s, uint32_t client, const char *queue, uint64_t seq)
+{
+	for (uint32_t i = s->act_count; seq && i-- > 0;) {
+		const struct act *a = &s->acts[i];
+		bool same = a->client ? queue[0] == '@' && a->client == client + 1
+				      : queue[0] == 'c' && a->expects &&
+						strtoul(queue + 1, NULL, 10) == a->channel;
+		if (same && a->seq == seq && !a->before_restore && a->kind != ACT_VALUE)
+			return i + 1;
+	}
+	return 0;
+}
+
 static void ended_take(struct sim *s, const struct note *n)
 {
 	struct op_list *l = &s->ops[n->client];
@@ -86,6 +100,8 @@ static void ended_take(struct sim *s, const struct note *n)
 
 	if (!op)
 		op = op_add(l, n->op.op_id); // nobody was told of it
+	if (!op->act && !op->body_hash)
+		op->act = act_of_event(s, n->client, n->op.queue, n->op.event_seq);
 	trace(s, "%s operation %llx ends: %s%s %s", id, (unsigned long long)op->op_id,
 		op_status_word(n->op.outcome), n->op.is_final ? "" : ", to be tried again",
 		n->op.detail);
@@ -95,7 +111,8 @@ static void ended_take(struct sim *s, const struct note *n)
 			(unsigned long long)op->op_id, id, op_status_word(op->outcome),
 			op_status_word(n->op.outcome));
 	if (n->op.kind == KIND_RETRIEVE_INFORMATION &&
-		(n->op.outcome == OP_CANCELLED || n->op.outcome == OP_UNKNOWN))
+		(n->op.outcome == OP_CANCELLED || n->op.outcome == OP_UNKNOWN) &&
+		strncmp(n->op.detail, "superseded: ", 12) != 0)
 		s->devices[n->client].excused = true;
 	op->ended = true;
 	op->final = n->op.is_final;

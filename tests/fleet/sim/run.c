@@ -219,7 +219,9 @@ static void event_run(struct sim *s, const struct event_item *e)
 		device_event(s, e);
 		return;
 	case EVENT_ACT:
-		if (e->token)
+		if (e->token == ACTS_NEWER)
+			act_newer(s, e->who, e->more);
+		else if (e->token)
 			acts_last(s, e->token == ACTS_FIRST);
 		else
 			act_random(s);

@@ -387,6 +387,9 @@ void broker_restart(struct sim *s);
 void act_random(struct sim *s);
 #define ACTS_FIRST 1u
 #define ACTS_AGAIN 2u
+#define ACTS_NEWER 3u
+// Another version of what the channel was given a while ago.
+void act_newer(struct sim *s, uint32_t channel, uint32_t package);
 void acts_last(struct sim *s, bool first);
 void fault_random(struct sim *s);
 void faults_stop(struct sim *s);
