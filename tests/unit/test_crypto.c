@@ -5,6 +5,7 @@
 #include "proto/envelope.h"
 #include "proto/session.h"
 #include "proto/topics.h"
+#include <openssl/hmac.h>
 #include <sys/stat.h>
 
 static struct bytes text(const char *s)
@@ -39,6 +40,27 @@ static void sha256_and_hmac_match_published_vectors(void **state)
 	struct sha256_part parts[] = { { "Hi ", 3 }, { "There", 5 } };
 	d = hmac_sha256(&key, parts, 2);
 	assert_string_equal(digest_hex(&d), "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+}
+
+static void hmac_is_that_of_the_library_at_every_length(void **state)
+{
+	(void)state;
+	static uint8_t message[2300];
+	uint8_t expected[32];
+	unsigned size = 0;
+
+	for (size_t i = 0; i < sizeof(message); i++)
+		message[i] = (uint8_t)(i * 31 + i / 256);
+	for (size_t n = 0; n <= sizeof(message); n++) {
+		struct key32 key = { { (uint8_t)n, 1, (uint8_t)(n >> 8) } };
+		size_t cut = n * 7 % (n + 1);
+		struct sha256_part parts[] = { { message, cut }, { NULL, 0 }, { message + cut, n - cut } };
+		struct digest d = hmac_sha256(&key, parts, 3);
+
+		assert_non_null(HMAC(EVP_sha256(), key.b, sizeof(key.b), message, n, expected, &size));
+		assert_int_equal(size, sizeof(expected));
+		assert_memory_equal(d.b, expected, sizeof(expected));
+	}
 }
 
 static void hkdf_follows_rfc_5869(void **state)
@@ -303,6 +325,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_and_hmac_match_published_vectors),
+		cmocka_unit_test(hmac_is_that_of_the_library_at_every_length),
 		cmocka_unit_test(hkdf_follows_rfc_5869),
 		cmocka_unit_test(ed25519_matches_rfc_8032),
 		cmocka_unit_test(x25519_matches_rfc_7748_and_refuses_small_order),
