@@ -1,8 +1,13 @@
-"""The conversation in one run, for a sceptic: mosquitto_sub records the wire, and what is claimed is read from its lines.
-
-The transfer's steps (medium, placement, resume, STOP and WAIT) have their own tests in test_s001_transfer.py and the quickstart."""
+"""The demonstration in one run, for a sceptic: mosquitto_sub records the wire, and what is claimed is read from its lines and
+from the data brokers' own logs. Its eight steps in their order; the second one, a disc for a device that never came, has its
+place between the first and the third."""
 import json
+import os
+import random
+import re
 import subprocess
+
+import pytest
 
 from lib import wire
 from lib.fleet import PROGRAMS
@@ -10,6 +15,8 @@ from lib.steps import answer, settle, until
 from lib.wait import wait_for
 
 pb = wire.pb
+MB = 1024 * 1024
+SIZE = 6 * MB
 
 
 def replayed(path, *options):
@@ -29,6 +36,95 @@ def four_kinds(fleet, f):
     for n in (1, 2, 3, 4):
         settle(f[n], 12)
     return flow
+
+
+def software(folder, name, size):
+    home = folder / name
+    home.mkdir()
+    (home / "data").write_bytes(random.Random(name).randbytes(size))
+    return home
+
+
+def told_publisher(fleet, capture, package, kind):
+    """The directives of one kind about a package, as the wire has them."""
+    found = [pb.Directive.FromString(p) for _, topic, p in fleet.captured(capture) if topic == "helio/v1/pubcmd/pub"]
+    return [d for d in found if d.package.hex() == package and d.kind == kind]
+
+
+def grants(fleet, capture, client, package):
+    found = [pb.Grant.FromString(p) for _, topic, p in fleet.captured(capture) if topic == f"helio/v1/grant/{client}"]
+    return [g for g in found if g.granted and g.package.hex() == package]
+
+
+def chunks_sent(fleet, broker, client, since=0):
+    """Topics of the objects that a data broker gave to a client, from its own log."""
+    return re.findall(rf"Sending PUBLISH to {client} \(.*'(helio/v1/chunk/\S+)'", fleet.broker_log(broker)[since:])
+
+
+def retained(fleet, broker):
+    """How many objects and indexes a late subscriber of a data broker finds."""
+    out = fleet.mosquitto_sub("helio/v1/chunk/#", "-t", "helio/v1/idx/#", "--retained-only", "-F", "%t", broker=broker, timeout=1, check=False)
+    return len(out.split())
+
+
+def joins(fleet, client, channel):
+    """A real device takes the place of the scripted one; it has a channel of its own."""
+    fleet.ctl("channel", "create", channel)
+    fleet.ctl("client", "channel", client, channel)
+    fleet.agent(client)
+    fleet.wait_client(client, lambda c: c["reach"] == "online" and c["state"] == "idle" and c["at_tail"])
+
+
+def over_the_second_broker(fleet, capture):
+    """Step 3: the least busy broker was a target just now; f3's package goes to the next one, and comes from there."""
+    first = fleet.software_package("first", "1", software(fleet.folder, "first", 1000))
+    wait_for(lambda: told_publisher(fleet, capture, first, pb.TRANSMIT), 20, "a target for the first package")
+    package = fleet.software_package("app", "1", software(fleet.folder, "app", SIZE))
+    wait_for(lambda: fleet.ctl("package", "show", package)["state"] in ("stored", "linger"), 30, "it is stored")
+    targets = [told_publisher(fleet, capture, p, pb.TRANSMIT)[0].to.broker_id for p in (first, package)]
+    assert len(set(targets)) == 2, "a recent target was named again"
+    assert retained(fleet, targets[1]) > SIZE // MB
+    joins(fleet, "f3", "hall")
+    fleet.ctl("channel", "publish", "hall", package)
+    grant = wait_for(lambda: grants(fleet, capture, "f3", package), 20, "a grant")[0]
+    assert getattr(grant, "from").broker_id == targets[1]
+    return package, targets
+
+
+def killed_and_resumed(fleet, package, targets):
+    """Step 4: f3 is killed at 40 % and goes on where it was."""
+    staging = fleet.folder / "f3" / "staging" / package
+    wait_for(lambda: sum(os.stat(f).st_blocks * 512 for f in staging.rglob("*") if f.is_file()) > 0.4 * SIZE, 30, "40 % are there")
+    fleet.procs["f3"].kill()
+    before, mark = chunks_sent(fleet, targets[1], "f3"), len(fleet.broker_log(targets[1]))
+    fleet.agent("f3")
+    home = fleet.folder / "f3" / "packages" / package
+    wait_for(home.exists, 60, "the package is installed")
+    after = chunks_sent(fleet, targets[1], "f3", mark)
+    everything = set(before) | set(after)
+    on_the_way = set(before) & set(after)
+    assert len(before) > len(everything) // 4 and len(after) > len(everything) // 4
+    assert len(on_the_way) <= 8, "what it had was fetched again"
+    sums = subprocess.run(["sha256sum", home / "files/data", fleet.folder / "app/data"], stdout=subprocess.PIPE, text=True, check=True)
+    assert len({line.split()[0] for line in sums.stdout.splitlines()}) == 1
+    assert not chunks_sent(fleet, targets[0], "f3"), "something came over the broker that was not named"
+
+
+def stopped_and_begun_elsewhere(fleet, capture, package, targets):
+    """Step 5: nobody fetches any more: STOP, the objects are gone, WAIT; f4 asks, and they are there again, elsewhere."""
+    wait_for(lambda: told_publisher(fleet, capture, package, pb.WAIT), 20, "STOP and WAIT")
+    stop, wait = (told_publisher(fleet, capture, package, k)[0] for k in (pb.STOP, pb.WAIT))
+    assert stop.directive_id < wait.directive_id and retained(fleet, targets[1]) == 0
+    joins(fleet, "f4", "yard")
+    assert len(told_publisher(fleet, capture, package, pb.TRANSMIT)) == 1, "nobody asked, and it was begun again"
+    fleet.ctl("channel", "publish", "yard", package)
+    wait_for((fleet.folder / "f4" / "packages" / package).exists, 60, "f4 has it")
+    (elsewhere,) = {d.to.broker_id for d in told_publisher(fleet, capture, package, pb.TRANSMIT)} - {targets[1]}
+    assert elsewhere not in targets and retained(fleet, elsewhere) > SIZE // MB
+    assert chunks_sent(fleet, elsewhere, "f4") and not chunks_sent(fleet, targets[1], "f4")
+    for client in ("f3", "f4"):
+        fleet.wait_client(client, lambda c: c["state"] == "idle" and c["at_tail"])
+        fleet.procs[client].stop()
 
 
 def consolidated(fleet, f):
@@ -80,13 +176,23 @@ def response_lost(fleet, f1):
     return lost.body.op_id
 
 
+@pytest.mark.slow
 def test_X_6_the_demonstration_is_on_the_wire_and_why_explains_it(fleet_of):
-    fleet = fleet_of(clients=("f1", "f2", "f3", "f4")).up(agents=[])
+    fleet = fleet_of(clients=("f1", "f2", "f3", "f4"), data_brokers=("da", "db", "dc"),
+                     server={"server": {"rate_bytes_per_s": 3_000_000, "reconnect_spread_s": 0},
+                             "data": {"recent_period_s": 60, "linger_s": 1}}).up(agents=[])
     capture = fleet.capture("helio/v1/#")
     f = {n: fleet.principal(f"f{n}").sign_in() for n in (1, 2, 3, 4)}
     for p in f.values():
         settle(p, 12)
     flow = four_kinds(fleet, f)
+    # 2. The medium: a disc for a device that is enrolled and was never heard.
+    for n in (3, 4):
+        f[n].close()
+        fleet.witnesses.remove(f[n])
+    package, targets = over_the_second_broker(fleet, capture)
+    killed_and_resumed(fleet, package, targets)
+    stopped_and_begun_elsewhere(fleet, capture, package, targets)
     consolidated(fleet, f)
     replay_refused(fleet, f[1])
     op_id = response_lost(fleet, f[1])
