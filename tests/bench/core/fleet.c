@@ -131,18 +131,64 @@ static struct bytes ip_of(size_t client, uint8_t out[4])
 	return bytes_of(out, 4);
 }
 
+// What a client shows and says of itself; the store knows it already, as that of a fleet in use.
+static struct status status_of(size_t client, char image[32])
+{
+	static const struct digest package = {{9}};
+	static struct software_version software[] = {
+		{"helio-agent", "0.1.0", {{1}}}, {"spring", "2026-11", {{2}}}};
+
+	(void)snprintf(image, 32, "%04zu-bridge.jpg", client % IMAGES);
+	return (struct status){.state = "idle",
+		.agent_version = "0.1.0",
+		.free_bytes = 123456789012,
+		.showing_package = package,
+		.showing_image = image,
+		.interval_ms = 30000,
+		.clock_quality = 2,
+		.hw_class = "rpi4",
+		.software = software,
+		.software_count = 2,
+		.screen_width_px = 1920,
+		.screen_height_px = 1080};
+}
+
+// As views.c keeps it.
+static void told_make(const struct status *s, struct buf *profile, struct buf *showing)
+{
+	buf_clear(profile);
+	MUST(buf_append(profile, s->agent_version, strlen(s->agent_version) + 1));
+	MUST(buf_append(profile, s->hw_class, strlen(s->hw_class) + 1));
+	MUST(buf_append(profile, s->state, strlen(s->state) + 1));
+	for (size_t i = 0; i < s->software_count; i++) {
+		const struct software_version *v = &s->software[i];
+		MUST(buf_append(profile, v->name, strlen(v->name) + 1));
+		MUST(buf_append(profile, v->version, strlen(v->version) + 1));
+		MUST(buf_append(profile, v->package.b, sizeof(v->package.b)));
+	}
+	buf_clear(showing);
+	MUST(buf_append(showing, s->showing_package.b, sizeof(s->showing_package.b)));
+	MUST(buf_append(showing, s->showing_image, strlen(s->showing_image) + 1));
+}
+
 void bench_rows_add(struct db *db, size_t first, size_t count, uint64_t epoch, uint32_t pointer)
 {
 	struct key32 enc = {{3}};
 	int64_t now_ms = clock_now().wall.ms;
-	char id[LIMIT_ID + 1];
+	char id[LIMIT_ID + 1], image[32];
 	uint8_t ip[4];
+	SCOPED_BUF struct buf profile;
+	SCOPED_BUF struct buf showing;
 
+	buf_init(&profile, 4096);
+	buf_init(&showing, 4096);
 	for (size_t i = first; i < first + count; i++) {
 		struct session_row s = {.id = id,
 			.session_id = BENCH_SESSION,
 			.keys = {.enc = enc},
 			.expires_ms = now_ms + SESSION_LIFE_MS};
+		struct status told = status_of(i, image);
+		told_make(&told, &profile, &showing);
 		bench_id(i, id);
 		bench_keys(i, &s.keys.mac_up, &s.keys.mac_down);
 		MUST(rows_principal_put(db,
@@ -161,6 +207,8 @@ void bench_rows_add(struct db *db, size_t first, size_t count, uint64_t epoch, u
 						 .told_interval_ms = 30000,
 						 .last_heard_ms = now_ms,
 						 .last_kind = KIND_NO_ACTION,
+						 .profile = buf_bytes(&profile),
+						 .showing = buf_bytes(&showing),
 						 .ip = ip_of(i, ip)}));
 		if (i % 100000 == 99999)
 			MUST(db_commit(db));
@@ -302,28 +350,13 @@ void beats_fini(struct beats *b)
 
 static void beat_make(struct bench_fleet *f, uint32_t n, const char *topic, struct buf *out)
 {
-	static const struct digest package = {{9}};
-	static struct software_version software[] = {
-		{"helio-agent", "0.1.0", {{1}}}, {"spring", "2026-11", {{2}}}};
 	struct bench_client *c = &f->clients[n];
 	struct key32 up, down;
 	char id[LIMIT_ID + 1], image[32];
 	uint8_t ip[4];
 
 	bench_id(n, id);
-	(void)snprintf(image, sizeof(image), "%04u-bridge.jpg", n % IMAGES);
-	struct status status = {.state = "idle",
-		.agent_version = "0.1.0",
-		.free_bytes = 123456789012,
-		.showing_package = package,
-		.showing_image = image,
-		.interval_ms = 30000,
-		.clock_quality = 2,
-		.hw_class = "rpi4",
-		.software = software,
-		.software_count = 2,
-		.screen_width_px = 1920,
-		.screen_height_px = 1080};
+	struct status status = status_of(n, image);
 	struct heartbeat h = {.client_id = id,
 		.ip_address = ip_of(n, ip),
 		.session_id = BENCH_SESSION,
