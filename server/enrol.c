@@ -41,15 +41,7 @@ static int is_enrolment(const struct dirent *d)
 	return n > 6 && d->d_name[0] != '.' && strcmp(d->d_name + n - 6, ".enrol") == 0;
 }
 
-struct scan {
-	struct core *core;
-	const struct root *root;
-	const char *own_id, *dir;
-	struct now now;
-	struct enrol_result *out;
-};
-
-static enum err scan_file(const struct scan *s, const char *path)
+static enum err scan_file(struct enrol_scan *s, const char *path, struct now now)
 {
 	SCOPED_BUF struct buf file;
 	SCOPED_ARENA struct arena a;
@@ -63,48 +55,80 @@ static enum err scan_file(const struct scan *s, const char *path)
 	sha = sha256(file.data, file.size);
 	TRY(rows_enrol_is_known(core_db(s->core), &sha, &known));
 	if (known) {
-		s->out->known++;
+		s->result.known++;
 		return ERR_OK;
 	}
-	enum err e2 = enrol_take(s->core, s->root, s->own_id, buf_bytes(&file), &a, s->now, &e);
+	enum err e2 = enrol_take(s->core, s->root, s->own_id, buf_bytes(&file), &a, now, &e);
 	if (e2 == ERR_UNSUPPORTED) {
-		s->out->known++;
+		s->result.known++;
 		return ERR_OK;
 	}
 	TRY(e2);
-	s->out->added++;
+	s->result.added++;
 	return ERR_OK;
 }
 
-static void scan_one(const struct scan *s, const char *name)
+static void scan_one(struct enrol_scan *s, const char *name, struct now now)
 {
 	char path[4096];
 	enum err e = path_join(path, sizeof(path), s->dir, name);
 
 	if (e == ERR_OK)
-		e = scan_file(s, path);
+		e = scan_file(s, path, now);
 	if (e == ERR_OK)
 		return;
-	s->out->bad++;
+	s->result.bad++;
 	log_warn("ENROL-BAD", "file=%s why=%s", log_quote(name), log_quote(err_text()));
 }
 
-enum err enrol_scan(struct core *core, const struct root *root, const char *own_id, const char *dir,
-	struct now now, struct enrol_result *out)
+enum err enrol_scan_begin(struct enrol_scan *s)
 {
-	const struct scan s = {core, root, own_id, dir, now, out};
-	struct dirent **list = NULL;
-	int n = scandir(dir, &list, is_enrolment, alphasort);
+	enrol_scan_end(s);
+	s->result = (struct enrol_result){0};
+	s->next = 0;
+	s->count = scandir(s->dir, &s->list, is_enrolment, alphasort);
+	if (s->count >= 0)
+		return ERR_OK;
+	s->list = NULL;
+	return err_set_errno("the enrolments in %s cannot be read", s->dir);
+}
 
-	*out = (struct enrol_result){0};
-	if (n < 0)
-		return err_set_errno("the enrolments in %s cannot be read", dir);
-	for (int i = 0; i < n; i++) {
-		if (i < ENROL_FILES)
-			scan_one(&s, list[i]->d_name);
-		free(list[i]);
-		out->files++;
+bool enrol_scan_some(struct enrol_scan *s, size_t max, struct now now)
+{
+	for (size_t i = 0; i < max && s->list && s->next < s->count; i++, s->next++) {
+		if (s->next < ENROL_FILES)
+			scan_one(s, s->list[s->next]->d_name, now);
+		free(s->list[s->next]);
+		s->result.files++;
 	}
-	free(list);
-	return ERR_OK;
+	if (s->list && s->next < s->count)
+		return true;
+	enrol_scan_end(s);
+	return false;
+}
+
+bool enrol_scan_is_open(const struct enrol_scan *s)
+{
+	return s->list != NULL;
+}
+
+void enrol_scan_end(struct enrol_scan *s)
+{
+	for (int i = s->next; s->list && i < s->count; i++)
+		free(s->list[i]);
+	free(s->list);
+	s->list = NULL;
+}
+
+bool enrol_dir_is_large(const char *dir)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *entry;
+	size_t count = 0;
+
+	while (d && count <= ENROL_AT_START && (entry = readdir(d)))
+		count += is_enrolment(entry) != 0;
+	if (d)
+		closedir(d);
+	return count > ENROL_AT_START;
 }

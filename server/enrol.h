@@ -17,12 +17,26 @@ struct enrol_result {
 	size_t files, added, known, bad;
 };
 
-// Reads DIR/*.enrol in the order of names, at most ENROL_FILES of them. A bad file is logged and
-// passed over. Writes rows: call it inside a turn. Errors: those of the folder, ERR_IO of the
-// store.
+// Reads DIR/*.enrol in the order of names, at most ENROL_FILES of them, some at a time. A bad file
+// is logged and passed over. Root and strings are borrowed until the end.
 #define ENROL_FILES 100000
-enum err enrol_scan(struct core *core, const struct root *root, const char *own_id, const char *dir,
-	struct now now, struct enrol_result *out) MUST_CHECK;
+#define ENROL_AT_START 256 // a folder with more is read when the server answers already
+struct dirent;
+struct enrol_scan {
+	struct core *core;
+	const struct root *root;
+	const char *own_id, *dir;
+	struct enrol_result result;
+	struct dirent **list; // NULL: not begun, or over
+	int count, next;
+};
+// Lists the folder; a scan that is open is begun anew. Errors: those of the folder.
+enum err enrol_scan_begin(struct enrol_scan *s) MUST_CHECK;
+// Takes at most max files. Writes rows: call it inside a turn. True: more are left.
+bool enrol_scan_some(struct enrol_scan *s, size_t max, struct now now);
+bool enrol_scan_is_open(const struct enrol_scan *s);
+void enrol_scan_end(struct enrol_scan *s);
+bool enrol_dir_is_large(const char *dir);
 
 // One envelope through the API: taken even if its file was seen before.
 enum err enrol_take(struct core *core, const struct root *root, const char *own_id,

@@ -34,16 +34,62 @@ static bool tick_is_late(struct server *s)
 	return late;
 }
 
+// ---------------------------------------------------------------- what a start leaves for later
+
+static void enrolments_tell(struct server *s)
+{
+	const struct enrol_result *r = &s->enrolling.result;
+
+	log_info("ENROLMENTS", "files=%zu added=%zu known=%zu bad=%zu", r->files, r->added,
+		r->known, r->bad);
+	findings_forget(&s->findings, "enrolments");
+	if (r->bad)
+		finding_add(&s->findings, FINDING_WARN, "enrolments", "ENROL-BAD",
+			"some enrolments are not signed by an enrol key of the root, or damaged",
+			"helioctl enrol again; the log names the files");
+}
+
+// A store that failed meanwhile may not hold what was read: from the beginning then.
+static bool enrol_some(struct server *s)
+{
+	if (!enrol_scan_is_open(&s->enrolling))
+		return false;
+	if (core_is_degraded(s->core)) {
+		enrol_scan_end(&s->enrolling);
+		s->enrol_waits = true;
+		return false;
+	}
+	if (!enrol_scan_some(&s->enrolling, ENROL_AT_ONCE, s->now))
+		enrolments_tell(s);
+	server_turn_end(s);
+	return true;
+}
+
 // Between turns: the fleet is loaded while it is answered.
 static void on_loader(uv_idle_t *loader)
 {
 	struct server *s = loader->data;
 
 	s->now = clock_now();
-	if (core_load_some(s->core, LOAD_AT_ONCE, s->now))
+	if (enrol_some(s) || core_load_some(s->core, LOAD_AT_ONCE, s->now))
 		return;
 	uv_idle_stop(loader);
 	server_turn_end(s);
+}
+
+// The first answers come first: until then the CPU belongs to the links.
+static void loader_begin(struct server *s)
+{
+	if (core_is_degraded(s->core) || uv_is_active((uv_handle_t *)&s->loader) ||
+		(s->ticks < LOAD_AFTER_TICKS && s->up_ticks < LOAD_UP_TICKS))
+		return;
+	if (s->enrol_waits) {
+		s->enrol_waits = false;
+		if (enrol_scan_begin(&s->enrolling) != ERR_OK)
+			log_warn("ENROLMENTS", "why=%s", log_quote(err_text()));
+	}
+	if (core_is_loading(s->core) || enrol_scan_is_open(&s->enrolling))
+		uv_idle_start(&s->loader, on_loader);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -55,10 +101,12 @@ static void on_tick(uv_timer_t *timer)
 		return;
 	core_tick(s->core, s->now);
 	s->ticks++;
+	s->up_ticks += s->control.up;
 	if (s->ticks % TICKS_OF_LOAD == 0)
 		server_load_tick(s);
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
 		presence_tick(s->presence, s->now);
+		media_tick(&s->media, s->now);
 		freshness_tick(&s->freshness, s->core, s->now);
 		server_links_tick(s);
 		if (s->stopping)
@@ -66,27 +114,26 @@ static void on_tick(uv_timer_t *timer)
 		server_views(s);
 	}
 	server_turn_end(s);
-	if (core_is_loading(s->core) && !uv_is_active((uv_handle_t *)&s->loader))
-		uv_idle_start(&s->loader, on_loader); // after a store that failed
+	loader_begin(s);
 }
 
 // ---------------------------------------------------------------- start
 
 static enum err enrolments_read(struct server *s)
 {
-	struct enrol_result r;
-
 	if (!s->settings->enrol_dir[0])
 		return ERR_OK;
-	TRY(enrol_scan(s->core, &s->trust.root, s->settings->fleet.id, s->settings->enrol_dir,
-		s->now, &r));
-	log_info("ENROLMENTS", "files=%zu added=%zu known=%zu bad=%zu", r.files, r.added, r.known,
-		r.bad);
-	findings_forget(&s->findings, "enrolments");
-	if (r.bad)
-		finding_add(&s->findings, FINDING_WARN, "enrolments", "ENROL-BAD",
-			"some enrolments are not signed by an enrol key of the root, or damaged",
-			"helioctl enrol again; the log names the files");
+	enrol_scan_end(&s->enrolling);
+	s->enrolling = (struct enrol_scan){.core = s->core,
+		.root = &s->trust.root,
+		.own_id = s->settings->fleet.id,
+		.dir = s->settings->enrol_dir};
+	s->enrol_waits = enrol_dir_is_large(s->settings->enrol_dir);
+	if (s->enrol_waits)
+		return ERR_OK;
+	TRY(enrol_scan_begin(&s->enrolling));
+	(void)enrol_scan_some(&s->enrolling, SIZE_MAX, s->now);
+	enrolments_tell(s);
 	return ERR_OK;
 }
 
@@ -131,6 +178,7 @@ static enum err presence_open(struct server *s)
 	s->presence = presence_new(&config, &ports, &s->brokers, s->db);
 	server_core_hooks(s, &hooks);
 	core_set_hooks(s->core, &hooks);
+	server_media_open(s);
 	return presence_load(s->presence, s->now);
 }
 
@@ -145,6 +193,7 @@ static void room_open(struct server *s)
 		.started = s->now.wall,
 		.findings = &s->findings,
 		.freshness = &s->freshness,
+		.media = &s->media,
 		.look = server_look,
 		.ctx = s,
 	};
@@ -188,8 +237,6 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	uv_timer_init(loop, &s->tick);
 	uv_idle_init(loop, &s->loader);
 	s->tick.data = s->loader.data = s;
-	if (core_is_loading(s->core))
-		uv_idle_start(&s->loader, on_loader);
 	uv_timer_init(loop, &s->due);
 	s->due.data = s;
 	s->ticked = clock_now().mono;
@@ -211,6 +258,7 @@ void server_stop(struct server *s)
 	s->now = clock_now();
 	if (s->core) {
 		core_shutdown(s->core, s->now);
+		server_links_forget(s);
 		server_turn_end(s);
 	}
 	if (s->tick_open) {
@@ -228,7 +276,9 @@ void server_free(struct server *s)
 	if (!s)
 		return;
 	server_links_free(s);
+	enrol_scan_end(&s->enrolling);
 	core_free(s->core);
+	media_fini(&s->media);
 	presence_free(s->presence);
 	data_brokers_fini(&s->brokers);
 	freshness_fini(&s->freshness);

@@ -21,6 +21,9 @@
 #define STAY_AWAKE_MS 400 // with the ticks above: never a second without any traffic
 #define DUE_MS 2          // what a turn left over goes with another one so soon
 #define LOAD_AT_ONCE 400  // clients between two turns: 1 to 2 ms
+#define LOAD_AFTER_TICKS 10 // at the latest
+#define LOAD_UP_TICKS 2     // of the control link: the first answers come before the rest of the fleet
+#define ENROL_AT_ONCE 20    // files between two turns: 2 ms when all are new
 
 // One broker: the control broker, or a data broker.
 struct server_link {
@@ -34,6 +37,7 @@ struct server_link {
 	struct probe *probe;
 	struct strangers *strangers;
 	bool up;
+	bool nobody_waits; // who has no certificate was not tried yet
 	struct mono heard; // the last message that came, or that we said to stay awake
 	struct mono probe_next;
 	uint64_t unsent;
@@ -52,6 +56,7 @@ struct server {
 	struct data_brokers brokers;
 	struct presence *presence;
 	struct findings findings;
+	struct media media;
 	struct freshness freshness;
 	struct operator_room room;
 	struct server_link control;
@@ -62,9 +67,11 @@ struct server {
 	struct arena arena; // of API calls and views
 	uv_timer_t tick, due;
 	struct mono ticked;
-	uint64_t ticks;
+	uint64_t ticks, up_ticks; // up: of the control link
 	struct load_meter load;
-	uv_idle_t loader; // runs while clients are still loaded
+	uv_idle_t loader; // runs while clients are still loaded, or enrolments read
+	struct enrol_scan enrolling;
+	bool enrol_waits; // the folder is large: it is read when the server answers
 	int lock_fd;
 	int exit_code;
 	uint32_t lease_counter;
@@ -79,6 +86,7 @@ enum err server_links_init(struct server *s) MUST_CHECK;
 enum err server_links_open(struct server *s) MUST_CHECK;
 void server_links_tick(struct server *s);
 void server_load_tick(struct server *s);
+void server_links_forget(struct server *s);
 void server_links_close(struct server *s);
 void server_links_free(struct server *s);
 
@@ -86,6 +94,10 @@ void server_links_free(struct server *s);
 void server_core_ports(struct server *s, struct core_ports *out);
 void server_core_hooks(struct server *s, struct core_hooks *out);
 void server_presence_ports(struct server *s, struct presence_ports *out);
+
+// server_media.c
+void server_media_open(struct server *s);
+void server_media_hooks(struct core_hooks *hooks);
 
 // server_look.c
 void server_look(void *ctx, struct findings *out);

@@ -2,6 +2,8 @@
 #include "server/server_inside.h"
 
 #include "proto/base/log.h"
+#include "server/db/rows.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 
@@ -16,6 +18,7 @@ struct server_link *server_link_find(struct server *s, const char *broker)
 // ---------------------------------------------------------------- load
 
 #define SYS_RECEIVED "$SYS/broker/messages/received"
+#define IDENTITY_KEY 400
 
 static uint64_t cpu_us(int who)
 {
@@ -126,6 +129,7 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	} else {
 		subscribe_control(l);
 		core_link(s->core, true, s->now);
+		presence_spread(s->presence, core_reconnect_spread_ms(s->core));
 		presence_control(s->presence, true);
 	}
 	core_host_say(s->core, s->now);
@@ -396,20 +400,58 @@ static void main_link_open(struct server_link *l)
 	link_set_turn(l->link, 1024, turn_before, turn_after);
 }
 
+// ---- what the identity probe of this broker found, until a planned end
+
+static void identity_key(const struct server_link *l, char out[IDENTITY_KEY])
+{
+	(void)snprintf(out, IDENTITY_KEY, "identity-probe %s %s:%u", l->name, l->addresses[0].host,
+		l->addresses[0].port);
+}
+
+static void identity_remember(struct server_link *l, bool holds)
+{
+	struct server *s = l->server;
+	char key[IDENTITY_KEY];
+
+	identity_key(l, key);
+	if (!core_is_degraded(s->core) &&
+		rows_meta_put_number(s->db, key, holds ? s->now.wall.ms : 0) != ERR_OK)
+		log_debug("IDENTITY-PROBE", "broker=%s why=%s", l->name, log_quote(err_text()));
+}
+
+static bool identity_is_remembered(struct server_link *l)
+{
+	char key[IDENTITY_KEY];
+	int64_t found_ms = 0;
+
+	identity_key(l, key);
+	if (rows_meta_number(l->server->db, key, &found_ms) != ERR_OK || !found_ms)
+		return false;
+	finding_tell(&l->server->findings, FINDING_OK, l->name, "PROBE-IDENTITY",
+		"the certificate decides who somebody is: found before the crash", "");
+	l->nobody_waits = true;
+	return true;
+}
+
 static void strangers_done(void *ctx)
 {
 	struct server_link *l = ctx;
+	struct server *s = l->server;
 
-	if (!l->link && !l->server->stopping)
-		main_link_open(l);
+	if (s->stopping || l->link)
+		return;
+	s->now = clock_now();
+	identity_remember(l, l->strangers && strangers_identity_holds(l->strangers));
+	main_link_open(l);
+	server_turn_end(s);
 }
 
-// The identity probe would end a main connection: it comes first.
+// The identity probe would end a main connection: it comes first, where it is not known already.
 static enum err link_open(struct server_link *l)
 {
 	struct server *s = l->server;
 
-	if (!s->settings->fleet.tls || !s->settings->probe) {
+	if (!s->settings->fleet.tls || !s->settings->probe || identity_is_remembered(l)) {
 		main_link_open(l);
 		return ERR_OK;
 	}
@@ -425,19 +467,30 @@ enum err server_links_open(struct server *s)
 	return ERR_OK;
 }
 
-static void probe_again(struct server_link *l, struct now now)
+static void nobody_ask(struct server_link *l)
 {
 	struct server *s = l->server;
 
-	if (!s->settings->probe || !l->up || probe_is_running(l->probe) || l->strangers ||
-		mono_since_ms(now.mono, l->probe_next) < 0)
-		return;
-	findings_forget(&s->findings, l->name);
-	probe_start(l);
+	l->nobody_waits = false;
 	if (s->settings->fleet.tls &&
 		strangers_new(s->loop, &l->config, l->name, false, &s->findings, strangers_done, l,
 			&l->strangers) != ERR_OK)
 		log_info("PROBE-STRANGERS", "broker=%s why=%s", l->name, log_quote(err_text()));
+}
+
+static void probe_again(struct server_link *l, struct now now)
+{
+	struct server *s = l->server;
+
+	if (!s->settings->probe || !l->up || probe_is_running(l->probe) || l->strangers)
+		return;
+	if (mono_since_ms(now.mono, l->probe_next) >= 0) {
+		findings_forget(&s->findings, l->name);
+		probe_start(l);
+		nobody_ask(l);
+	} else if (l->nobody_waits) {
+		nobody_ask(l);
+	}
 }
 
 // Paho's receive thread naps for 100 ms after an idle second; a PUBACK keeps it awake. Nobody but
@@ -487,6 +540,15 @@ static void link_end(struct server_link *l)
 	if (l->link)
 		link_close(l->link, true);
 	l->link = NULL;
+}
+
+// Before a planned end: somebody may change a broker meanwhile, so the next start looks again.
+void server_links_forget(struct server *s)
+{
+	for (size_t i = 0; s->data && i < s->brokers.count; i++)
+		identity_remember(&s->data[i], false);
+	if (s->data)
+		identity_remember(&s->control, false);
 }
 
 void server_links_close(struct server *s)

@@ -23,7 +23,7 @@ struct strangers {
 	const struct link_config *config;
 	const char *broker;
 	struct findings *findings;
-	bool with_identity, finished, nobody_failed;
+	bool with_identity, identity_holds, finished, nobody_failed;
 	struct mono began, second_up;
 	struct stranger each[WHO_COUNT];
 	void (*done)(void *ctx);
@@ -69,6 +69,7 @@ static void finish(struct strangers *s)
 
 static void identity_judge(struct strangers *s, bool kicked)
 {
+	s->identity_holds = kicked;
 	if (kicked)
 		found(s, FINDING_OK, "PROBE-IDENTITY", "the certificate decides who somebody is",
 			"");
@@ -127,6 +128,8 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	}
 	if (s->who == WHO_FIRST && !s->up)
 		room->each[WHO_SECOND].over = true; // the broker does not answer: nothing is known
+	if (all_over(room))
+		finish(room);
 }
 
 static void on_message(void *ctx, const struct link_message *m)
@@ -217,6 +220,11 @@ void strangers_tick(struct strangers *s, struct now now)
 	}
 	if (all_over(s) || mono_since_ms(now.mono, s->began) >= STRANGERS_MS)
 		finish(s);
+}
+
+bool strangers_identity_holds(const struct strangers *s)
+{
+	return s->identity_holds;
 }
 
 bool strangers_are_over(const struct strangers *s)

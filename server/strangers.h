@@ -6,7 +6,8 @@
 //               identity, so the second one ends the first; otherwise a device could take another's
 //               place
 //
-// The identity probe also ends a main connection of ours, so it runs before there is one.
+// The identity probe also ends a main connection of ours, so it runs before there is one: at a
+// planned start. After a crash what was found before it holds, because the first heartbeats wait.
 #ifndef HELIO_SERVER_STRANGERS_H
 #define HELIO_SERVER_STRANGERS_H
 
@@ -24,8 +25,9 @@ struct strangers;
 enum err strangers_new(uv_loop_t *loop, const struct link_config *config, const char *broker,
 	bool with_identity, struct findings *findings, void (*done)(void *ctx), void *ctx,
 	struct strangers **out) MUST_CHECK;
-void strangers_free(struct strangers *s);           // NULL is fine
-bool strangers_are_over(const struct strangers *s); // done was called
+void strangers_free(struct strangers *s);                 // NULL is fine
+bool strangers_are_over(const struct strangers *s);       // done was called
+bool strangers_identity_holds(const struct strangers *s); // found so
 void strangers_tick(struct strangers *s, struct now now);
 
 #endif

@@ -614,10 +614,24 @@ static void put_file(const char *dir, const char *name, struct bytes b)
 	assert_int_equal(file_write_atomic(path, b.data, b.size, 0600), ERR_OK);
 }
 
+// Two files at a time: a large folder is read between turns.
+static struct enrol_result scan(struct world *w, const char *dir)
+{
+	struct enrol_scan s = {
+		.core = w->core, .root = &w->keys.root, .own_id = "server.1", .dir = dir};
+
+	assert_int_equal(enrol_scan_begin(&s), ERR_OK);
+	while (enrol_scan_some(&s, 2, w->now))
+		assert_true(enrol_scan_is_open(&s));
+	assert_false(enrol_scan_is_open(&s));
+	return s.result;
+}
+
 static void a_folder_is_read_and_each_file_taken_once(void **state)
 {
 	struct world *w = *state;
 	char dir[] = "/tmp/helio-unit-enrol-XXXXXX";
+	struct enrol_scan nowhere = {.core = w->core, .dir = "/nonexistent"};
 	struct client_info info;
 	struct enrol_result r;
 	struct buf b;
@@ -635,7 +649,7 @@ static void a_folder_is_read_and_each_file_taken_once(void **state)
 	enrolment_make(w->keys.enrol, "server.2", ROLE_SERVER, &b);
 	put_file(dir, "server.enrol", buf_bytes(&b));
 
-	assert_int_equal(enrol_scan(w->core, &w->keys.root, "server.1", dir, w->now, &r), ERR_OK);
+	r = scan(w, dir);
 	core_turn_end(w->core, w->now);
 	assert_int_equal(r.files, 5);
 	assert_int_equal(r.added, 1);
@@ -645,11 +659,12 @@ static void a_folder_is_read_and_each_file_taken_once(void **state)
 
 	assert_int_equal(core_principal_remove(w->core, "n1"), ERR_OK);
 	core_turn_end(w->core, w->now);
-	assert_int_equal(enrol_scan(w->core, &w->keys.root, "server.1", dir, w->now, &r), ERR_OK);
+	r = scan(w, dir);
 	assert_int_equal(r.added, 0); // what was removed does not come back by itself
 	assert_int_equal(core_client_find(w->core, "n1", &info), ERR_NOT_FOUND);
-	assert_int_equal(enrol_scan(w->core, &w->keys.root, "server.1", "/nonexistent", w->now, &r),
-		ERR_NOT_FOUND);
+	assert_int_equal(enrol_scan_begin(&nowhere), ERR_NOT_FOUND);
+	assert_false(enrol_dir_is_large(dir));
+	assert_false(enrol_dir_is_large("/nonexistent"));
 	assert_int_equal(tree_remove(dir), ERR_OK);
 	buf_fini(&b);
 }
