@@ -102,6 +102,17 @@ void agent_link_down(struct agent_core *c, struct now now)
 
 // ---- a response
 
+// Kept over a restart of the device: the fleet may come back from the same power cut.
+static void spread_keep(struct agent_core *c, uint32_t spread_ms)
+{
+	if (c->state.reconnect_spread_ms == spread_ms)
+		return;
+	c->state.reconnect_spread_ms = spread_ms;
+	if (agent_state_save(c) != ERR_OK)
+		log_debug("SPREAD-UNSAVED", "client=%s why=%s", c->config->client_id,
+			log_quote(err_text())); // the next save takes it along
+}
+
 static void control_obey(struct agent_core *c, struct now now, const struct response *r)
 {
 	struct client_session *s = &c->session;
@@ -117,6 +128,7 @@ static void control_obey(struct agent_core *c, struct now now, const struct resp
 		c->state.interval_ms = interval;
 		beat_grid_set(&c->grid, now.mono, interval);
 	}
+	spread_keep(c, r->reconnect_spread_ms);
 	c->epoch = r->epoch;
 	if (r->server_unix_ms > 0) {
 		c->server_offset_ms = r->server_unix_ms - now.mono.ms;

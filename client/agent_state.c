@@ -13,8 +13,8 @@
 #include <string.h>
 
 #define STATE_MAGIC "helio-agent-state"
-#define STATE_VERSION 2
-#define STATE_VERSION_LEAST 1 // without reboots
+#define STATE_VERSION 3
+#define STATE_VERSION_LEAST 1 // without reboots; 2: without the spread
 
 void agent_state_init(struct agent_state *s, const struct id16 *store_id)
 {
@@ -110,6 +110,7 @@ enum err agent_state_encode(const struct agent_state *s, struct buf *out)
 	TRY(put_u64(out, "report", s->report_id));
 	TRY(put_u64(out, "display", s->display_command));
 	TRY(put_u64(out, "interval_ms", s->interval_ms));
+	TRY(put_u64(out, "reconnect_spread_ms", s->reconnect_spread_ms));
 	TRY(put_u64(out, "time_floor_ms", (uint64_t)s->time_floor_ms));
 	TRY(put_u64(out, "uncertain", s->uncertain ? 1 : 0));
 	TRY(put_text(out, "showing", s->showing));
@@ -222,6 +223,9 @@ static enum err get_number(struct agent_state *s, const char *word, const char *
 	if (strcmp(word, "interval_ms") == 0) {
 		TRY(record_u64(field, &value));
 		s->interval_ms = value <= HEARTBEAT_MAX_MS ? (uint32_t)value : 0;
+	} else if (strcmp(word, "reconnect_spread_ms") == 0) {
+		TRY(record_u64(field, &value));
+		s->reconnect_spread_ms = value <= RECONNECT_SPREAD_MAX_MS ? (uint32_t)value : 0;
 	} else if (strcmp(word, "time_floor_ms") == 0) {
 		TRY(record_u64(field, &value));
 		s->time_floor_ms = value <= INT64_MAX ? (int64_t)value : 0;

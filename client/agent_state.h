@@ -55,6 +55,7 @@ struct agent_state {
 	uint64_t report_id;               // highest used
 	uint64_t display_command;         // number of the last command written for the display
 	uint32_t interval_ms;             // last told by the server, 0: never
+	uint32_t reconnect_spread_ms;     // last told by the server
 	int64_t time_floor_ms;            // the server's time, never falls
 	bool uncertain;                   // the newest copy was lost: a resent command may have run
 	char showing[AGENT_NAME_MAX + 1]; // slot of images on the screen, "" none yet

@@ -70,6 +70,8 @@ static void on_message(void *ctx, const struct link_message *m)
 {
 	struct runtime *rt = ctx;
 	agent_message(&rt->core, clock_now(), m->topic, m->topic_length, m->payload, m->retained);
+	if (rt->link != NULL)
+		link_set_spread(rt->link, rt->core.state.reconnect_spread_ms);
 	runtime_arm(rt);
 }
 
@@ -113,7 +115,9 @@ static enum err link_open(struct runtime *rt)
 		.will_qos = 1,
 		.once = rt->once,
 	};
-	return link_new(&rt->loop, &config, &events, rt, &rt->link);
+	TRY(link_new(&rt->loop, &config, &events, rt, &rt->link));
+	link_set_spread(rt->link, rt->core.state.reconnect_spread_ms);
+	return ERR_OK;
 }
 
 // ---- the fetcher's events

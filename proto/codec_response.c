@@ -111,6 +111,7 @@ static const struct codec_row response_rows[] = {
 	ROW_COUNTER(response, acked_report_id, 0),
 	ROW_COUNTER(response, open_report_id, 0),
 	ROW_U32(response, open_report_parts, 0, CODEC_PARTS_MAX),
+	ROW_U32(response, reconnect_spread_ms, 0, RECONNECT_SPREAD_MAX_MS),
 	ROW_SPLICED(response, body, response_body, body_bytes, LIMIT_RESPONSE - HEADER_MAX),
 	ROW_AUTH,
 };

@@ -55,6 +55,7 @@
 // Time.
 #define HEARTBEAT_MIN_MS 200               // S003-4
 #define HEARTBEAT_MAX_MS (24 * 3600 * 1000)
+#define RECONNECT_SPREAD_MAX_MS (3600 * 1000) // a million clients need 667 s
 #define OFFER_LIFE_MS 60000
 #define SESSION_LIFE_MS (24 * 3600 * 1000)
 #define ANSWER_WINDOW_BEATS 16             // an agent takes a response to one of its last 16 beats

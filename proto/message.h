@@ -219,6 +219,7 @@ struct response {
 	uint64_t epoch, acked_change_id, acked_report_id;
 	uint64_t open_report_id;       // 0: no report is held in part
 	uint32_t open_report_parts;
+	uint32_t reconnect_spread_ms;  // 0: not told
 	struct response_body *body;    // decode only
 	struct bytes body_bytes;       // encode: an encoded ResponseBody; decode: the same bytes as received
 };

@@ -465,6 +465,11 @@ void link_set_turn(struct mqtt_link *l, size_t batch, void (*before)(void *), vo
 	l->turn_after = after;
 }
 
+void link_set_spread(struct mqtt_link *l, uint32_t spread_ms)
+{
+	l->spread_ms = spread_ms;
+}
+
 void link_set_backoff(struct mqtt_link *l, uint32_t min_ms, uint32_t max_ms)
 {
 	l->config.backoff_min_ms = min_ms;

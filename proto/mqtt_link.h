@@ -4,7 +4,8 @@
 // callbacks below run on the loop's thread, in a turn of the link. The rules in protocol.md
 // ("Traps") are kept in here: TCP_NODELAY is set after connect; at most `outstanding_max` publishes
 // are under way; reason codes are looked at; automatic reconnect is off and the addresses are
-// walked in order with full-jitter back-off; no timeout is below 3 s; sessions begin clean.
+// walked in order with full-jitter back-off, which goes on growing until a connection has lasted for
+// its longest rest; no timeout is below 3 s; sessions begin clean.
 // One link belongs to one loop; several links of a process may go to the same broker.
 // Behind this door Paho frees nothing at the end of the process: its threads, one loopback
 // connection that wakes them, and its lists live as long as it.
@@ -133,8 +134,16 @@ void link_payload_free(struct link_payload *p);
 // A turn that began is always ended, also when link_close() was called inside it. batch 0: 256.
 void link_set_turn(struct mqtt_link *l, size_t batch, void (*before)(void *), void (*after)(void *));
 
-// Changes the back-off of later rests, as a server tells its clients.
+// Changes the back-off of later rests.
 void link_set_backoff(struct mqtt_link *l, uint32_t min_ms, uint32_t max_ms);
+// The time within which a whole fleet finds its way back, as its server says: no later rest is drawn
+// from less. 0: none, as at the beginning. Who lost a connection cannot know whether it was alone, so
+// the first try waits, too.
+void link_set_spread(struct mqtt_link *l, uint32_t spread_ms);
+// Pure. The rest after so many walks that failed in a row: full jitter between 0 and
+// max(spread, min(max, min << rounds)).
+uint32_t link_rest_ms(
+	uint32_t min_ms, uint32_t max_ms, uint32_t spread_ms, uint32_t rounds, uint64_t random);
 
 // Words of an MQTT 5 reason code, or of -1.
 const char *link_reason_text(int reason);

@@ -204,6 +204,7 @@ struct mqtt_link {
 	size_t address_now;
 	uint32_t rounds;           // walks that failed since the last good connection
 	uint64_t up_since_ms;
+	uint32_t spread_ms;        // of the fleet
 	int keepalive_limit_s;     // the broker's, once it said so
 	struct link_resolve *resolve;
 	struct link_probe *probe;

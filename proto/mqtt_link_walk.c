@@ -7,7 +7,7 @@
 // TLS it resolves once more, for the certificate is checked against the name in its URI; by then
 // the resolver has just answered.)
 // When every address failed, the walk rests for a time drawn evenly between 0 and
-// min(max, min << n). A connection that was good begins a new walk at the first address, also
+// min(max, min << n), or the spread of the fleet where that is more. A connection that was good begins a new walk at the first address, also
 // after such a rest, for a broker that restarts is met by all its clients at once.
 #include "proto/mqtt_link_internal.h"
 
@@ -278,19 +278,23 @@ static void on_rested(uv_timer_t *timer)
 	walk_start(timer->data);
 }
 
-static int64_t rest_ms(const struct mqtt_link *l)
+uint32_t link_rest_ms(
+	uint32_t min_ms, uint32_t max_ms, uint32_t spread_ms, uint32_t rounds, uint64_t random)
 {
-	uint64_t most = l->config.backoff_max_ms;
-	uint64_t grown = l->rounds < 32 ? (uint64_t)l->config.backoff_min_ms << l->rounds : most;
+	uint64_t most = max_ms;
+	uint64_t grown = rounds < 32 ? (uint64_t)min_ms << rounds : most;
 
 	if (grown < most)
 		most = grown;
-	return (int64_t)(random_u64() % (most + 1));
+	if (most < spread_ms)
+		most = spread_ms;
+	return (uint32_t)(random % (most + 1));
 }
 
 static int64_t rest(struct mqtt_link *l)
 {
-	int64_t ms = rest_ms(l);
+	int64_t ms = link_rest_ms(l->config.backoff_min_ms, l->config.backoff_max_ms, l->spread_ms,
+		l->rounds, random_u64());
 
 	l->address_now = 0;
 	l->srv.count = 0;

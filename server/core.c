@@ -14,7 +14,7 @@ void core_config_default(struct core_config *c)
 		.interval_min_ms = HEARTBEAT_MIN_MS,
 		.interval_max_ms = HEARTBEAT_MAX_MS,
 		.silent_after_s = 600,
-		.reconnect_spread_s = 10,
+		.reconnect_spread_s = 5,
 		.mass_silence_percent = 5,
 		.session_life_ms = SESSION_LIFE_MS,
 		.offers_per_s = 1000,
@@ -144,6 +144,7 @@ static void core_init(struct core *core)
 	buf_init(&core->body, LIMIT_RESPONSE);
 	buf_init(&core->message, LIMIT_API);
 	buf_init(&core->scratch, LIMIT_API);
+	no_action_init(&core->no_action);
 	outbox_init(&core->outbox);
 	outbox_init(&core->views);
 	core->key_id = key_id(sign_key_public(core->config.online_key));
@@ -203,6 +204,7 @@ void core_free(struct core *core)
 	buf_fini(&core->body);
 	buf_fini(&core->message);
 	buf_fini(&core->scratch);
+	no_action_fini(&core->no_action);
 	arena_fini(&core->arena);
 	free(core->dirty.items);
 	free(core->view_due.items);

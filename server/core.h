@@ -43,7 +43,7 @@ struct core_config {
 	uint32_t interval_min_ms;       // no response says less,
 	uint32_t interval_max_ms;       // or more
 	uint32_t silent_after_s;        // attended seconds until SILENT, at least 3 intervals
-	uint32_t reconnect_spread_s;    // attended time stands still this long after a gap
+	uint32_t reconnect_spread_s;    // the least: see reconnect_spread_ms
 	uint32_t mass_silence_percent;  // more at once: decisions wait (core_mass_silence)
 	uint64_t session_life_ms;       // jittered by up to a tenth
 	uint32_t offers_per_s;          // sign-ins in all
@@ -302,6 +302,9 @@ uint32_t core_client_told_interval_ms(struct core *core, const char *id);
 // So many fell silent at once that what follows from silence waits: for their heartbeats, or for a
 // person who says that they are gone indeed. It outlives a restart.
 bool core_mass_silence(const struct core *core);
+// Told to every client, which draws a moment within it before it connects again; after a gap
+// attended time stands still for as long.
+uint32_t core_reconnect_spread_ms(const struct core *core);
 // Errors: ERR_NOT_NOW when nothing waits.
 enum err core_mass_silence_release(struct core *core, const char *by) MUST_CHECK;
 

@@ -15,6 +15,7 @@ struct presence *presence_new(const struct presence_config *config,
 	if (!p)
 		abort();
 	p->config = *config;
+	p->spread_ms = (int64_t)config->reconnect_spread_s * 1000;
 	p->ports = *ports;
 	p->brokers = brokers;
 	p->db = db;

@@ -46,7 +46,7 @@ struct presence_config {
 	uint32_t linger_s;             // without a lease, after there was one
 	uint32_t first_viewer_grace_s; // without ever a lease; 0: for ever
 	uint32_t lease_ttl_s;          // the least
-	uint32_t reconnect_spread_s;   // attended time stands still this long after a gap
+	uint32_t reconnect_spread_s;   // attended time stands still this long after a gap, until told
 	uint32_t broker_away_s;        // then content that is wanted moves
 	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
@@ -142,7 +142,7 @@ struct presence {
 	int64_t attended_ms;
 	struct mono last_tick;
 	bool ticked, attended; // attended: the control broker answers
-	int64_t spread_left_ms;
+	int64_t spread_ms, spread_left_ms;
 	enum err store_error;
 	uint64_t grants, denials, directives;
 };
@@ -159,6 +159,8 @@ enum err presence_store_error(struct presence *p) MUST_CHECK;
 
 void presence_tick(struct presence *p, struct now now);
 void presence_control(struct presence *p, bool up);
+// The fleet has grown: how long it takes to find its way back after a gap.
+void presence_spread(struct presence *p, uint32_t spread_ms);
 void presence_broker(
 	struct presence *p, const char *broker, bool up, const char *why, struct now now);
 void presence_readback(struct presence *p, const struct digest *package,

@@ -28,10 +28,15 @@ void presence_broker(
 	}
 }
 
+void presence_spread(struct presence *p, uint32_t spread_ms)
+{
+	p->spread_ms = spread_ms;
+}
+
 void presence_control(struct presence *p, bool up)
 {
 	if (up && !p->attended)
-		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
+		p->spread_left_ms = p->spread_ms;
 	p->attended = up;
 }
 
@@ -44,7 +49,7 @@ static void attended_advance(struct presence *p, struct now now)
 	if (passed_ms <= 0)
 		return;
 	if (passed_ms > 5000) { // we were stopped: nobody was heard meanwhile
-		p->spread_left_ms = (int64_t)p->config.reconnect_spread_s * 1000;
+		p->spread_left_ms = p->spread_ms;
 		return;
 	}
 	if (!p->attended)

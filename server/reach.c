@@ -39,6 +39,11 @@ uint32_t attended_tick(const struct core *core)
 	return (uint32_t)(core->attended_ms / TICK_MS);
 }
 
+uint32_t core_reconnect_spread_ms(const struct core *core)
+{
+	return reconnect_spread_ms(core->config.reconnect_spread_s, core->clients.clients);
+}
+
 void attended_advance(struct core *core)
 {
 	int64_t step = mono_since_ms(core->now.mono, core->attended_at);
@@ -50,7 +55,7 @@ void attended_advance(struct core *core)
 		return;
 	if (step > ATTENDED_STEP_MS) {
 		// The process stood still: nobody listened.
-		core->spread_ms = (int64_t)core->config.reconnect_spread_s * 1000;
+		core->spread_ms = core_reconnect_spread_ms(core);
 		return;
 	}
 	if (core->spread_ms > 0) {
@@ -288,7 +293,7 @@ void core_link(struct core *core, bool up, struct now now)
 	core->now = now;
 	attended_advance(core);
 	if (up && !core->link_up)
-		core->spread_ms = (int64_t)core->config.reconnect_spread_s * 1000;
+		core->spread_ms = core_reconnect_spread_ms(core);
 	if (up)
 		core->link_since = now.mono;
 	core->link_up = up;

@@ -68,6 +68,7 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 			.open_report_id = parts ? parts->report_id : 0,
 			.open_report_parts = parts ? parts->next : 0,
 			.reconnect_spread_ms = core_reconnect_spread_ms(core),
+			.reconnect_spread_ms = core_reconnect_spread_ms(core),
 			.body_bytes = body,
 		},
 		&core->message));

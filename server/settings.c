@@ -43,8 +43,9 @@ const struct setting heliod_rows[] = {
 		"messages that the control broker can take in a second; intervals grow before"),
 	NUMBER("server", "silent_after_s", silent_after_s, 1, 30 * 86400, "600",
 		"a client not heard for so long is silent"),
-	NUMBER("server", "reconnect_spread_s", reconnect_spread_s, 0, 3600, "10",
-		"after a gap of our own nobody's silence counts for so long"),
+	NUMBER("server", "reconnect_spread_s", reconnect_spread_s, 0, 3600, "5",
+		"least time within which the clients come back after a gap, and nobody's silence "
+		"counts; a second for each 1500 clients where that is more"),
 	NUMBER("server", "mass_silence_percent", mass_silence_percent, 1, 100, "5",
 		"more clients silent at once: decisions wait"),
 	NUMBER("server", "offers_per_s", offers_per_s, 1, 1000000, "1000",
@@ -55,6 +56,11 @@ const struct setting heliod_rows[] = {
 		"attempts of an operation that fails"),
 	NUMBER("server", "mismatch_limit", mismatch_limit, 1, 1000, "5",
 		"resends of one response before a resync"),
+	NUMBER("server", "medium_after_s", medium_after_s, 0, 365 * 86400, "604800",
+		"what a client silent for longer is to have goes on a medium; not before "
+		"silent_after_s; 0: never"),
+	NUMBER("server", "medium_never_after_s", medium_never_after_s, 0, 365 * 86400, "86400",
+		"the same for a client that was enrolled so long ago and never heard; 0: at once"),
 	NUMBER("server", "op_deadline_s", op_deadline_s, 1, 7 * 86400, "600",
 		"an operation without progress for so long has failed"),
 	NUMBER("server", "queue_high_water", queue_high_water, 2, 1000000, "64",
@@ -190,6 +196,18 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.directive_repeat_ms = 5000,
 		.client_rate_bytes_per_s = s->rate_bytes_per_s,
 		.route = {.attempts_max = s->attempts_max},
+	};
+}
+
+void heliod_media_config(const struct heliod_settings *s, struct media_config *out)
+{
+	*out = (struct media_config){
+		.route =
+			{
+				.has_medium = s->medium_after_s != 0,
+				.period_ms = (int64_t)s->medium_after_s * 1000,
+				.never_ms = (int64_t)s->medium_never_after_s * 1000,
+			},
 	};
 }
 

@@ -138,6 +138,7 @@ static void send_information_json(cJSON *j, const struct send_information *m)
 	TEXT(unit);
 	TEXT(pattern);
 	NUMBER(lines);
+	NUMBER(of_op);
 }
 
 static void package_ref_json(cJSON *j, const struct package_ref *m)
@@ -206,6 +207,7 @@ void response_json(cJSON *j, const struct response *m)
 	NUMBER(epoch);
 	NUMBER(acked_change_id);
 	NUMBER(acked_report_id);
+	NUMBER(reconnect_spread_ms);
 	NUMBER(open_report_id);
 	NUMBER(open_report_parts);
 	PART(body, response_body_json);

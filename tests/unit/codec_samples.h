@@ -160,6 +160,7 @@ static struct response sample_response = {.client_id = "screen-1",
 	.epoch = 3,
 	.acked_change_id = 6,
 	.acked_report_id = 2,
+	.reconnect_spread_ms = 10000,
 	.open_report_id = 3,
 	.open_report_parts = 17,
 	.body = &sample_body_send};

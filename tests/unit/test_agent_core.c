@@ -290,6 +290,23 @@ static void a_stall_makes_one_beat_and_not_a_burst(void **state)
 	assert_int_equal(w->core.grid.next.ms % 1000, phase);
 }
 
+static void X_7_the_spread_of_a_fleet_is_kept_over_a_power_cut(void **state)
+{
+	struct world *w = *state;
+	world_no_action(w);
+	unsigned saves = w->saves;
+	assert_int_equal(w->core.state.reconnect_spread_ms, 0);
+	for (int i = 0; i < 3; i++) {
+		world_run(w, 1000);
+		world_answer(w, KIND_NO_ACTION)->r.reconnect_spread_ms = 10000;
+		world_answer_send(w);
+	}
+	assert_int_equal(w->core.state.reconnect_spread_ms, 10000);
+	assert_int_equal(w->saves, saves + 1); // once, not with each answer
+	world_power_cut(w);
+	assert_int_equal(w->core.state.reconnect_spread_ms, 10000);
+}
+
 static void the_interval_of_a_response_is_obeyed_within_its_limits(void **state)
 {
 	struct world *w = *state;
@@ -418,6 +435,7 @@ int main(void)
 		IN_SESSION(changes_ride_until_the_server_holds_them),
 		IN_SESSION(beats_keep_the_grid_for_ever_and_only_the_server_changes_it),
 		IN_SESSION(a_stall_makes_one_beat_and_not_a_burst),
+		IN_SESSION(X_7_the_spread_of_a_fleet_is_kept_over_a_power_cut),
 		IN_SESSION(the_interval_of_a_response_is_obeyed_within_its_limits),
 		CASE(the_first_phase_is_random),
 		IN_SESSION(the_host_is_fresh_only_while_its_counter_rises),

@@ -19,6 +19,7 @@ static void state_fill(struct agent_state *s)
 	s->session_id = UINT64_MAX;
 	s->last_response_id = 5ull << 32 | 6;
 	s->interval_ms = 300;
+	s->reconnect_spread_ms = 10000;
 	s->time_floor_ms = 1700000000000;
 	assert_true(str_copy(s->showing, sizeof s->showing, "spring"));
 	s->op = (struct op_record){.op_id = 5ull << 32 | 6,
@@ -57,6 +58,7 @@ static void what_is_written_reads_back(void **state)
 	assert_true(agent_state_knows_op(&b, 300));
 	assert_true(agent_state_knows_op(&b, 45));
 	assert_false(agent_state_knows_op(&b, 44)); // only the last 256
+	assert_int_equal(b.reconnect_spread_ms, 10000);
 	assert_int_equal(agent_state_floor(&b, "firmware"), 12);
 	assert_int_equal(b.change_count, 2);
 	assert_string_equal(b.changes[0].value, "a\tb%\n");
@@ -199,7 +201,7 @@ static void a_state_of_a_newer_agent_is_never_overwritten(void **state)
 	buf_init(&text, AGENT_STATE_MAX);
 	agent_state_init(&s, &store_id);
 	assert_int_equal(state_file_init(&f, *state), ERR_OK);
-	assert_int_equal(buf_printf(&text, "helio-agent-state\t3\nsomething\tnew\n"), ERR_OK);
+	assert_int_equal(buf_printf(&text, "helio-agent-state\t4\nsomething\tnew\n"), ERR_OK);
 	struct digest d = sha256(text.data, text.size);
 	assert_int_equal(buf_printf(&text, "end\t%s\n", digest_hex(&d)), ERR_OK);
 	assert_int_equal(file_write_atomic(f.path, text.data, text.size, 0600), ERR_OK);
