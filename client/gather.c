@@ -325,6 +325,21 @@ static enum err screenshot_begin(struct gather *g, bool *later)
 	return ERR_OK;
 }
 
+// ---- the output of a command
+
+static enum err output_spool(struct gather *g)
+{
+	SCOPED_BUF struct buf output;
+	bool cut;
+	buf_init(&output, LIMIT_REPORT_BYTES);
+	TRY(shelf_find(g->outputs, g->what.of_op, &output, &cut));
+	struct bytes data = buf_bytes(&output);
+	uint32_t max = bytes_max(g, LIMIT_REPORT_BYTES);
+	if (data.size > max)
+		data.size = max;
+	return data_spool(g, data, cut || data.size < output.size);
+}
+
 // ---- a question
 
 static enum err kind_begin(struct gather *g, bool *later)
@@ -338,6 +353,8 @@ static enum err kind_begin(struct gather *g, bool *later)
 		return log_begin(g, later);
 	case INFO_SCREENSHOT:
 		return screenshot_begin(g, later);
+	case INFO_OUTPUT:
+		return output_spool(g);
 	case INFO_DISPLAY:
 	case INFO_HOLDINGS:
 		break;
@@ -380,10 +397,14 @@ void gather_stop(struct gather *g)
 // ---- life
 
 enum err gather_init(struct gather *g, uv_loop_t *loop, const struct agent_settings *settings,
-	const struct depot *store, const struct display_side *display)
+	const struct depot *store, const struct display_side *display,
+	const struct output_shelf *outputs)
 {
-	*g = (struct gather){
-		.loop = loop, .settings = settings, .store = store, .display = display};
+	*g = (struct gather){.loop = loop,
+		.settings = settings,
+		.store = store,
+		.display = display,
+		.outputs = outputs};
 	// A display that is asked under a number of the agent's last life must not be believed.
 	g->screenshots = (uint64_t)clock_now().wall.ms;
 	TRY(spool_init(&g->spool, settings->state_dir));

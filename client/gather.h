@@ -3,6 +3,7 @@
 //   usage        the display's ledger
 //   software     what the slots show, and with [agent] inventory every package of the system
 //   logs         a source that the settings name, or this program's own newest records
+//   output       what the program of an operation said, from the shelf
 //   screenshot   asked of the display through the folder they share
 //
 // No shell; every program, file and wait has a limit in time and bytes. What does not fit is cut
@@ -12,6 +13,7 @@
 
 #include "client/agent.h"
 #include "client/display_side.h"
+#include "client/output_shelf.h"
 #include "client/process.h"
 #include "client/report_spool.h"
 #include "client/settings.h"
@@ -21,6 +23,7 @@ struct gather {
 	const struct agent_settings *settings;
 	const struct depot *store;
 	const struct display_side *display;
+	const struct output_shelf *outputs;
 	struct report_spool spool;
 	void (*ready)(void *ctx, uint64_t report_id, const struct report_ready *r);
 	void *ctx;
@@ -39,7 +42,8 @@ struct gather {
 
 // ready is called once for each gather_begin, also from inside it, unless gather_stop comes first.
 enum err gather_init(struct gather *g, uv_loop_t *loop, const struct agent_settings *settings,
-	const struct depot *store, const struct display_side *display) MUST_CHECK;
+	const struct depot *store, const struct display_side *display,
+	const struct output_shelf *outputs) MUST_CHECK;
 void gather_begin(struct gather *g, uint64_t report_id, const struct send_information *s);
 void gather_stop(struct gather *g);
 // The timer's handle is closed; after the loop has ended, gather_fini.

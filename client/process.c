@@ -61,6 +61,8 @@ static void output_add(struct process *p, const char *data, size_t size)
 {
 	p->end.output_bytes += size;
 	sha256_add(p->hash, data, size);
+	if (p->events.output != NULL)
+		p->events.output(p->ctx, data, size);
 	if (size > p->tail_max) {
 		data += size - p->tail_max;
 		size = p->tail_max;

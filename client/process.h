@@ -32,6 +32,8 @@ struct process_events {
 	// Once, on the loop, after the program and its output have ended.
 	void (*done)(void *ctx, const struct process_end *end);
 	void (*percent)(void *ctx, uint32_t percent); // may be NULL
+	// What is hashed, in its order, as it comes. May be NULL.
+	void (*output)(void *ctx, const char *data, size_t size);
 };
 
 struct process;

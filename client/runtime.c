@@ -295,7 +295,8 @@ static enum err doers_open(struct runtime *rt)
 		.idle = on_fetch_idle,
 	};
 	static const struct side_events side_events = {.left = on_left, .fetched = on_fetched};
-	TRY(gather_init(&rt->gather, &rt->loop, rt->settings, &rt->store, &rt->display));
+	TRY(gather_init(
+		&rt->gather, &rt->loop, rt->settings, &rt->store, &rt->display, &rt->outputs));
 	rt->gather.ready = on_report_ready;
 	rt->gather.ctx = rt;
 	TRY(fetcher_new(&rt->loop, &rt->fetcher_config, &fetch_events, rt, &rt->fetcher));
@@ -345,6 +346,8 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	TRY(depot_open(&rt->store, settings->state_dir, &rt->trust.root));
 	config_fill(rt);
 	TRY(state_open(rt));
+	TRY(shelf_init(&rt->outputs, settings->state_dir, settings->outputs_kept,
+		settings->output_max_bytes));
 	TRY(display_side_init(&rt->display, settings->state_dir, &rt->store));
 	showing_guess(rt);
 	if (display_write(&rt->display, rt->core.state.showing) != ERR_OK)
@@ -396,6 +399,7 @@ void runtime_fini(struct runtime *rt)
 	sign_key_free(rt->key);
 	sign_key_free(rt->next_key);
 	gather_fini(&rt->gather);
+	shelf_fini(&rt->outputs);
 	arena_fini(&rt->scratch);
 	trust_close(&rt->trust);
 	buf_fini(&rt->out);

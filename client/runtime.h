@@ -12,6 +12,7 @@
 #include "client/display_side.h"
 #include "client/fetcher.h"
 #include "client/gather.h"
+#include "client/output_shelf.h"
 #include "client/process.h"
 #include "client/settings.h"
 #include "client/side_link.h"
@@ -38,6 +39,7 @@ struct runtime {
 	struct fetcher *fetcher;
 	struct side_link *side;
 	struct gather gather;
+	struct output_shelf outputs;
 	struct mqtt_link *link;
 	uv_timer_t timer, once_timer, reboot_timer;
 	int lock_fd;

@@ -141,6 +141,7 @@ static void on_process_done(void *ctx, const struct process_end *end)
 	int rc = good ? 0 : end->exit_code != 0 ? end->exit_code : -1;
 	rt->process = NULL;
 	rt->process_op = 0;
+	shelf_end(&rt->outputs);
 	log_info("EXEC", "client=%s rc=%d stopped=%d op=%llu", rt->config.client_id, rc,
 		end->stopped, (unsigned long long)op);
 	if (end->stopped) {
@@ -150,6 +151,12 @@ static void on_process_done(void *ctx, const struct process_end *end)
 	}
 	end_describe(end, detail);
 	answer(rt, op, good ? OP_DONE : OP_FAILED, end->exit_code, detail);
+}
+
+static void on_process_output(void *ctx, const char *data, size_t size)
+{
+	struct runtime *rt = ctx;
+	shelf_add(&rt->outputs, data, size);
 }
 
 static void on_process_percent(void *ctx, uint32_t percent)
@@ -165,6 +172,7 @@ static void process_clear(struct runtime *rt)
 	if (rt->process == NULL)
 		return;
 	process_kill(rt->process);
+	shelf_end(&rt->outputs);
 	rt->process = NULL;
 	rt->process_op = 0;
 	agent_command_stopped(&rt->core, clock_now(), op);
@@ -194,14 +202,17 @@ static void named_execute(struct runtime *rt, uint64_t op_id, const struct named
 		.timeout_ms = lower_of(e->timeout_ms, c->timeout_ms),
 		.tail_max = lower_of(e->max_output_bytes, TAIL_BYTES),
 	};
-	static const struct process_events events = {
-		.done = on_process_done, .percent = on_process_percent};
+	static const struct process_events events = {.done = on_process_done,
+		.percent = on_process_percent,
+		.output = on_process_output};
 	process_clear(rt);
 	log_info("EXEC-BEGIN", "client=%s verb=%s op=%llu", rt->config.client_id, c->name,
 		(unsigned long long)op_id);
 	rt->process_op = op_id;
+	shelf_begin(&rt->outputs, op_id, e->max_output_bytes);
 	if (process_start(&rt->loop, &order, &events, rt, &rt->process) != ERR_OK) {
 		rt->process_op = 0;
+		shelf_drop(&rt->outputs);
 		answer_verb(rt, op_id, c->name, ERR_IO, err_text());
 	}
 }

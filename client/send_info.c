@@ -74,6 +74,8 @@ static const char *what_refused(const struct agent_core *c, enum info_kind what)
 		return NULL;
 	case INFO_LOGS:
 		return c->port->report_gather ? NULL : "unsupported: this agent sends no logs";
+	case INFO_OUTPUT:
+		return c->port->report_gather ? NULL : "unsupported: this agent keeps no outputs";
 	case INFO_SCREENSHOT:
 		return c->port->report_gather ? NULL
 					      : "unsupported: this agent sends no screenshots";

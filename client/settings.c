@@ -54,6 +54,10 @@ static const struct setting rows[] = {
 		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
 		"lets the "
 		"operator's arguments follow; no shell; repeated"},
+	{"commands", "outputs_kept", SETTING_U32, AT(outputs_kept), 0, OUTPUT_SHELF_MAX, "8", NULL,
+		"of so many of the last commands the whole output is kept for who asks"},
+	{"commands", "output_max_bytes", SETTING_U32, AT(output_max_bytes), 0, LIMIT_REPORT_BYTES,
+		"1048576", NULL, "of one of them, at most so much"},
 	{"test", "dump_session_key", SETTING_PATH, AT(dump_session_key), 0, 0, "", NULL,
 		"tests alone, with HELIO_TEST=1: file for the session's MAC keys"},
 	{"test", "boot_id_file", SETTING_PATH, AT(boot_id_file), 0, 0, "", NULL,

@@ -2,6 +2,7 @@
 #ifndef HELIO_CLIENT_SETTINGS_H
 #define HELIO_CLIENT_SETTINGS_H
 
+#include "client/output_shelf.h"
 #include "proto/fleet_settings.h"
 
 #define AGENT_COMMAND_ARGS 32
@@ -16,6 +17,7 @@ struct agent_settings {
 	struct setting_list report_hosts, log_units;
 	bool inventory;
 	struct setting_list commands;
+	uint32_t outputs_kept, output_max_bytes;
 	char reboot[512], reboot_check[512]; // words of a program
 	uint32_t reboot_defer_max_s, reboot_wait_s;
 	char dump_session_key[256];

@@ -38,7 +38,8 @@ static enum err section_check(
 static enum err report_check(const struct codec_path *path, const void *message)
 {
 	const struct report *m = message;
-	bool data = m->what == INFO_LOGS || m->what == INFO_SCREENSHOT;
+	bool data = m->what == INFO_LOGS || m->what == INFO_SCREENSHOT ||
+		    m->what == INFO_OUTPUT;
 
 	TRY(codec_check_part(path, m->part, m->parts));
 	TRY(section_check(path, "display", m->display != NULL, m->what == INFO_DISPLAY));
@@ -61,7 +62,7 @@ static const struct codec_row report_rows[] = {
 	ROW_FIXED(report, boot, 0),
 	ROW_COUNTER(report, report_id, 1),
 	ROW_U64(report, op_id, 0, UINT64_MAX),
-	ROW_ENUM(report, what, info_kind, INFO_SCREENSHOT),
+	ROW_ENUM(report, what, info_kind, INFO_OUTPUT),
 	ROW_U32(report, part, 0, CODEC_PARTS_MAX - 1),
 	ROW_U32(report, parts, 1, CODEC_PARTS_MAX),
 	ROW_MESSAGE(report, display, display_info, 0),

@@ -9,13 +9,14 @@
 #define HEADER_MAX 512
 
 static const struct codec_row send_information_rows[] = {
-	ROW_ENUM(send_information, what, info_kind, INFO_SCREENSHOT),
+	ROW_ENUM(send_information, what, info_kind, INFO_OUTPUT),
 	ROW_TIME(send_information, since_unix_ms),
 	ROW_MESSAGE(send_information, to, address, 0),
 	ROW_U32(send_information, max_bytes, 0, UINT32_MAX),
 	ROW_TEXT(send_information, unit, 256, 0),
 	ROW_TEXT(send_information, pattern, 256, 0),
 	ROW_U32(send_information, lines, 0, CODEC_LOG_LINES_MAX),
+	ROW_U64(send_information, of_op, 0, UINT64_MAX),
 };
 CODEC_TABLE(send_information, send_information)
 

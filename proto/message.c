@@ -67,7 +67,8 @@ const char *info_kind_word(enum info_kind k)
 		[INFO_HOLDINGS] = "holdings",
 		[INFO_SOFTWARE] = "software",
 		[INFO_LOGS] = "logs",
-		[INFO_SCREENSHOT] = "screenshot"};
+		[INFO_SCREENSHOT] = "screenshot",
+		[INFO_OUTPUT] = "output"};
 
 	return WORD(words, k);
 }

@@ -16,7 +16,7 @@ enum ack { ACK_NOTHING = 1, ACK_RESPONSE, ACK_RESEND, ACK_BUSY };
 enum op_status { OP_ACCEPTED = 1, OP_RUNNING, OP_DONE, OP_FAILED, OP_REFUSED, OP_CANCELLED, OP_UNKNOWN };
 enum client_state { CS_IDLE = 1, CS_AWAIT_INFO, CS_AWAIT_RETRIEVE, CS_AWAIT_COMMAND, CS_RESYNC, CS_CLONE_SUSPECT };
 enum reach { REACH_NEVER = 1, REACH_ONLINE, REACH_LATE, REACH_SILENT };
-enum info_kind { INFO_DISPLAY = 1, INFO_USAGE, INFO_HOLDINGS, INFO_SOFTWARE, INFO_LOGS, INFO_SCREENSHOT };
+enum info_kind { INFO_DISPLAY = 1, INFO_USAGE, INFO_HOLDINGS, INFO_SOFTWARE, INFO_LOGS, INFO_SCREENSHOT, INFO_OUTPUT };
 enum package_kind { PACKAGE_IMAGES = 1, PACKAGE_SOFTWARE };
 enum coding { CODING_RAW = 1, CODING_ZSTD, CODING_ZSTD_PREFIX, CODING_BSDIFF_ZSTD };
 enum element_type { ELEMENT_HEAD = 1, ELEMENT_TAIL, ELEMENT_DISPLAY, ELEMENT_CONTROL, ELEMENT_REQUEST,
@@ -158,6 +158,7 @@ struct send_information {
 	uint32_t max_bytes;
 	const char *unit, *pattern;
 	uint32_t lines;
+	uint64_t of_op;            // output: of this operation
 };
 
 struct package_ref {

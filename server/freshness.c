@@ -221,7 +221,7 @@ static bool text_equal(const char *a, const char *b)
 static bool question_equal(const struct send_information *a, const struct send_information *b)
 {
 	return a->what == b->what && a->since_unix_ms == b->since_unix_ms &&
-	       a->max_bytes == b->max_bytes && a->lines == b->lines &&
+	       a->max_bytes == b->max_bytes && a->lines == b->lines && a->of_op == b->of_op &&
 	       text_equal(a->unit, b->unit) && text_equal(a->pattern, b->pattern);
 }
 

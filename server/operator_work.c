@@ -18,13 +18,14 @@ static enum err no_memory(void)
 
 static enum info_kind info_kind_of(const char *word)
 {
-	for (int k = INFO_DISPLAY; k <= INFO_SCREENSHOT; k++)
+	for (int k = INFO_DISPLAY; k <= INFO_OUTPUT; k++)
 		if (strcmp(info_kind_word((enum info_kind)k), word) == 0)
 			return (enum info_kind)k;
 	return INFO_DISPLAY;
 }
 
-#define INFO_WORDS "display|usage|holdings|software|logs|screenshot"
+#define FRESH_WORDS "display|usage|holdings|software|logs|screenshot"
+#define INFO_WORDS FRESH_WORDS "|output"
 
 static enum err address_of(struct operator_call *c, const char *client, struct address *out)
 {
@@ -43,11 +44,14 @@ static enum err ask_copy(struct operator_call *c, const char *client,
 	const struct send_information *ask, bool *fresh)
 {
 	const struct freshness *f = c->room->freshness;
-	uint32_t max_age = (uint32_t)call_u64(c, "max_age", f ? f->max_age_s[ask->what] : 0);
+	uint32_t policy = f && ask->what <= INFO_SCREENSHOT ? f->max_age_s[ask->what] : 0;
+	uint32_t max_age = (uint32_t)call_u64(c, "max_age", policy);
 	struct wall received = {0};
 
 	if (call_text(c, "to"))
 		return ERR_OK;
+	if (ask->what == INFO_OUTPUT)
+		max_age = UINT32_MAX; // what a program said will not be otherwise
 	TRY(freshness_copy(c->room->core, client, ask, max_age, c->now, &received, fresh));
 	if (!*fresh)
 		return ERR_OK;
@@ -110,6 +114,7 @@ static enum err run_ask(struct operator_call *c)
 		.unit = call_text(c, "unit"),
 		.pattern = call_text(c, "pattern"),
 		.lines = (uint32_t)call_u64(c, "lines", 0),
+		.of_op = call_u64(c, "op", 0),
 	};
 	struct event e = {.type = ELEMENT_REQUEST, .request = &ask};
 	const char *queue;
@@ -117,6 +122,8 @@ static enum err run_ask(struct operator_call *c)
 
 	if (!info)
 		return no_memory();
+	if ((ask.what == INFO_OUTPUT) != (ask.of_op != 0))
+		return err_set(ERR_FORMAT, "output is asked of an operation, and nothing else is");
 	TRY(call_client(c, "client", info));
 	TRY(ask_copy(c, info->id, &ask, &fresh));
 	if (fresh)
@@ -137,7 +144,7 @@ static enum err run_exec(struct operator_call *c)
 		.args = args,
 		.timeout_ms = (uint32_t)call_u64(c, "timeout", DEFAULT_TIMEOUT_MS),
 		.expires_unix_ms = (int64_t)call_u64(c, "expires", 0),
-		.max_output_bytes = (uint32_t)call_u64(c, "max_output", 4096),
+		.max_output_bytes = (uint32_t)call_u64(c, "max_output", 0),
 	};
 	struct event e = {.type = ELEMENT_COMMAND, .command = &command};
 
@@ -408,11 +415,24 @@ static void json_report_part(cJSON *o, const struct report *r)
 		break;
 	case INFO_LOGS:
 	case INFO_SCREENSHOT:
+	case INFO_OUTPUT:
 		base64_add(o, "data", r->data);
 		break;
 	case INFO_USAGE:
 		break; // the ledger's rows
 	}
+}
+
+// Of which operation: the question knows.
+static enum err json_output_of(struct operator_call *c, const char *client, uint64_t asked_by)
+{
+	struct response_body body;
+	struct bytes said;
+
+	TRY(rows_operation_body(core_db(c->room->core), client, asked_by, c->arena, &said));
+	TRY(response_body_decode(c->arena, said, &body));
+	put_id(c->json, "output_of", body.send ? body.send->of_op : 0);
+	return ERR_OK;
 }
 
 static enum err run_reports(struct operator_call *c)
@@ -432,6 +452,8 @@ static enum err run_reports(struct operator_call *c)
 	put_id(c->json, "report_id", s.report.report_id);
 	put_id(c->json, "op_id", s.report.op_id);
 	put_bool(c->json, "truncated", s.report.truncated);
+	if (what == INFO_OUTPUT)
+		TRY(json_output_of(c, info->id, s.report.op_id));
 	if (what == INFO_USAGE)
 		return json_usage(c, info->id);
 	json_report_part(c->json, &s.report);
@@ -662,6 +684,7 @@ static const struct verb_row rows[] = {
 			{"unit", ARG_TEXT, false, NULL, "logs: of which unit"},
 			{"pattern", ARG_TEXT, false, NULL, "logs: only lines that hold this"},
 			{"lines", ARG_U32, false, NULL, "logs: the last so many"},
+			{"op", ARG_U64, false, NULL, "output: of this operation"},
 			{"max_age", ARG_U32, false, NULL,
 				"seconds: an answer that is no older will do (the policy's)"},
 			{"to", ARG_ID, false, NULL,
@@ -670,7 +693,7 @@ static const struct verb_row rows[] = {
 		.help = "how old an answer may be before the server asks again, by kind",
 		.writes = true,
 		.run = run_freshness,
-		.args = {{"what", ARG_WORD, false, INFO_WORDS, "of this kind"},
+		.args = {{"what", ARG_WORD, false, FRESH_WORDS, "of this kind"},
 			{"max_age", ARG_U32, false, NULL, "seconds; 0: only when somebody asks"},
 			{"reset", ARG_BOOL, false, NULL, "back to the settings"}}},
 	{.name = "exec",
@@ -684,7 +707,9 @@ static const struct verb_row rows[] = {
 			{"timeout", ARG_U32, false, NULL, "milliseconds it may run (60000)"},
 			{"expires", ARG_U64, false, NULL,
 				"Unix milliseconds after which it is not begun; 0: never"},
-			{"max_output", ARG_U32, false, NULL, "bytes of its output (4096)"}}},
+			{"max_output", ARG_U32, false, NULL,
+				"bytes of its output that are kept (what the agent's settings "
+				"allow)"}}},
 	{.name = "cancel",
 		.help = "ends an open operation of a client",
 		.writes = true,

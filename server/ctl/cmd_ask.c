@@ -1,73 +1,13 @@
 // ask CLIENT WHAT, report CLIENT WHAT: what a client says of itself.
 #include "server/ctl/flow.h"
+#include "server/ctl/report_data.h"
 #include "server/ctl/show.h"
-#include "server/ctl/text.h"
 #include <inttypes.h>
 #include <string.h>
 
 struct question {
 	const char *client, *what, *out;
 };
-
-// ---- logs and screenshots come as base64
-
-static enum err data_decode(const char *base64, struct buf *out)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	int8_t value[256];
-	uint32_t bits = 0;
-	int have = 0;
-
-	memset(value, -1, sizeof(value));
-	for (int i = 0; digits[i]; i++)
-		value[(unsigned char)digits[i]] = (int8_t)i;
-	TRY(buf_reserve(out, strlen(base64) / 4 * 3 + 3));
-	for (const char *p = base64; *p && *p != '='; p++) {
-		int digit = value[(unsigned char)*p];
-
-		if (digit < 0)
-			return err_set(ERR_FORMAT, "the report's data is not base64");
-		bits = bits << 6 | (uint32_t)digit;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out->data[out->size++] = (uint8_t)(bits >> have);
-		}
-	}
-	return ERR_OK;
-}
-
-static enum err data_write(struct bytes data, const char *path)
-{
-	FILE *f = fopen(path, "wb");
-
-	if (!f)
-		return err_set_errno("cannot create %s", path);
-	size_t n = data.size ? fwrite(data.data, 1, data.size, f) : 0;
-	if (fclose(f) != 0 || n != data.size)
-		return err_set_errno("cannot write %s", path);
-	return ERR_OK;
-}
-
-// Line by line: no log may move the cursor.
-static void lines_show(struct bytes text)
-{
-	char line[4096];
-	const uint8_t *at = text.data, *end = text.data + text.size;
-
-	while (at < end) {
-		const uint8_t *newline = memchr(at, '\n', (size_t)(end - at));
-		size_t size = (size_t)((newline ? newline : end) - at);
-		size_t take = size < sizeof(line) - 1 ? size : sizeof(line) - 1;
-
-		memcpy(line, at, take);
-		line[take] = '\0';
-		text_print(stdout, line);
-		putchar('\n');
-		at += size + 1;
-	}
-}
 
 // ---- for people
 
@@ -147,8 +87,8 @@ static void report_print(const struct ctl *c, const cJSON *d, struct bytes data)
 		software_show(c, cJSON_GetObjectItem(d, "software"));
 	else if (strcmp(what, "holdings") == 0)
 		holdings_show(c, cJSON_GetObjectItem(d, "holdings"));
-	else if (strcmp(what, "logs") == 0)
-		lines_show(data);
+	else if (strcmp(what, "logs") == 0 || strcmp(what, "output") == 0)
+		report_lines_show(data);
 	else if (strcmp(what, "screenshot") == 0)
 		printf("a PNG of %zu bytes: --out FILE writes it\n", data.size);
 	else
@@ -162,11 +102,11 @@ static enum err report_show(struct ctl *c, const struct question *q, const struc
 
 	buf_init(&data, 64 * 1024 * 1024);
 	if (cJSON_IsString(coded))
-		TRY(data_decode(coded->valuestring, &data));
+		TRY(report_data_decode(coded->valuestring, &data));
 	if (q->out && !coded)
 		return err_set(ERR_UNSUPPORTED, "a report of %s is no file", q->what);
 	if (q->out) {
-		TRY(data_write(buf_bytes(&data), q->out));
+		TRY(report_data_write(buf_bytes(&data), q->out));
 		ctl_note(c, "%zu bytes in %s", data.size, ctl_safe(q->out));
 		cJSON_DeleteItemFromObject(r->document, "data");
 	}

@@ -3,6 +3,7 @@
 #include "proto/base/file.h"
 #include "proto/envelope.h"
 #include "server/ctl/flow.h"
+#include "server/ctl/output.h"
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
 #include <inttypes.h>
@@ -51,6 +52,14 @@ static void whom_add(struct api_verb *v, const struct order *o)
 	api_verb_add(v, o->channel ? "channel" : "client", o->channel ? o->channel : o->client);
 }
 
+static enum exit_code order_act(const struct order *o, const struct api_verb *v)
+{
+	struct output_wish wish = {args_get(o->a, "out", NULL), flow_limit_ms(o->c, o->a)};
+	bool output = args_has(o->a, "output");
+
+	return flow_act(o->c, o->a, v, NULL, output ? output_after : NULL, &wish);
+}
+
 static enum exit_code exec_inline(const struct order *o)
 {
 	struct api_verb v = {.verb = "exec"};
@@ -64,7 +73,7 @@ static enum exit_code exec_inline(const struct order *o)
 	api_verb_add(&v, "timeout", args_get(o->a, "run-timeout", NULL));
 	api_verb_add(&v, "max_output", args_get(o->a, "max-output", NULL));
 	api_verb_add(&v, "expires", o->expires_unix_ms ? expires : NULL);
-	return flow_act(o->c, o->a, &v, NULL, NULL, NULL);
+	return order_act(o, &v);
 }
 
 // ---- by reference
@@ -141,7 +150,7 @@ static enum exit_code exec_by_reference(const struct order *o)
 	api_verb_add(&v, "publisher", json_text(status, "publisher"));
 	api_verb_add(&v, "sha256", json_text(placed, "command"));
 	api_verb_add(&v, "broker", json_text(placed, "broker"));
-	return flow_act(o->c, o->a, &v, NULL, NULL, NULL);
+	return order_act(o, &v);
 }
 
 // One that lies there already: BROKER/PUBLISHER/SHA256.
@@ -173,6 +182,10 @@ enum exit_code cmd_exec(struct ctl *c, const struct args *a)
 
 	if (order_read(c, a, &o) != ERR_OK)
 		return ctl_usage(c, "%s", err_text());
+	if (args_has(a, "output") && (!o.client || !args_has(a, "wait")))
+		return ctl_usage(c, "--output is of one client, and comes with --wait");
+	if (args_has(a, "out") && !args_has(a, "output"))
+		return ctl_usage(c, "--out comes with --output");
 	return args_has(a, "by-reference") ? exec_by_reference(&o) : exec_inline(&o);
 }
 

@@ -67,8 +67,11 @@ static const struct option_row report_options[] = {
 	{"out", "FILE", "logs or screenshot into this file"}};
 static const struct option_row exec_options[] = {WAIT,
 	{"channel", "ID", "every client of a channel instead of one"},
+static const struct option_row output_options[] = {{"out", "FILE", "into this file"}};
 	{"run-timeout", "MS", "how long it may run (60000)"},
-	{"max-output", "BYTES", "at most so much output"},
+	{"output", NULL, "with --wait: all that its program said"},
+	{"out", "FILE", "with --output: into this file"},
+	{"max-output", "BYTES", "at most so much output is kept"},
 	{"expires", "SECONDS", "not begun any more after so long"},
 	{"reference", "BROKER/PUBLISHER/SHA256", "a signed command that lies there already"},
 	{"by-reference", NULL, "sign it; the client fetches it from a data broker"},
@@ -159,6 +162,10 @@ const struct command ctl_commands[] = {
 		OPTIONS(report_options), cmd_reports, NULL},
 	{"freshness", "[WHAT [SECONDS|settings]]", "how old an answer may be", NEED_SETTINGS, 0, 2,
 		NO_OPTIONS, cmd_freshness,
+	{"output", "CLIENT OPERATION", "all that the program of a command said", NEED_SETTINGS, 2,
+		2, OPTIONS(output_options), cmd_output,
+		"The client keeps it of its last few operations, each up to a limit of its "
+		"settings."},
 		"The server asks for what is older, of its own accord, once in that time; 0: "
 		"never.\n"
 		"ask answers from the copy while it is no older."},

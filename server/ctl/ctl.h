@@ -110,6 +110,7 @@ CTL_COMMAND(client_revoke);
 CTL_COMMAND(client_channel);
 CTL_COMMAND(client_accept);
 CTL_COMMAND(ask);
+CTL_COMMAND(output);
 CTL_COMMAND(exec);
 CTL_COMMAND(interval);
 CTL_COMMAND(silence_release);

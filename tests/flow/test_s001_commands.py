@@ -403,3 +403,45 @@ def test_S001_c27_a_heartbeat_interval_is_an_acknowledged_operation(fleet_of, fo
         refused = fleet.ctl("interval", "f4", wrong, "--operation", check=False)
         assert refused.returncode != 0 and "200" in refused.stderr, refused.stderr
     assert len([r for r in responses(watch, "f4") if r.body.retrieve.heartbeat_interval_ms]) == 1
+
+
+# ---- the whole output
+
+SAY = r'''
+import pathlib, random, sys
+folder, size, *words = sys.argv[1:]
+text = random.Random(size).randbytes(int(size)).hex().encode()
+text = b"\n".join(text[i:i + 79] for i in range(0, len(text), 79)) + b"\n" + " ".join(words).encode()
+(pathlib.Path(folder) / f"said-{size}").write_bytes(text)     # the witness: the program's own copy
+sys.stdout.buffer.write(text)
+sys.exit(3 if words == ["badly"] else 0)
+'''
+
+
+def sha256_of(path):
+    return subprocess.run(["sha256sum", path], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[0]
+
+
+def test_S000_6_the_whole_output_of_a_command_can_be_had(fleet_of, folder):
+    script = folder / "say.py"
+    script.write_text(SAY)
+    agent = {"commands": {"run": [f"say 30 /usr/bin/python3 {script} {folder} ..."], "outputs_kept": 2}}
+    fleet = fleet_of(clients=("f4",), interval_ms=200, agent=agent).up()
+    done = fleet.ctl("exec", "--wait", "--output", "--out", folder / "got", "f4", "say", "300000", timeout=60)
+    row, report = done["clients"][0], done["output"]
+    assert report["bytes"] > 600000 and not report["truncated"] and report["output_of"] == row["op_id"], report
+    assert sha256_of(folder / "got") == sha256_of(folder / "said-300000") == report["sha256"] == detail(row)["sha256"]
+    first = row["op_id"]
+    # A program that fails is the one whose output is wanted.
+    done = json.loads(fleet.ctl("exec", "--wait", "--output", "f4", "say", "500", "badly", check=False).stdout)
+    assert done["clients"][0]["state"] == "failed" and done["output"]["sha256"] == sha256_of(folder / "said-500"), done
+    # Of an operation before, by its number: it is asked for anew. A limit cuts, and it is said.
+    assert fleet.ctl("output", "f4", first)["sha256"] == sha256_of(folder / "said-300000")
+    done = fleet.ctl("exec", "--wait", "--output", "--out", folder / "cut", "--max-output", 1000, "f4", "say", "700")
+    assert done["output"]["truncated"] and done["output"]["bytes"] == 1000, done["output"]
+    assert (folder / "cut").read_bytes() == (folder / "said-700").read_bytes()[:1000]
+    # The third pushed the first out; and what ran no program has none.
+    gone = fleet.ctl("output", "f4", first, check=False)
+    assert gone.returncode != 0 and "not one of the last 2" in gone.stdout + gone.stderr, gone
+    ping = run(fleet, "ping")["op_id"]
+    assert "ran no program" in (lambda d: d.stdout + d.stderr)(fleet.ctl("output", "f4", ping, check=False))

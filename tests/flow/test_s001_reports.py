@@ -138,7 +138,7 @@ def test_S001_c20_a_question_for_nothing_or_for_something_unknown_ends_refused_b
             seen = len(watch.of("helio/v1/hb/"))
             return wait_for(lambda: watch.of("helio/v1/hb/")[seen:], 10, "a heartbeat")[0].decode(pb.Heartbeat)
         first = beat()
-        for n, (what, reason) in enumerate(((0, "send.what is missing or 0"), (7, "send.what is 7, at most 6"))):
+        for n, (what, reason) in enumerate(((0, "send.what is missing or 0"), (8, "send.what is 8, at most 7"))):
             id_ = first.last_response_id + 1 + n
 
             def refused():

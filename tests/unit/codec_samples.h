@@ -103,7 +103,8 @@ static struct session_offer sample_offer_least = {.principal = "p",
 static struct reason sample_reason = {REASON_INTERVAL, "the operator set 30 s"};
 static struct reason sample_reason_least = {.code = REASON_CAUGHT_UP};
 static struct send_information sample_send = {
-	INFO_LOGS, SAMPLE_UNIX_MS, &sample_address, 65536, "helio-agent.service", "error", 200};
+	INFO_LOGS, SAMPLE_UNIX_MS, &sample_address, 65536, "helio-agent.service", "error", 200,
+	0x6553f10000000007};
 static struct package_ref sample_packages[] = {{SAMPLE_SHA_A, "studio.1", PACKAGE_IMAGES, "spring",
 						       "2026-11", 1048576, true, 1700000000000},
 	{.package = SAMPLE_SHA_B, .publisher = "p", .kind = PACKAGE_SOFTWARE, .name = "firmware"}};

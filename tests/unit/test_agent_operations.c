@@ -115,7 +115,7 @@ static void an_authentic_answer_that_is_not_understood_is_refused_by_its_id_once
 		const char *part, *detail;
 		size_t size;
 	} cases[] = {
-		{KIND_SEND_INFORMATION, "\x08\x07", "not understood: send.what is 7, at most 6", 2},
+		{KIND_SEND_INFORMATION, "\x08\x08", "not understood: send.what is 8, at most 7", 2},
 		{KIND_SEND_INFORMATION, "\x08\x00", "not understood: send.what is missing or 0", 2},
 		{KIND_SEND_INFORMATION, "\x08\x01\xa8\x02\x01",
 			"not understood: send has an unknown field 37", 5},

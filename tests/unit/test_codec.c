@@ -433,7 +433,7 @@ static void every_enum_value_has_its_own_word(void **state)
 	static const struct words all[] = {{response_kind_word_of, KIND_EXECUTE_COMMAND},
 		{ack_word_of, ACK_BUSY}, {op_status_word_of, OP_UNKNOWN},
 		{client_state_word_of, CS_CLONE_SUSPECT}, {reach_word_of, REACH_SILENT},
-		{info_kind_word_of, INFO_SCREENSHOT}, {package_kind_word_of, PACKAGE_SOFTWARE},
+		{info_kind_word_of, INFO_OUTPUT}, {package_kind_word_of, PACKAGE_SOFTWARE},
 		{element_type_word_of, ELEMENT_COMMAND_REF}, {role_word_of, ROLE_SERVER},
 		{reason_word_of, REASON_INTERVAL}, {publisher_state_word_of, PUB_ORDERED},
 		{directive_word_of, DIRECTIVE_NOTED}};
