@@ -16,6 +16,8 @@ struct fleet_device {
 	struct sign_key *key;
 	char id[LIMIT_ID + 1];
 	bool core_ready, signed_in;
+	struct mono back_at;               // its link broke: it connects again then; 0: it has not drawn yet
+	uint32_t rounds;                   // tries that failed in a row
 	struct fetch_order order;          // refused at the next tick
 	struct digest order_package;
 	bool order_waiting;

@@ -15,6 +15,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/program.h"
+#include "proto/mqtt_link.h"
 #include "proto/trust.h"
 #include <arpa/inet.h>
 #include <getopt.h>
@@ -186,13 +187,19 @@ struct fleet {
 	struct trust trust;
 };
 
-static enum err device_open(struct fleet *f, size_t i)
+static enum err device_connect(struct fleet *f, size_t i)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(f->o->port) }, from = { .sin_family = AF_INET };
 
 	if (inet_pton(AF_INET, f->o->host, &to.sin_addr) != 1)
 		return err_set(ERR_FORMAT, "%s is not an IPv4 address", f->o->host);
 	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 20000));
+	struct mini_client *link = f->o->echo ? &f->echoes[i].link : &f->devices[i].link;
+	return mini_connect(link, &f->loop, &to, &from, f->tls, "localhost");
+}
+
+static enum err device_open(struct fleet *f, size_t i)
+{
 	if (f->o->echo) {
 		struct echo_device *d = &f->echoes[i];
 		char id[LIMIT_ID + 1];
@@ -202,13 +209,44 @@ static enum err device_open(struct fleet *f, size_t i)
 		memcpy(d->link.client_id, id, sizeof(id));
 		d->hb = topic_hb(id);
 		d->rsp = topic_of(TOPIC_RSP, id);
-		return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
+		return device_connect(f, i);
 	}
 	struct fleet_device *d = &f->devices[i];
 	TRY(fleet_device_init(d, f->o->prefix, f->o->seed, f->o->first + i, &f->trust.root, &f->scratch, &f->out));
 	d->answered = device_answered;
 	d->link.keepalive_s = 120;
-	return mini_connect(&d->link, &f->loop, &to, &from, f->tls, "localhost");
+	return device_connect(f, i);
+}
+
+// A device whose link broke comes back as an agent does: at a moment within the spread that its server
+// told it, and later and later while nobody answers.
+static void device_return(struct fleet *f, size_t i, struct mono now)
+{
+	struct fleet_device *d = &f->devices[i];
+
+	if (d->link.state == MINI_UP)
+		d->rounds = 0;
+	if (d->link.state != MINI_CLOSED)
+		return;
+	if (d->back_at.ms == 0) {
+		d->back_at = mono_add_ms(now, link_rest_ms(1000, 60000, d->core.state.reconnect_spread_ms, d->rounds++, random_u64()));
+	} else if (mono_since_ms(now, d->back_at) >= 0) {
+		d->back_at.ms = 0;
+		mini_client_fini(&d->link);
+		(void)device_connect(f, i); // not even begun: it draws again
+	}
+}
+
+static void devices_return(struct fleet *f)
+{
+	static struct mono looked;
+	struct mono now = clock_now().mono;
+
+	if (f->o->echo || mono_since_ms(now, looked) < 50)
+		return;
+	looked = now;
+	for (size_t i = 0; i < f->o->count; i++)
+		device_return(f, i, now);
 }
 
 static size_t ready_count(const struct fleet *f)
@@ -274,6 +312,7 @@ static void beats_send(struct fleet *f, double seconds)
 			due = began + (int64_t)((double)(figures.sent) * 1e6 / f->o->rate);
 		}
 		mini_loop_run(&f->loop, due > now_us() + 1000 ? 1 : 0);
+		devices_return(f);
 	}
 }
 
