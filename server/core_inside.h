@@ -12,6 +12,7 @@
 
 #include "proto/base/log.h"
 #include "proto/base/ratelimit.h"
+#include "proto/no_action.h"
 #include "proto/session.h"
 #include "proto/topics.h"
 #include "server/accordance.h"
@@ -151,6 +152,7 @@ struct core {
 	struct now now;
 	struct arena arena;
 	struct buf body, message, scratch;
+	struct no_action no_action;
 	struct outbox outbox;
 	struct outbox views; // go out before the outbox
 

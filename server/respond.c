@@ -35,48 +35,78 @@ const struct event_queue *queue_of_control(const struct core *core, const struct
 	return ch ? &ch->queue : &channel_of(core, c)->queue;
 }
 
-enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
-	enum response_kind kind)
+// The client is told its interval; from now on that one counts.
+static uint32_t interval_tell(struct core *core, uint32_t number)
 {
 	struct client *c = client_at(&core->clients, number);
-	const char *id = client_id(&core->clients, c);
-	const struct event_queue *q = queue_of_control(core, c);
-	const struct report_parts *parts = c->rare ? c->rare->parts : NULL;
-	uint32_t interval = respond_interval(core, c);
-	struct topic topic = topic_of(TOPIC_RSP, id);
+	uint32_t interval = respond_interval(core, c), before = c->told_interval_ms;
 
-	if (interval != c->told_interval_ms) {
-		uint32_t before = c->told_interval_ms;
-		c->told_interval_ms = interval;
-		if (interval < before)
-			reach_sooner(core, number, before);
-		c->flags |= CLIENT_STALE_ROW;
-	}
-	TRY(response_encode(
-		&(struct response){
-			.client_id = id,
-			.session_id = c->session_id,
-			.in_reply_to_seq = seq,
-			.boot = core->boot,
-			.server_unix_ms = core->now.wall.ms,
-			.heartbeat_interval_ms = interval,
-			.rate_bytes_per_s = rate_of(core, q),
-			.hold = q->paused,
-			.epoch = q->epoch,
-			.acked_change_id = c->rare ? c->rare->change_id : 0,
-			.acked_report_id = c->rare ? c->rare->report_id : 0,
-			.open_report_id = parts ? parts->report_id : 0,
-			.open_report_parts = parts ? parts->next : 0,
-			.reconnect_spread_ms = core_reconnect_spread_ms(core),
-			.reconnect_spread_ms = core_reconnect_spread_ms(core),
-			.body_bytes = body,
-		},
-		&core->message));
+	if (interval == before)
+		return interval;
+	c->told_interval_ms = interval;
+	if (interval < before)
+		reach_sooner(core, number, before);
+	c->flags |= CLIENT_STALE_ROW;
+	return interval;
+}
+
+static void header_fill(struct core *core, uint32_t number, uint64_t seq, struct response *r)
+{
+	struct client *c = client_at(&core->clients, number);
+	const struct event_queue *q = queue_of_control(core, c);
+	const struct client_rare *rare = c->rare;
+
+	memset(r, 0, sizeof(*r)); // its padding is part of a key: no_action.h
+	r->client_id = client_id(&core->clients, c);
+	r->session_id = c->session_id;
+	r->in_reply_to_seq = seq;
+	r->boot = core->boot;
+	r->server_unix_ms = core->now.wall.ms;
+	r->heartbeat_interval_ms = interval_tell(core, number);
+	r->rate_bytes_per_s = rate_of(core, q);
+	r->hold = q->paused;
+	r->epoch = q->epoch;
+	r->acked_change_id = rare ? rare->change_id : 0;
+	r->acked_report_id = rare ? rare->report_id : 0;
+	r->open_report_id = rare && rare->parts ? rare->parts->report_id : 0;
+	r->open_report_parts = rare && rare->parts ? rare->parts->next : 0;
+	r->reconnect_spread_ms = core_reconnect_spread_ms(core);
+}
+
+// What stands encoded in core->message.
+static enum err answer_send(struct core *core, uint32_t number, enum response_kind kind)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct topic topic = topic_of(TOPIC_RSP, client_id(&core->clients, c));
+
 	TRY(client_seal(c, &core->message, topic.s));
 	c->flags &= (uint8_t)~CLIENT_FRESH;
 	core->answers[kind]++;
 	return outbox_send(
 		core, NULL, topic.s, &core->message, kind == KIND_NO_ACTION ? 0 : 1, false);
+}
+
+enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
+	enum response_kind kind)
+{
+	struct response r;
+
+	header_fill(core, number, seq, &r);
+	r.body_bytes = body;
+	TRY(response_encode(&r, &core->message));
+	return answer_send(core, number, kind);
+}
+
+static enum err respond_plain(struct core *core, uint32_t number, uint64_t seq,
+	uint64_t response_id, const struct reason *reason)
+{
+	struct client *c = client_at(&core->clients, number);
+	struct response r;
+
+	header_fill(core, number, seq, &r);
+	TRY(no_action_encode(&core->no_action, &r, response_id, (enum client_state)c->state, reason,
+		channel_of(core, c)->queue.name, &core->message));
+	return answer_send(core, number, KIND_NO_ACTION);
 }
 
 static void remember(struct core *core, uint32_t number, uint64_t seq, const struct why_item *item)
@@ -99,22 +129,6 @@ static void remember(struct core *core, uint32_t number, uint64_t seq, const str
 		});
 }
 
-static enum err no_action_encode(struct core *core, const struct client *c, uint64_t response_id,
-	enum reason_code code, const char *why)
-{
-	struct reason reason = {code, why};
-
-	return response_body_encode(
-		&(struct response_body){
-			.response_id = response_id,
-			.kind = KIND_NO_ACTION,
-			.state = (enum client_state)c->state,
-			.reason = &reason,
-			.channel = channel_of(core, c)->queue.name,
-		},
-		&core->body);
-}
-
 enum err respond_no_action(
 	struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
 {
@@ -130,8 +144,7 @@ enum err respond_no_action(
 			.kind = KIND_NO_ACTION,
 			.code = (uint8_t)code,
 			.text = why});
-	TRY(no_action_encode(core, c, id, code, why));
-	return respond_body(core, number, seq, buf_bytes(&core->body), KIND_NO_ACTION);
+	return respond_plain(core, number, seq, id, &(struct reason){code, why});
 }
 
 enum err respond_resend(
@@ -163,9 +176,9 @@ enum err respond_stale_boot(struct core *core, uint32_t number, const struct hea
 	uint64_t id = h->last_response_id ? h->last_response_id : core_response_id(core, ++c->v);
 
 	core->stale_boots++;
-	TRY(no_action_encode(core, c, id, REASON_STALE_BOOT,
-		"the heartbeat answers an earlier start of the server"));
-	TRY(respond_body(core, number, h->seq, buf_bytes(&core->body), KIND_NO_ACTION));
+	TRY(respond_plain(core, number, h->seq, id,
+		&(struct reason){REASON_STALE_BOOT,
+			"the heartbeat answers an earlier start of the server"}));
 	c->flags |= fresh;
 	return ERR_OK;
 }
