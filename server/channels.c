@@ -365,6 +365,8 @@ enum err channel_append(struct core *core, const char *queue, const struct event
 	if (q->closed && ev->type != ELEMENT_CONTROL)
 		return err_set(ERR_NOT_NOW, "channel %s is closed", queue);
 	TRY(element_append(core, q, ev, body, &e));
+	if (body->retrieve && body->retrieve->package_count && core->hooks.distributed)
+		core->hooks.distributed(core->hooks.ctx, core, queue);
 	if (seq)
 		*seq = e->seq;
 	if (flow)

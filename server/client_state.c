@@ -171,5 +171,9 @@ bool client_merge_holdings(struct core *core, struct client *c, const struct hol
 			set_remove(set, &count, &h->items[i].package);
 	}
 	qsort(set, count, sizeof(set[0]), digest_order);
-	return intern_set(&core->interned, &c->holdings, bytes_of(set, count * sizeof(set[0])));
+	if (!intern_set(&core->interned, &c->holdings, bytes_of(set, count * sizeof(set[0]))))
+		return false;
+	if (core->hooks.held)
+		core->hooks.held(core->hooks.ctx, core, client_id(&core->clients, c));
+	return true;
 }

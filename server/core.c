@@ -410,6 +410,7 @@ void core_shutdown(struct core *core, struct now now)
 	for (uint32_t n = 0; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;)
 		if (client_at(&core->clients, n)->flags & CLIENT_STALE_ROW)
 			client_dirty(core, n);
+	reach_note(core);
 	host_publish(core, false);
 }
 

@@ -137,6 +137,10 @@ struct core_hooks {
 	// A client is heard that was not, at its place of core_client_at. Nothing is done here that
 	// takes time: after an outage it is the whole fleet.
 	void (*online)(void *ctx, struct core *core, size_t place);
+	// An event that names packages was appended to the queue.
+	void (*distributed)(void *ctx, struct core *core, const char *queue);
+	// What the client says it holds is another set than before.
+	void (*held)(void *ctx, struct core *core, const char *client);
 	// A principal was revoked or removed: forget leases, placements.
 	void (*principal_gone)(void *ctx, struct core *core, const char *id, enum role role);
 	// Everything in memory was thrown away: read your rows again. An error counts as a failed

@@ -383,7 +383,7 @@ static void fetch(
 			PRESENCE_REFUSED_RETRY_MS);
 		return;
 	}
-	log_debug("ROUTE", "client=%s package=%s route=%s reason=%s", client,
+	log_debug("ROUTE-ASKED", "client=%s package=%s route=%s reason=%s", client,
 		digest_short(&m->package), route_word(way.route), route_reason_word(way.why));
 	fetch_known(&c);
 }

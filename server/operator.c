@@ -14,6 +14,7 @@ static const struct verb_table *const tables[] = {
 	&operator_work_verbs,
 	&operator_command_verbs,
 	&operator_package_verbs,
+	&operator_media_verbs,
 };
 
 const struct verb_row *operator_verb_at(size_t index)

@@ -59,6 +59,7 @@ struct operator_room {
 	struct wall started;
 	struct findings *findings;
 	struct freshness *freshness;
+	struct media *media;
 	// Adds what is not written down but looked up: disk, brokers, clients.
 	void (*look)(void *ctx, struct findings *out);
 	void *ctx;
@@ -127,7 +128,8 @@ void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package);
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
-	operator_work_verbs, operator_command_verbs, operator_package_verbs;
+	operator_work_verbs, operator_command_verbs, operator_package_verbs,
+	operator_media_verbs;
 
 // ---- a request
 

@@ -13,6 +13,9 @@
 #include "server/core_inside.h"
 #include <stdlib.h>
 
+// A client that was silent for longer at a start counts as silent for so long.
+#define SILENT_REMEMBERED_MS (200ll * 24 * 3600 * 1000)
+
 static uint32_t told_ms(const struct core *core, const struct client *c)
 {
 	return c->told_interval_ms ? c->told_interval_ms : core->config.interval_ms;
@@ -201,7 +204,27 @@ enum err reach_load(struct core *core)
 	TRY(rows_meta_number(core->db, "mass-silence", &waits));
 	core->mass_silence = waits > 0;
 	core->silent_before = waits > 0 ? (uint32_t)(waits - 1) : 0;
-	return ERR_OK;
+	return rows_meta_number(core->db, "attended-until", &core->attended_until_ms);
+}
+
+// The time between that and now is nobody's silence: we were not there to listen.
+uint32_t reach_silent_ticks(const struct core *core, const struct client *c)
+{
+	int64_t ms = core->attended_until_ms - client_heard(c).ms;
+
+	if (c->reach != REACH_SILENT || ms <= 0)
+		return 0;
+	return ms < SILENT_REMEMBERED_MS ? (uint32_t)(ms / TICK_MS)
+					 : (uint32_t)(SILENT_REMEMBERED_MS / TICK_MS);
+}
+
+void reach_note(struct core *core)
+{
+	if (core->silent_count == 0)
+		return;
+	core->attended_noted = core->now.mono;
+	if (rows_meta_put_number(core->db, "attended-until", core->now.wall.ms) != ERR_OK)
+		log_error("ATTENDED-UNSAVED", "why=%s", log_quote(err_text()));
 }
 
 void reach_fini(struct core *core)
@@ -286,6 +309,9 @@ void reach_run(struct core *core)
 		sooner_look(core, at % SOONER_SLOTS, tick);
 	}
 	mass_silence_look(core);
+	if (mono_since_ms(core->now.mono, core->attended_noted) >=
+		(int64_t)core->config.save_period_s * 1000)
+		reach_note(core);
 }
 
 void core_link(struct core *core, bool up, struct now now)

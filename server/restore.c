@@ -163,7 +163,7 @@ enum err principal_load(void *ctx, const struct client_row *row)
 	c->pointer = pointer_of_row(ch, row->epoch, row->pointer);
 	ch->clients++;
 	queue_stand(&ch->queue, c->pointer);
-	c->heard_tick = attended_tick(core);
+	c->heard_tick = attended_tick(core) - reach_silent_ticks(core, c);
 	reach_watch(core, number);
 	if (!row->interval_set_ms && !row->change_id && !row->report_id)
 		return ERR_OK;

@@ -63,6 +63,8 @@ static void on_want(void *ctx, struct core *core, const struct caller *who, cons
 
 	(void)core;
 	handle_want(s->presence, who->id, m, who->now);
+	if (m->fetch)
+		media_fetches(&s->media, who->id, &m->fetch->package);
 }
 
 static void on_pub(
@@ -161,6 +163,7 @@ void server_core_hooks(struct server *s, struct core_hooks *out)
 		.reload = on_reload,
 		.before_commit = on_before_commit,
 	};
+	server_media_hooks(out);
 }
 
 // ---------------------------------------------------------------- presence: ports

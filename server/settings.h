@@ -5,6 +5,7 @@
 #include "proto/fleet_settings.h"
 #include "server/freshness.h"
 #include "server/core.h"
+#include "server/media_orders.h"
 #include "server/presence.h"
 
 struct heliod_settings {
@@ -14,6 +15,7 @@ struct heliod_settings {
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;
 	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min, attempts_max;
 	uint32_t mismatch_limit, op_deadline_s, queue_high_water, queue_max;
+	uint32_t medium_after_s, medium_never_after_s;
 	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
 	uint64_t rate_bytes_per_s;
 
@@ -35,6 +37,7 @@ extern const size_t heliod_row_count;
 enum err heliod_settings_check(const void *settings) MUST_CHECK;
 
 void heliod_core_config(const struct heliod_settings *s, struct core_config *out);
+void heliod_media_config(const struct heliod_settings *s, struct media_config *out);
 void heliod_freshness(const struct heliod_settings *s, struct freshness *out);
 void heliod_presence_config(const struct heliod_settings *s, struct presence_config *out);
 

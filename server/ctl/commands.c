@@ -49,6 +49,8 @@ static const struct option_row package_list_options[] = {{"kind", "KIND", "image
 	{"store", NULL, "what the publisher holds, published or not"}};
 static const struct option_row package_publish_options[] = {
 	{"wait", NULL, "until a data broker holds it (limit: --timeout, else 10 min)"}};
+static const struct option_row media_list_options[] = {{"client", "ID", "only to this client"},
+	{"state", "STATE", "pending, recorded, posted, arrived, cancelled or superseded"}};
 static const struct option_row wait_options[] = {WAIT};
 static const struct option_row channel_publish_options[] = {
 	WAIT, {"no-activate", NULL, "install it, but do not switch to it"}};
@@ -206,6 +208,16 @@ const struct command ctl_commands[] = {
 		cmd_counters, NULL},
 	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",
 		NEED_NOTHING, 1, 1, OPTIONS(ca_init_options), cmd_ca_init, NULL},
+	{"media list", "", "what goes to clients on a disc or a stick", NEED_SETTINGS, 0, 0,
+		OPTIONS(media_list_options), cmd_media_list, NULL},
+	{"media show", "ORDER", "one medium", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_media_show,
+		NULL},
+	{"media route", "CLIENT", "which way a package would go to a client now", NEED_SETTINGS, 1,
+		1, NO_OPTIONS, cmd_media_route, NULL},
+	{"media posted", "ORDER", "the medium is on its way", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_media_posted, NULL},
+	{"media cancel", "ORDER", "give a medium up", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_media_cancel, NULL},
 	{"ca revoke", "ID", "revoke a certificate: writes DIR/crl.pem", NEED_NOTHING, 1, 1,
 		OPTIONS(ca_revoke_options), cmd_ca_revoke, NULL},
 	{"enrol", "ROLE ID", "make keys, certificate and enrolment of one machine or seat",

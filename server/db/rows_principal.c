@@ -85,6 +85,7 @@ enum err rows_principal_delete(struct db *db, const char *id)
 	TRY(db_run(db, "DELETE FROM usage WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM report_part WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM question WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM media_order WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM event WHERE queue = '@' || $1", DB_T(id)));
 	return db_run(db, "DELETE FROM queue WHERE name = '@' || $1", DB_T(id));
 }

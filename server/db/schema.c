@@ -11,10 +11,12 @@
 //               wants now
 //   membership  the channels of a client after its first
 //   detached    where a client stood in a queue when it was detached; skipped: what it passed over
+//   media_order what goes to a client on a disc or a stick
 //   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
 #include "server/db/db.h"
 #include "server/db/schema_content.h"
+#include "server/db/schema_media.h"
 
 static const char version_1[] =
 	"CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL DEFAULT 0, data BLOB) "
@@ -120,6 +122,7 @@ static const char *const steps[SCHEMA_VERSION][2] = {
 	{version_1, SCHEMA_CONTENT_1},
 	{version_2, SCHEMA_CONTENT_2},
 	{version_3, ""},
+	{SCHEMA_MEDIA, ""},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -1,7 +1,6 @@
-// The life of a lease, rates and windows; the route of a client.
+// The life of a lease, rates and windows.
 #include "tests/unit/helper.h"
 
-#include "server/distribute.h"
 #include "server/leases.h"
 
 static struct lease lease_make(uint64_t id, const char *client, uint8_t package)
@@ -101,43 +100,6 @@ static void S001_c28_rate_is_the_share_below_the_cap(void **state)
 	assert_true(lease_window(20000000) > lease_window(10000000));
 }
 
-struct route_case {
-	struct route_client c;
-	struct route_policy p;
-	enum route route;
-	enum route_reason why;
-};
-
-static const struct route_case routes[] = {
-	{{.reach = REACH_ONLINE}, {0, 0}, ROUTE_LINK, ROUTE_REACHABLE},
-	{{.reach = REACH_LATE}, {100, 0}, ROUTE_LINK, ROUTE_REACHABLE},
-	{{.reach = REACH_SILENT, .silent_for_s = 1 << 30}, {0, 0}, ROUTE_LINK, ROUTE_NO_MEDIUM},
-	{{.reach = REACH_SILENT, .silent_for_s = 99}, {100, 0}, ROUTE_LINK, ROUTE_PATIENCE},
-	{{.reach = REACH_SILENT, .silent_for_s = 100}, {100, 0}, ROUTE_MEDIUM, ROUTE_SILENT},
-	{{.reach = REACH_NEVER, .silent_for_s = 100}, {100, 0}, ROUTE_MEDIUM, ROUTE_NEVER_HEARD},
-	{{.reach = REACH_SILENT, .silent_for_s = 100, .mass_silence = true}, {100, 0}, ROUTE_LINK,
-		ROUTE_MASS_SILENCE},
-	{{.reach = REACH_SILENT, .silent_for_s = 100, .asks = true}, {100, 0}, ROUTE_LINK,
-		ROUTE_ASKED},
-	{{.reach = REACH_ONLINE, .failed_attempts = 3}, {100, 3}, ROUTE_MEDIUM, ROUTE_ATTEMPTS},
-	{{.reach = REACH_ONLINE, .failed_attempts = 2}, {100, 3}, ROUTE_LINK, ROUTE_REACHABLE},
-	{{.reach = REACH_ONLINE, .failed_attempts = 3}, {0, 3}, ROUTE_LINK, ROUTE_NO_MEDIUM},
-};
-
-static void the_route_of_a_client(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		struct route_decision d = route_decide(&routes[i].c, &routes[i].p);
-
-		if (d.route != routes[i].route || d.why != routes[i].why)
-			fail_msg("case %zu: %s because %s", i, route_word(d.route),
-				route_reason_word(d.why));
-	}
-	for (int r = ROUTE_ASKED; r < ROUTE_REASON_COUNT; r++)
-		assert_string_not_equal(route_reason_word((enum route_reason)r), "?");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -146,7 +108,6 @@ int main(void)
 		cmocka_unit_test(every_lease_is_walked_and_may_be_removed_on_the_way),
 		cmocka_unit_test(ttl_is_at_least_three_intervals),
 		cmocka_unit_test(S001_c28_rate_is_the_share_below_the_cap),
-		cmocka_unit_test(the_route_of_a_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

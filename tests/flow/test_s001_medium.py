@@ -1,0 +1,163 @@
+"""US 8,949,380 / claims 1 to 8: who is heard gets the link, who is not gets a medium."""
+import re
+import time
+
+from lib import wire
+from lib.steps import settle
+from lib.wait import wait_for
+
+pb = wire.pb
+
+QUICK = {"silent_after_s": 1, "reconnect_spread_s": 0, "medium_after_s": 2, "medium_never_after_s": 0}
+
+
+def rig(fleet_of, clients=("f1", "f2"), agents=("f1",), data=None, **server):
+    fleet = fleet_of(clients=clients, server={"server": {**QUICK, **server}, "data": {"recent_period_s": 0, **(data or {})}})
+    return fleet.up(agents=list(agents))
+
+
+def package(fleet, version="1", name="art", size=3000):
+    path = fleet.folder / f"{name}-{version}"
+    path.write_bytes((f"{name} {version} ".encode() * size)[:size])
+    return fleet.software_package(name, version, path)
+
+
+def orders(fleet, client=None, package=None):
+    """By sqlite3, not by the server."""
+    where = " and ".join(["1"] + ([f"client = '{client}'"] if client else []) + ([f"hex(package) = '{package.upper()}'"] if package else []))
+    rows = fleet.sql(f"select number, client, state, reason, path, lower(hex(sha256)), detail from media_order where {where} order by number")
+    keys = ("number", "client", "state", "reason", "path", "sha256", "detail")
+    return [dict(zip(keys, row.split("|"))) for row in rows.splitlines()]
+
+
+def ordered(fleet, client, package, timeout=15):
+    return wait_for(lambda: orders(fleet, client, package), timeout, f"a medium for {client}")[-1]
+
+
+def routed(fleet, client, way):
+    return re.findall(rf"route client={client} via={way} reason=([a-z-]+)", fleet.procs["heliod"].text())
+
+
+def view_of(fleet, client, number):
+    text = fleet.mosquitto_sub(f"helio/v1/view/media/{client}/{number}", "-C", "1", "-N")
+    return fleet.protoc("MediaOrder", text)
+
+
+def test_S001_c1_who_is_heard_gets_the_link_who_is_not_gets_a_medium(fleet_of):
+    fleet = rig(fleet_of)
+    spy = fleet.watch("helio/v1/rsp/#")
+    one = package(fleet)
+    fleet.ctl("channel", "publish", "default", one)
+    order = ordered(fleet, "f2", one)
+    assert order["reason"] == "never-heard"
+    view = view_of(fleet, "f2", order["number"])
+    assert 'client_id: "f2"' in view and "MEDIA_" in view and 'reason: "never-heard"' in view, view
+    fleet.wait_client("f1", lambda c: one in c["holdings"], 20)
+    assert pb.RETRIEVE_INFORMATION in [m.decode(pb.Response).body.kind for m in spy.of("helio/v1/rsp/f1")]
+    assert routed(fleet, "f1", "LINK") and routed(fleet, "f2", "MEDIUM") == ["never-heard"]
+    # Negative: no medium for who is heard, no word to who is not.
+    assert orders(fleet, "f1") == [] and spy.of("helio/v1/rsp/f2") == [] and routed(fleet, "f1", "MEDIUM") == []
+    assert fleet.mosquitto_sub("helio/v1/view/media/f1/#", "-C", "1", "-N", timeout=1, check=False) == b""
+
+    # What is no communication of f2 does not make it heard: its will, a retained heartbeat, a bad
+    # signature, and one on its topic that names f1.
+    f2 = fleet.principal("f2")
+    hb = wire.hb_topic("f2")
+    f2.link.publish(f"helio/v1/bye/{wire.shard('f2')}/f2", b"gone")
+    key = wire.read_key(fleet.bundle("f1") / "identity.key")
+    forged = pb.Heartbeat(schema=1, client_id="f2", session_id=7, seq=1, boot=b"b" * 16)
+    f2.link.publish(hb, wire.sealed(forged, hb, mac_key=b"k" * 32), retain=True)
+    other = pb.Heartbeat(schema=1, client_id="f1")
+    f2.link.publish(hb, wire.sealed(other, hb, sign_key=key))
+    fleet.procs["heliod"].wait_text("reason=signature", 10)
+    fleet.procs["heliod"].stop()
+    fleet.heliod()          # and a restart delivers the retained one again
+    wait_for(lambda: fleet.ctl("status", check=False).returncode == 0, 15, "the server answers")
+    assert fleet.ctl("client", "show", "f2")["last_heard_unix_ms"] == 0
+    two = package(fleet, "2")
+    fleet.ctl("channel", "publish", "default", two)
+    assert ordered(fleet, "f2", two)["reason"] == "never-heard"
+
+
+def silent_for(fleet, client, seconds):
+    """Waits until the client was silent for so long by the server's count; then says which way it would go."""
+    def look():
+        found = fleet.ctl("media", "route", client)
+        return found if found["silent_ms"] >= seconds * 1000 and found["reach"] == "silent" else None
+    return wait_for(look, 30, f"{client} is silent for {seconds} s", every=0.1)
+
+
+def test_S001_c6_heard_means_heard_within_the_period(fleet_of):
+    fleet = rig(fleet_of, clients=("f1",), medium_after_s=4)
+    fleet.procs["f1"].stop()
+    one = package(fleet)
+    at = silent_for(fleet, "f1", 1)
+    assert (at["via"], at["reason"]) == ("LINK", "patience") and at["silent_ms"] < 4000, at
+    fleet.ctl("channel", "publish", "default", one)
+    wait_for(lambda: routed(fleet, "f1", "LINK"), 10)
+    assert orders(fleet) == []
+    # Above the period it is a medium, also of what was on its way over the link.
+    order = ordered(fleet, "f1", one)
+    assert order["reason"] == "silent"
+    assert fleet.ctl("media", "route", "f1")["via"] == "MEDIUM"
+    # Only another period: the same silence is patience. And it is the same silence after a restart.
+    before = fleet.ctl("media", "route", "f1")["silent_ms"]
+    fleet.procs["heliod"].stop()
+    fleet.server_extra["server"]["medium_after_s"] = 60
+    fleet.heliod()
+    wait_for(lambda: fleet.ctl("status", check=False).returncode == 0, 15, "the server answers")
+    at = fleet.ctl("media", "route", "f1")
+    assert (at["via"], at["reason"]) == ("LINK", "patience") and before <= at["silent_ms"] < 60000, (before, at)
+    two = package(fleet, "2")
+    fleet.ctl("channel", "publish", "default", two)
+    wait_for(lambda: len(routed(fleet, "f1", "LINK")) >= 2, 10)
+    assert orders(fleet, package=two) == []
+    fleet.procs["heliod"].stop()
+    fleet.server_extra["server"]["medium_after_s"] = 2
+    fleet.heliod()
+    assert ordered(fleet, "f1", two)["reason"] == "silent"
+
+
+def test_S001_c8_heartbeats_alone_keep_a_client_on_the_link(fleet_of):
+    fleet = rig(fleet_of, clients=("f1", "f2"), agents=(), silent_after_s=3)
+    one = package(fleet)
+    f1, f2 = (fleet.principal(c).sign_in() for c in ("f1", "f2"))
+    settle(f1), settle(f2)
+    f2.link.m._keepalive = 1
+    log = fleet.procs["heliod"]
+
+    def reached(client):
+        return re.findall(rf"REACH-CHANGE client={client} from=[a-z]+ to=([a-z]+)", log.text())
+    # Of one nothing but heartbeats, of the other nothing but PINGREQ on a connection that stays.
+    wait_for(lambda: f1.beat() and "silent" in reached("f2"), 20, "f2 is silent", every=0.1)
+    assert reached("f2") == ["online", "late", "silent"] and "silent" not in reached("f1"), log.text()
+    fleet.ctl("channel", "publish", "default", one)
+    wait_for(lambda: f1.beat() and orders(fleet, "f2", one), 20, "a medium for f2", every=0.2)
+    assert orders(fleet, "f2")[0]["reason"] == "silent"
+    assert routed(fleet, "f1", "LINK") == ["reachable"] and orders(fleet, "f1") == []
+    assert fleet.broker_log("control").count("Received PINGREQ from f2") >= 2 and f2.link.m.is_connected()
+
+
+def test_S003_3_a_silent_client_under_replay_still_goes_by_medium(fleet_of):
+    fleet = rig(fleet_of, clients=("f1",), agents=())
+    f1 = fleet.principal("f1").sign_in()
+    settle(f1)
+    beat = wire.sealed(f1.heartbeat(), wire.hb_topic("f1"), mac_key=f1.mac_up)
+    f1.send(None, payload=beat)
+    f1.response()
+    heard = fleet.client("f1")["last_heard_unix_ms"]
+    one = package(fleet)
+    fleet.ctl("channel", "publish", "default", one)
+
+    def replayed():
+        f1.send(None, payload=beat)
+        f1.send(None, payload=f1.sign_in_bytes)
+        return orders(fleet, "f1", one)
+    wait_for(replayed, 20, "a medium in spite of the replay", every=0.2)
+    log = fleet.procs["heliod"].text()
+    assert log.count("reason=replay") >= 3, log[-2000:]
+    assert orders(fleet, "f1")[0]["reason"] == "silent"
+    assert fleet.client("f1")["last_heard_unix_ms"] == heard
+    # Control: one good heartbeat, and it is heard again.
+    f1.beat()
+    assert fleet.client("f1")["last_heard_unix_ms"] > heard
