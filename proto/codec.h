@@ -313,7 +313,8 @@ enum err codec_check_validity(
 	X(software_version, software_version)                                                      \
 	X(holding, holding)                                                                        \
 	X(holdings, holdings)                                                                      \
-	X(change, change) X(heartbeat, heartbeat) X(send_information, send_information) X(         \
+	X(change, change)                                                                          \
+	X(heartbeat, heartbeat) X(send_information, send_information) X(                           \
 		package_ref, package_ref) X(command_ref, command_ref) X(retrieve_information,      \
 		retrieve_information) X(execute_command, execute_command) X(response_body,         \
 		response_body) X(response, response) X(display_info, display_info) X(shown,        \
@@ -326,13 +327,14 @@ enum err codec_check_validity(
 		page) X(show_defaults, show_defaults) X(manifest_page, manifest_page)              \
 		X(file_entry, file_entry) X(picture_info, picture_info) X(index, index) X(         \
 			index_page_ref, index_page_ref) X(object, object) X(index_page,            \
-			index_page) X(signed_command, signed_command) X(root, root) X(enrolment,   \
-			enrolment) X(host_state, host_state) X(state_view, state_view)             \
-			X(queue_element, queue_element) X(queue_pointer, queue_pointer)            \
-				X(queue_view, queue_view) X(media_order, media_order)              \
-					X(data_server_load, data_server_load)                      \
-						X(api_request, api_request) X(arg, arg)            \
-							X(api_answer, api_answer)
+			index_page) X(signed_command, signed_command) X(medium, medium)            \
+			X(medium_outcome, medium_outcome) X(root, root) X(enrolment, enrolment) X( \
+				host_state, host_state) X(state_view, state_view)                  \
+				X(queue_element, queue_element) X(queue_pointer, queue_pointer)    \
+					X(queue_view, queue_view) X(media_order, media_order)      \
+						X(data_server_load, data_server_load)              \
+							X(api_request, api_request) X(arg, arg)    \
+								X(api_answer, api_answer)
 
 #define CODEC_DECLARE_TABLE(type, message) extern const struct codec_table codec_##type;
 CODEC_TABLES(CODEC_DECLARE_TABLE)

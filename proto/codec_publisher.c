@@ -84,6 +84,16 @@ static const struct codec_row order_outcome_rows[] = {
 };
 CODEC_TABLE(order_outcome, order_outcome, .check = order_outcome_check)
 
+static const struct codec_row medium_outcome_rows[] = {
+	ROW_COUNTER(medium_outcome, order, 1),
+	ROW_ID(medium_outcome, medium_kind, 0),
+	ROW_TEXT(medium_outcome, path, CODEC_PATH_MAX, 0),
+	ROW_FIXED(medium_outcome, sha256, 0),
+	ROW_COUNTER(medium_outcome, size_bytes, 0),
+	ROW_TEXT(medium_outcome, failed, LIMIT_TEXT, 0),
+};
+CODEC_TABLE(medium_outcome, medium_outcome)
+
 static bool id16_is_zero(const struct id16 *id)
 {
 	static const struct id16 none;
@@ -112,6 +122,9 @@ static enum err publisher_msg_check(const struct codec_path *path, const void *m
 	if ((m->state == PUB_ORDERED) != (m->ordered != NULL))
 		return codec_refuse(path, "ordered", ERR_RANGE, "does not go with the state %s",
 			publisher_state_word(m->state));
+	if ((m->state == PUB_RECORDED) != (m->recorded != NULL))
+		return codec_refuse(path, "recorded", ERR_RANGE, "does not go with the state %s",
+			publisher_state_word(m->state));
 	if (m->state == PUB_STORED && id16_is_zero(&m->mark))
 		return codec_refuse(path, "mark", ERR_RANGE, "is missing");
 	return ERR_OK;
@@ -124,7 +137,7 @@ static const struct codec_row publisher_msg_rows[] = {
 	ROW_COUNTER(publisher_msg, seq, 0),
 	ROW_FIXED(publisher_msg, boot, 0),
 	ROW_U64(publisher_msg, request_id, 0, UINT64_MAX),
-	ROW_ENUM(publisher_msg, state, publisher_state, PUB_ORDERED),
+	ROW_ENUM(publisher_msg, state, publisher_state, PUB_RECORDED),
 	ROW_FIXED(publisher_msg, package, 0),
 	ROW_BYTES(publisher_msg, manifest, LIMIT_ENVELOPE, 0),
 	ROW_U64(publisher_msg, directive_id, 0, UINT64_MAX),
@@ -138,6 +151,7 @@ static const struct codec_row publisher_msg_rows[] = {
 	ROW_MESSAGE(publisher_msg, sign_in, sign_in, 0),
 	ROW_COUNTER(publisher_msg, object_bytes, 0),
 	ROW_MESSAGE(publisher_msg, ordered, order_outcome, 0),
+	ROW_MESSAGE(publisher_msg, recorded, medium_outcome, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(
@@ -157,6 +171,9 @@ static enum err directive_check(const struct codec_path *path, const void *messa
 		return codec_refuse(path, "objects", ERR_RANGE, "is missing");
 	if (m->kind == DIRECTIVE_PACKAGE_ORDER && !m->order)
 		return codec_refuse(path, "order", ERR_RANGE, "is missing");
+	if ((m->kind == DIRECTIVE_RECORD) != (m->medium.size != 0))
+		return codec_refuse(path, "medium", ERR_RANGE, "does not go with the kind %s",
+			directive_word(m->kind));
 	return ERR_OK;
 }
 
@@ -167,7 +184,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_COUNTER(directive, seq, 0),
 	ROW_FIXED(directive, boot, 0),
 	ROW_U64(directive, request_id, 0, UINT64_MAX),
-	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_NOTED),
+	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_RECORD),
 	ROW_U64(directive, directive_id, 0, UINT64_MAX),
 	ROW_FIXED(directive, package, 0),
 	ROW_MESSAGE(directive, to, address, 0),
@@ -176,6 +193,8 @@ static const struct codec_row directive_rows[] = {
 	ROW_FIXEDS(directive, objects, object_count, LIMIT_MISSING, 0),
 	ROW_FIXED_AS(directive, base_package, base, 0),
 	ROW_MESSAGE(directive, order, package_order, 0),
+	ROW_BYTES(directive, medium, LIMIT_MEDIUM_ENVELOPE, 0),
+	ROW_FIXEDS(directive, held, held_count, LIMIT_HOLDINGS, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(directive, directive, .check = directive_check, .limit = LIMIT_DIRECTIVE)

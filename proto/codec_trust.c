@@ -12,6 +12,17 @@ static const struct codec_row signed_command_rows[] = {
 CODEC_TABLE(signed_command, signed_command, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
 CODEC_DOOR(signed_command)
 
+static const struct codec_row medium_rows[] = {
+	ROW_SCHEMA,
+	ROW_ID(medium, client_id, CODEC_REQUIRED),
+	ROW_COUNTER(medium, order, 1),
+	ROW_MESSAGE(medium, package, package_ref, CODEC_REQUIRED),
+	ROW_FIXED(medium, publisher_key, CODEC_REQUIRED),
+	ROW_TIME(medium, created_unix_ms),
+};
+CODEC_TABLE(medium, medium, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
+CODEC_DOOR(medium)
+
 // A threshold above the number of keys could never be met.
 static enum err threshold_check(
 	const struct codec_path *path, const char *name, uint32_t threshold, size_t keys)

@@ -18,6 +18,7 @@
 #define LIMIT_VIEW (256 * 1024)
 #define LIMIT_OFFER (4 * 1024)
 #define LIMIT_ENVELOPE (20 * 1024)         // a root of 16 KiB, its type and signatures
+#define LIMIT_MEDIUM_ENVELOPE 4096 // of one client and one package
 #define LIMIT_MANIFEST_ROOT (16 * 1024)
 #define LIMIT_PAGE (96 * 1024)             // about 2,000 chunks; what an agent holds at a time
 #define LIMIT_PAGES 320                    // fits a root: 640,000 chunks, about 120 GB

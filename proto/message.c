@@ -139,7 +139,8 @@ const char *publisher_state_word(enum publisher_state s)
 		[PUB_FAILED] = "failed",
 		[PUB_WITHDRAWN] = "withdrawn",
 		[PUB_ALIVE] = "alive",
-		[PUB_ORDERED] = "ordered"};
+		[PUB_ORDERED] = "ordered",
+		[PUB_RECORDED] = "recorded"};
 
 	return WORD(words, s);
 }
@@ -152,7 +153,8 @@ const char *directive_word(enum directive_kind k)
 		[DIRECTIVE_DEFER] = "defer",
 		[DIRECTIVE_REPAIR] = "repair",
 		[DIRECTIVE_PACKAGE_ORDER] = "package-order",
-		[DIRECTIVE_NOTED] = "noted"};
+		[DIRECTIVE_NOTED] = "noted",
+		[DIRECTIVE_RECORD] = "record"};
 
 	return WORD(words, k);
 }

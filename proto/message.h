@@ -27,9 +27,9 @@ enum reason_code { REASON_CAUGHT_UP = 1, REASON_OPERATION_OPEN, REASON_BUSY, REA
 	REASON_SNAPSHOT, REASON_RETRY, REASON_HOLD, REASON_CLONE_SUSPECT, REASON_DEGRADED,
 	REASON_ATTEMPTS_EXHAUSTED, REASON_INTERVAL };
 enum publisher_state { PUB_SIGN_IN = 1, PUB_OFFER, PUB_SENDING, PUB_STORED, PUB_STOPPED, PUB_FAILED, PUB_WITHDRAWN, PUB_ALIVE,
-	PUB_ORDERED };
+	PUB_ORDERED, PUB_RECORDED };
 enum directive_kind { DIRECTIVE_TRANSMIT = 1, DIRECTIVE_STOP, DIRECTIVE_WAIT, DIRECTIVE_DEFER, DIRECTIVE_REPAIR,
-	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED };
+	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED, DIRECTIVE_RECORD };
 enum media_state { MEDIA_PENDING = 1, MEDIA_RECORDED, MEDIA_POSTED, MEDIA_ARRIVED, MEDIA_CANCELLED, MEDIA_SUPERSEDED };
 
 // Lower-case words for people and JSON ("no-action"); "?" outside the enum.
@@ -357,6 +357,14 @@ struct order_outcome {
 	size_t warning_count;
 };
 
+struct medium_outcome {
+	uint64_t order;
+	const char *medium_kind, *path;
+	struct digest sha256;
+	uint64_t size_bytes;
+	const char *failed;              // "": recorded
+};
+
 struct publisher_msg {
 	const char *publisher;
 	uint64_t session_id, seq;
@@ -375,6 +383,7 @@ struct publisher_msg {
 	struct sign_in *sign_in;         // present exactly when session_id is 0
 	uint64_t object_bytes;
 	struct order_outcome *ordered;
+	struct medium_outcome *recorded;
 };
 
 struct directive {
@@ -392,6 +401,18 @@ struct directive {
 	size_t object_count;
 	struct digest base;
 	struct package_order *order;
+	struct bytes medium;
+	struct digest *held;
+	size_t held_count;
+};
+
+// What the envelope of a medium says.
+struct medium {
+	const char *client_id;
+	uint64_t order;
+	struct package_ref *package;
+	struct key32 publisher_key;
+	int64_t created_unix_ms;
 };
 
 struct page_ref {
@@ -618,7 +639,7 @@ struct api_answer {
 // ERR_VERSION (schema other than 1); the sentence names the field.
 #define HELIO_MESSAGES(X) \
 	X(heartbeat) X(session_offer) X(response_body) X(response) X(report) X(want) X(grant) X(publisher_msg) \
-	X(directive) X(manifest) X(manifest_page) X(index) X(index_page) X(signed_command) X(root) X(enrolment) \
+	X(directive) X(manifest) X(manifest_page) X(index) X(index_page) X(signed_command) X(medium) X(root) X(enrolment) \
 	X(host_state) X(state_view) X(queue_view) X(media_order) X(data_server_load) X(api_request) X(api_answer)
 
 #define HELIO_DECLARE(name) \

@@ -335,6 +335,10 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 		noted(&c, "no such order stands here");
 		return;
 	}
+	if (m->state == PUB_RECORDED) {
+		noted(&c, "");
+		return;
+	}
 	k = own_package(&c);
 	if (!k)
 		return;
@@ -358,6 +362,7 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 	case PUB_OFFER:
 	case PUB_ALIVE:
 	case PUB_ORDERED:
+	case PUB_RECORDED:
 		break;
 	}
 }

@@ -243,6 +243,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 	case DIRECTIVE_NOTED:
 		return ERR_OK;
 	case DIRECTIVE_PACKAGE_ORDER:
+	case DIRECTIVE_RECORD: // recorder.c
 		break;
 	}
 	return err_set(ERR_UNSUPPORTED, "package orders are not served by this publisher");
@@ -250,7 +251,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 
 void transmit_directive(struct transmit *t, const struct directive *d, bool asked)
 {
-	if (d->kind == DIRECTIVE_NOTED || digest_is_zero(&d->package))
+	if (d->kind == DIRECTIVE_NOTED || d->kind == DIRECTIVE_RECORD || digest_is_zero(&d->package))
 		return;
 	enum err e = directive_judge(t, d, asked);
 	if (e == ERR_OK) {

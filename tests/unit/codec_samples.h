@@ -102,9 +102,8 @@ static struct session_offer sample_offer_least = {.principal = "p",
 
 static struct reason sample_reason = {REASON_INTERVAL, "the operator set 30 s"};
 static struct reason sample_reason_least = {.code = REASON_CAUGHT_UP};
-static struct send_information sample_send = {
-	INFO_LOGS, SAMPLE_UNIX_MS, &sample_address, 65536, "helio-agent.service", "error", 200,
-	0x6553f10000000007};
+static struct send_information sample_send = {INFO_LOGS, SAMPLE_UNIX_MS, &sample_address, 65536,
+	"helio-agent.service", "error", 200, 0x6553f10000000007};
 static struct package_ref sample_packages[] = {{SAMPLE_SHA_A, "studio.1", PACKAGE_IMAGES, "spring",
 						       "2026-11", 1048576, true, 1700000000000},
 	{.package = SAMPLE_SHA_B, .publisher = "p", .kind = PACKAGE_SOFTWARE, .name = "firmware"}};
@@ -308,6 +307,11 @@ static struct order_outcome sample_outcome = {.order = "c.harbour.1920x1080",
 static struct publisher_msg sample_pub_ordered = {
 	.publisher = "p", .session_id = 1, .state = PUB_ORDERED, .ordered = &sample_outcome};
 
+static struct medium_outcome sample_recorded = {7, "iso9660",
+	"/var/lib/heliograph/publisher/media/7.iso", SAMPLE_SHA_A, 4096, "no space left"};
+static struct publisher_msg sample_pub_recorded = {
+	.publisher = "p", .session_id = 1, .state = PUB_RECORDED, .recorded = &sample_recorded};
+
 static struct directive sample_directive = {.publisher = "studio.1",
 	.session_id = 3,
 	.seq = 5,
@@ -327,6 +331,12 @@ static struct directive sample_directive_order = {.publisher = "p",
 	.session_id = 1,
 	.kind = DIRECTIVE_PACKAGE_ORDER,
 	.order = &sample_order_least};
+static struct directive sample_directive_record = {.publisher = "p",
+	.session_id = 1,
+	.kind = DIRECTIVE_RECORD,
+	.medium = {(const uint8_t *)"envelope", 8},
+	.held = sample_digests,
+	.held_count = 2};
 static struct directive sample_directive_least = {
 	.publisher = "p", .session_id = 1, .kind = DIRECTIVE_NOTED};
 
@@ -382,6 +392,13 @@ static struct index_page sample_index_page_least = {NULL, 0};
 static struct signed_command sample_command = {"screen-1", &sample_execute};
 static struct execute_command sample_execute_least = {.verb = "v"};
 static struct signed_command sample_command_least = {.command = &sample_execute_least};
+
+static struct medium sample_medium = {
+	"screen-1", (uint64_t)1 << 52, &sample_packages[0], SAMPLE_SHA_B, SAMPLE_UNIX_MS};
+static struct medium sample_medium_least = {.client_id = "f1",
+	.order = 1,
+	.package = &sample_packages[0],
+	.publisher_key = SAMPLE_SHA_A};
 
 static struct key32 sample_keys[] = {SAMPLE_SHA_A, SAMPLE_SHA_B};
 static struct root sample_root = {.version = 2,
@@ -494,8 +511,10 @@ static const struct sample samples[] = {
 	{"sign-in", &codec_publisher_msg, &sample_pub_sign_in},
 	{"alive", &codec_publisher_msg, &sample_pub_alive},
 	{"ordered", &codec_publisher_msg, &sample_pub_ordered},
+	{"recorded", &codec_publisher_msg, &sample_pub_recorded},
 	{"full", &codec_directive, &sample_directive},
 	{"order", &codec_directive, &sample_directive_order},
+	{"record", &codec_directive, &sample_directive_record},
 	{"least", &codec_directive, &sample_directive_least},
 	{"full", &codec_envelope_parts, &sample_envelope},
 	{"least", &codec_envelope_parts, &sample_envelope_least},
@@ -509,6 +528,8 @@ static const struct sample samples[] = {
 	{"least", &codec_index_page, &sample_index_page_least},
 	{"full", &codec_signed_command, &sample_command},
 	{"least", &codec_signed_command, &sample_command_least},
+	{"full", &codec_medium, &sample_medium},
+	{"least", &codec_medium, &sample_medium_least},
 	{"full", &codec_root, &sample_root},
 	{"least", &codec_root, &sample_root_least},
 	{"full", &codec_enrolment, &sample_enrolment},
