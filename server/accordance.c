@@ -28,7 +28,7 @@ static const struct axis {
 	[AXIS_ACK] = {"ack", 29, 5, {"-", "nothing", "response", "resend", "busy"}},
 	[AXIS_PROOF] = {"proof", 34, PROOF_COUNT, {"there", "awaited", "missing"}},
 	[AXIS_TOLD] = {"told again", 37, 2, {"below the limit", "at the limit"}},
-	[AXIS_ASKED] = {"asked again", 39, 2, {"below the limit", "at the limit"}},
+	[AXIS_ASKED] = {"unheard", 39, 2, {"below the limit", "at the limit"}},
 };
 
 const char *accordance_axis_word(enum accordance_axis axis)
@@ -133,12 +133,12 @@ static const struct accordance_rule rules[] = {
 		.code = REASON_RESYNC,
 		.why = "the client remembers a later start of the server",
 		.mismatch = true},
-	{.name = "lost, asked for too often",
-		.covers = STATE_OPEN | SHOWS_LOST | NAMES_ANY | STATUS_ANY | ACK(RESEND) |
-			  PROOF_ANY | TOLD_ANY | ASKED_OFTEN,
+	{.name = "lost again and again",
+		.covers = STATE_OPEN | SHOWS_LOST | NAMES_ANY | STATUS_ANY | ACK_ANY | PROOF_ANY |
+			  TOLD_ANY | ASKED_OFTEN,
 		.outcome = ACCORD_RESYNC,
 		.code = REASON_RESYNC,
-		.why = "the client asked for the same response again and again",
+		.why = "the same response was sent again and again and did not arrive",
 		.mismatch = true},
 	{.name = "lost, asked for",
 		.covers = STATE_OPEN | SHOWS_LOST | NAMES_ANY | STATUS_ANY | ACK(RESEND) |

@@ -25,7 +25,7 @@ struct accordance_state {
 		full_holdings; // the open operation is a resync; this beat brings everything
 	uint32_t patience;     // beats that said DONE before the report arrived
 	uint32_t resends;      // of D in a row because of a mismatch
-	uint32_t ack_resends;  // beats in a row that asked for it
+	uint32_t ack_resends;  // beats in a row that it did not reach, or that asked for it
 	uint32_t mismatch_limit, resend_limit;
 };
 
@@ -65,7 +65,7 @@ enum accordance_axis {
 	AXIS_ACK,
 	AXIS_PROOF, // what DONE needs beside the word
 	AXIS_TOLD,  // was D resent for a mismatch up to the limit
-	AXIS_ASKED, // did the client ask for the same answer up to the limit
+	AXIS_ASKED, // did the same answer not reach it, up to the limit
 	AXIS_COUNT
 };
 

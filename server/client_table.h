@@ -39,6 +39,7 @@ struct open_operation {
 	uint32_t command_s;     // how long its command may take; 0: no command
 	uint32_t attempt;
 	uint16_t resends, patience;
+	uint16_t progress; // times that the deadline was moved
 	uint8_t kind, status, percent, state;
 	bool reported, resync;
 	bool command; // runs at most once: also one that is fetched first
@@ -52,6 +53,11 @@ struct open_operation {
 struct membership {
 	uint32_t pointer; // in the channel's queue; 0: NULL_HEAD
 	uint16_t channel; // number of the queue
+};
+
+// What came in the minute at hand.
+struct per_minute {
+	uint32_t minute, count;
 };
 
 struct offer;
@@ -73,11 +79,15 @@ struct client_rare {
 	uint32_t interval_set_ms;
 	uint32_t status_interval_ms;
 	uint16_t in_a_row; // answers from the private queue
-	uint16_t resyncs, resync_wait;
+	struct per_minute sign_ins, changes;
+	uint16_t corrections;     // of disagreements, since it last agreed for a while
+	uint16_t correction_wait; // beats until the next one
+	uint8_t agreed_beats;     // in a row, since the last correction
 	uint32_t rest_tick, rest_tail; // no snapshot before this attended time while the tail stays
 	uint32_t exhausted;            // times in a row
 	uint8_t interval_beats;        // in a row with another interval than told
 	bool alerted;
+	bool hasty; // it comes more often than it was told
 };
 
 // Two cache lines.

@@ -18,7 +18,7 @@ void core_config_default(struct core_config *c)
 		.mass_silence_percent = 5,
 		.session_life_ms = SESSION_LIFE_MS,
 		.offers_per_s = 1000,
-		.offers_per_client_min = OFFERS_PER_PRINCIPAL,
+		.offers_per_client_min = 30,
 		.attempts_max = 3,
 		.mismatch_limit = 5,
 		.resend_limit = 10,
@@ -163,6 +163,8 @@ static void core_init(struct core *core)
 	ratelimit_init(&core->views_unchanged, views / 4 + 1, views / 100 + 1, core->now.mono);
 	ratelimit_init(&core->resyncs_allowed, core->config.resyncs_per_s,
 		core->config.resyncs_per_s, core->now.mono);
+	ratelimit_init(&core->tellings, TELLINGS_PER_S, 10 * TELLINGS_PER_S, core->now.mono);
+	ratelimit_init(&core->raises_allowed, 1, RAISE_COST * RAISES_AT_ONCE, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,
 		core->now.mono);
 }
@@ -533,7 +535,7 @@ size_t core_counters(const struct core *core, struct core_counter *out, size_t m
 		"reject.size", "reject.unknown-client", "reject.revoked", "reject.signature",
 		"reject.schema", "reject.format", "reject.no-status", "reject.ip",
 		"reject.identity", "reject.session", "reject.boot", "reject.replay", "reject.key",
-		"reject.offers", "reject.role"};
+		"reject.offers", "reject.too-many", "reject.role"};
 	const struct core_counter all[] = {
 		{"heartbeats", core->heartbeats},
 		{"answers.no-action", core->answers[KIND_NO_ACTION]},
@@ -556,6 +558,9 @@ size_t core_counters(const struct core *core, struct core_counter *out, size_t m
 		{"commits-failed", core->commits_failed},
 		{"stores-restored", core->restored_count},
 		{"skipped-messages", core->skipped_messages},
+		{"log.untold", core->untold},
+		{"alerts.client-disagrees", core->alerts},
+		{"alerts.client-hasty", core->hasty},
 	};
 	size_t count = 0;
 

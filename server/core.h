@@ -48,9 +48,10 @@ struct core_config {
 	uint64_t session_life_ms;       // jittered by up to a tenth
 	uint32_t offers_per_s;          // sign-ins in all
 	uint32_t offers_per_client_min; // and per principal and minute
+	uint32_t messages_per_s;        // of one principal; more are dropped. 0: no limit
 	uint32_t attempts_max;          // of SEND and RETRIEVE
 	uint32_t mismatch_limit; // resends of one response before a resync; resyncs before an alert
-	uint32_t resend_limit;   // ACK_RESEND in a row that show the same response, before a resync
+	uint32_t resend_limit;   // beats in a row that one response did not reach, before a resync
 	uint32_t resyncs_per_s;  // of all clients: a late server must not make itself later
 	uint32_t op_deadline_s;  // attended time without progress
 	uint32_t private_in_a_row; // answers from the private queue before the channel is looked at

@@ -31,8 +31,10 @@
 #define CORE_ARENA_COUNT 65536u
 #define DAY_S (24u * 3600)
 #define API_PART_BYTES (128u * 1024) // a part of an API answer
-#define OFFERS_PER_PRINCIPAL 4 // waiting at once; a replayed sign-in cannot push out an honest one
 #define OFFERS_WAITING_MAX 65536u
+#define TELLINGS_PER_S 20u
+#define RAISE_COST 600u // seconds; each opens an epoch for every channel
+#define RAISES_AT_ONCE 8u
 #define PRIVATE_QUEUE_MAX 256u // elements
 #define CHANNELS_MAX 65535u
 #define CHANNEL_WEIGHT_MAX 1000u
@@ -49,6 +51,7 @@
 #define COMMAND_GRACE_S 60u                  // to begin, and to tell, a command that runs long
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
+#define PROGRESS_MAX 1000u // times that an operation moves its deadline by going on
 #define RECOVER_FIRST_MS 1000
 #define RECOVER_MAX_MS 30000
 #define ATTENDED_STEP_MS 5000  // a longer gap between two calls was not attended
@@ -73,6 +76,7 @@ enum reject {
 	REJECT_REPLAY,
 	REJECT_KEY,
 	REJECT_OFFERS,
+	REJECT_TOO_MANY,
 	REJECT_ROLE,
 	REJECT_COUNT
 };
@@ -86,6 +90,8 @@ struct why_item {
 	int64_t first_ms, last_ms;
 	const char *text;     // a literal
 	uint32_t interval_ms; // the last one told
+	int64_t pace_ms;      // when its pace was looked at last, and what was told then
+	uint32_t pace_told_ms;
 	uint8_t kind, state, code;
 	uint8_t rule, interval_by; // of accordance, 0: none judged; enum frequency_by
 };
@@ -134,6 +140,13 @@ struct report_parts {
 	uint32_t next, parts;
 	enum info_kind what;
 	size_t bytes;
+};
+
+// Messages of the second at hand, by the sender's number.
+#define METER_PLACES 65536u
+struct message_meter {
+	int64_t second;
+	uint16_t counts[METER_PLACES];
 };
 
 struct number_list {
@@ -189,8 +202,8 @@ struct core {
 	int64_t attended_ms, spread_ms;
 	uint32_t silent_window_tick, silent_in_window;
 	bool mass_silence;
-	uint32_t silent_count;  // clients that are SILENT
-	uint32_t silent_before; // that were so before the mass silence
+	uint32_t silent_count;     // clients that are SILENT
+	uint32_t silent_before;    // that were so before the mass silence
 	int64_t attended_until_ms; // wall time until which the last start attended; 0: unknown
 	struct mono attended_noted;
 
@@ -200,6 +213,9 @@ struct core {
 	struct frequency frequency;
 	size_t save_cursor;
 	struct ratelimit resyncs_allowed;
+	struct ratelimit raises_allowed; // of the incarnation, on a client's word
+	struct ratelimit tellings;       // log lines of what devices do wrong
+	struct message_meter meter;
 	struct ratelimit views_allowed;   // of clients that changed
 	struct ratelimit views_unchanged; // of those that did not, besides
 	struct number_list view_old;      // those of this turn
@@ -212,7 +228,7 @@ struct core {
 	struct log_gate reject_gates[REJECT_COUNT];
 	uint64_t heartbeats, stale_boots, sign_ins, answers[5], resends, mismatches, reports, wants,
 		publisher_messages, requests, commits_failed, views_sent, restored_count,
-		skipped_messages;
+		skipped_messages, untold, alerts, hasty;
 };
 
 // An authenticated message, on its way through the gate.
@@ -274,6 +290,20 @@ void handle_report(
 enum err report_parts_load(void *core, const struct report_part_row *row) MUST_CHECK;
 // What came so far is of no use any more.
 void report_parts_drop(struct core *core, uint32_t number);
+
+// ---- patience.c
+
+// Each is true when it may be, and counts it.
+bool patience_message(struct core *core, uint32_t number);
+bool patience_sign_in(struct core *core, uint32_t number);
+bool patience_change(struct core *core, struct client_rare *rare);
+// So many beats came in span_ms, and no less than told_ms was to lie between two of them.
+void patience_pace(
+	struct core *core, uint32_t number, uint32_t beats, int64_t span_ms, uint32_t told_ms);
+bool patience_tell(struct core *core); // a log line of what a device does wrong
+// A correction that opens an operation follows; it has a rare part.
+void patience_disagreed(struct core *core, uint32_t number, const char *why);
+void patience_judged(struct client_rare *rare, const struct accordance *a); // of each beat
 
 // ---- operations.c
 

@@ -23,6 +23,7 @@ static const char *const reject_words[REJECT_COUNT] = {
 	[REJECT_REPLAY] = "replay",
 	[REJECT_KEY] = "key",
 	[REJECT_OFFERS] = "offers",
+	[REJECT_TOO_MANY] = "too-many",
 	[REJECT_ROLE] = "role",
 };
 
@@ -353,6 +354,9 @@ static bool gate_outside(struct core *core, struct incoming *in, bool retained, 
 	in->client = client_at(&core->clients, in->number);
 	*why = REJECT_TOPIC;
 	if (!topic_shard_is(&in->parts, in->client->shard))
+		return false;
+	*why = REJECT_TOO_MANY;
+	if (!patience_message(core, in->number))
 		return false;
 	*why = REJECT_REVOKED;
 	if (in->client->flags & CLIENT_REVOKED)

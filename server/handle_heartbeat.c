@@ -35,7 +35,7 @@ static void record_address(struct core *core, const struct passed *p, const stru
 	if (!client_set_ip(p->client, &core->interned, h->ip_address))
 		return;
 	p->client->flags |= CLIENT_STALE_ROW;
-	if (had)
+	if (had && patience_tell(core))
 		log_info("ADDRESS-CHANGED", "client=%s", p->id);
 }
 
@@ -83,7 +83,7 @@ static bool change_is_known(const char *key)
 }
 
 // Each change counts once: ids rise. One of an unknown key is acknowledged, so that it ends, and
-// not passed on.
+// not passed on. Of too many in a minute the rest comes again, for it is not acknowledged.
 static enum err record_changes(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct client_rare *rare = h->change_count ? client_rare_get(p->client) : NULL;
@@ -97,11 +97,13 @@ static enum err record_changes(struct core *core, const struct passed *p, const 
 	for (size_t i = 0; i < h->change_count; i++) {
 		if (h->changes[i].change_id <= rare->change_id)
 			continue;
+		if (!patience_change(core, rare))
+			break;
 		rare->change_id = h->changes[i].change_id;
 		client_dirty(core, p->number);
 		if (change_is_known(h->changes[i].key))
 			fresh[count++] = h->changes[i];
-		else
+		else if (patience_tell(core))
 			log_warn("CHANGE-REFUSED",
 				"client=%s key=%s why=\"no client may change this\"", p->id,
 				log_quote(h->changes[i].key));
@@ -117,7 +119,9 @@ static void mismatch_note(
 		p->client->mismatches++;
 	p->client->flags |= CLIENT_STALE_ROW;
 	view_due(core, p->number);
-	log_info("MISMATCH", "mismatch why=%s client=%s text=%s", word, p->id, log_quote(why));
+	if (patience_tell(core))
+		log_info("MISMATCH", "mismatch why=%s client=%s text=%s", word, p->id,
+			log_quote(why));
 }
 
 // A client that keeps another interval than it was told, after it was told.
@@ -179,10 +183,12 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	if (shown->op_id != op->op_id)
 		return;
 	bool changed = op->status != shown->status || op->percent != shown->percent;
+	bool goes_on = changed && op->progress < PROGRESS_MAX;
 	// Who is told to hold still makes no progress.
 	bool held =
 		op->kind == KIND_RETRIEVE_INFORMATION && queue_of_control(core, p->client)->paused;
-	if (changed || held)
+	op->progress = (uint16_t)(op->progress + goes_on);
+	if (goes_on || held)
 		op->deadline_tick = operation_deadline(core, op);
 	if (op->status != shown->status)
 		view_due(core, p->number);
@@ -191,13 +197,14 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
 }
 
-// A client that shows something newer each time hears us, only late: it starts anew. Beats that
-// come in one heap after a stall of the network asked once: none of them could know our answer to
-// another.
+// Beats in a row that D did not reach, by their own word or by what they show. A client that shows
+// something newer each time hears us, only late: it starts anew. Beats that come in one heap after
+// a stall of the network asked once: none of them could know our answer to another.
 static void resends_count(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct client *c = p->client;
-	struct client_rare *rare = h->ack == ACK_RESEND ? client_rare_get(c) : NULL;
+	bool unheard = h->ack == ACK_RESEND || (client_open(c) && h->last_response_id < c->d);
+	struct client_rare *rare = unheard ? client_rare_get(c) : NULL;
 
 	if (!rare) {
 		c->ack_resends = 0;
@@ -336,7 +343,7 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 	in.held = offer.held;
 	if (rare) {
 		in.retry = rare->retry != NULL;
-		in.resync_waits = rare->resync_wait > 0;
+		in.correction_waits = rare->correction_wait > 0;
 		in.cancel_asked = rare->open && rare->open->cancel_flow && !rare->open->resync;
 		in.private_in_a_row = rare->in_a_row;
 		if (rare->private && rare->private->count && !rare->private->paused)
@@ -344,8 +351,8 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 	}
 	if (in.open && a->outcome == ACCORD)
 		in.overtakes = next_overtakes(core, p->number, next_event_of_queues(&in).act, *at);
-	if ((a->outcome == ACCORD_RESYNC || a->outcome == ACCORD_RESTORED) && !in.resync_waits)
-		in.resync_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
+	if ((a->outcome == ACCORD_RESYNC || a->outcome == ACCORD_RESTORED) && !in.correction_waits)
+		in.correction_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
 	return next_event_decide(&in);
 }
 
@@ -405,14 +412,8 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 		enum op_status outcome = op->command ? OP_UNKNOWN : OP_FAILED;
 		TRY(operation_close(core, p->number, outcome, next->why));
 	}
-	rare->resyncs = (uint16_t)(rare->resyncs + (rare->resyncs < UINT16_MAX));
-	rare->resync_wait = (uint16_t)(1u << (rare->resyncs < 6 ? rare->resyncs : 6));
 	p->client->ack_resends = 0;
-	if (rare->resyncs > core->config.mismatch_limit && !rare->alerted) {
-		rare->alerted = true;
-		log_error("CLIENT-DISAGREES", "client=%s resyncs=%u why=%s", p->id, rare->resyncs,
-			log_quote(next->why));
-	}
+	patience_disagreed(core, p->number, next->why);
 	return operation_open(core, p->number, h->seq,
 		&(struct answer){
 			.kind = KIND_EXECUTE_COMMAND,
@@ -470,9 +471,11 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	core->judged_by = (uint8_t)a.rule;
 	judgement_count(core, p, &a);
 	TRY(beat_complete(core, p, &a));
-	if (p->client->rare && p->client->rare->resync_wait > 0)
-		p->client->rare->resync_wait--;
+	if (p->client->rare)
+		patience_judged(p->client->rare, &a);
 	struct next_event next = beat_select(core, p, h, &a, &at);
+	if (next.act == NEXT_CANCEL && a.mismatch && client_rare_get(p->client))
+		patience_disagreed(core, p->number, next.why);
 	return beat_act(core, p, h, &next, at);
 }
 

@@ -46,11 +46,13 @@ enum err report_parts_load(void *ctx, const struct report_part_row *row)
 
 // ---- was it asked for?
 
-static enum err report_refuse(const struct passed *p, const struct report *r, const char *reason)
+static enum err report_refuse(
+	struct core *core, const struct passed *p, const struct report *r, const char *reason)
 {
-	log_warn("REPORT-REFUSED", "client=%s reason=%s what=%s report=%llu op=%llu", p->id, reason,
-		info_kind_word(r->what), (unsigned long long)r->report_id,
-		(unsigned long long)r->op_id);
+	if (patience_tell(core))
+		log_warn("REPORT-REFUSED", "client=%s reason=%s what=%s report=%llu op=%llu", p->id,
+			reason, info_kind_word(r->what), (unsigned long long)r->report_id,
+			(unsigned long long)r->op_id);
 	return err_set(ERR_DENIED, "reason=%s", reason);
 }
 
@@ -66,10 +68,10 @@ static enum err report_is_answer(struct core *core, const struct passed *p, cons
 	if (op && op->op_id == r->op_id)
 		said = bytes_of(op->body, op->body_size);
 	else if (rows_operation_body(core->db, p->id, r->op_id, &core->arena, &said) != ERR_OK)
-		return report_refuse(p, r, "op");
+		return report_refuse(core, p, r, "op");
 	if (response_body_decode(&core->arena, said, &body) != ERR_OK || !body.send)
-		return report_refuse(p, r, "op");
-	return body.send->what == r->what ? ERR_OK : report_refuse(p, r, "what");
+		return report_refuse(core, p, r, "op");
+	return body.send->what == r->what ? ERR_OK : report_refuse(core, p, r, "what");
 }
 
 // ---- parts
@@ -93,7 +95,20 @@ static enum err parts_begin(struct core *core, const struct passed *p, const str
 	return ERR_OK;
 }
 
-// *whole: r was the last part. A part that does not fit changes nothing.
+static enum err usage_record(struct core *core, const char *id, const struct report *r)
+{
+	struct device_row device;
+
+	if (r->usage_count == 0)
+		return ERR_OK;
+	TRY(rows_device_find(core->db, id, &device));
+	for (size_t i = 0; i < r->usage_count; i++)
+		TRY(rows_usage_add(core->db, id, &device.store_id, &r->usage[i]));
+	return ERR_OK;
+}
+
+// *whole: r was the last part. A part that does not fit changes nothing. Each row of the usage
+// ledger is written once, however often it comes.
 static enum err part_take(
 	struct core *core, const struct passed *p, const struct report *r, bool *whole)
 {
@@ -101,14 +116,15 @@ static enum err part_take(
 
 	*whole = r->parts <= 1;
 	if (*whole)
-		return ERR_OK;
+		return usage_record(core, p->id, r);
 	if (r->part == 0 && (!rare->parts || r->report_id > rare->parts->report_id))
 		TRY(parts_begin(core, p, r));
 	if (!part_fits(rare->parts, r))
 		return ERR_OK;
 	TRY(report_encode(r, &core->scratch));
 	if (rare->parts->bytes + core->scratch.size > 2 * LIMIT_REPORT_BYTES)
-		return report_refuse(p, r, "size");
+		return report_refuse(core, p, r, "size");
+	TRY(usage_record(core, p->id, r));
 	TRY(rows_report_part_put(core->db, &(struct report_part_row){
 						   .client = p->id,
 						   .report_id = r->report_id,
@@ -174,18 +190,6 @@ static enum err parts_join(struct core *core, const struct passed *p, const stru
 
 // ---- recording
 
-static enum err usage_record(struct core *core, const char *id, const struct report *r)
-{
-	struct device_row device;
-
-	if (r->usage_count == 0)
-		return ERR_OK;
-	TRY(rows_device_find(core->db, id, &device));
-	for (size_t i = 0; i < r->usage_count; i++)
-		TRY(rows_usage_add(core->db, id, &device.store_id, &r->usage[i]));
-	return ERR_OK;
-}
-
 static enum err report_store(struct core *core, const char *id, const struct report *r)
 {
 	struct report kept = *r;
@@ -211,25 +215,31 @@ static enum err operation_reported(
 
 	if (op && op->passed && op->passed->op_id == r->op_id)
 		op = op->passed;
-	if (!op || op->op_id != r->op_id || op->kind != KIND_SEND_INFORMATION || op->reported)
+	if (!op || op->op_id != r->op_id)
+		return rows_operation_answer(core->db, p->id, r->op_id); // it came too late
+	if (op->kind != KIND_SEND_INFORMATION || op->reported)
 		return ERR_OK;
 	op->reported = true;
 	return rows_operation_progress(core->db, p->id, op->op_id, (enum op_status)op->status,
 		op->percent, op->detail, true);
 }
 
-// The operation knows whether it was answered; numbers decide only when it has ended. A device that
-// lost the newest copy of its state answers the same question again under another number, or the
-// next question under the same one.
-static bool report_is_known(const struct passed *p, const struct report *r)
+// The operation knows whether it was answered, also when it has ended: one question has one answer.
+// A device that lost the newest copy of its state answers the same question again under another
+// number, or the next question under the same one.
+static enum err report_is_known(
+	struct core *core, const struct passed *p, const struct report *r, bool *known)
 {
 	const struct open_operation *op = client_open(p->client);
 
 	if (op && op->passed && op->passed->op_id == r->op_id)
 		op = op->passed;
-	if (op && op->op_id == r->op_id && op->kind == KIND_SEND_INFORMATION)
-		return op->reported;
-	return r->report_id <= p->client->rare->report_id;
+	if (op && op->op_id == r->op_id && op->kind == KIND_SEND_INFORMATION) {
+		*known = op->reported;
+		return ERR_OK;
+	}
+	*known = r->report_id <= p->client->rare->report_id;
+	return *known ? ERR_OK : rows_operation_answered(core->db, p->id, r->op_id, known);
 }
 
 // The highest one is acknowledged.
@@ -270,16 +280,16 @@ static enum err report_take(
 	struct client_rare *rare = client_rare_get(p->client);
 	struct joining j = {.core = core};
 	struct report whole;
-	bool is_whole;
+	bool is_whole, known;
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for a report");
-	if (report_is_known(p, r)) {
+	TRY(report_is_known(core, p, r, &known));
+	if (known) {
 		report_count(core, p, r);
 		return ERR_OK;
 	}
 	TRY(report_is_answer(core, p, r));
-	TRY(usage_record(core, p->id, r)); // each row once, however often it comes
 	TRY(part_take(core, p, r, &is_whole));
 	if (!is_whole)
 		return ERR_OK;

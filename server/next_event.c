@@ -6,6 +6,12 @@ static struct next_event nothing(enum reason_code code, const char *why)
 	return (struct next_event){NEXT_NOTHING, code, why};
 }
 
+static struct next_event later(void)
+{
+	return nothing(REASON_RESYNC,
+		"the client disagrees again; the next correction waits for its turn");
+}
+
 static struct next_event correction(const struct next_input *in)
 {
 	const struct accordance *a = in->accordance;
@@ -14,12 +20,13 @@ static struct next_event correction(const struct next_input *in)
 	case ACCORD_RESEND:
 		return (struct next_event){NEXT_RESEND, a->code, a->why};
 	case ACCORD_CANCEL:
+		if (in->correction_waits && a->mismatch)
+			return later();
 		return (struct next_event){NEXT_CANCEL, a->code, a->why};
 	case ACCORD_RESYNC:
 	case ACCORD_RESTORED:
-		if (in->resync_waits)
-			return nothing(REASON_RESYNC,
-				"the client disagrees again; the next resync waits for its turn");
+		if (in->correction_waits)
+			return later();
 		return (struct next_event){NEXT_RESYNC, a->code, a->why};
 	case ACCORD:
 		break;

@@ -25,10 +25,10 @@ struct next_input {
 	bool asked_again; // ack RESEND with nothing to resend: a new answer
 	bool open;        // an operation is open after this beat
 	bool overtakes;   // what the queues give next is newer than what the open RETRIEVE asks for
-	bool resync_waits; // a resync is due, but its back-off has not passed
-	bool cancel_asked; // an operator cancels the open operation
-	bool retry;        // a failed operation waits for its next attempt
-	bool held;         // the channel is paused
+	bool correction_waits; // one is due, but its back-off has not passed
+	bool cancel_asked;     // an operator cancels the open operation
+	bool retry;            // a failed operation waits for its next attempt
+	bool held;             // the channel is paused
 	bool holdings_known;
 	bool resting; // attempts were exhausted; the snapshot waits
 	enum queue_shows private_shows, channel_shows;

@@ -248,6 +248,18 @@ static bool repeats(
 	       op->attempt < core->config.attempts_max;
 }
 
+// A detached client that refuses what it needs first, or the snapshot, would be asked with every
+// beat.
+static bool refuses_snapshot(struct core *core, struct client *c, const struct open_operation *op,
+	enum op_status outcome)
+{
+	const struct channel *ch = channel_find(core, op->queue);
+	size_t at = ch ? membership_find(core, c, ch) : SIZE_MAX;
+
+	return outcome != OP_DONE && !op->command && op->event_seq == 0 && at != SIZE_MAX &&
+	       *membership_at(core, c, at).pointer == POINTER_HEAD;
+}
+
 // All attempts failed. What came from the channel, or from us, detaches the client: it will get one
 // snapshot, not before a while, or when there is something new: also what came while it failed.
 static enum err exhausted(struct core *core, uint32_t number, const struct open_operation *op)
@@ -288,10 +300,6 @@ enum err operation_close(
 	op->status = (uint8_t)outcome;
 	client_set_state(core, number, CS_IDLE, because);
 	e = outcome_write(core, c, op, outcome, !again, again ? PLACE_RETRY : PLACE_ENDED);
-	if (op->resync && outcome == OP_DONE) {
-		rare->resyncs = rare->resync_wait = 0;
-		rare->alerted = false;
-	}
 	if (outcome == OP_DONE && op->kind == KIND_RETRIEVE_INFORMATION)
 		rare->exhausted = 0;
 	if (again) {
@@ -299,7 +307,8 @@ enum err operation_close(
 		rare->retry = op;
 		return e;
 	}
-	if (e == ERR_OK && outcome == OP_FAILED && !op->command)
+	bool failed = outcome == OP_FAILED && !op->command;
+	if (e == ERR_OK && (failed || refuses_snapshot(core, c, op, outcome)))
 		e = exhausted(core, number, op);
 	free(op);
 	return e;

@@ -107,7 +107,8 @@ bool incarnation_raise(struct core *core, uint32_t shown)
 	uint32_t before = core->incarnation;
 	size_t cursor = 0;
 
-	if (shown > clock + DAY_S)
+	if (shown > clock + DAY_S ||
+		!ratelimit_take(&core->raises_allowed, RAISE_COST, core->now.mono))
 		return false;
 	enum err e = incarnation_take(core, before, shown);
 	if (e != ERR_OK) {

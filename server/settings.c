@@ -52,6 +52,8 @@ const struct setting heliod_rows[] = {
 		"sign-ins answered per second, in all"),
 	NUMBER("server", "offers_per_client_min", offers_per_client_min, 1, 60000, "30",
 		"sign-ins answered per principal and minute"),
+	NUMBER("server", "messages_per_s", messages_per_s, 0, 60000, "1000",
+		"messages of one principal that are looked at in a second; 0: no limit"),
 	NUMBER("server", "attempts_max", attempts_max, 1, 100, "3",
 		"attempts of an operation that fails"),
 	NUMBER("server", "mismatch_limit", mismatch_limit, 1, 1000, "5",
@@ -170,6 +172,7 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	out->mass_silence_percent = s->mass_silence_percent;
 	out->offers_per_s = s->offers_per_s;
 	out->offers_per_client_min = s->offers_per_client_min;
+	out->messages_per_s = s->messages_per_s;
 	out->attempts_max = s->attempts_max;
 	out->mismatch_limit = s->mismatch_limit;
 	out->op_deadline_s = s->op_deadline_s;

@@ -11,6 +11,7 @@
 struct heliod_settings {
 	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
+	uint32_t messages_per_s;
 	uint32_t interval_ms, interval_busy_ms, interval_min_ms, interval_max_ms;
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;
 	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min, attempts_max;

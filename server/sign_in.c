@@ -110,7 +110,7 @@ bool sign_in_allowed(struct core *core, uint32_t number)
 
 	offers_expire(core);
 	return offers_of(c) < core->config.offers_per_client_min &&
-	       core->offers.count < OFFERS_WAITING_MAX &&
+	       patience_sign_in(core, number) && core->offers.count < OFFERS_WAITING_MAX &&
 	       ratelimit_take(&core->offers.all, 1, core->now.mono);
 }
 

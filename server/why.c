@@ -27,6 +27,20 @@ static struct why_item *why_get(const struct why_log *w, uint32_t number, uint32
 	return item->client == client ? item : NULL;
 }
 
+#define PACE_BEATS 64u
+
+// A run of equal answers also tells how often the client comes, whatever it says of itself.
+static void pace_look(struct core *core, uint32_t number, struct why_item *item)
+{
+	if (item->count % PACE_BEATS != 0)
+		return;
+	uint32_t told =
+		item->pace_told_ms < item->interval_ms ? item->pace_told_ms : item->interval_ms;
+	patience_pace(core, number, PACE_BEATS, item->last_ms - item->pace_ms, told);
+	item->pace_ms = item->last_ms;
+	item->pace_told_ms = item->interval_ms;
+}
+
 void why_add(struct core *core, uint32_t number, const struct why_item *add)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -41,6 +55,7 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 		last->last_ms = core->now.wall.ms;
 		last->response_id = add->response_id;
 		last->seq = add->seq;
+		pace_look(core, number, last);
 		return;
 	}
 	uint32_t at = core->why.next++;
@@ -51,7 +66,8 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 	item->client = number;
 	item->before = last ? c->why : 0;
 	item->count = 1;
-	item->first_ms = item->last_ms = core->now.wall.ms;
+	item->first_ms = item->last_ms = item->pace_ms = core->now.wall.ms;
+	item->pace_told_ms = add->interval_ms;
 	c->why = at;
 }
 

@@ -283,6 +283,10 @@ enum err rows_report_parts_each_open(struct db *db, void *ctx,
 // What an operation of a client, open or ended, said. Into the arena. Errors: ERR_NOT_FOUND.
 enum err rows_operation_body(struct db *db, const char *client, uint64_t op_id, struct arena *a,
 	struct bytes *body) MUST_CHECK;
+// Whether its question was answered. An operation that is unknown was not.
+enum err rows_operation_answered(
+	struct db *db, const char *client, uint64_t op_id, bool *answered) MUST_CHECK;
+enum err rows_operation_answer(struct db *db, const char *client, uint64_t op_id) MUST_CHECK;
 // When the server last asked for this of its own accord; 0: never.
 enum err rows_question_find(
 	struct db *db, const char *client, enum info_kind what, int64_t *asked_ms) MUST_CHECK;

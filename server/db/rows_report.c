@@ -202,3 +202,21 @@ enum err rows_operation_body(
 	TRY(db_end(&rows));
 	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "there is no such operation");
 }
+
+enum err rows_operation_answered(struct db *db, const char *client, uint64_t op_id, bool *answered)
+{
+	struct db_rows rows;
+
+	*answered = false;
+	TRY(db_query(db, &rows, "SELECT reported FROM operation WHERE client = $1 AND op_id = $2",
+		DB_T(client), DB_I(op_id)));
+	if (db_next(&rows))
+		*answered = db_int(&rows, 0) != 0;
+	return db_end(&rows);
+}
+
+enum err rows_operation_answer(struct db *db, const char *client, uint64_t op_id)
+{
+	return db_run(db, "UPDATE operation SET reported = 1 WHERE client = $1 AND op_id = $2",
+		DB_T(client), DB_I(op_id));
+}

@@ -149,7 +149,7 @@ static void offers_are_limited_per_client_and_in_all(void **state)
 	struct agent *a = rig_agent(r, "f1", ROLE_CLIENT);
 	struct agent *b = rig_agent(r, "f2", ROLE_CLIENT);
 
-	for (int i = 0; i < OFFERS_PER_PRINCIPAL; i++)
+	for (int i = 0; i < 30; i++)
 		assert_true(agent_sign_in(r, a));
 	assert_false(agent_sign_in(r, a));
 	assert_int_equal(rejected(r, REJECT_OFFERS), 1);

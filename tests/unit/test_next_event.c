@@ -80,7 +80,7 @@ static void a_resync_in_its_back_off_waits(void **state)
 	struct next_input in = input();
 
 	in.accordance = &a;
-	in.resync_waits = true;
+	in.correction_waits = true;
 	decides(&in, NEXT_NOTHING, REASON_RESYNC);
 }
 
