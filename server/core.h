@@ -307,9 +307,11 @@ uint32_t core_client_told_interval_ms(struct core *core, const char *id);
 // So many fell silent at once that what follows from silence waits: for their heartbeats, or for a
 // person who says that they are gone indeed. It outlives a restart.
 bool core_mass_silence(const struct core *core);
-// Told to every client, which draws a moment within it before it connects again; after a gap
-// attended time stands still for as long.
+// After a gap attended time stands still for as long.
 uint32_t core_reconnect_spread_ms(const struct core *core);
+// Told to every client, which draws a moment within it before it connects again. No more than an
+// interval, as long as the fleet is not too large for that.
+uint32_t core_reconnect_told_ms(const struct core *core);
 // Errors: ERR_NOT_NOW when nothing waits.
 enum err core_mass_silence_release(struct core *core, const char *by) MUST_CHECK;
 
@@ -398,6 +400,12 @@ bool core_package_is_wanted(struct core *core, const struct digest *package);
 // Errors: ERR_NOT_FOUND, ERR_NOT_NOW (none open).
 enum err core_operation_cancel(struct core *core, const char *client, uint64_t op_id,
 	const char *author, uint64_t *flow) MUST_CHECK;
+// Takes a signed command back, for ever: whoever was not told of it will not be, and the *cancelled
+// clients that were told and are not done are told to give it up. ref->from is not looked at.
+enum err core_command_withdraw(struct core *core, const struct command_ref *ref,
+	const char *author, size_t *cancelled) MUST_CHECK;
+enum err core_command_is_withdrawn(
+	struct core *core, const struct command_ref *ref, bool *is) MUST_CHECK;
 // Operations of a flow (client NULL) or of a client (flow 0), newest first, at most max.
 enum err core_operations(struct core *core, const char *client, uint64_t flow, size_t max,
 	struct arena *a, struct operation_info **out, size_t *count) MUST_CHECK;

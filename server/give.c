@@ -205,38 +205,68 @@ bool next_overtakes(struct core *core, uint32_t number, enum next_act act, size_
 	return body.retrieve && open_is_overtaken(core, c, body.retrieve);
 }
 
-// ---- commands whose time is over
+// ---- commands that are over before they were told
 
-static bool element_is_expired(struct core *core, const struct element *e)
+enum over {
+	NOT_OVER,
+	OVER_EXPIRED,
+	OVER_WITHDRAWN
+};
+
+static enum err element_over(struct core *core, const struct element *e, enum over *over)
 {
 	struct response_body body;
+	bool withdrawn = false;
 
-	if (!e || e->type != ELEMENT_COMMAND || body_open(core, e->body, &body) != ERR_OK)
-		return false;
+	*over = NOT_OVER;
+	if ((e->type != ELEMENT_COMMAND && e->type != ELEMENT_COMMAND_REF) ||
+		body_open(core, e->body, &body) != ERR_OK)
+		return ERR_OK;
 	int64_t expires = body.execute ? body.execute->expires_unix_ms : 0;
-	return expires && expires <= core->now.wall.ms;
+	if (expires && expires <= core->now.wall.ms)
+		*over = OVER_EXPIRED;
+	if (body.retrieve && body.retrieve->command)
+		TRY(core_command_is_withdrawn(core, body.retrieve->command, &withdrawn));
+	if (withdrawn)
+		*over = OVER_WITHDRAWN;
+	return ERR_OK;
 }
 
-// Passes over every expired command at the pointer; each is written down, and told in the log, by
-// its author's name. The beat gets NO_ACTION, the next one what follows.
-static enum err expired_pass(struct core *core, uint32_t number, uint64_t seq,
-	struct event_queue *q, uint32_t *pointer, bool *passed)
+static void over_tell(
+	const char *id, const struct event_queue *q, const struct element *e, enum over over)
 {
-	const char *id = client_id(&core->clients, client_at(&core->clients, number));
-	const struct element *e;
-
-	*passed = false;
-	while ((e = queue_show(q, *pointer)) && element_is_expired(core, e)) {
-		TRY(rows_event_skip(core->db, id, q->name, e->seq, e->seq + 1, core->now.wall.ms));
+	if (over == OVER_WITHDRAWN)
+		log_info("COMMAND-UNTOLD", "client=%s queue=%s seq=%u flow=%llu why=withdrawn", id,
+			q->name, e->seq, (unsigned long long)e->flow_id);
+	else
 		log_warn("COMMAND-EXPIRED", "client=%s queue=%s seq=%u flow=%llu author=%s text=%s",
 			id, q->name, e->seq, (unsigned long long)e->flow_id, log_quote(e->author),
 			log_quote(e->text));
+}
+
+// Passes over every such command at the pointer; each is written down, and told in the log, by
+// its author's name. The beat gets NO_ACTION, the next one what follows.
+static enum err over_pass(struct core *core, uint32_t number, uint64_t seq, struct event_queue *q,
+	uint32_t *pointer, bool *passed)
+{
+	const char *id = client_id(&core->clients, client_at(&core->clients, number));
+	const char *why = "a command's time was over: it was not given";
+	const struct element *e;
+	enum over over;
+
+	*passed = false;
+	while ((e = queue_show(q, *pointer))) {
+		TRY(element_over(core, e, &over));
+		if (over == NOT_OVER)
+			break;
+		if (over == OVER_WITHDRAWN)
+			why = "a command was withdrawn: it was not given";
+		TRY(rows_event_skip(core->db, id, q->name, e->seq, e->seq + 1, core->now.wall.ms));
+		over_tell(id, q, e, over);
 		queue_advance(q, pointer);
 		*passed = true;
 	}
-	return *passed ? respond_no_action(core, number, seq, REASON_EVENT,
-				 "a command's time was over: it was not given")
-		       : ERR_OK;
+	return *passed ? respond_no_action(core, number, seq, REASON_EVENT, why) : ERR_OK;
 }
 
 enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t at)
@@ -249,7 +279,7 @@ enum err channel_take(struct core *core, uint32_t number, uint64_t seq, size_t a
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
 	bool expired = false;
-	TRY(expired_pass(core, number, seq, q, p.pointer, &expired));
+	TRY(over_pass(core, number, seq, q, p.pointer, &expired));
 	const struct element *e = expired ? NULL : queue_show(q, *p.pointer);
 	bool epoch = e && element_is_epoch(core, e);
 	if (e)
@@ -271,7 +301,7 @@ enum err private_take(struct core *core, uint32_t number, uint64_t seq)
 	struct event_queue *q = rare->private;
 
 	bool expired = false;
-	TRY(expired_pass(core, number, seq, q, &rare->private_pointer, &expired));
+	TRY(over_pass(core, number, seq, q, &rare->private_pointer, &expired));
 	if (!expired) {
 		TRY(element_answer(core, number, seq, q, queue_show(q, rare->private_pointer)));
 		queue_advance(q, &rare->private_pointer);

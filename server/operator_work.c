@@ -473,6 +473,7 @@ struct flow_call {
 	size_t skipped_count;
 	uint64_t total, done, failed, open, waiting, expired;
 	bool is_expired; // its time is over: who was not told will not be told
+	bool is_withdrawn;
 	cJSON *list;
 };
 
@@ -531,6 +532,8 @@ static const char *flow_state(
 
 	if (!op && f->is_expired)
 		return "expired";
+	if (!op && f->is_withdrawn)
+		return "withdrawn";
 	if (!op && flow_was_skipped(f, i->id))
 		return "skipped";
 	if (op && !op->outcome)
@@ -624,18 +627,23 @@ static enum err flow_clients(struct flow_call *f)
 	return ERR_OK;
 }
 
-static bool flow_is_expired(const struct flow_call *f)
+// Is what it gave over, for whoever was not told?
+static enum err flow_over(struct flow_call *f)
 {
+	struct core *core = f->call->room->core;
 	struct response_body body;
 	struct bytes bytes;
 
-	if (strcmp(f->row.verb, "exec") != 0 ||
-		rows_event_body(core_db(f->call->room->core), f->row.queue, f->row.seq,
-			f->call->arena, &bytes) != ERR_OK ||
-		response_body_decode(f->call->arena, bytes, &body) != ERR_OK || !body.execute)
-		return false;
-	int64_t expires = body.execute->expires_unix_ms;
-	return expires && expires <= f->call->now.wall.ms;
+	if (strncmp(f->row.verb, "exec", 4) != 0 ||
+		rows_event_body(core_db(core), f->row.queue, f->row.seq, f->call->arena, &bytes) !=
+			ERR_OK ||
+		response_body_decode(f->call->arena, bytes, &body) != ERR_OK)
+		return ERR_OK;
+	int64_t expires = body.execute ? body.execute->expires_unix_ms : 0;
+	f->is_expired = expires && expires <= f->call->now.wall.ms;
+	if (!body.retrieve || !body.retrieve->command)
+		return ERR_OK;
+	return core_command_is_withdrawn(core, body.retrieve->command, &f->is_withdrawn);
 }
 
 static enum err run_flow(struct operator_call *c)
@@ -651,8 +659,9 @@ static enum err run_flow(struct operator_call *c)
 	TRY(core_skipped(c->room->core, NULL, f.row.queue, f.row.seq, OPERATIONS_MAX, c->arena,
 		&f.skipped, &f.skipped_count));
 	f.list = cJSON_CreateArray();
-	f.is_expired = flow_is_expired(&f);
-	enum err e = flow_clients(&f);
+	enum err e = flow_over(&f);
+	if (e == ERR_OK)
+		e = flow_clients(&f);
 	put_id(c->json, "flow", flow);
 	put_text(c->json, "queue", f.row.queue);
 	put_text(c->json, "verb", f.row.verb);

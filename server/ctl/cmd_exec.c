@@ -146,6 +146,8 @@ static enum exit_code exec_by_reference(const struct order *o)
 
 	if (e != ERR_OK)
 		return ctl_fail(o->c, e);
+	ctl_note(o->c, "signed command %s/%s/%s", json_text(placed, "broker"),
+		json_text(status, "publisher"), json_text(placed, "command"));
 	whom_add(&v, o);
 	api_verb_add(&v, "publisher", json_text(status, "publisher"));
 	api_verb_add(&v, "sha256", json_text(placed, "command"));
@@ -153,24 +155,77 @@ static enum exit_code exec_by_reference(const struct order *o)
 	return order_act(o, &v);
 }
 
-// One that lies there already: BROKER/PUBLISHER/SHA256.
+// BROKER/PUBLISHER/SHA256, cut apart in `text`.
+static bool reference_add(struct api_verb *v, const char *reference, char text[256])
+{
+	char *publisher, *sha256;
+
+	if (!str_copy(text, 256, reference) || !(publisher = strchr(text, '/')) ||
+		!(sha256 = strchr(publisher + 1, '/')))
+		return false;
+	*publisher++ = *sha256++ = '\0';
+	api_verb_add(v, "publisher", publisher);
+	api_verb_add(v, "sha256", sha256);
+	api_verb_add(v, "broker", text);
+	return true;
+}
+
+// One that lies there already.
 static enum exit_code exec_reference(struct ctl *c, const struct args *a)
 {
 	const char *channel = args_get(a, "channel", NULL);
 	struct api_verb v = {.verb = "exec-ref"};
-	char text[256], *publisher, *sha256;
+	char text[256];
 
 	if (a->word_count != (channel ? 0 : 1) ||
-		!str_copy(text, sizeof(text), args_get(a, "reference", "")) ||
-		!(publisher = strchr(text, '/')) || !(sha256 = strchr(publisher + 1, '/')))
+		!reference_add(&v, args_get(a, "reference", ""), text))
 		return ctl_usage(
 			c, "--reference BROKER/PUBLISHER/SHA256 stands in place of a verb");
-	*publisher++ = *sha256++ = '\0';
 	api_verb_add(&v, channel ? "channel" : "client", channel ? channel : a->words[0]);
-	api_verb_add(&v, "publisher", publisher);
-	api_verb_add(&v, "sha256", sha256);
-	api_verb_add(&v, "broker", text);
 	return flow_act(c, a, &v, NULL, NULL, NULL);
+}
+
+// ---- taking it back: the server first, so that nobody is told while the publisher takes it away
+
+static enum err command_take_away(struct ctl *c, const cJSON *withdrawn)
+{
+	SCOPED_JSON cJSON *status = NULL;
+	SCOPED_JSON cJSON *taken = NULL;
+	const char *publisher = json_text(withdrawn, "publisher");
+
+	TRY(publisher_simple(c, "status", cJSON_CreateObject(), &status));
+	if (strcmp(json_text(status, "publisher"), publisher) != 0)
+		return err_set(ERR_NOT_FOUND,
+			"nobody is told of it any more, but it lies on %s until %s takes it away",
+			json_text(withdrawn, "broker"), publisher);
+	return publisher_simple(c, "command-put", cJSON_Duplicate(withdrawn, true), &taken);
+}
+
+enum exit_code cmd_command_withdraw(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "command-withdraw"};
+	struct api_result r;
+	struct api *api = NULL;
+	char text[256];
+
+	if (!strchr(a->words[0], '/'))
+		api_verb_add(&v, "flow", a->words[0]);
+	else if (!reference_add(&v, a->words[0], text))
+		return ctl_usage(c, "FLOW, or BROKER/PUBLISHER/SHA256");
+	enum err e = api_open(c, &api);
+	if (e == ERR_OK)
+		e = api_call(api, v.verb, v.args, v.arg_count, v.body, &r);
+	api_close(api);
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	e = command_take_away(c, r.document);
+	if (e == ERR_OK && c->json)
+		json_print_bytes(stdout, buf_bytes(&r.json));
+	else if (e == ERR_OK)
+		ctl_say(c, "withdrawn: nobody is told of it any more; told to give it up: %.0f",
+			json_number(r.document, "cancelled"));
+	api_result_free(&r);
+	return e == ERR_OK ? EXIT_DONE : ctl_fail(c, e);
 }
 
 enum exit_code cmd_exec(struct ctl *c, const struct args *a)

@@ -67,12 +67,12 @@ static const struct option_row ask_options[] = {WAIT,
 	{"out", "FILE", "with --wait: logs or screenshot into this file"}};
 static const struct option_row report_options[] = {
 	{"out", "FILE", "logs or screenshot into this file"}};
-static const struct option_row exec_options[] = {WAIT,
-	{"channel", "ID", "every client of a channel instead of one"},
 static const struct option_row output_options[] = {{"out", "FILE", "into this file"}};
-	{"run-timeout", "MS", "how long it may run (60000)"},
+static const struct option_row exec_options[] = {WAIT,
 	{"output", NULL, "with --wait: all that its program said"},
 	{"out", "FILE", "with --output: into this file"},
+	{"channel", "ID", "every client of a channel instead of one"},
+	{"run-timeout", "MS", "how long it may run (60000)"},
 	{"max-output", "BYTES", "at most so much output is kept"},
 	{"expires", "SECONDS", "not begun any more after so long"},
 	{"reference", "BROKER/PUBLISHER/SHA256", "a signed command that lies there already"},
@@ -162,12 +162,12 @@ const struct command ctl_commands[] = {
 		"WHAT is display, usage, holdings, software, logs or screenshot."},
 	{"reports", "CLIENT [WHAT]", "the last answer of a client", NEED_SETTINGS, 1, 2,
 		OPTIONS(report_options), cmd_reports, NULL},
-	{"freshness", "[WHAT [SECONDS|settings]]", "how old an answer may be", NEED_SETTINGS, 0, 2,
-		NO_OPTIONS, cmd_freshness,
 	{"output", "CLIENT OPERATION", "all that the program of a command said", NEED_SETTINGS, 2,
 		2, OPTIONS(output_options), cmd_output,
 		"The client keeps it of its last few operations, each up to a limit of its "
 		"settings."},
+	{"freshness", "[WHAT [SECONDS|settings]]", "how old an answer may be", NEED_SETTINGS, 0, 2,
+		NO_OPTIONS, cmd_freshness,
 		"The server asks for what is older, of its own accord, once in that time; 0: "
 		"never.\n"
 		"ask answers from the copy while it is no older."},
@@ -179,6 +179,10 @@ const struct command ctl_commands[] = {
 		"key, "
 		"laid on a data\n"
 		"broker by the publisher, and fetched, verified and run once by each client."},
+	{"command withdraw", "FLOW|BROKER/PUBLISHER/SHA256", "take a signed command back",
+		NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_command_withdraw,
+		"Who was not told of it will not be; who was told gives it up; and it is taken off "
+		"its data broker."},
 	{"cancel", "CLIENT [OPERATION]", "end what a client is at", NEED_SETTINGS, 1, 2,
 		OPTIONS(wait_options), cmd_cancel, NULL},
 	{"interval", "CLIENT MS", "set a client's heartbeat interval; 0: the policy's",
@@ -204,10 +208,6 @@ const struct command ctl_commands[] = {
 		1, OPTIONS(package_publish_options), cmd_package_publish, NULL},
 	{"package withdraw", "PACKAGE", "take a package off the brokers", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_package_withdraw, NULL},
-	{"counters", "", "the server's counters since its start", NEED_SETTINGS, 0, 0, NO_OPTIONS,
-		cmd_counters, NULL},
-	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",
-		NEED_NOTHING, 1, 1, OPTIONS(ca_init_options), cmd_ca_init, NULL},
 	{"media list", "", "what goes to clients on a disc or a stick", NEED_SETTINGS, 0, 0,
 		OPTIONS(media_list_options), cmd_media_list, NULL},
 	{"media show", "ORDER", "one medium", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_media_show,
@@ -218,6 +218,10 @@ const struct command ctl_commands[] = {
 		cmd_media_posted, NULL},
 	{"media cancel", "ORDER", "give a medium up", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_media_cancel, NULL},
+	{"counters", "", "the server's counters since its start", NEED_SETTINGS, 0, 0, NO_OPTIONS,
+		cmd_counters, NULL},
+	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",
+		NEED_NOTHING, 1, 1, OPTIONS(ca_init_options), cmd_ca_init, NULL},
 	{"ca revoke", "ID", "revoke a certificate: writes DIR/crl.pem", NEED_NOTHING, 1, 1,
 		OPTIONS(ca_revoke_options), cmd_ca_revoke, NULL},
 	{"enrol", "ROLE ID", "make keys, certificate and enrolment of one machine or seat",

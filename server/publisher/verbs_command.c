@@ -32,9 +32,9 @@ static enum err command_take(
 	struct signed_command command;
 	struct bytes payload;
 
+	arena_init(&a, 512 * 1024, 4096);
 	if (!hex)
 		return call_digest(c, "sha256", sha);
-	arena_init(&a, 512 * 1024, 4096);
 	TRY(buf_reserve(envelope, size));
 	TRY(hex_decode(hex, envelope->data, size));
 	envelope->size = size;

@@ -445,3 +445,49 @@ def test_S000_6_the_whole_output_of_a_command_can_be_had(fleet_of, folder):
     assert gone.returncode != 0 and "not one of the last 2" in gone.stdout + gone.stderr, gone
     ping = run(fleet, "ping")["op_id"]
     assert "ran no program" in (lambda d: d.stdout + d.stderr)(fleet.ctl("output", "f4", ping, check=False))
+
+
+# ---- a command that is taken back
+
+def test_S001_c25_a_withdrawn_command_is_never_run(fleet_of, folder):
+    fleet = fleet_with_work(fleet_of, folder).up()
+
+    def lies(ref):
+        broker, publisher, sha = ref.split("/")
+        return fleet.mosquitto_sub(f"helio/v1/cmd/{publisher}/{sha}", "-C", "1", "-W", "1", "-N", broker=broker, check=False)
+
+    def signed(*args):
+        """Given by reference to whom it may concern, without waiting: flow and reference."""
+        done = fleet.ctl("exec", "--by-reference", "f4", *args, check=False)
+        return str(json.loads(done.stdout)["flow"]), done.stderr.split("signed command ")[1].split()[0]
+    fleet.procs["f4"].stop()
+    kept, kept_ref = signed("work", "kept")
+    gone, gone_ref = signed("work", "withdrawn")
+    named, named_ref = signed("work", "withdrawn", "by", "name")
+    assert all(lies(ref) for ref in (kept_ref, gone_ref, named_ref))
+    assert fleet.ctl("command", "withdraw", gone)["cancelled"] == 0
+    assert fleet.ctl("command", "withdraw", named_ref)["cancelled"] == 0
+    assert lies(kept_ref) and not lies(gone_ref) and not lies(named_ref)
+    row = fleet.ctl("flow", gone)
+    assert row["finished"] and row["clients"][0]["state"] == "withdrawn", row
+    # It is remembered over a crash, and nobody else can give it either.
+    fleet.procs["heliod"].kill()
+    fleet.procs["heliod"].start()
+    again = fleet.ctl("exec", "--reference", gone_ref, "f4", check=False, timeout=30)
+    assert again.returncode != 0 and "withdrawn" in again.stdout + again.stderr, again
+    # Who comes later runs what was not withdrawn, and nothing else.
+    fleet.procs["f4"].start()
+    assert json.loads(fleet.ctl("flow", kept, "--wait", check=False, timeout=40).stdout)["clients"][0]["state"] == "done"
+    assert run(fleet, "ping")["state"] == "done"
+    assert begun(folder) == [["work", "kept"]]
+    assert {l.split("why=")[1].split()[0] for l in fleet.procs["heliod"].lines("COMMAND-UNTOLD")} == {"withdrawn"}
+    # Who was told already, and is at it, gives it up.
+    slow, slow_ref = signed("slow")
+    pids = [int(p) for p in wait_for(lambda: (folder / "pids").exists() and (folder / "pids").read_text().split(), 20, "it runs")]
+    assert all(alive(p) for p in pids)
+    assert fleet.ctl("command", "withdraw", slow_ref)["cancelled"] == 1
+    wait_for(lambda: not any(alive(p) for p in pids), 20, "its processes end")
+    assert wait_for(lambda: ended(fleet, slow), 20)[0]["outcome"] != "done"
+    # What was given inline is not signed: cancel is for that.
+    inline = fleet.ctl("exec", "f4", "ping")["flow"]
+    assert "no signed command" in (lambda d: d.stdout + d.stderr)(fleet.ctl("command", "withdraw", inline, check=False))
