@@ -31,13 +31,13 @@ uint32_t frequency_interval(const struct frequency_policy *p, const struct frequ
 	return (uint32_t)(since >= 0 && since < from ? from + (to - from) * since / from : to);
 }
 
-uint32_t reconnect_spread_ms(uint32_t least_s, uint32_t clients)
+uint32_t reconnect_spread_ms(uint32_t least_ms, uint32_t clients)
 {
-	uint64_t s = clients / RECONNECTS_PER_S;
+	uint64_t ms = clients / RECONNECTS_PER_S * UINT64_C(1000);
 
-	if (s < least_s)
-		s = least_s;
-	return s * 1000 < RECONNECT_SPREAD_MAX_MS ? (uint32_t)(s * 1000) : RECONNECT_SPREAD_MAX_MS;
+	if (ms < least_ms)
+		ms = least_ms;
+	return ms < RECONNECT_SPREAD_MAX_MS ? (uint32_t)ms : RECONNECT_SPREAD_MAX_MS;
 }
 
 enum frequency_by frequency_by(const struct frequency_policy *p, const struct frequency *f,

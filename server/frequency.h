@@ -31,7 +31,8 @@
 #define FREQUENCY_SMOOTH_MS 3000 // a shorter burst of work is nobody's load
 #define FREQUENCY_UP_MS 5000     // between steps: at least these
 #define FREQUENCY_DOWN_MS 30000
-#define RECONNECTS_PER_S 1500 // measured: a core of the broker does 400 with TLS on both sides, more without
+#define RECONNECTS_PER_S                                                                           \
+	1500 // measured: a core of the broker does 400 with TLS on both sides, more without
 
 // Milliseconds; min <= busy, idle <= max.
 struct frequency_policy {
@@ -65,10 +66,10 @@ enum frequency_by frequency_by(const struct frequency_policy *p, const struct fr
 	uint32_t operator_ms, bool busy);
 // "" for anything that is not one of them.
 const char *frequency_by_word(enum frequency_by by);
-// How long a fleet of so many takes to find its way back to a broker: so many seconds at least, and
-// a second for each RECONNECTS_PER_S of them; at most RECONNECT_SPREAD_MAX_MS. Each client draws a
-// moment in it, so that a broker that restarts is met by no more than that at once.
-uint32_t reconnect_spread_ms(uint32_t least_s, uint32_t clients);
+// How long a fleet of so many takes to find its way back to a broker: so many milliseconds at
+// least, and a second for each RECONNECTS_PER_S of them; at most RECONNECT_SPREAD_MAX_MS. Each
+// client draws a moment in it, so that a broker that restarts is met by no more than that at once.
+uint32_t reconnect_spread_ms(uint32_t least_ms, uint32_t clients);
 // 1000: not stretched.
 uint32_t frequency_permille(uint32_t level);
 // The larger of the loads at this moment, about once a second. True when the level changed.

@@ -44,7 +44,16 @@ uint32_t attended_tick(const struct core *core)
 
 uint32_t core_reconnect_spread_ms(const struct core *core)
 {
-	return reconnect_spread_ms(core->config.reconnect_spread_s, core->clients.clients);
+	return reconnect_spread_ms(core->config.reconnect_spread_s * 1000, core->clients.clients);
+}
+
+uint32_t core_reconnect_told_ms(const struct core *core)
+{
+	uint32_t least_ms = core->config.reconnect_spread_s * 1000;
+
+	return reconnect_spread_ms(
+		least_ms < core->config.interval_ms ? least_ms : core->config.interval_ms,
+		core->clients.clients);
 }
 
 void attended_advance(struct core *core)

@@ -70,7 +70,7 @@ static void header_fill(struct core *core, uint32_t number, uint64_t seq, struct
 	r->acked_report_id = rare ? rare->report_id : 0;
 	r->open_report_id = rare && rare->parts ? rare->parts->report_id : 0;
 	r->open_report_parts = rare && rare->parts ? rare->parts->next : 0;
-	r->reconnect_spread_ms = core_reconnect_spread_ms(core);
+	r->reconnect_spread_ms = core_reconnect_told_ms(core);
 }
 
 // What stands encoded in core->message.

@@ -50,7 +50,7 @@ def lose_the_broker(fleet):
 
 @pytest.mark.slow
 def test_X_7_a_fleet_comes_back_within_the_spread_it_was_told_and_evenly(fleet_of):
-    fleet = fleet_of(clients=("f1",), data_brokers=(), publishers=(), tls=False, level="info", log_types="error notice",
+    fleet = fleet_of(clients=("f1",), data_brokers=(), publishers=(), tls=False, level="info", log_types="error notice", interval_ms=5000,
                      server={"server": {"offers_per_s": 100000, "reconnect_spread_s": 5}})
     subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--prefix", "dev", "--count", str(DEVICES), "--enrol-key",
                     fleet.ca / "keys/enrol.key", "--out", fleet.ca / "enrolments"], check=True, stdout=subprocess.DEVNULL)
