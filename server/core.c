@@ -380,6 +380,11 @@ static enum err turn_commit(struct core *core)
 	return db_commit(core->db);
 }
 
+bool core_is_clean(const struct core *core)
+{
+	return !core->dirty.count && !db_is_dirty(core->db) && !core->degraded;
+}
+
 void core_turn_end(struct core *core, struct now now)
 {
 	core->now = now;

@@ -183,9 +183,12 @@ void core_set_load(struct core *core, double server, double broker, struct now n
 void core_host_say(struct core *core, struct now now);
 // After a turn: something that is due waits for the next one, which should come soon.
 bool core_is_due(const struct core *core);
+// Nothing of this turn is to be written: it may end before the next message, so that its answers
+// leave while that is judged.
+bool core_is_clean(const struct core *core);
 
-// A large fleet is loaded while it is answered already: a client that speaks comes first. Loads up to
-// `max` more, between turns; a turn's end follows. False when none is left.
+// A large fleet is loaded while it is answered already: a client that speaks comes first. Loads up
+// to `max` more, between turns; a turn's end follows. False when none is left.
 bool core_load_some(struct core *core, size_t max, struct now now);
 bool core_is_loading(const struct core *core);
 
@@ -282,8 +285,8 @@ size_t core_client_count(const struct core *core); // role CLIENT
 enum err core_client_find(struct core *core, const char *id, struct client_info *out) MUST_CHECK;
 // Every principal in no particular order: *cursor begins at 0; false at the end.
 bool core_client_next(struct core *core, size_t *cursor, struct client_info *out);
-// Each principal has a place below core_client_places for as long as it exists and the core does not
-// load again; false: this one is free.
+// Each principal has a place below core_client_places for as long as it exists and the core does
+// not load again; false: this one is free.
 size_t core_client_places(const struct core *core);
 bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
@@ -402,8 +405,8 @@ enum err core_operation_cancel(struct core *core, const char *client, uint64_t o
 	const char *author, uint64_t *flow) MUST_CHECK;
 // Takes a signed command back, for ever: whoever was not told of it will not be, and the *cancelled
 // clients that were told and are not done are told to give it up. ref->from is not looked at.
-enum err core_command_withdraw(struct core *core, const struct command_ref *ref,
-	const char *author, size_t *cancelled) MUST_CHECK;
+enum err core_command_withdraw(struct core *core, const struct command_ref *ref, const char *author,
+	size_t *cancelled) MUST_CHECK;
 enum err core_command_is_withdrawn(
 	struct core *core, const struct command_ref *ref, bool *is) MUST_CHECK;
 // Operations of a flow (client NULL) or of a client (flow 0), newest first, at most max.

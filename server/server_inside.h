@@ -19,6 +19,7 @@
 #define TICKS_OF_ROOMS 5   // the others look every so many: Paho's thread naps after a second
 #define TICKS_OF_LOAD 10
 #define STAY_AWAKE_MS 400 // with the ticks above: never a second without any traffic
+#define TURN_CLEAN 8      // messages after which a turn ends when nothing is to be written
 #define DUE_MS 2          // what a turn left over goes with another one so soon
 #define LOAD_AT_ONCE 400  // clients between two turns: 1 to 2 ms
 #define LOAD_AFTER_TICKS 10 // at the latest
@@ -68,6 +69,7 @@ struct server {
 	uv_timer_t tick, due;
 	struct mono ticked;
 	uint64_t ticks, up_ticks; // up: of the control link
+	unsigned in_turn;         // messages since the last end of one
 	struct load_meter load;
 	uv_idle_t loader; // runs while clients are still loaded, or enrolments read
 	struct enrol_scan enrolling;
@@ -98,6 +100,7 @@ void server_presence_ports(struct server *s, struct presence_ports *out);
 // server_media.c
 void server_media_open(struct server *s);
 void server_media_hooks(struct core_hooks *hooks);
+void server_media_said(struct server *s, const char *publisher, const struct medium_outcome *o);
 
 // server_look.c
 void server_look(void *ctx, struct findings *out);
