@@ -235,7 +235,9 @@ void retrieve_begin(struct agent_core *c, struct now now, const struct retrieve_
 		operation_end(c, now, OP_REFUSED, "nothing is named");
 		return;
 	}
-	c->state.op.status = OP_RUNNING;
+	// A package is only accepted until it is granted.
+	if (r->command != NULL || r->package_count == 0)
+		c->state.op.status = OP_RUNNING;
 	if (r->command != NULL) {
 		job->phase = RETRIEVE_COMMAND;
 		c->port->command_fetch(c->ctx, c->state.op.op_id, r->command);
@@ -335,6 +337,7 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 	job->missing_count = 0;
 	job->failed_broker[0] = '\0';
 	job->phase = RETRIEVE_FETCH;
+	c->state.op.status = OP_RUNNING;
 	item->lease = g->lease;
 	struct package_ref ref = item_ref(item);
 	struct fetch_order order = {

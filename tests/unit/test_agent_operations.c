@@ -673,8 +673,10 @@ static void brokers_that_always_fail_end_the_operation(void **state)
 {
 	struct world *w = *state;
 	world_retrieve(w);
-	for (int i = 0; i < 20 && w->core.state.op.status == OP_RUNNING; i++) {
+	assert_int_equal(w->core.state.op.status, OP_ACCEPTED); // S001-c36: not begun yet
+	for (int i = 0; i < 20 && w->core.state.op.status < OP_DONE; i++) {
 		world_grant(w, NULL);
+		assert_int_equal(w->core.state.op.status, OP_RUNNING);
 		agent_fetch_broker_failed(&w->core, w->now, "refused");
 		world_run(w, 40000);
 		w->now.mono.ms += 1;
