@@ -400,6 +400,53 @@ static void S004_18_what_a_detached_client_was_never_told_is_recorded(void **sta
 	check(r, "default");
 }
 
+// The server is killed after the queue let go of the slowest, and before that one came again: that
+// it is detached, and what it was never told, stands nowhere but in the pointer and the events.
+static void S004_18_killed_before_the_detached_client_comes_nothing_of_it_is_lost(void **state)
+{
+	struct rig *r = *state;
+	struct skipped_event *skipped = NULL;
+	size_t count = 0;
+
+	r->config.queue_max = 4;
+	r->config.queue_high_water = 4;
+	rig_restart(r);
+	struct agent *a = rig_settled(r, "f1"), *b = rig_settled(r, "f2");
+	append_change(r, "default", "showing", "old");
+	agent_gets(b, KIND_RETRIEVE_INFORMATION);
+	agent_done_gets(b, KIND_NO_ACTION);
+	for (int i = 0; i < 6; i++) {
+		append_command(r, "default", "ping");
+		agent_gets(b, KIND_EXECUTE_COMMAND);
+		agent_done_gets(b, KIND_NO_ACTION);
+	}
+	append_change(r, "default", "showing", "new");
+	assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_HEAD);
+	for (int kills = 0; kills < 2; kills++) {
+		rig_restart(r);
+		assert_int_equal(agent_info(r, a).pointer_at, ELEMENT_HEAD);
+		assert_int_not_equal(agent_info(r, b).pointer_at, ELEMENT_HEAD);
+		check(r, "default");
+	}
+	agent_gets(a, KIND_NO_ACTION); // of another boot
+	agent_gets(a, KIND_SEND_INFORMATION);
+	agent_report_holdings(r, a);
+	agent_done_gets(a, KIND_RETRIEVE_INFORMATION);
+	assert_string_equal(a->got.body->retrieve->changes[0].value, "new");
+	agent_done_gets(a, KIND_NO_ACTION);
+	assert_int_equal(
+		core_skipped(r->core, "f1", NULL, 0, 20, &r->arena, &skipped, &count), ERR_OK);
+	assert_int_equal(count, 6);
+	// Control: the one that kept up is told the last one alone, and passed over nothing.
+	agent_gets(b, KIND_NO_ACTION);
+	agent_gets(b, KIND_RETRIEVE_INFORMATION);
+	agent_done_gets(b, KIND_NO_ACTION);
+	assert_int_equal(
+		core_skipped(r->core, "f2", NULL, 0, 20, &r->arena, &skipped, &count), ERR_OK);
+	assert_int_equal(count, 0);
+	check(r, "default");
+}
+
 // ---- several channels
 
 static void the_heaviest_channel_is_served_first_and_its_values_count(void **state)
@@ -716,6 +763,7 @@ int main(void)
 		T(S004_11_one_consolidated_response_equals_the_separate_ones),
 		T(S004_15_the_queue_stays_below_high_water_by_itself),
 		T(S004_18_what_a_detached_client_was_never_told_is_recorded),
+		T(S004_18_killed_before_the_detached_client_comes_nothing_of_it_is_lost),
 		T(the_heaviest_channel_is_served_first_and_its_values_count),
 		T(leaving_a_channel_brings_the_other_ones_values_back),
 		T(a_paused_channel_does_not_hold_another),
