@@ -75,16 +75,6 @@ static enum err sqlite_exec(struct db *db, const char *sql)
 	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(s->handle, rc, "exec");
 }
 
-static enum err sqlite_begin(struct db *db)
-{
-	return sqlite_exec(db, "BEGIN IMMEDIATE");
-}
-
-static enum err sqlite_commit(struct db *db)
-{
-	return sqlite_exec(db, "COMMIT");
-}
-
 static void sqlite_rollback(struct db *db)
 {
 	struct sqlite_db *s = sqlite_of(db);
@@ -162,6 +152,28 @@ static void sqlite_reset(struct db_stmt *stmt)
 {
 	sqlite3_reset(stmt->handle);
 	sqlite3_clear_bindings(stmt->handle);
+}
+
+// Prepared once: they are said each turn.
+static enum err sqlite_say(struct db *db, const char *sql)
+{
+	struct db_stmt *stmt = NULL;
+	bool row = false;
+
+	TRY(sqlite_prepare(db, sql, &stmt));
+	enum err e = sqlite_step(stmt, &row);
+	sqlite_reset(stmt);
+	return e;
+}
+
+static enum err sqlite_begin(struct db *db)
+{
+	return sqlite_say(db, "BEGIN IMMEDIATE");
+}
+
+static enum err sqlite_commit(struct db *db)
+{
+	return sqlite_say(db, "COMMIT");
 }
 
 static int64_t sqlite_column_int(struct db_stmt *stmt, int column)
@@ -306,6 +318,9 @@ enum err db_sqlite_open(const char *file, struct db **out)
 	bool memory = strcmp(file, ":memory:") == 0;
 
 	*out = NULL;
+	// Nobody reads SQLite's own statistics, and they cost a lock at each allocation. Too late,
+	// and without effect, once something of SQLite ran.
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
 	if (!memory)
 		TRY(file_make_private(file));
 	struct sqlite_db *s = calloc(1, sizeof(*s));
