@@ -442,8 +442,7 @@ void host_init(struct sim *s)
 		folder_make(h);
 	config_fill(s);
 	h->ports = (struct core_ports){s, port_publish, port_random, port_x25519};
-	if (db_sqlite_open(":memory:", &h->db) != ERR_OK || schema_migrate(h->db) != ERR_OK)
-		abort();
+	h->db = store_take();
 	host_start(s);
 	if (h->core)
 		enrol_all(s);
@@ -454,7 +453,10 @@ void host_fini(struct sim *s)
 	struct server_host *h = &s->server;
 
 	core_free(h->core);
-	db_close(h->db);
+	if (s->restored)
+		db_close(h->db);
+	else
+		store_give_back(h->db);
 	inbox_clear(h);
 	free(h->inbox);
 	message_free(h->will);

@@ -16,6 +16,7 @@
 
 #include "proto/base/log.h"
 #include <getopt.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -264,6 +265,9 @@ int main(int argc, char **argv)
 	};
 	struct options o = {.config = {.agents = 10, .beats = 100}, .first = 1, .last = 1};
 
+	// What one run gives back the next one takes.
+	(void)mallopt(M_MMAP_THRESHOLD, 1 << 28);
+	(void)mallopt(M_TRIM_THRESHOLD, 1 << 30);
 	log_init("helio-sim", LOG_ERROR);
 	log_set_level((enum log_level)(LOG_ERROR + 1)); // what goes wrong here is meant to
 	for (int which; (which = getopt_long(argc, argv, "", long_options, NULL)) != -1;)

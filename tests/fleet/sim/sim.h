@@ -5,6 +5,7 @@
 //
 //   run.c     one seed: events in the order of time, the end of faults, the quiet end
 //   host.c    the server: starts, turns, kills at three places of a turn, its store, its hooks
+//   store.c   the store of a run
 //   device.c  a device: the agent's core, its disk, its power
 //   doer.c    what a device does: fetches, commands, values; each effect is written down
 //   broker.c  the model broker: links, QoS, retained messages, wills
@@ -12,7 +13,7 @@
 //   faults.c  what goes wrong, at random
 //   ledger.c  what was seen of every operation and act, and what must be true of it
 //   check.c   what must be true at any time, and at the quiet end
-//   crypto.c  signatures and shares as seeded stand-ins; MACs and hashes are the real ones
+//   crypto.c  MACs, signatures and shares as seeded stand-ins; digests are the real ones
 //
 // Nothing of the product is changed for the simulator: it sits behind core_ports, core_hooks and
 // agent_port.
@@ -332,6 +333,10 @@ void host_read_only(struct sim *s, bool on);
 struct now host_now(const struct sim *s);
 enum err sim_package_find(void *ctx, struct core *core, const struct digest *package,
 	struct arena *arena, struct package_ref *out);
+
+// store.c
+struct db *store_take(void); // empty, with all its tables
+void store_give_back(struct db *db);
 
 // device.c
 void device_init(struct sim *s, uint32_t index);
