@@ -4,9 +4,15 @@ import collections
 import os
 import random
 import re
+import struct
 import subprocess
+import zlib
 
+from lib import wire
+from lib.steps import responses
 from lib.wait import wait_for
+
+pb = wire.pb
 
 MB = 1024 * 1024
 SHARED, OWN = 9 * MB, 3 * MB       # what both versions have, and what each has for itself
@@ -123,3 +129,58 @@ def test_S001_c30_a_new_version_in_between_fetches_nothing_twice(fleet_of, folde
     assert OWN < bytes_of(after) < SHARED + 2 * OWN - held + SLACK
     assert len(set(i.before) & set(after)) <= SLACK // (256 * 1024)
     assert max(len(sizes) for sizes in after.values()) == 1, "an object crossed twice"
+
+
+# ---------------------------------------------------------------- while it is fetched
+
+def noise(path, seed, side=560):
+    """A picture that nothing makes smaller: side * side * 3 bytes of noise."""
+    row = random.Random(seed)
+    raw = b"".join(b"\0" + row.randbytes(3 * side) for _ in range(side))
+
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + part(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)) +
+                     part(b"IDAT", zlib.compress(raw, 0)) + part(b"IEND", b""))
+    return path
+
+
+def test_S001_c30_a_newer_version_takes_over_in_mid_fetch_and_nothing_is_fetched_twice(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",),
+                     server={"server": {"rate_bytes_per_s": 1_000_000}, "data": {"recent_period_s": 0}}).up()
+    shown = [noise(folder / f"{n}.png", n) for n in range(7)]
+    size = shown[0].stat().st_size
+    first = fleet.image_package("gallery", "1", shown[:6])
+    second = fleet.image_package("gallery", "2", shown[:5] + shown[6:])
+    watch = fleet.watch("helio/v1/rsp/f1")
+    fleet.ctl("channel", "publish", "default", first)
+    staging = fleet.folder / "f1" / "staging" / first
+    wait_for(lambda: on_disk(staging) > 2 * size, 30, "a third is there")
+    mark = len(fleet.broker_log("da"))
+    fleet.ctl("channel", "publish", "default", second)
+    wait_for(lambda: (fleet.folder / "f1" / "packages" / second).exists(), 40, "version 2 is installed")
+    assert not (fleet.folder / "f1" / "packages" / first).exists(), "the older one was completed all the same"
+    fleet.wait_client("f1", lambda c: c["state"] == "idle")
+
+    # What it was told, on the wire: one after the other, and no command between them.
+    told = {}
+    for r in responses(watch, "f1"):
+        if r.body.kind != pb.NO_ACTION:
+            told[r.body.op_id] = r.body
+    ops = [b for _, b in sorted(told.items()) if b.kind == pb.RETRIEVE_INFORMATION]
+    assert [b.retrieve.packages[0].package.hex() for b in ops] == [first, second], ops
+    assert not [b for b in told.values() if b.kind == pb.EXECUTE_COMMAND]
+    assert "in place of gallery@1" in ops[1].reason.text
+    # What is recorded: one outcome of each.
+    rows = {int(r["op_id"]): r for r in fleet.ctl("operations", "f1")["operations"]}
+    assert rows[ops[0].op_id]["outcome"] == "cancelled" and "superseded" in rows[ops[0].op_id]["detail"]
+    assert rows[ops[1].op_id]["outcome"] == "done"
+
+    # What crossed the wire, in the broker's log: what came before the change came once.
+    log = fleet.broker_log("da")
+    before, after = sent(log[:mark], "f1"), sent(log[mark:], "f1")
+    again = set(before) & set(after)
+    print(f"{bytes_of(before)} before, {bytes_of(after)} after, again {len(again)}")
+    assert bytes_of(before) > 1.5 * size
+    assert len(again) <= SLACK // (256 * 1024), "more was sent again than was on its way"
+    assert bytes_of(before) + bytes_of(after) < 7 * size + SLACK
