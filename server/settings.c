@@ -31,14 +31,9 @@ const struct setting heliod_rows[] = {
 	FILE_AT("server", "state_dir", state_dir, 1, NULL, "where the state lies"),
 	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
 		"folder of *.enrol files, read at start and on SIGHUP"),
-	NUMBER("server", "interval_ms", interval_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS, "30000",
-		"heartbeat interval of an idle client"),
-	NUMBER("server", "interval_busy_ms", interval_busy_ms, 0, HEARTBEAT_MAX_MS, "0",
-		"while an operation is open; 0: 2000, or interval_ms if that is less"),
-	NUMBER("server", "interval_min_ms", interval_min_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS,
-		"200", "no client is told a shorter interval"),
-	NUMBER("server", "interval_max_ms", interval_max_ms, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS,
-		"3600000", "no client is told a longer interval, also not under load"),
+#define POLICY_NUMBER(name, least, most, def, seen, help)                                          \
+	NUMBER("server", #name, policy.name, least, most, #def, help),
+	POLICY_SETTINGS(POLICY_NUMBER) // of policy.h
 	NUMBER("control", "messages_per_s", control_messages_per_s, 1, 100000000, "80000",
 		"messages that the control broker can take in a second; intervals grow before"),
 	NUMBER("server", "silent_after_s", silent_after_s, 1, 30 * 86400, "600",
@@ -54,17 +49,11 @@ const struct setting heliod_rows[] = {
 		"sign-ins answered per principal and minute"),
 	NUMBER("server", "messages_per_s", messages_per_s, 0, 60000, "1000",
 		"messages of one principal that are looked at in a second; 0: no limit"),
-	NUMBER("server", "attempts_max", attempts_max, 1, 100, "3",
-		"attempts of an operation that fails"),
-	NUMBER("server", "mismatch_limit", mismatch_limit, 1, 1000, "5",
-		"resends of one response before a resync"),
 	NUMBER("server", "medium_after_s", medium_after_s, 0, 365 * 86400, "604800",
 		"what a client silent for longer is to have goes on a medium; not before "
 		"silent_after_s; 0: never"),
 	NUMBER("server", "medium_never_after_s", medium_never_after_s, 0, 365 * 86400, "86400",
 		"the same for a client that was enrolled so long ago and never heard; 0: at once"),
-	NUMBER("server", "op_deadline_s", op_deadline_s, 1, 7 * 86400, "600",
-		"an operation without progress for so long has failed"),
 	NUMBER("server", "queue_high_water", queue_high_water, 2, 1000000, "64",
 		"elements of a queue; then display events consolidate"),
 	NUMBER("server", "queue_max", queue_max, 2, 1000000, "1024",
@@ -136,11 +125,13 @@ enum err heliod_settings_check(const void *settings)
 
 	if (s->queue_max < s->queue_high_water)
 		return err_set(ERR_RANGE, "[server] queue_max is below queue_high_water");
-	if (s->interval_ms < s->interval_min_ms || s->interval_ms > s->interval_max_ms)
+	if (s->policy.interval_ms < s->policy.interval_min_ms ||
+		s->policy.interval_ms > s->policy.interval_max_ms)
 		return err_set(ERR_RANGE,
 			"[server] interval_ms is not between interval_min_ms and interval_max_ms");
-	if (s->interval_busy_ms && (s->interval_busy_ms < s->interval_min_ms ||
-					   s->interval_busy_ms > s->interval_max_ms))
+	if (s->policy.interval_busy_ms &&
+		(s->policy.interval_busy_ms < s->policy.interval_min_ms ||
+			s->policy.interval_busy_ms > s->policy.interval_max_ms))
 		return err_set(ERR_RANGE, "[server] interval_busy_ms is not between "
 					  "interval_min_ms and interval_max_ms");
 	TRY(brokers_check(s));
@@ -154,18 +145,20 @@ enum err heliod_settings_check(const void *settings)
 
 void heliod_core_config(const struct heliod_settings *s, struct core_config *out)
 {
-	uint32_t silent_least_s = (uint32_t)(((uint64_t)s->interval_ms * 3 + 999) / 1000);
+	uint32_t silent_least_s = (uint32_t)(((uint64_t)s->policy.interval_ms * 3 + 999) / 1000);
 
 	core_config_default(out);
 	out->server_id = s->fleet.id;
-	out->interval_ms = s->interval_ms;
-	out->interval_busy_ms = s->interval_busy_ms;
-	out->interval_min_ms = s->interval_min_ms;
-	out->interval_max_ms = s->interval_max_ms;
-	if (out->interval_busy_ms == 0)
-		out->interval_busy_ms = s->interval_ms < 2000 ? s->interval_ms : 2000;
-	if (out->interval_busy_ms < s->interval_min_ms)
-		out->interval_busy_ms = s->interval_min_ms;
+	out->interval_ms = s->policy.interval_ms;
+	out->interval_busy_ms = policy_busy_ms(&s->policy);
+	out->interval_min_ms = s->policy.interval_min_ms;
+	out->interval_max_ms = s->policy.interval_max_ms;
+	out->attempts_max = s->policy.attempts_max;
+	out->mismatch_limit = s->policy.mismatch_limit;
+	out->resend_limit = s->policy.resend_limit;
+	out->resyncs_per_s = s->policy.resyncs_per_s;
+	out->op_deadline_s = s->policy.op_deadline_s;
+	out->private_in_a_row = s->policy.private_in_a_row;
 	out->silent_after_s =
 		s->silent_after_s > silent_least_s ? s->silent_after_s : silent_least_s;
 	out->reconnect_spread_s = s->reconnect_spread_s;
@@ -173,9 +166,6 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	out->offers_per_s = s->offers_per_s;
 	out->offers_per_client_min = s->offers_per_client_min;
 	out->messages_per_s = s->messages_per_s;
-	out->attempts_max = s->attempts_max;
-	out->mismatch_limit = s->mismatch_limit;
-	out->op_deadline_s = s->op_deadline_s;
 	out->queue_high_water = s->queue_high_water;
 	out->queue_max = s->queue_max;
 	out->view_period_s = s->view_period_s;
@@ -198,7 +188,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.unreachable_s = s->unreachable_s,
 		.directive_repeat_ms = 5000,
 		.client_rate_bytes_per_s = s->rate_bytes_per_s,
-		.route = {.attempts_max = s->attempts_max},
+		.route = {.attempts_max = s->policy.attempts_max},
 	};
 }
 

@@ -3,19 +3,20 @@
 #define HELIO_SERVER_SETTINGS_H
 
 #include "proto/fleet_settings.h"
-#include "server/freshness.h"
 #include "server/core.h"
+#include "server/freshness.h"
 #include "server/media_orders.h"
+#include "server/policy.h"
 #include "server/presence.h"
 
 struct heliod_settings {
 	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
 	uint32_t messages_per_s;
-	uint32_t interval_ms, interval_busy_ms, interval_min_ms, interval_max_ms;
+	struct policy policy; // what decides answers
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;
-	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min, attempts_max;
-	uint32_t mismatch_limit, op_deadline_s, queue_high_water, queue_max;
+	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min;
+	uint32_t queue_high_water, queue_max;
 	uint32_t medium_after_s, medium_never_after_s;
 	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
 	uint64_t rate_bytes_per_s;

@@ -7,6 +7,7 @@
 #include "server/ctl/decode.h"
 #include "server/ctl/show.h"
 #include "server/ctl/text.h"
+#include "server/policy.h"
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -14,64 +15,82 @@
 
 // ---- policies
 
-static const struct {
-	const char *name; // as in [server]
-	size_t offset;
-	uint32_t min, max;
-} keys[] = {
-	{"mismatch_limit", offsetof(struct replay_policy, mismatch_limit), 1, 1000},
-	{"resend_limit", offsetof(struct replay_policy, resend_limit), 1, 1000},
-	{"interval_ms", offsetof(struct replay_policy, intervals.idle_ms), HEARTBEAT_MIN_MS,
-		HEARTBEAT_MAX_MS},
-	{"interval_busy_ms", offsetof(struct replay_policy, intervals.busy_ms), HEARTBEAT_MIN_MS,
-		HEARTBEAT_MAX_MS},
-	{"interval_min_ms", offsetof(struct replay_policy, intervals.min_ms), HEARTBEAT_MIN_MS,
-		HEARTBEAT_MAX_MS},
-	{"interval_max_ms", offsetof(struct replay_policy, intervals.max_ms), HEARTBEAT_MIN_MS,
-		HEARTBEAT_MAX_MS},
-};
+// Those that a recording can answer, for an error.
+static const char *names_seen(char out[256])
+{
+	size_t at = 0;
 
-static const struct replay_policy as_installed = {
-	.mismatch_limit = 5,
-	.resend_limit = 10,
-	.intervals = {.idle_ms = 30000, .busy_ms = 2000, .min_ms = 200, .max_ms = 3600000},
-};
+	out[0] = '\0';
+	for (size_t i = 0; i < policy_row_count; i++)
+		if (policy_rows[i].seen && at < 200)
+			at += (size_t)snprintf(
+				out + at, 256 - at, "%s%s", at ? ", " : "", policy_rows[i].name);
+	return out;
+}
 
-static enum err policy_set(struct replay_policy *p, const char *text)
+static const struct policy_row *row_of(const char *name, size_t size)
+{
+	for (size_t i = 0; i < policy_row_count; i++)
+		if (strlen(policy_rows[i].name) == size &&
+			strncmp(policy_rows[i].name, name, size) == 0)
+			return &policy_rows[i];
+	return NULL;
+}
+
+static enum err policy_set(struct policy *p, const char *text)
 {
 	const char *equals = strchr(text, '=');
+	const struct policy_row *row = equals ? row_of(text, (size_t)(equals - text)) : NULL;
+	char names[256], *end = NULL;
 
-	for (size_t i = 0; equals && i < CTL_COUNT(keys); i++) {
-		char *end = NULL;
-		size_t n = (size_t)(equals - text);
+	if (!equals)
+		return err_set(ERR_FORMAT, "%s: give KEY=VALUE, with %s", ctl_safe(text),
+			names_seen(names));
+	if (!row)
+		return err_set(ERR_FORMAT,
+			"%.*s is no setting of [server] that decides an answer: those are %s",
+			(int)(equals - text < 64 ? equals - text : 64), ctl_safe(text),
+			names_seen(names));
+	if (!row->seen)
+		return err_set(ERR_UNSUPPORTED,
+			"what %s decides cannot be seen in a recording: it is not replayed",
+			row->name);
+	unsigned long value = strtoul(equals + 1, &end, 10);
+	if (equals[1] < '0' || equals[1] > '9' || *end || value < row->least || value > row->most)
+		return err_set(ERR_RANGE, "%s is a number from %u to %u", row->name, row->least,
+			row->most);
+	*(uint32_t *)((char *)p + row->offset) = (uint32_t)value;
+	return ERR_OK;
+}
 
-		if (strlen(keys[i].name) != n || strncmp(keys[i].name, text, n) != 0)
-			continue;
-		unsigned long value = strtoul(equals + 1, &end, 10);
-		if (equals[1] < '0' || equals[1] > '9' || *end || value < keys[i].min ||
-			value > keys[i].max)
-			return err_set(ERR_RANGE, "%s is a number from %u to %u", keys[i].name,
-				keys[i].min, keys[i].max);
-		*(uint32_t *)((char *)p + keys[i].offset) = (uint32_t)value;
-		return ERR_OK;
-	}
-	return err_set(ERR_FORMAT,
-		"%s: give KEY=VALUE, with mismatch_limit, resend_limit, interval_ms, "
-		"interval_busy_ms, interval_min_ms or interval_max_ms",
-		ctl_safe(text));
+static struct replay_policy replay_policy_of(const struct policy *p)
+{
+	return (struct replay_policy){
+		.mismatch_limit = p->mismatch_limit,
+		.resend_limit = p->resend_limit,
+		.attempts_max = p->attempts_max,
+		.op_deadline_s = p->op_deadline_s,
+		.intervals = {.idle_ms = p->interval_ms,
+			.busy_ms = policy_busy_ms(p),
+			.min_ms = p->interval_min_ms,
+			.max_ms = p->interval_max_ms},
+	};
 }
 
 static enum err policies(
 	const struct args *a, struct replay_policy *was, struct replay_policy *would)
 {
-	*was = as_installed;
+	struct policy p;
+
+	policy_default(&p);
 	for (size_t i = 0; i < a->option_count; i++)
 		if (strcmp(a->options[i].name, "was") == 0)
-			TRY(policy_set(was, a->options[i].value));
-	*would = *was;
+			TRY(policy_set(&p, a->options[i].value));
+	*was = replay_policy_of(&p);
 	for (size_t i = 0; i < a->option_count; i++)
 		if (strcmp(a->options[i].name, "set") == 0)
-			TRY(policy_set(would, a->options[i].value));
+			TRY(policy_set(&p, a->options[i].value));
+	*would = replay_policy_of(&p);
 	return ERR_OK;
 }
 

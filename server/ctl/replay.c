@@ -11,6 +11,7 @@ struct pending {
 	uint64_t seq;
 	int64_t at_ms;
 	struct accordance_shown shown;
+	uint32_t percent;
 	bool full_holdings;
 };
 
@@ -21,6 +22,11 @@ struct replayed {
 	bool diverged;
 	uint64_t resend_shown;
 	int64_t resend_counted_ms;
+	uint32_t attempt; // of the open operation
+	bool repeats;     // it is begun again when it fails: no command
+	int64_t moved_ms; // when it was told, or last said something new
+	enum op_status said;
+	uint32_t percent;
 	uint32_t interval_ms;
 	struct pending pending[REPLAY_PENDING];
 	size_t pending_count;
@@ -101,6 +107,7 @@ enum err replay_heartbeat(struct replay *r, int64_t at_ms, const struct heartbea
 			.ack = h->ack,
 			.op_id = h->op ? h->op->op_id : 0,
 			.op_status = h->op ? h->op->status : 0},
+		.percent = h->op ? h->op->percent : 0,
 		.full_holdings = h->holdings && h->holdings->full,
 	};
 	return ERR_OK;
@@ -157,11 +164,45 @@ struct verdict {
 	const char *why;
 };
 
+// Without progress for the time of an operation, and not ended. A command has a time of its own.
+static bool is_overdue(
+	const struct replayed *c, const struct pending *p, const struct replay_policy *policy)
+{
+	bool ended = p->shown.op_id == c->s.open_op && op_status_is_final(p->shown.op_status);
+
+	return c->s.open_op && c->repeats && !ended &&
+	       p->at_ms - c->moved_ms >= (int64_t)policy->op_deadline_s * 1000;
+}
+
+// Would a failed operation be begun again? What made it fail as it was must have happened then too.
+static bool would_retry(const struct replay *r, const struct replayed *c, const struct pending *p,
+	const struct response_body *b, enum replay_act recorded)
+{
+	bool failed = p->shown.op_id == c->s.open_op && p->shown.op_status == OP_FAILED;
+
+	if (recorded == REPLAY_RETRY)
+		return b->attempt <= r->would.attempts_max;
+	return c->s.open_op && c->repeats && (failed || is_overdue(c, p, &r->would)) &&
+	       c->attempt < r->would.attempts_max && c->attempt >= r->was.attempts_max * failed;
+}
+
+static void moved_note(struct replayed *c, const struct pending *p)
+{
+	if (p->shown.op_id != c->s.open_op ||
+		(p->shown.op_status == c->said && p->percent == c->percent))
+		return;
+	c->said = p->shown.op_status;
+	c->percent = p->percent;
+	c->moved_ms = p->at_ms;
+}
+
 static struct verdict judge(const struct replayed *c, const struct pending *p,
-	const struct response_body *b, enum replay_act recorded, const struct replay_policy *policy)
+	const struct response_body *b, enum replay_act recorded, const struct replay_policy *policy,
+	bool retry)
 {
 	struct accordance_state s = c->s;
 	struct verdict v;
+	bool over = is_overdue(c, p, policy);
 
 	s.mismatch_limit = policy->mismatch_limit;
 	s.resend_limit = policy->resend_limit;
@@ -172,10 +213,10 @@ static struct verdict judge(const struct replayed *c, const struct pending *p,
 		.degraded = b->reason->code == REASON_DEGRADED,
 		.busy = p->shown.ack == ACK_BUSY,
 		.asked_again = p->shown.ack == ACK_RESEND,
-		.open = s.open_op && !v.accordance.completes,
+		.open = s.open_op && !v.accordance.completes && !over,
 		.correction_waits = recorded == REPLAY_NOTHING && b->reason->code == REASON_RESYNC,
 		.cancel_asked = recorded == REPLAY_CANCEL && b->reason->code == REASON_EVENT,
-		.retry = recorded == REPLAY_RETRY,
+		.retry = retry,
 		.private_shows = QUEUE_NONE,
 		.channel_shows = recorded == REPLAY_QUEUE ? QUEUE_ELEMENT : QUEUE_TAIL,
 		.channel_type = ELEMENT_CONTROL,
@@ -234,7 +275,8 @@ static void count_judged(struct replayed *c, const struct accordance *a)
 
 // ---- the state that a recorded answer set
 
-static void state_set(struct replayed *c, const struct response_body *b, enum replay_act recorded)
+static void state_set(
+	struct replayed *c, const struct response_body *b, enum replay_act recorded, int64_t at_ms)
 {
 	struct accordance_state *s = &c->s;
 
@@ -267,6 +309,11 @@ static void state_set(struct replayed *c, const struct response_body *b, enum re
 		.is_resync = is_verb(b, "resync") && b->state == CS_RESYNC,
 	};
 	c->diverged = false;
+	c->attempt = b->attempt ? b->attempt : 1;
+	c->repeats = b->kind == KIND_SEND_INFORMATION || (b->retrieve && !b->retrieve->command);
+	c->moved_ms = at_ms;
+	c->said = 0;
+	c->percent = 0;
 }
 
 // ---- intervals
@@ -304,8 +351,10 @@ static bool compare(struct replay *r, struct replayed *c, const struct pending *
 	proof_from_answer(c, p, b, recorded);
 	if (c->s.is_resync && p->full_holdings)
 		c->s.full_holdings = c->s.reported = true;
-	struct verdict was = judge(c, p, b, recorded, &r->was);
-	struct verdict would = judge(c, p, b, recorded, &r->would);
+	moved_note(c, p);
+	struct verdict was = judge(c, p, b, recorded, &r->was, recorded == REPLAY_RETRY);
+	struct verdict would =
+		judge(c, p, b, recorded, &r->would, would_retry(r, c, p, b, recorded));
 	bool explained = was.act == recorded, left_out = c->diverged;
 
 	count_judged(c, &was.accordance);
@@ -347,14 +396,16 @@ enum err replay_response(
 		i++;
 	enum replay_act recorded = act_recorded(c, m->body);
 	bool had = c->known;
+	int64_t at_ms = c->moved_ms;
 	if (i < c->pending_count) {
 		struct pending p = c->pending[i];
 
 		pending_remove(c, i);
+		at_ms = p.at_ms;
 		*found = compare(r, c, &p, m->body, recorded, out);
 	}
 	bool diverged = c->diverged;
-	state_set(c, m->body, recorded);
+	state_set(c, m->body, recorded, at_ms);
 	if (*found)
 		c->diverged = diverged;
 	if (had)

@@ -24,6 +24,7 @@
 
 struct replay_policy {
 	uint32_t mismatch_limit, resend_limit;
+	uint32_t attempts_max, op_deadline_s;
 	struct frequency_policy intervals; // milliseconds
 };
 

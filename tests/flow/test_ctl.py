@@ -460,3 +460,24 @@ def test_ctl_help_version_and_check_config(shared, folder):
     assert done.returncode == 2 and "bad.ini:2" in done.stderr
     assert shared.ctl_plain("--config", bad, "--check-config", check=False).returncode == 2
     assert shared.ctl_plain("status", check=False, env={"PATH": os.environ["PATH"], "HOME": str(folder)}).returncode == 2
+
+
+# ---- replay
+
+def test_replay_takes_every_setting_that_decides_an_answer_and_no_other(folder):
+    def replay(*options):
+        done = subprocess.run([PROGRAMS["helioctl"], "replay", *options, folder / "none"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+    (folder / "none").write_text("")
+    help_text = subprocess.run([PROGRAMS["heliod"], "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    code, said = replay("--set", "silent_after_s=600")
+    assert code != 0 and "silent_after_s is no setting of [server] that decides an answer" in said, said
+    names = said.split("those are ")[1].split()
+    names = [n.strip(",") for n in names]
+    assert {"mismatch_limit", "attempts_max", "op_deadline_s", "interval_ms"} <= set(names)
+    for name in names:      # heliod has each, with the same default and the same limits
+        least, most, default = re.search(rf"^  {name} .*\[(\d+)\.\.(\d+)\] \(default (\d+)\)", help_text, re.M).groups()
+        assert replay("--set", f"{name}={default}")[0] == 0
+        code, said = replay("--was", f"{name}={int(most) + 1}")
+        assert code != 0 and f"{name} is a number from {least} to {most}" in said, said
+    assert "cannot be seen in a recording" in replay("--set", "private_in_a_row=2")[1]

@@ -15,6 +15,8 @@ struct play {
 
 static const struct replay_policy usual = {.mismatch_limit = 3,
 	.resend_limit = 10,
+	.attempts_max = 3,
+	.op_deadline_s = 600,
 	.intervals = {.idle_ms = 30000, .busy_ms = 2000, .min_ms = 200, .max_ms = 60000}};
 
 static void play_begin(struct play *p, const struct replay_policy *would)
@@ -22,6 +24,12 @@ static void play_begin(struct play *p, const struct replay_policy *would)
 	*p = (struct play){.r = replay_new(&usual, would)};
 	assert_non_null(p->r);
 }
+
+// What the next answers carry besides.
+static struct answer {
+	uint32_t attempt;
+	struct send_information *send;
+} answer;
 
 // A beat that shows `shown` and works at op (0: none), and its answer.
 static void beat(struct play *p, uint64_t shown, uint64_t op_id, enum op_status status,
@@ -42,6 +50,8 @@ static void beat(struct play *p, uint64_t shown, uint64_t op_id, enum op_status 
 		.state = state,
 		.reason = &reason,
 		.channel = "",
+		.attempt = answer.attempt,
+		.send = kind == KIND_SEND_INFORMATION ? answer.send : NULL,
 		.execute = kind == KIND_EXECUTE_COMMAND ? &ping : NULL};
 	struct response m = {.client_id = "f1",
 		.in_reply_to_seq = p->seq,
@@ -162,6 +172,79 @@ static void what_the_policy_does_not_explain_is_not_compared(void **state)
 	replay_free(p.r);
 }
 
+// A question that fails at once, three times; the third failure ends it.
+static void questions_fail(struct play *p)
+{
+	static struct send_information ask = {.what = INFO_SOFTWARE, .unit = "", .pattern = ""};
+
+	idle(p, 0, ID(1));
+	for (uint32_t n = 0; n < 3; n++) {
+		answer = (struct answer){.attempt = n + 1, .send = &ask};
+		beat(p, ID(1 + n), n ? ID(1 + n) : 0, n ? OP_FAILED : 0, KIND_SEND_INFORMATION,
+			ID(2 + n), CS_AWAIT_INFO, n ? REASON_RETRY : REASON_EVENT);
+	}
+	answer = (struct answer){0};
+	beat(p, ID(4), ID(4), OP_FAILED, KIND_NO_ACTION, ID(5), CS_IDLE, REASON_CAUGHT_UP);
+	replay_end(p->r, &p->n);
+}
+
+static void fewer_and_more_attempts_are_seen(void **state)
+{
+	struct replay_policy would = usual;
+	struct play p;
+
+	(void)state;
+	play_begin(&p, &would);
+	questions_fail(&p);
+	assert_int_equal(p.n.different + p.n.unexplained, 0);
+	replay_free(p.r);
+	would.attempts_max = 2;
+	play_begin(&p, &would);
+	questions_fail(&p);
+	assert_int_equal(p.n.different, 1);
+	assert_int_equal(p.first.seq, 4);
+	assert_int_equal(p.first.was, REPLAY_RETRY);
+	assert_int_not_equal(p.first.would_be, REPLAY_RETRY);
+	replay_free(p.r);
+	would.attempts_max = 4;
+	play_begin(&p, &would);
+	questions_fail(&p);
+	assert_int_equal(p.n.different, 1);
+	assert_int_equal(p.first.seq, 5);
+	assert_int_equal(p.first.was, REPLAY_NOTHING);
+	assert_int_equal(p.first.would_be, REPLAY_RETRY);
+	replay_free(p.r);
+}
+
+// One beat a second, and no progress after the first.
+static void a_shorter_deadline_ends_what_does_not_go_on(void **state)
+{
+	static struct send_information ask = {.what = INFO_SOFTWARE, .unit = "", .pattern = ""};
+	struct replay_policy would = usual;
+	struct play p;
+
+	(void)state;
+	for (uint32_t deadline = 3; deadline <= 30; deadline += 27) {
+		would.op_deadline_s = deadline;
+		play_begin(&p, &would);
+		idle(&p, 0, ID(1));
+		answer = (struct answer){.attempt = 1, .send = &ask};
+		beat(&p, ID(1), 0, 0, KIND_SEND_INFORMATION, ID(2), CS_AWAIT_INFO, REASON_EVENT);
+		answer = (struct answer){0};
+		for (unsigned i = 0; i < 10; i++)
+			beat(&p, ID(2), ID(2), OP_RUNNING, KIND_NO_ACTION, ID(3 + i), CS_AWAIT_INFO,
+				REASON_OPERATION_OPEN);
+		replay_end(p.r, &p.n);
+		assert_int_equal(p.n.unexplained, 0);
+		assert_int_equal(p.n.different, deadline == 3);
+		if (deadline == 3) {
+			assert_int_equal(p.first.seq, 6); // told at 2, at work at 3
+			assert_int_equal(p.first.would_be, REPLAY_RETRY);
+		}
+		replay_free(p.r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +253,8 @@ int main(void)
 		cmocka_unit_test(a_higher_limit_goes_on_resending),
 		cmocka_unit_test(intervals_are_compared_where_their_source_is_known),
 		cmocka_unit_test(what_the_policy_does_not_explain_is_not_compared),
+		cmocka_unit_test(fewer_and_more_attempts_are_seen),
+		cmocka_unit_test(a_shorter_deadline_ends_what_does_not_go_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
