@@ -10,7 +10,7 @@ import pytest
 
 from lib import wire
 from lib.procs import Proc
-from lib.steps import responses, settle, try_beat, until
+from lib.steps import answer, responses, settle, try_beat, until
 from lib.wait import wait_for
 
 pb = wire.pb
@@ -19,7 +19,7 @@ HB = "helio/v1/hb/#"
 
 @pytest.mark.slow
 def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
-    fleet = fleet_of(interval_ms=500).up()
+    fleet = fleet_of(interval_ms=500, server={"server": {"view_period_s": 1}}).up()
     watch = fleet.watch(HB, "helio/v1/view/state/+")
     begin = time.time()
     wait_for(lambda: time.time() - begin > 10, 12)
@@ -36,8 +36,8 @@ def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
     for client in beats:
         late = fleet.mosquitto_sub(f"helio/v1/view/state/{client}", "-C", "1", "-N", "-F", "%r")
         assert late.strip() == b"1", "the view is not retained"
-        views = [m.decode(pb.StateView) for m in watch.of(f"helio/v1/view/state/{client}")]
-        assert views and views[-1].last_heard_unix_ms >= views[0].last_heard_unix_ms > 0
+        heard = [m.decode(pb.StateView).last_heard_unix_ms for m in watch.of(f"helio/v1/view/state/{client}")]
+        assert len(heard) >= 5 and heard == sorted(heard) and heard[-1] - heard[0] > 5000, "last_heard does not grow"
     # Negative: a heartbeat without status obtains nothing and refreshes nothing.
     fleet.procs["f1"].stop()
     f1 = fleet.principal("f1").sign_in()
@@ -100,6 +100,9 @@ def test_S000_2_the_candidates_are_exactly_four(fleet_of, pictures):
         rogue.close()
     try:
         wait_for(lambda: [w for w in fleet.procs["f1"].lines("RSP-REFUSED")[mark:] if "kind" in w], 10, "kind 5 is refused by name")
+        seen = len(watch.of(wire.hb_topic("f1")))
+        after = wait_for(lambda: watch.of(wire.hb_topic("f1"))[seen:], 10)[0].decode(pb.Heartbeat)
+        assert (after.last_response_id, after.op) == (beat.last_response_id, beat.op), "it was taken"
     finally:
         fleet.procs["heliod"].go_on()
 
@@ -217,31 +220,42 @@ def test_S000_6_fourth_client_execute_a_command(fleet_of):
 
 
 def test_S000_7_state_is_set_before_the_response_is_sent(fleet_of):
-    fleet = fleet_of(clients=("f3",)).up(agents=[])
+    fleet = fleet_of(clients=("f3",), data_brokers=(), publishers=()).up(agents=[])
     f3 = fleet.principal("f3").sign_in()
     settle(f3)
-    watch = fleet.watch("helio/v1/view/state/f3", "helio/v1/rsp/f3")
-    watch.messages.clear()
-    fleet.ctl("exec", "f3", "ping")
-    r = until(f3, pb.EXECUTE_COMMAND)
-    wait_for(lambda: any(m.topic.endswith("rsp/f3") and m.decode(pb.Response).body.response_id == r.body.response_id
-                         for m in watch.messages), 5)
-    order = []
-    for m in watch.messages:
-        if "view" in m.topic:
-            order.append(("view", m.decode(pb.StateView).response_id))
-        else:
-            order.append(("rsp", m.decode(pb.Response).body.response_id))
-    assert order.index(("view", r.body.response_id)) < order.index(("rsp", r.body.response_id)), order
-    # The server dies: what it told is what it remembers.
+    capture = fleet.capture("helio/v1/view/state/f3", "helio/v1/rsp/f3", seat="watch.1")
+    states = {pb.SEND_INFORMATION: pb.CS_AWAIT_INFO, pb.EXECUTE_COMMAND: pb.CS_AWAIT_COMMAND, pb.RETRIEVE_INFORMATION: pb.CS_AWAIT_RETRIEVE}
+    given = {}
+    for words, kind in ((("ask", "f3", "holdings"), pb.SEND_INFORMATION), (("exec", "f3", "ping"), pb.EXECUTE_COMMAND),
+                        (("interval", "f3", "1000", "--operation"), pb.RETRIEVE_INFORMATION)):
+        if given:
+            answer(f3, given[max(given)])
+            settle(f3)
+            f3.op = None
+        fleet.ctl(*words)
+        r = until(f3, kind)
+        given[r.body.response_id] = r
+
+    def order():
+        """Each response and each view in the order of the wire: (is a view, id of the response)."""
+        return [(True, pb.StateView.FromString(p).response_id) if "/view/" in topic else (False, pb.Response.FromString(p).body.response_id)
+                for _, topic, p in fleet.captured(capture)]
+    wait_for(lambda: (False, max(given)) in order(), 5)
+    for id_ in given:
+        assert order().index((True, id_)) < order().index((False, id_)), "the response came before its state"
+    views = {v.response_id: v for v in (pb.StateView.FromString(p) for _, topic, p in fleet.captured(capture) if "/view/" in topic)}
+    for id_, told in given.items():
+        assert (views[id_].state, views[id_].op_id) == (states[told.body.kind], told.body.op_id)
+    # The server dies right after R: what it told is what it remembers, and the next heartbeat is judged by it.
     fleet.procs["heliod"].kill()
     assert fleet.sql("select count(*) from client where id = 'f3'") == "1"
     fleet.heliod()
-    wait_for(lambda: fleet.client("f3")["state"] == "await-command", 10)
-    again = f3.beat(timeout=15)
-    f3.beat()
-    assert fleet.client("f3")["op"]["op_id"] in (str(r.body.op_id), r.body.op_id)
-    assert again.body.kind in (pb.NO_ACTION, pb.EXECUTE_COMMAND)
+    wait_for(lambda: fleet.client("f3")["state"] == "await-retrieve", 10)
+    view = pb.StateView.FromString(fleet.mosquitto_sub("helio/v1/view/state/f3", "-C", "1", "-N"))
+    assert (view.state, view.response_id, view.op_id) == (pb.CS_AWAIT_RETRIEVE, r.body.response_id, r.body.op_id)
+    first = f3.beat(timeout=15)
+    again = f3.beat() if first.body.reason.code == pb.REASON_STALE_BOOT else first
+    assert again.body == r.body, "it was not at work, and was not told again"
 
 
 def test_S000_7_what_cannot_be_recorded_is_not_sent(fleet_of):

@@ -40,6 +40,7 @@ def test_S003_1_heartbeat_carries_client_signature_information(fleet_of):
         fleet.agent(id_)
     wait_for(lambda: len([m for m in watch.of("helio/v1/hb/") if m.decode(pb.Heartbeat).session_id]) >= 6, 20)
     seen = {"sign-in": 0, "beat": 0}
+    dumped = dict(line.split() for line in (fleet.folder / "f1.session").read_text().splitlines())
     for m in watch.of("helio/v1/hb/"):
         hb = m.decode(pb.Heartbeat)
         topic = m.topic.encode()
@@ -50,11 +51,9 @@ def test_S003_1_heartbeat_carries_client_signature_information(fleet_of):
             assert not openssl_verifies(fleet.folder, public, topic + b"x\0" + m.payload[:-67], m.payload[-64:])
             seen["sign-in"] += 1
         elif hb.client_id == "f1":
-            key = bytes.fromhex(dict(line.split() for line in
-                                     (fleet.folder / "f1.session").read_text().splitlines())["mac_up"])
             assert m.payload[-35:-32] == wire.AUTH_MAC
-            if openssl_mac(key, topic + b"\0" + m.payload[:-35]) == m.payload[-32:]:
-                seen["beat"] += 1
+            assert openssl_mac(bytes.fromhex(dumped["mac_up"]), topic + b"\0" + m.payload[:-35]) == m.payload[-32:]
+            seen["beat"] += 1
     assert seen["sign-in"] >= 2 and seen["beat"] >= 2, seen
 
 
@@ -66,6 +65,11 @@ def test_S003_1_bad_signature_information_changes_nothing(fleet_of):
     settle(f2)
     view = fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", "-N")
     f1.mark_seen()
+
+    def counted():
+        found = fleet.ctl("counters")["counters"]
+        return found["reject.signature"], found["reject.session"]
+    assert counted() == (0, 0)
     good = wire.sealed(f1.heartbeat(), wire.hb_topic("f1"), mac_key=f1.mac_up)
     hostile = {
         "absent": good[:-35],
@@ -80,7 +84,17 @@ def test_S003_1_bad_signature_information_changes_nothing(fleet_of):
     f2.mark_seen()
     f2.send(None, topic=wire.hb_topic("f2"), payload=good)
     fleet.procs["heliod"].wait_text("reason=signature", 10)
-    f1.quiet(1.0)
+    # A sign-in that another enrolled client signed, or nobody, or with a bit bent: no offer.
+    sign_in, topic = f1.sign_in_payload(os.urandom(32)), wire.hb_topic("f1")
+    offers = len(f1.link.of("helio/v1/offer/"))
+    forged = [wire.sealed(pb.Heartbeat.FromString(sign_in), topic, sign_key=f2.key), sign_in[:-67],
+              sign_in[:-1] + bytes([sign_in[-1] ^ 1])]
+    for payload in forged:
+        f1.send(None, payload=payload)
+    # Each is counted; the heartbeat that the client itself signed is no sign-in, and so of no session.
+    wait_for(lambda: counted() == (len(hostile) + 1 + len(forged) - 1, 1), 10, f"each is counted: {counted()}")
+    assert len(f1.link.of("helio/v1/offer/")) == offers
+    f1.quiet(0.3)
     f2.quiet(0.1)
     assert fleet.mosquitto_sub("helio/v1/view/state/f1", "-C", "1", "-N") == view, "the view changed"
     # Control: the untouched one is answered.

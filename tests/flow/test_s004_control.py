@@ -65,6 +65,11 @@ def test_S004_3_control_events_come_from_the_server_alone(fleet_of):
     forged = pb.Report(schema=1, client_id="f1", session_id=f1.session_id, seq=f1.report_id, boot=f1.boot, report_id=f1.report_id,
                        what=pb.INFO_LOGS, part=0, parts=1, data=b"control epoch 9")
     f1.link.publish(topic, wire.sealed(forged, topic, mac_key=f1.mac_up))
+    topic = f"helio/v1/want/{wire.shard('f1')}/f1"
+    want = pb.Want(schema=1, client_id="f1", session_id=f1.session_id, seq=1, boot=f1.boot)
+    want.fetch.package, want.fetch.publisher, want.fetch.request_id, want.fetch.failed_broker = b"\1" * 32, "control", 1, "epoch"
+    f1.link.publish(topic, wire.sealed(want, topic, mac_key=f1.mac_up))
+    fleet.procs["heliod"].wait_text("GRANT-DENIED client=f1", 10)
     assert f1.beat().epoch == epoch and control_rows(fleet) == before
     assert "CHANGE-REFUSED" in fleet.procs["heliod"].text()
     # Each of an operator's acts changes the server's state at once and is told to each client, in its order.
