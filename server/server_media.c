@@ -1,10 +1,57 @@
 // The ports that join media orders with the core, the presence server and the publishers.
 #include "server/server_inside.h"
 
+#include "proto/envelope.h"
+
+// What lies on the medium, signed for one client, as a response and a grant would be.
+static enum err order_seal(struct server *s, const struct media_row *row, struct buf *out)
+{
+	SCOPED_BUF struct buf payload;
+	struct package_ref ref = {
+		.package = row->package,
+		.publisher = row->publisher,
+		.kind = row->kind,
+		.name = row->name,
+		.version = row->version,
+		.activate = row->activate,
+	};
+	struct medium m = {
+		.client_id = row->client,
+		.order = row->number,
+		.package = &ref,
+		.created_unix_ms = row->created_ms,
+	};
+	struct sign_key *const keys[1] = {s->online};
+
+	buf_init(&payload, LIMIT_MANIFEST_ROOT);
+	TRY(core_principal_key(s->core, row->publisher, ROLE_PUBLISHER, &m.publisher_key));
+	TRY(medium_encode(&m, &payload));
+	return envelope_make(PURPOSE_MEDIUM, buf_bytes(&payload), keys, 1, out);
+}
+
 static enum err record(void *ctx, const struct media_row *order)
 {
-	(void)ctx;
-	return err_set(ERR_NOT_FOUND, "publisher %s records no media", order->publisher);
+	struct server *s = ctx;
+	SCOPED_BUF struct buf envelope;
+	struct directive d = {.kind = DIRECTIVE_RECORD, .package = order->package, .reason = ""};
+
+	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
+	TRY(order_seal(s, order, &envelope));
+	d.medium = buf_bytes(&envelope);
+	return core_send_directive(s->core, order->publisher, &d);
+}
+
+void server_media_said(struct server *s, const char *publisher, const struct medium_outcome *o)
+{
+	media_recorded(&s->media, publisher,
+		&(struct media_recorded){
+			.order = o->order,
+			.medium_kind = o->medium_kind,
+			.path = o->path,
+			.sha256 = o->sha256,
+			.size_bytes = o->size_bytes,
+			.failed = o->failed,
+		});
 }
 
 void server_media_open(struct server *s)

@@ -73,6 +73,8 @@ static void on_pub(
 	struct server *s = ctx;
 
 	(void)core;
+	if (m->recorded)
+		server_media_said(s, who->id, m->recorded);
 	handle_pub(s->presence, &s->trust.root, who->id, m, who->arena, who->now);
 }
 

@@ -1,4 +1,5 @@
 #include "publisher.h"
+#include "recorder.h"
 #include "proto/base/log.h"
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,10 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 
 	if (asked)
 		waiters_answer(p, d);
-	transmit_directive(p->transmit, d, asked);
+	if (d->kind == DIRECTIVE_RECORD)
+		recorder_directive(p, d);
+	else
+		transmit_directive(p->transmit, d, asked);
 }
 
 // The disk takes writes again: what could not be obeyed meanwhile is asked for once more.

@@ -14,6 +14,7 @@
 struct publisher_settings {
 	struct fleet_settings fleet;
 	char state_dir[400], socket[100];
+	char medium_dir[440], medium_kind[16];
 	uint64_t package_bytes_max;
 	uint32_t zstd_level, station_patience_ms;
 };
@@ -44,6 +45,7 @@ struct publisher {
 	struct socket_server *socket;
 	struct work_line work;
 	struct waiter *waiters;
+	struct recording *recordings; // media that are being written
 	uv_timer_t tick;
 	bool stopping;
 	_Atomic bool cancel; // builds end early

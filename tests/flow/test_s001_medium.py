@@ -1,6 +1,7 @@
 """US 8,949,380 / claims 1 to 8: who is heard gets the link, who is not gets a medium."""
+import pathlib
 import re
-import time
+import subprocess
 
 from lib import wire
 from lib.steps import settle
@@ -161,3 +162,66 @@ def test_S003_3_a_silent_client_under_replay_still_goes_by_medium(fleet_of):
     # Control: one good heartbeat, and it is heard again.
     f1.beat()
     assert fleet.client("f1")["last_heard_unix_ms"] > heard
+
+
+def recorded(fleet, client, package, timeout=20):
+    def look():
+        found = orders(fleet, client, package)
+        return found[-1] if found and int(found[-1]["state"]) == pb.MEDIA_RECORDED else None
+    return wait_for(look, timeout, f"a recorded medium for {client}")
+
+
+def unpack(iso, into):
+    """bsdtar, which is not ours, reads the image."""
+    into.mkdir(exist_ok=True)
+    done = subprocess.run(["bsdtar", "-xf", iso, "-C", into], stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    return into
+
+
+def sha256sum(path):
+    return subprocess.run(["sha256sum", path], stdout=subprocess.PIPE, check=True, text=True).stdout.split()[0]
+
+
+def test_S001_c5_what_cannot_be_sent_is_recorded_without_anybody(fleet_of, folder):
+    # The folder takes nothing at first: a file stands where it is to be.
+    (folder / "pub").mkdir()
+    (folder / "pub/media").write_text("in the way")
+    fleet = rig(fleet_of, clients=("f1", "f2"))
+    one = package(fleet)
+    fleet.ctl("channel", "publish", "default", one)
+    order = ordered(fleet, "f2", one)
+    wait_for(lambda: orders(fleet, "f2")[0]["detail"], 20, "why it is not recorded")
+    assert int(orders(fleet, "f2")[0]["state"]) == pb.MEDIA_PENDING and orders(fleet, "f2")[0]["path"] == ""
+    (folder / "pub/media").unlink()
+    order = recorded(fleet, "f2", one, 40)
+    assert sha256sum(order["path"]) == order["sha256"] and order["detail"] == ""
+    view = view_of(fleet, "f2", order["number"])
+    assert "state: MEDIA_RECORDED" in view and order["path"] in view, view
+    # Negative: who gets the link gets no file.
+    fleet.wait_client("f1", lambda c: one in c["holdings"], 20)
+    assert [p.name for p in sorted((folder / "pub/media").glob("*.iso"))] == [f"{order['number']}.iso"]
+
+
+def test_S001_c4_the_medium_is_a_disc(fleet_of, folder):
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet, size=700_000)
+    fleet.ctl("channel", "publish", "default", one)
+    order = recorded(fleet, "f2", one)
+    image = pathlib.Path(order["path"]).read_bytes()
+    assert pathlib.Path(order["path"]).parent == folder / "pub/media"
+    assert image[16 * 2048:16 * 2048 + 6] == b"\x01CD001", "ISO 9660"
+    listed = subprocess.run(["bsdtar", "-tf", order["path"]], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
+    assert f"helio/v1/pkg/pub/{one}" in listed and f"helio/v1/medium/f2/{order['number']}" in listed and "ORDER.txt" in listed, listed
+    disc = unpack(order["path"], folder / "disc")
+    label = (disc / "ORDER.txt").read_text()
+    assert "f2" in label and "art 1" in label and one in label, label
+    # The same bytes as on the wire.
+    wait_for(lambda: fleet.ctl("package", "show", one)["broker"], 10)
+    on = fleet.ctl("package", "show", one)["broker"]
+    for path in sorted(disc.glob("helio/v1/*/pub/**/*")):
+        if path.is_file():
+            topic = str(path.relative_to(disc))
+            assert fleet.mosquitto_sub(topic, "-C", "1", "-N", broker=on) == path.read_bytes(), topic
+    for path in disc.glob("helio/v1/chunk/pub/*"):
+        assert sha256sum(path) == path.name

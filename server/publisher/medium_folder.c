@@ -1,0 +1,51 @@
+// A medium as a folder: what is copied to a stick.
+#include "medium_write.h"
+
+#include "proto/base/file.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum err parents_make(const char *dir, char *path)
+{
+	for (char *slash = strchr(path + strlen(dir) + 1, '/'); slash;
+		slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		bool made = mkdir(path, 0755) == 0 || errno == EEXIST;
+		if (!made)
+			return err_set_errno("folder %s", path);
+		*slash = '/';
+	}
+	return ERR_OK;
+}
+
+static enum err entry_write(
+	const struct medium_content *m, const struct medium_entry *e, const char *dir)
+{
+	char path[PATH_MAX];
+	SCOPED_BUF struct buf blob;
+
+	buf_init(&blob, LIMIT_OBJECT);
+	TRY(path_join(path, sizeof(path), dir, e->path));
+	TRY(parents_make(dir, path));
+	if (e->bytes.size)
+		return file_write_atomic(path, e->bytes.data, e->bytes.size, 0644);
+	TRY(blob_read(m->objects, &e->object, &blob));
+	return file_write_atomic(path, blob.data, blob.size, 0644);
+}
+
+enum err medium_write_folder(const struct medium_content *m, const char *path)
+{
+	char part[PATH_MAX];
+	int n = snprintf(part, sizeof(part), "%s.part", path);
+
+	if (n < 0 || (size_t)n >= sizeof(part))
+		return err_set(ERR_RANGE, "the path %s is too long", path);
+	TRY(dir_make(part));
+	for (size_t i = 0; i < m->count; i++)
+		TRY(entry_write(m, &m->entries[i], part));
+	return rename(part, path) == 0 ? ERR_OK : err_set_errno("rename %s", part);
+}
