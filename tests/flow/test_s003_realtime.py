@@ -165,7 +165,9 @@ def run_thousand(folder, rounds, seconds):
     steady, dying = 950, 50
     for fleet, book, running in thousand(folder, steady, dying):
         # The ten rounds of helio-fleet's warming up are beats like all others.
-        wait_for(lambda: sum(len(b) > 3 for b in book.read()["hb"].values()) == steady + dying, 30, "a thousand devices beat", every=0.2)
+        # Whoever is told to do something before it is caught up is given a snapshot instead.
+        wait_for(lambda: sum(r[-1][1].body.reason.code == pb.REASON_CAUGHT_UP for r in book.read()["rsp"].values()) == steady + dying,
+                 30, "a thousand devices beat and are caught up", every=0.2)
         assert any(round_of(fleet, book, steady + dying, seconds) for _ in range(rounds))
         running[0].kill()
         wait_for(lambda: sum(1 for c, views in book.read()["state"].items() if c.startswith("gone") and
