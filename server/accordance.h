@@ -127,6 +127,8 @@ const char *accordance_word(enum accordance_axis axis, unsigned place);
 const char *accordance_axis_word(enum accordance_axis axis);
 // Bit of a place of an axis.
 uint64_t accordance_bit(enum accordance_axis axis, unsigned place);
+// What is said against what is shown, as two tables on one screen; part of the following.
+enum err accordance_glance(struct buf *out) MUST_CHECK;
 // Rules and their graph as Markdown, for ACCORDANCE.md.
 enum err accordance_describe(struct buf *out) MUST_CHECK;
 

@@ -91,6 +91,14 @@ static enum err graph_put(struct buf *out)
 		     "    state \"AWAIT_INFO, AWAIT_RETRIEVE, AWAIT_COMMAND\" as OPEN\n"
 		     "    state \"RESYNC\" as RESYNC\n"
 		     "    state \"CLONE_SUSPECT\" as CLONE\n"
+		     "    classDef fine fill:#d8f0d8,color:#000\n"
+		     "    classDef work fill:#d8e6fa,color:#000\n"
+		     "    classDef mend fill:#fde8c8,color:#000\n"
+		     "    classDef stop fill:#f8d0d0,color:#000\n"
+		     "    class IDLE fine\n"
+		     "    class OPEN work\n"
+		     "    class RESYNC mend\n"
+		     "    class CLONE stop\n"
 		     "    [*] --> IDLE : enrolled\n"
 		     "    IDLE --> OPEN : SEND, RETRIEVE or EXECUTE given\n"
 		     "    IDLE --> CLONE : stale lineage token\n"
@@ -188,6 +196,12 @@ enum err accordance_describe(struct buf *out)
 		"What follows is always one of the four kinds of response. It is bounded: after "
 		"`mismatch_limit` resends a resync, after as many\n"
 		"resyncs an alert, each further one at a growing distance.\n\n"));
+	TRY(put(out, "## At a glance\n\n"
+		     "What the heartbeat says of its operation, against the response it shows "
+		     "as its last one. Numbers are those of the rules below;\n"
+		     "after \"in the end\" stands what follows when it was told the same up "
+		     "to the limit. A suspected clone is left alone (1).\n\n"));
+	TRY(accordance_glance(out));
 	TRY(put(out, "## The states\n\n"
 		     "Arrows without a rule are the responses themselves. A rule that leads to no "
 		     "other state is not drawn.\n\n"));
