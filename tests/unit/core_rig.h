@@ -9,9 +9,11 @@
 #include "proto/topics.h"
 #include "server/core.h"
 #include "server/db/db.h"
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RIG_SENT 512
 #define RIG_AGENTS 8
@@ -29,6 +31,7 @@ struct rig {
 	struct db *db;
 	struct db_engine engine; // of db, so that a test can make it fail
 	enum err commit_fails;
+	unsigned steps_left; // kill -9 at that statement, before or after a commit; 0: never
 	struct core *core;
 	struct core_config config;
 	struct sign_key *online;
@@ -49,7 +52,7 @@ struct rig {
 
 static struct rig *rig_of_db; // the engine's functions get no context
 
-static inline enum err rig_commit(struct db *db)
+static inline const struct db_engine *rig_real_engine(void)
 {
 	static const struct db_engine *real;
 
@@ -60,9 +63,29 @@ static inline enum err rig_commit(struct db *db)
 		real = scratch->engine;
 		db_close(scratch);
 	}
+	return real;
+}
+
+static inline void rig_step_taken(void)
+{
+	if (rig_of_db->steps_left && --rig_of_db->steps_left == 0)
+		(void)kill(getpid(), SIGKILL);
+}
+
+static inline enum err rig_step(struct db_stmt *s, bool *row)
+{
+	rig_step_taken();
+	return rig_real_engine()->step(s, row);
+}
+
+static inline enum err rig_commit(struct db *db)
+{
+	rig_step_taken();
 	if (rig_of_db->commit_fails)
 		return err_set(rig_of_db->commit_fails, "the test says so");
-	return real->commit(db);
+	enum err e = rig_real_engine()->commit(db);
+	rig_step_taken();
+	return e;
 }
 
 static inline void rig_publish(void *ctx, const char *broker, const char *topic,
@@ -224,6 +247,7 @@ static inline void rig_start(struct rig *r)
 	assert_int_equal(schema_migrate(r->db), ERR_OK);
 	r->engine = *r->db->engine;
 	r->engine.commit = rig_commit;
+	r->engine.step = rig_step;
 	r->db->engine = &r->engine;
 	rig_of_db = r;
 	if (core_new(&r->config, r->db, &ports, r->now, &r->core) != ERR_OK)
