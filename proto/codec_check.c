@@ -108,6 +108,25 @@ static size_t character_size(const uint8_t *p, size_t room)
 	return control || overlong || surrogate || beyond ? 0 : size;
 }
 
+// Eight bytes at once: each of 0x20 to 0x7e. A byte below or 0x7f carries into its highest bit.
+static bool all_printable(const uint8_t *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+	uint64_t word;
+
+	memcpy(&word, p, sizeof(word));
+	return !((word | ((word & ~high) + ones) | ~((word & ~high) + ones * 0x60)) & high);
+}
+
+static size_t printable_size(struct bytes text)
+{
+	size_t size = 0;
+
+	while (text.size - size >= sizeof(uint64_t) && all_printable(text.data + size))
+		size += sizeof(uint64_t);
+	return size;
+}
+
 static enum err id_check(
 	const struct codec_path *path, const struct codec_row *row, struct bytes text)
 {
@@ -132,7 +151,7 @@ enum err codec_check_text(
 			text.size, row->max);
 	if (row->kind == CODEC_ID)
 		return id_check(path, row, text);
-	for (size_t i = 0, n; i < text.size; i += n) {
+	for (size_t i = printable_size(text), n; i < text.size; i += n) {
 		n = character_size(text.data + i, text.size - i);
 		if (n == 0)
 			return codec_refuse(

@@ -487,6 +487,9 @@ void views_flush(struct core *core);
 void view_remove(struct core *core, const char *client);
 void host_publish(struct core *core, bool up);
 enum err profile_encode(const struct status *s, struct buf *out) MUST_CHECK;
+bool profile_is(struct bytes profile, const struct status *s); // what profile_encode would make
+enum err showing_encode(const struct status *s, struct buf *out) MUST_CHECK;
+bool showing_is(struct bytes showing, const struct status *s);
 struct profile {
 	const char *agent_version, *hw_class, *state;
 	struct bytes software;

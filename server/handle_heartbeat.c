@@ -41,22 +41,21 @@ static void record_address(struct core *core, const struct passed *p, const stru
 
 static void record_status(struct core *core, const struct passed *p, const struct status *s)
 {
+	struct client *c = p->client;
 	struct buf *b = &core->scratch;
 
-	p->client->free = free_pack(s->free_bytes);
-	if (profile_encode(s, b) == ERR_OK &&
-		intern_set(&core->interned, &p->client->profile, buf_bytes(b)))
-		p->client->flags |= CLIENT_STALE_ROW;
-	buf_clear(b);
-	if (buf_append(b, s->showing_package.b, sizeof(s->showing_package.b)) != ERR_OK ||
-		buf_append(b, s->showing_image, strlen(s->showing_image) + 1) != ERR_OK)
+	c->free = free_pack(s->free_bytes);
+	// Mostly nothing is new.
+	if (!profile_is(intern_get(&core->interned, c->profile), s) &&
+		profile_encode(s, b) == ERR_OK &&
+		intern_set(&core->interned, &c->profile, buf_bytes(b)))
+		c->flags |= CLIENT_STALE_ROW;
+	if (showing_is(intern_get(&core->interned, c->showing), s) ||
+		showing_encode(s, b) != ERR_OK ||
+		!intern_set(&core->interned, &c->showing, buf_bytes(b)))
 		return;
-	bool nothing = digest_is_zero(&s->showing_package) && !s->showing_image[0];
-	struct bytes showing = nothing ? bytes_of(NULL, 0) : buf_bytes(b);
-	if (intern_set(&core->interned, &p->client->showing, showing)) {
-		p->client->flags |= CLIENT_STALE_ROW;
-		view_due(core, p->number);
-	}
+	c->flags |= CLIENT_STALE_ROW;
+	view_due(core, p->number);
 }
 
 static void record_holdings(struct core *core, const struct passed *p, const struct holdings *h)

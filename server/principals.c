@@ -159,7 +159,9 @@ static void info_place(struct place p, struct client_place *out)
 {
 	const struct event_queue *q = &p.channel->queue;
 
-	*out = (struct client_place){.weight = p.channel->weight, .pointer_at = ELEMENT_HEAD};
+	out->weight = p.channel->weight;
+	out->pointer_seq = 0;
+	out->pointer_at = ELEMENT_HEAD;
 	(void)str_copy(out->channel, sizeof(out->channel), q->name);
 	if (queue_is_detached(q, *p.pointer))
 		return;
@@ -190,22 +192,25 @@ static void info_fill(const struct core *core, struct client *c, struct client_i
 {
 	const struct client_rare *rare = c->rare;
 
-	*out = (struct client_info){
-		.role = (enum role)c->role,
-		.revoked = c->flags & CLIENT_REVOKED,
-		.state = (enum client_state)c->state,
-		.reach = (enum reach)c->reach,
-		.session_id = c->session_id,
-		.seq = c->seq,
-		.response_id = c->v && !c->last_was_resend ? core_response_id(core, c->v) : c->d,
-		.last_kind = (enum response_kind)c->last_kind,
-		.last_reason = (enum reason_code)c->last_reason,
-		.last_heard = client_heard(c),
-		.mismatches = c->mismatches,
-		.free_bytes = free_unpack(c->free),
-		.interval_ms = c->told_interval_ms,
-		.interval_status_ms = c->told_interval_ms,
-	};
+	// Each by itself: most of the struct is room for texts and channels that few have, and a
+	// walk over the fleet would clear all of it for every client.
+	out->role = (enum role)c->role;
+	out->revoked = c->flags & CLIENT_REVOKED;
+	out->state = (enum client_state)c->state;
+	out->reach = (enum reach)c->reach;
+	out->session_id = c->session_id;
+	out->seq = c->seq;
+	out->response_id = c->v && !c->last_was_resend ? core_response_id(core, c->v) : c->d;
+	out->last_kind = (enum response_kind)c->last_kind;
+	out->last_reason = (enum reason_code)c->last_reason;
+	out->last_heard = client_heard(c);
+	out->mismatches = c->mismatches;
+	out->free_bytes = free_unpack(c->free);
+	out->interval_ms = c->told_interval_ms;
+	out->interval_status_ms = c->told_interval_ms;
+	out->name[0] = '\0';
+	out->interval_set_ms = out->private_elements = 0;
+	out->has_operation = false;
 	(void)str_copy(out->id, sizeof(out->id), client_id(&core->clients, c));
 	info_texts(core, c, out);
 	info_places(core, c, out);
@@ -216,6 +221,8 @@ static void info_fill(const struct core *core, struct client *c, struct client_i
 		out->interval_status_ms = rare->status_interval_ms;
 	out->private_elements = rare->private ? rare->private->count : 0;
 	out->has_operation = rare->open != NULL;
+	if (out->has_operation)
+		memset(&out->operation, 0, sizeof(out->operation));
 }
 
 size_t core_client_count(const struct core *core)
@@ -231,6 +238,7 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
 	struct client *c = client_at(&core->clients, number);
+	memset(out, 0, sizeof(*out)); // two of them can be compared
 	info_fill(core, c, out);
 	if (out->has_operation)
 		operation_describe(core, c, c->rare->open, &out->operation);

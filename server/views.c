@@ -46,6 +46,32 @@ enum err profile_encode(const struct status *s, struct buf *out)
 	return ERR_OK;
 }
 
+static bool take_equal(struct bytes *b, const void *data, size_t size)
+{
+	if (b->size < size || memcmp(b->data, data, size) != 0)
+		return false;
+	*b = bytes_of(b->data + size, b->size - size);
+	return true;
+}
+
+static bool take_text(struct bytes *b, const char *text)
+{
+	return take_equal(b, text, strlen(text) + 1);
+}
+
+bool profile_is(struct bytes profile, const struct status *s)
+{
+	bool equal = take_text(&profile, s->agent_version) && take_text(&profile, s->hw_class) &&
+		     take_text(&profile, s->state);
+
+	for (size_t i = 0; i < s->software_count && equal; i++) {
+		const struct software_version *v = &s->software[i];
+		equal = take_text(&profile, v->name) && take_text(&profile, v->version) &&
+			take_equal(&profile, v->package.b, sizeof(v->package.b));
+	}
+	return equal && profile.size == 0;
+}
+
 static const char *text_take(struct bytes *b)
 {
 	const char *text = (const char *)b->data;
@@ -85,6 +111,30 @@ enum err profile_software(
 			software.data + sizeof(v->package.b), software.size - sizeof(v->package.b));
 	}
 	return ERR_OK;
+}
+
+// ---- what it shows: package[32] image NUL; nothing at all when it shows nothing
+
+static bool shows_nothing(const struct status *s)
+{
+	return !s->showing_image[0] && digest_is_zero(&s->showing_package);
+}
+
+enum err showing_encode(const struct status *s, struct buf *out)
+{
+	buf_clear(out);
+	if (shows_nothing(s))
+		return ERR_OK;
+	TRY(buf_append(out, s->showing_package.b, sizeof(s->showing_package.b)));
+	return buf_append(out, s->showing_image, strlen(s->showing_image) + 1);
+}
+
+bool showing_is(struct bytes showing, const struct status *s)
+{
+	if (shows_nothing(s))
+		return showing.size == 0;
+	return take_equal(&showing, s->showing_package.b, sizeof(s->showing_package.b)) &&
+	       take_text(&showing, s->showing_image) && showing.size == 0;
 }
 
 void showing_split(struct bytes showing, struct digest *package, const char **image)

@@ -346,12 +346,11 @@ bool str_copy(char *dst, size_t dst_size, const char *src)
 
 bool name_is_plain(const char *s, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		char c = s[i];
-		bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-		          c == '.' || c == '_' || c == '-';
+	static const bool plain[256] = { ['-'] = true, ['.'] = true, ['_'] = true, ['0' ... '9'] = true,
+		['A' ... 'Z'] = true, ['a' ... 'z'] = true };
 
-		if (!ok)
+	for (size_t i = 0; i < n; i++) {
+		if (!plain[(unsigned char)s[i]])
 			return false;
 	}
 	return true;

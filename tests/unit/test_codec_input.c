@@ -486,9 +486,36 @@ static void lists_may_be_written_packed_or_not(void **state)
 		"manifest_page.files[0].chunk_size is 0, at least 1");
 }
 
+// Texts are looked at eight bytes at a time while they are plain: every byte at every place.
+static void a_text_is_clean_by_each_of_its_bytes(void **state)
+{
+	const struct codec_row *row = &codec_reason.rows[1];
+	const struct codec_path path = {NULL, "reason", CODEC_NO_INDEX};
+	uint8_t text[20];
+
+	(void)state;
+	for (size_t size = 1; size <= sizeof(text); size++)
+		for (size_t at = 0; at < size; at++)
+			for (unsigned byte = 0; byte < 0x100; byte++) {
+				memset(text, byte & 1 ? '~' : ' ', sizeof(text));
+				text[at] = (uint8_t)byte;
+				bool clean = byte >= 0x20 && byte < 0x7f;
+				enum err e = codec_check_text(&path, row, bytes_of(text, size));
+				assert_int_equal(e, clean ? ERR_OK : ERR_FORMAT);
+				if (at + 2 > size)
+					continue;
+				text[at] = 0xc3; // with what follows: one of two bytes
+				text[at + 1] = (uint8_t)byte;
+				e = codec_check_text(&path, row, bytes_of(text, size));
+				clean = byte >= 0x80 && byte < 0xc0;
+				assert_int_equal(e, clean ? ERR_OK : ERR_FORMAT);
+			}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_text_is_clean_by_each_of_its_bytes),
 		cmocka_unit_test(an_empty_payload_is_refused),
 		cmocka_unit_test(a_payload_above_its_limit_is_refused_unread),
 		cmocka_unit_test(every_prefix_and_every_flipped_bit_is_survived),
