@@ -24,7 +24,6 @@
 #define SCREENSHOT_POLL_MS 100
 #define SCREENSHOT_MS 20000
 #define DPKG "/usr/bin/dpkg-query"
-#define JOURNALCTL "/usr/bin/journalctl"
 
 // ---- the end
 
@@ -242,18 +241,37 @@ static enum err program_begin(struct gather *g, const char *const *argv, size_t 
 	return process_start(g->loop, &order, &events, g, &g->process);
 }
 
+static void argv_add(struct words *w, const char *word)
+{
+	if (w->argc < AGENT_COMMAND_ARGS)
+		w->argv[w->argc++] = word;
+}
+
+// The unit is the settings' word and the date a number: nothing that the question holds becomes a
+// word of the program. The number of lines only spares it the older ones, when no pattern chooses
+// among them.
 static enum err journal_start(struct gather *g, const char *unit)
 {
-	char since[40];
-	const char *argv[12] = {
-		JOURNALCTL, "--no-pager", "--quiet", "--output=short-iso", "--unit", unit, NULL};
-	if (access(JOURNALCTL, X_OK) != 0)
+	char named[530], since[40], lines[40];
+	struct words w;
+	TRY(words_split(&w, g->settings->journal));
+	if (access(w.argv[0], X_OK) != 0)
 		return err_set(ERR_UNSUPPORTED, "unsupported: there is no journal here");
+	if (w.argc + 6 > AGENT_COMMAND_ARGS)
+		return err_set(ERR_RANGE, "[logs] journal has too many words");
+	(void)snprintf(named, sizeof named, "--unit=%s", unit);
 	(void)snprintf(
 		since, sizeof since, "--since=@%lld", (long long)(g->what.since_unix_ms / 1000));
+	(void)snprintf(lines, sizeof lines, "--lines=%u", g->what.lines);
+	argv_add(&w, "--no-pager");
+	argv_add(&w, "--quiet");
+	argv_add(&w, "--output=short-iso");
+	argv_add(&w, named);
 	if (g->what.since_unix_ms > 0)
-		argv[6] = since;
-	return program_begin(g, argv, LOG_READ_MAX);
+		argv_add(&w, since);
+	if (g->what.lines > 0 && g->pattern[0] == '\0')
+		argv_add(&w, lines);
+	return program_begin(g, w.argv, LOG_READ_MAX);
 }
 
 // The log that the question names. *later: a program is at work.

@@ -40,8 +40,8 @@ static const struct setting rows[] = {
 	{"agent", "reboot_check", SETTING_STRING, AT(reboot_check), 0, 0, "", NULL,
 		"/PATH ARG... that is asked before a reboot: any exit but 0 defers it; so does the "
 		"file display/defer in state_dir"},
-	{"agent", "reboot_defer_max_s", SETTING_U32, AT(reboot_defer_max_s), 0, 43200, "3600",
-		NULL, "after this a reboot is deferred no longer"},
+	{"agent", "reboot_defer_max_s", SETTING_U32, AT(reboot_defer_max_s), 0, 43200, "3600", NULL,
+		"after this a reboot is deferred no longer"},
 	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "300", NULL,
 		"a reboot that has not happened so long after its order has failed"},
 	{"agent", "inventory", SETTING_BOOL, AT(inventory), 0, 1, "false", NULL,
@@ -50,6 +50,8 @@ static const struct setting rows[] = {
 		"NAME file /PATH, NAME journal UNIT or NAME run /PATH ARG... : a log the operator "
 		"may "
 		"ask for; the agent's own is always there as agent; no shell; repeated"},
+	{"logs", "journal", SETTING_STRING, AT(journal), 1, 0, "/usr/bin/journalctl", NULL,
+		"/PATH ARG... that reads the journal, for NAME journal UNIT; no shell"},
 	{"commands", "run", SETTING_LIST, AT(commands), 0, 0, "", NULL,
 		"NAME TIMEOUT_S /PATH ARG... : a command the operator may ask for; a last word ... "
 		"lets the "
@@ -222,6 +224,7 @@ enum err agent_settings_check(const void *settings)
 					   "without HELIO_TEST=1");
 	struct words words;
 	TRY(words_split(&words, s->reboot));
+	TRY(words_split(&words, s->journal));
 	if (s->reboot_check[0] != '\0')
 		TRY(words_split(&words, s->reboot_check));
 	TRY(logs_check(&s->log_units));

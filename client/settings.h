@@ -18,7 +18,7 @@ struct agent_settings {
 	bool inventory;
 	struct setting_list commands;
 	uint32_t outputs_kept, output_max_bytes;
-	char reboot[512], reboot_check[512]; // words of a program
+	char reboot[512], reboot_check[512], journal[512]; // words of a program
 	uint32_t reboot_defer_max_s, reboot_wait_s;
 	char dump_session_key[256];
 	char boot_id_file[256];

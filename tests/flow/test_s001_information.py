@@ -1,7 +1,9 @@
 """Information that a device sends: logs, software, usage, a screenshot; to the address that the server names; in parts
 that go on where they were after either side was killed."""
 import hashlib
+import json
 import os
+import pathlib
 import random
 import re
 import struct
@@ -9,7 +11,10 @@ import subprocess
 import time
 import zlib
 
+import pytest
+
 from lib import wire
+from lib.fleet import PROGRAMS
 from lib.screen import Screen
 from lib.wait import stays, wait_for
 from test_s001_reports import gallery
@@ -180,6 +185,94 @@ def test_S000_4_a_screenshot_is_what_the_screen_shows_and_fits_the_limit(fleet_o
         assert out.stat().st_size <= limit and 100 < width < 640 and abs(width / height - 16 / 9) < 0.05
         refused = fleet.ctl("ask", "f1", "screenshot", "--wait", "--max-bytes", 50, check=False)
         assert refused.returncode != 0 and re.search(r"still takes \d+ bytes, at most 50", refused.stderr), refused.stderr
+
+
+# The program's own witness of how it was called; then what the test wants of it.
+JOURNAL = r'''
+import json, pathlib, sys, time
+folder = pathlib.Path(sys.argv[1])
+with open(folder / "called", "a") as f:
+    f.write(json.dumps(sys.argv[2:]) + "\n")
+if "--unit=large" in sys.argv:
+    for n in range(50000):
+        print(f"2026-11-21T10:00:00+0000 host large[1]: line {n} " + "x" * 60)
+elif "--unit=slow" in sys.argv:
+    time.sleep(60)
+else:
+    print("2026-11-21T10:00:00+0000 host x[1]: hello")
+'''
+NASTY = "; touch hit $(touch hit) `touch hit` --file=/etc/shadow"
+
+
+def logs_of(fleet, folder):
+    def ask(*more, check=True):
+        out = folder / "out"
+        out.unlink(missing_ok=True)
+        done = fleet.ctl("ask", "f1", "logs", "--wait", "--out", out, *more, check=False, timeout=60)
+        assert (done.returncode == 0) == check, done
+        return out.read_text().splitlines() if check else done.stdout + done.stderr
+    return ask
+
+
+def test_S000_4_the_journal_is_read_by_words_and_within_limits(fleet_of, folder):
+    script = folder / "journal.py"
+    script.write_text(JOURNAL)
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200,
+                     agent={"logs": {"journal": f"/usr/bin/python3 {script} {folder}",
+                                     "unit": ["shop journal shop@1.service", "large journal large"]}}).up()
+    ask = logs_of(fleet, folder)
+    assert ask("--unit", "shop", "--since", 1_795_200_000_999, "--lines", 7, "--pattern", NASTY) == []
+    assert ask("--unit", "shop", "--lines", 7) == ["2026-11-21T10:00:00+0000 host x[1]: hello"]
+    # A name that the settings do not have reaches no program; and a unit in them is a unit.
+    assert "the settings name no unit" in ask("--unit", NASTY, check=False)
+    bad = fleet.folder / "bad.ini"
+    bad.write_text((fleet.folder / "f1.ini").read_text().replace("shop@1.service", "shop $(touch hit)"))
+    refused = subprocess.run([PROGRAMS["helio-agent"], "--check-config", "--config", bad], stdout=subprocess.PIPE,
+                             env={**os.environ, "HELIO_TEST": "1"},
+                             stderr=subprocess.STDOUT, text=True)
+    assert refused.returncode != 0 and "is no unit of the journal" in refused.stdout, refused
+    fixed = ["--no-pager", "--quiet", "--output=short-iso", "--unit=shop@1.service"]
+    calls = [json.loads(line) for line in (folder / "called").read_text().splitlines()]
+    assert calls == [[*fixed, "--since=@1795200000"], [*fixed, "--lines=7"]], calls
+    assert not list(folder.rglob("hit")), "something was given to a shell"
+    # More is said than is read, and more is read than is wanted: the newest whole lines.
+    lines = ask("--unit", "large", "--max-bytes", 100_000)
+    assert 800 < len(lines) and sum(len(l) + 1 for l in lines) <= 100_000 and " line 49999 " in lines[-1]
+    assert fleet.ctl("reports", "f1", "logs")["truncated"]
+
+
+@pytest.mark.long
+def test_S000_4_a_journal_that_does_not_end_is_ended(fleet_of, folder):
+    script = folder / "journal.py"
+    script.write_text(JOURNAL)
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200,
+                     agent={"logs": {"journal": f"/usr/bin/python3 {script} {folder}", "unit": ["slow journal slow"]}}).up()
+    assert "took longer than 10 s" in logs_of(fleet, folder)("--unit", "slow", check=False)
+
+
+REMOTE = pathlib.Path("/lib/systemd/systemd-journal-remote")
+
+
+def test_S000_4_a_real_journal_is_read_by_unit_and_date(fleet_of, folder):
+    """The journal's own programs write it and, through the agent, read it."""
+    began = 1_795_255_000
+    entries = "".join(
+        f"__REALTIME_TIMESTAMP={(began + n) * 1_000_000}\n__MONOTONIC_TIMESTAMP={n + 1}\n_BOOT_ID={'0' * 31}1\n"
+        f"_SYSTEMD_UNIT={unit}.service\nSYSLOG_IDENTIFIER={unit}\nPRIORITY=6\nMESSAGE={unit} says {n}\n\n"
+        for n in range(40) for unit in ("shop", "other"))
+    journal = folder / "j" / "a.journal"
+    journal.parent.mkdir()
+    subprocess.run([REMOTE, "-o", journal, "-"], input=entries, text=True, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200,
+                     agent={"logs": {"journal": f"/usr/bin/journalctl --file {journal}", "unit": ["shop journal shop.service"]}}).up()
+    ask = logs_of(fleet, folder)
+
+    def said(*more):
+        return [l.split(": ", 1)[1] for l in ask("--unit", "shop", *more)]
+    assert said() == [f"shop says {n}" for n in range(40)]
+    assert said("--since", (began + 35) * 1000) == [f"shop says {n}" for n in range(35, 40)]
+    assert said("--lines", 2) == ["shop says 38", "shop says 39"]
+    assert said("--pattern", "says 1", "--lines", 3) == ["shop says 17", "shop says 18", "shop says 19"]
 
 
 def test_S001_c22_the_address_that_the_server_names_is_where_the_report_goes(fleet_of, folder):
