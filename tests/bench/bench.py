@@ -2,10 +2,8 @@
 printed, never asserted. Absolute figures of one machine mean little: read the ratios."""
 import argparse
 import contextlib
-import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import sqlite3
@@ -15,14 +13,17 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/flow"))
+sys.path[:0] = [str(ROOT / "tests/flow"), str(ROOT / "tests/bench")]
 
 from lib import wire  # noqa: E402
 from lib.fleet import BUILD, PROGRAMS, Fleet  # noqa: E402
 from lib.procs import Proc, free_ports, port_answers  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
+from load import Generator, highest_rates  # noqa: E402
+from witness import SocketCount  # noqa: E402
 
 OUT = ROOT / "build/bench"
 MB = 1000 * 1000
@@ -79,12 +80,27 @@ class Memory:
 class Bench:
     """A fleet with one data broker, no logs in the way, and packages of random content."""
 
-    def __init__(self, folder, tls):
+    def __init__(self, folder, tls, up=True):
         self.folder = folder
         self.fleet = Fleet(folder, data_brokers=("da",), clients=("f1",), interval_ms=200, log_types="error",
                            tls=tls, level="info", capacity=20_000_000_000)
-        self.fleet.up()
         self.version = 0
+        if up:
+            self.fleet.up()
+
+    def witness(self, count):
+        """Everything that anybody gets from the data broker, and the agent from the control broker, goes through it."""
+        home = self.fleet.heliod_config    # the address of the data broker is what heliod tells everybody
+        data = count.proxy(self.fleet.port["da"])
+
+        def config():
+            real, self.fleet.port["da"] = self.fleet.port["da"], data
+            try:
+                return home()
+            finally:
+                self.fleet.port["da"] = real
+        self.fleet.heliod_config = config
+        self.fleet.agent_extra = {"control": {"port": count.proxy(self.fleet.port["control"])}}
 
     def publish(self, size):
         self.version += 1
@@ -232,8 +248,12 @@ def bench_update_bytes(quick):
         subprocess.run([PROGRAMS["helio-pictures"], folder / "pictures", "44"], check=True,
                        stdout=subprocess.DEVNULL)
         pictures = sorted((folder / "pictures").iterdir())
-        bench = Bench(folder / "fleet", True)
+        bench = Bench(folder / "fleet", True, up=False)
+        count = SocketCount()
         try:
+            bench.witness(count)
+            bench.fleet.up()
+            count.of(bench.fleet.procs["f1"].pid)
             added = [i["image"] for p in pictures for i in bench.fleet.ctl("image", "add", p)["images"]]
 
             def build(version, ids):
@@ -243,87 +263,16 @@ def bench_update_bytes(quick):
                 return built
             bench.fetch(build("1", added[:40])["package"])
             second = build("2", added[40:44] + added[4:40])
-            _, received = bench.fetch(second["package"])
+            before = count.snapshot()
+            _, told = bench.fetch(second["package"])
+            received, handshake = count.since(before)
             new = sum((bench.fleet.folder / "pub/images" / i[:2] / i).stat().st_size for i in added[40:44])
-            row("update_bytes", pictures=40, new=4, received=received, new_bytes=new, whole=second["size_bytes"],
+            row("update_bytes", pictures=40, new=4, received=received, handshake=handshake, told_by_agent=told, new_bytes=new, whole=second["size_bytes"],
                 ratio_to_new=received / new, ratio_to_whole=received / second["size_bytes"],
                 over_budget=max(0, received - int(1.02 * new) - 8000))
         finally:
             bench.down()
-
-
-class Generator:
-    """helio-fleet against heliod, or against the echo server, through a Mosquitto of its own."""
-
-    def __init__(self, folder, clients, echo):
-        self.folder, self.clients, self.echo = folder, clients, echo
-        self.fleet = Fleet(folder, data_brokers=("da",), clients=(), publishers=("pub",), interval_ms=60000,
-                           log_types="error", tls=False, level="warn")
-        if echo:
-            self.fleet.broker("control")
-            self.server = Proc("echo", [BUILD / "tests/echo_server", self.fleet.port["control"]], folder).start()
-            self.server.wait_text("ready")
-        else:
-            subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--count", str(clients), "--enrol-key",
-                            self.fleet.ca / "keys/enrol.key", "--out", self.fleet.ca / "enrolments"], check=True,
-                           stdout=subprocess.DEVNULL)
-            self.fleet.server_extra = {"server": {"offers_per_s": 100000}}
-            self.fleet.brokers()
-            self.server = self.fleet.heliod(wait=False)
-            wait_for(lambda: self.fleet.ctl("status", check=False).returncode == 0, 60, "heliod answers")
-
-        self.devices = self._devices()
-
-    def _devices(self):
-        """Connected, signed in, warmed up; they stay for every measurement."""
-        b = self.fleet.bundle("server.1")
-        argv = [PROGRAMS["helio-fleet"], "beats", "--steps", "--count", self.clients, "--port",
-                self.fleet.port["control"], "--root-file", b / "root.bin", "--root-key", b / "root.pub",
-                "--rate", 2000, "--server-pid", self.server.pid, "--broker-pid", self.fleet.procs["broker-control"].pid]
-        with open(self.folder / "helio-fleet.log", "w") as log:
-            devices = subprocess.Popen([str(a) for a in argv + (["--echo"] if self.echo else [])], text=True,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        if "ready" not in devices.stdout.readline():
-            raise RuntimeError((self.folder / "helio-fleet.log").read_text())
-        return devices
-
-    def run(self, rate, seconds):
-        self.devices.stdin.write(f"{rate} {seconds}\n")
-        self.devices.stdin.flush()
-        return json.loads(self.devices.stdout.readline())
-
-    def keeps_up(self, rate, seconds):
-        """Every beat answered, and no queue that grows. A stall of the machine may spoil one try, not two."""
-        for _ in range(2):
-            found = self.run(rate, seconds)
-            if not found["overrun"] and found["answered"] >= 0.999 * found["sent"] and found["late_p50_us"] < 100000 and \
-                    found["sent"] >= 0.97 * rate * seconds:
-                return True
-            time.sleep(0.5)    # what queued drains before the next measurement
-        return False
-
-    def down(self):
-        self.devices.stdin.close()
-        self.devices.wait(30)
-        if self.echo:
-            self.server.stop()
-        self.fleet.down()
-
-
-def highest_rates(generators, seconds):
-    """The highest rate without queueing of each, searched in turn so that both see the same machine."""
-    low = dict.fromkeys(generators, 4000)
-    high = dict.fromkeys(generators)
-    while any(high[n] is None or high[n] / low[n] > 1.06 for n in generators):
-        for name, g in generators.items():
-            if high[name] and high[name] / low[name] <= 1.06:
-                continue
-            rate = int(low[name] * 1.5 if high[name] is None else (low[name] * high[name]) ** 0.5)
-            if g.keeps_up(rate, seconds):
-                low[name] = rate
-            else:
-                high[name] = rate
-    return low
+            count.stop()
 
 
 def core_lines(what, *argv):
@@ -400,70 +349,177 @@ def bench_queue(quick):
             ratio_to_1k_take=line["take_ns"] / lines[1]["take_ns"])
 
 
+def p_of(found, key):
+    return statistics.median(f[key] for f in found)
+
+
+def latency_row(found, rate, **more):
+    """found: a list of measurements a peer, taken in turn."""
+    heliod, echo = found["heliod"], found["echo"]
+    pairs = list(zip(heliod, echo))
+    row("latency", rate=rate, pairs=len(pairs), **{f"{q}_us": p_of(heliod, f"{q}_us") for q in ("p50", "p99")},
+        spread_p99=spread([f["p99_us"] for f in heliod]),
+        **{f"echo_{q}_us": p_of(echo, f"{q}_us") for q in ("p50", "p99")}, echo_spread_p99=spread([f["p99_us"] for f in echo]),
+        **{f"ratio_to_echo_{q}": statistics.median(h[f"{q}_us"] / max(1, e[f"{q}_us"]) for h, e in pairs)
+           for q in ("p50", "p99")},
+        cpu_us=p_of(heliod, "server_cpu_us"), echo_cpu_us=p_of(echo, "server_cpu_us"),
+        overrun=sum(f["overrun"] for f in heliod), echo_overrun=sum(f["overrun"] for f in echo),
+        unanswered=sum(f["sent"] - f["answered"] for f in heliod), **more)
+
+
+def latency_pairs(generators, rate, seconds, pairs, before=None):
+    found = {name: [] for name in generators}
+    for i in range(pairs + 1):
+        for name, g in generators.items():
+            if before and name == "heliod":
+                before()
+            taken = g.run(rate, seconds)
+            if i > 0:    # the first pair warms up
+                found[name].append(taken)
+    return found
+
+
+def latency_rollout(generators, rate, seconds, pairs):
+    """A package to the whole channel in the middle of each run: everybody is told, one real agent fetches it."""
+    g = generators["heliod"]
+    found = {name: [] for name in generators}
+    g.agent("f1")
+    for i in range(pairs):
+        home = g.folder / f"content-{i}"
+        home.mkdir()
+        random_file(home / "image.bin", 10 * MB)
+        package = g.fleet.software_package("rollout", str(i + 1), home)
+        wait_for(lambda: g.fleet.ctl("package", "show", package)["state"] in ("stored", "linger"), 60, "stored")
+        begin = threading.Timer(seconds / 4, g.fleet.ctl, ("channel", "publish", "default", package))
+        begin.start()
+        found["heliod"].append(g.run(rate, seconds))
+        begin.join()
+        found["echo"].append(generators["echo"].run(rate, seconds))
+    wait_for(lambda: (g.fleet.folder / "f1" / "packages" / package).exists(), 30, "the real agent fetched it")
+    return found
+
+
 def bench_latency(quick):
     """Open loop: a heartbeat's time counts from the moment it should have been sent."""
-    seconds, pairs = (2, 3) if quick else (5, 5)
+    seconds, pairs, clients = (1, 3, 1000) if quick else (4, 5, 1000)
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         generators = {}
         try:
             for name in ("heliod", "echo"):
-                generators[name] = Generator(pathlib.Path(d) / name, 1000, name == "echo")
+                generators[name] = Generator(pathlib.Path(d) / name, clients, name == "echo",
+                                             sizes=generators["heliod"].sizes(0) if generators else None)
+            heliod, options = generators["heliod"], {"tls": 0, **generators["heliod"].broker_options()}
             for rate in (10000, 30000):
-                found = {name: [] for name in generators}
-                for _ in range(pairs):
-                    for name, g in generators.items():
-                        found[name].append(g.run(rate, seconds))
-                ratio = {q: statistics.median(h[q] / max(1, e[q]) for h, e in zip(found["heliod"], found["echo"]))
-                         for q in ("p50_us", "p99_us")}
-                row("latency", rate=rate, pairs=pairs, p50_us=statistics.median(f["p50_us"] for f in found["heliod"]),
-                    p99_us=statistics.median(f["p99_us"] for f in found["heliod"]),
-                    echo_p50_us=statistics.median(f["p50_us"] for f in found["echo"]),
-                    echo_p99_us=statistics.median(f["p99_us"] for f in found["echo"]),
-                    ratio_to_echo_p50=ratio["p50_us"], ratio_to_echo_p99=ratio["p99_us"],
-                    overrun=sum(f["overrun"] for f in found["heliod"]), qos=0, tls=0, nodelay=1, mqtt=5)
+                latency_row(latency_pairs(generators, rate, seconds, pairs), rate, answers="no-action", qos=0, **options)
+            plain = heliod.sizes(0)
+            heliod.elements(3)
+            generators["echo"].echo_as(heliod.sizes(1), 1)
+            for rate in (5000, 15000):
+                heliod.kinds.clear()
+                found = latency_pairs(generators, rate, seconds, pairs,
+                                      lambda: heliod.elements(int(rate * seconds / clients) + 2))
+                latency_row(found, rate, answers="execute-command", qos=1, at_qos1=heliod.share_at_qos1(), outstanding=15,
+                            **options)
+            generators["echo"].echo_as(plain, 0)
+            latency_row(latency_rollout(generators, 10000, max(2, seconds), pairs), 10000, answers="rollout", qos="0-1",
+                        **options)
         finally:
             for g in generators.values():
                 g.down()
 
 
-def restart_once(fleet, answers):
-    """Milliseconds from the start of heliod to an answer on the wire; what was acknowledged is still there."""
-    said = fleet.ctl("channel", "rate", "default", random.randrange(1000000, 2000000))
-    fleet.procs["heliod"].kill()
-    time.sleep(0.3)
-    while not answers.empty():
-        answers.get()
-    begin = time.monotonic()
+def restart_answered(load, ids, rate, tries):
+    """kill -9 in the middle of a load, `tries` times. Milliseconds from the start of the new heliod to its first answer on
+    the wire, and the operations that somebody was told of."""
+    fleet, taken, told = load.fleet, [], set()
+    watch = wire.Client(fleet.port["control"], client_id="watch.2")
+    watch.subscribe(*[f"helio/v1/rsp/{i}" for i in ids], qos=0)
+    for _ in range(tries):
+        load.elements(5)
+        load.start(rate, 3)
+        time.sleep(1.2)
+        fleet.procs["heliod"].kill()
+        time.sleep(0.2)    # what it said is read
+        while not watch.inbox.empty():
+            body = wire.pb.Response.FromString(watch.inbox.get().payload).body
+            if body.op_id:
+                told.add(body.op_id)
+        begin = time.monotonic()
+        fleet.heliod(wait=False)
+        watch.inbox.get(timeout=60)
+        taken.append((time.monotonic() - begin) * 1000)
+        load.result()
+        answers(fleet)
+    watch.close()
+    return taken, told
+
+
+def operations_lost(fleet, told):
+    """Operations that a device was told of and that the store, opened by another program, does not hold."""
+    fleet.procs["heliod"].stop()
+    with contextlib.closing(sqlite3.connect(fleet.folder / "heliod/heliod.db")) as db:
+        kept = {row[0] for row in db.execute("SELECT op_id FROM operation")}
+    return len(told - kept)
+
+
+def answers(fleet):
+    wait_for(lambda: fleet.ctl("queue", "default", check=False).returncode == 0, 60, "heliod answers")
+
+
+def fill(fleet, first, clients):
+    """Devices that nobody has heard of since, as rows of the store."""
+    fleet.procs["heliod"].stop()
+    store = fleet.folder / "heliod/heliod.db"
+    with contextlib.closing(sqlite3.connect(store)) as db:
+        epoch, pointer = db.execute("SELECT epoch, tail_seq FROM queue WHERE name = 'default'").fetchone()
+    subprocess.run([BUILD / "tests/bench_core", "fill", store, str(epoch), str(pointer), str(first), str(clients)], check=True)
     fleet.heliod(wait=False)
-    answers.get(timeout=60)
-    ms = (time.monotonic() - begin) * 1000
-    kept = fleet.ctl("queue", "default")
-    if str(said["flow"]) not in json.dumps(kept):
-        raise RuntimeError(f"acknowledged and lost: {said}")
-    return ms
+    answers(fleet)
 
 
 def bench_restart(quick):
-    """kill -9 of heliod with a fleet in its store; from its start to the first answer on the wire, by a device that
-    goes on beating. The other devices are rows that nobody has loaded when it is answered."""
-    clients = 200000 if quick else 1000000
+    """kill -9 of heliod under load, with a million devices in its store; from its start to the first answer on the wire.
+    The other devices are rows that nobody has loaded when it is answered."""
+    clients, loading, rate = 1000000, 1000, 3000
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
-        fleet = Fleet(pathlib.Path(d) / "fleet", data_brokers=("da",), clients=("f1",), interval_ms=200,
-                      log_types="error", tls=False, level="info")
+        load = Generator(pathlib.Path(d) / "load", loading, False)
+        try:
+            fill(load.fleet, loading, clients - loading)
+            load.run(1000, 1)
+            taken, told = restart_answered(load, [f"dev{i:06d}" for i in range(0, loading, 25)], rate, 3 if quick else 7)
+            if not told:
+                raise RuntimeError("no operation was under way")
+            row("restart", part="heliod", clients=clients, pairs=len(taken), first_answer_ms=statistics.median(taken),
+                spread=spread(taken), load_per_s=rate, acknowledged=len(told), lost=operations_lost(load.fleet, told), tls=0)
+        finally:
+            load.down()
+    bench_restart_tls(quick, clients)
+
+
+def bench_restart_tls(quick, clients):
+    """The same with TLS and real agents, which beat every 100 ms."""
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        ids = [f"f{i}" for i in range(8)]
+        fleet = Fleet(pathlib.Path(d) / "fleet", data_brokers=("da",), clients=ids, interval_ms=200, log_types="error",
+                      level="info", server={"server": {"interval_ms": 200, "interval_min_ms": 200}})
         try:
             fleet.up()
-            fleet.procs["heliod"].stop()
-            store = fleet.folder / "heliod/heliod.db"
-            with contextlib.closing(sqlite3.connect(store)) as db:
-                epoch, pointer = db.execute("SELECT epoch, tail_seq FROM queue WHERE name = 'default'").fetchone()
-            subprocess.run([BUILD / "tests/bench_core", "fill", store, str(epoch), str(pointer), "0", str(clients)],
-                           check=True)
-            fleet.heliod()
-            watch = wire.Client(fleet.port["control"], client_id="watch.1")
-            watch.subscribe("helio/v1/rsp/f1")
-            taken = [restart_once(fleet, watch.inbox) for _ in range(3 if quick else 5)]
-            row("restart", part="heliod", clients=clients, pairs=len(taken), first_answer_ms=statistics.median(taken),
-                spread=spread(taken), acknowledged_lost=0)
+            fill(fleet, 0, clients)
+            watch = fleet.watch(*[f"helio/v1/rsp/{i}" for i in ids])
+            taken = []
+            for _ in range(3 if quick else 7):
+                for i in ids:
+                    fleet.wait_client(i, lambda c: c["reach"] == "online")
+                fleet.procs["heliod"].kill()
+                time.sleep(0.3)
+                while not watch.inbox.empty():
+                    watch.inbox.get()
+                begin = time.monotonic()
+                fleet.heliod(wait=False)
+                watch.inbox.get(timeout=60)
+                taken.append((time.monotonic() - begin) * 1000)
+            row("restart", part="heliod-tls", clients=clients, pairs=len(taken), first_answer_ms=statistics.median(taken),
+                spread=spread(taken), load_per_s=len(ids) * 5, tls=1)
         finally:
             fleet.down()
 
@@ -474,27 +530,34 @@ def bench_heartbeats(quick):
 
 
 def bench_heartbeats_broker(quick):
-    clients, seconds, pairs = 1000, 1.5 if quick else 4, 1 if quick else 3
+    for clients in (1000,) if quick else (1000, 10000):
+        heartbeats_b(clients, *(1, 1, 2) if quick else (4, 3, 5))
+
+
+def heartbeats_b(clients, seconds, searches, pairs):
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         generators = {}
         try:
             for name in ("heliod", "echo"):
-                generators[name] = Generator(pathlib.Path(d) / name, clients, name == "echo")
-            highest = [highest_rates(generators, seconds) for _ in range(pairs)]
+                generators[name] = Generator(pathlib.Path(d) / name, clients, name == "echo",
+                                             sizes=generators["heliod"].sizes(0) if generators else None)
+            highest = [highest_rates(generators, seconds) for _ in range(searches)]
             best = {name: statistics.median(h[name] for h in highest) for name in generators}
-            half = best["heliod"] // 2
+            half = int(best["heliod"] // 2)
             at_half = {name: [] for name in generators}
-            for _ in range(3 if quick else 5):
+            for _ in range(pairs):
                 for name, g in generators.items():
                     at_half[name].append(g.run(half, seconds))
-            found = {name: {k: statistics.median(f[k] for f in v) for k in v[0]} for name, v in at_half.items()}
+            h, e = at_half["heliod"], at_half["echo"]
             row("heartbeats", part="b", clients=clients, highest_per_s=best["heliod"], echo_per_s=best["echo"],
-                ratio_to_echo=statistics.median(h["heliod"] / h["echo"] for h in highest), half_rate=half,
-                p50_us=found["heliod"]["p50_us"], p99_us=found["heliod"]["p99_us"], echo_p50_us=found["echo"]["p50_us"],
-                echo_p99_us=found["echo"]["p99_us"], cpu_us=found["heliod"]["server_cpu_us"],
-                echo_cpu_us=found["echo"]["server_cpu_us"], broker_cpu_us=found["heliod"]["broker_cpu_us"],
-                generator_cpu_us=found["heliod"]["generator_cpu_us"],
-                echo_generator_cpu_us=found["echo"]["generator_cpu_us"], qos=0, tls=0, nodelay=1, mqtt=5)
+                spread=spread([one["heliod"] for one in highest]), echo_spread=spread([one["echo"] for one in highest]),
+                ratio_to_echo=statistics.median(one["heliod"] / one["echo"] for one in highest), half_rate=half,
+                cpu_us=p_of(h, "server_cpu_us"), echo_cpu_us=p_of(e, "server_cpu_us"),
+                ratio_to_echo_cpu=statistics.median(x["server_cpu_us"] / max(0.01, y["server_cpu_us"]) for x, y in zip(h, e)),
+                p50_us=p_of(h, "p50_us"), p99_us=p_of(h, "p99_us"), echo_p50_us=p_of(e, "p50_us"),
+                echo_p99_us=p_of(e, "p99_us"), broker_cpu_us=p_of(h, "broker_cpu_us"),
+                generator_cpu_us=p_of(h, "generator_cpu_us"), echo_generator_cpu_us=p_of(e, "generator_cpu_us"),
+                qos=0, tls=0, **generators["heliod"].broker_options())
         finally:
             for g in generators.values():
                 g.down()
@@ -511,38 +574,59 @@ def write_table():
         for name, values in rows:
             f.write(f"## {name}\n\n| " + " | ".join(values) + " |\n|" + "---|" * len(values) + "\n| " +
                     " | ".join(str(round(v, 3) if isinstance(v, float) else v) for v in values.values()) + " |\n\n")
-    write_svg()
+    for old in OUT.glob("*.svg"):
+        old.unlink()
+    write_svg("ratios", rows)
+    for name in dict.fromkeys(name for name, _ in rows):
+        write_svg(name, [one for one in rows if one[0] == name])
 
 
-def write_svg():
+def bar_names(name, values):
+    """What tells this line from the others of its row."""
+    marks = [f"{k}={values[k]}" for k in ("part", "clients", "rate", "answers", "bytes", "tls") if k in values]
+    return " ".join([name, *marks])
+
+
+def write_svg(name, some):
     """Bars of every ratio; the line is 1.0, the peer."""
-    bars = [(f"{name} {k[9:]}" + (" tls" if values.get("tls") else ""), v) for name, values in rows for k, v in values.items()
+    bars = [(f"{bar_names(row_name, values)}: {k[9:]}", v) for row_name, values in some for k, v in values.items()
             if k.startswith("ratio_to_")]
+    if not bars:
+        return
     height = 24 * len(bars) + 40
     top = max([2.0] + [v for _, v in bars])
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" font-family="sans-serif" font-size="12">',
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="960" height="{height}" font-family="sans-serif" font-size="12">',
            '<rect width="100%" height="100%" fill="white"/>']
-    for i, (name, value) in enumerate(bars):
+    for i, (text, value) in enumerate(bars):
         y, w = 20 + 24 * i, 440 * value / top
-        out.append(f'<text x="8" y="{y + 14}">{name}</text><rect x="220" y="{y}" width="{w:.0f}" height="18" fill="#d99a2b"/>'
-                   f'<text x="{226 + w:.0f}" y="{y + 14}">{value:.2f}</text>')
-    x = 220 + 440 / top
+        out.append(f'<text x="8" y="{y + 14}">{text}</text><rect x="420" y="{y}" width="{w:.0f}" height="18" fill="#d99a2b"/>'
+                   f'<text x="{426 + w:.0f}" y="{y + 14}">{value:.2f}</text>')
+    x = 420 + 440 / top
     out.append(f'<line x1="{x:.0f}" y1="10" x2="{x:.0f}" y2="{height - 10}" stroke="#444" stroke-dasharray="4 3"/></svg>')
-    (OUT / "ratios.svg").write_text("\n".join(out))
+    (OUT / f"{name}.svg").write_text("\n".join(out))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="all rows within five minutes")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(BENCHES))
     options = parser.parse_args()
     unknown = [r for r in options.rows if r not in BENCHES]
     if unknown:
         parser.error(f"no such row: {' '.join(unknown)}; there are {' '.join(BENCHES)}")
+    failed = []
     for name in options.rows or BENCHES:
-        BENCHES[name](options.quick)
+        begin = time.monotonic()
+        try:
+            BENCHES[name](options.quick)
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
+        print(f"{name} took {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
     write_table()
-    print(f"table and graph in {OUT.relative_to(ROOT)}")
+    print(f"table and graphs in {OUT.relative_to(ROOT)}")
+    if failed:
+        sys.exit(f"failed: {' '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 // nothing is decoded and nothing is remembered. Each heartbeat is answered on the client's response
 // topic with a payload of its own size that begins with the heartbeat's first 8 bytes.
 //
-//   echo_server PORT [RESPONSE_BYTES [CA CERT KEY]]
+//   echo_server PORT [RESPONSE_BYTES [QOS [CA CERT KEY]]]
 #include "proto/mqtt_link.h"
 #include "proto/topics.h"
 #include <signal.h>
@@ -12,6 +12,7 @@
 
 static struct mqtt_link *server_link;
 static size_t response_bytes = 170;
+static int response_qos;
 
 static void on_up(void *ctx, const struct link_address *via, bool session_present)
 {
@@ -37,7 +38,7 @@ static void on_message(void *ctx, const struct link_message *m)
 		return;
 	memset(payload, 0x5a, sizeof(payload));
 	memcpy(payload, m->payload.data, 8);
-	if (link_publish(server_link, topic, bytes_of(payload, response_bytes), 0, false, 0) != ERR_OK)
+	if (link_publish(server_link, topic, bytes_of(payload, response_bytes), response_qos, false, 0) != ERR_OK)
 		fputs("dropped\n", stderr);
 }
 
@@ -58,11 +59,13 @@ int main(int argc, char **argv)
 	address.port = (uint16_t)strtoul(argv[1], NULL, 10);
 	if (argc > 2)
 		response_bytes = strtoul(argv[2], NULL, 10);
+	if (argc > 3)
+		response_qos = strcmp(argv[3], "1") == 0;
 	if (response_bytes < 8 || response_bytes > 1024)
 		return 2;
 	struct link_config config = { .client_id = "server.1", .addresses = &address, .address_count = 1,
-		.tls = argc > 5, .ca_file = argc > 5 ? argv[3] : NULL, .cert_file = argc > 5 ? argv[4] : NULL,
-		.key_file = argc > 5 ? argv[5] : NULL, .keepalive_s = 60, .connect_timeout_s = 5,
+		.tls = argc > 6, .ca_file = argc > 6 ? argv[4] : NULL, .cert_file = argc > 6 ? argv[5] : NULL,
+		.key_file = argc > 6 ? argv[6] : NULL, .keepalive_s = 60, .connect_timeout_s = 5,
 		.backoff_min_ms = 100, .backoff_max_ms = 1000, .outstanding_max = 15, .outbox_max = 65536,
 		.inbox_messages = 65536, .inbox_bytes = 64u << 20 };
 	uv_loop_t *loop = uv_default_loop();

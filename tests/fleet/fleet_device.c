@@ -244,13 +244,18 @@ void fleet_device_beat(struct fleet_device *d, struct now now, int64_t intended_
 	heartbeat_send(&d->core, now);
 }
 
+static void order_fail(struct fleet_device *d, struct now now)
+{
+	if (!d->order_waiting)
+		return;
+	d->order_waiting = false;
+	agent_fetch_failed(&d->core, now, "unsupported", "a simulated device holds no packages");
+}
+
 void fleet_device_tick(struct fleet_device *d, struct now now)
 {
 	arena_reset(d->config.scratch);
-	if (d->order_waiting) {
-		d->order_waiting = false;
-		agent_fetch_failed(&d->core, now, "unsupported", "a simulated device holds no packages");
-	}
+	order_fail(d, now);
 	agent_tick(&d->core, now);
 	mini_keepalive(&d->link, now.mono);
 }
@@ -276,6 +281,7 @@ static void on_message(struct mini_client *c, const char *topic, struct bytes pa
 
 	arena_reset(d->config.scratch);
 	agent_message(&d->core, clock_now(), topic, strlen(topic), payload, retained);
+	order_fail(d, clock_now());
 	if (d->core.session.answered_seq != d->answered_seq) {
 		d->answered_seq = d->core.session.answered_seq;
 		if (d->answered)

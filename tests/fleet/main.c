@@ -7,8 +7,8 @@
 //       counts from the moment it should have been sent. --echo speaks to tests/bench/echo_server
 //       instead: same sizes, topics and QoS, nothing decoded. --server-pid and --broker-pid add the
 //       CPU time of these processes within the measured window. With --steps the devices stay and
-//       each line "RATE SECONDS" of standard input is one measurement: devices that came back with an
-//       empty memory would disagree with the server first, and that would be measured.
+//       each line "RATE SECONDS [SERVER_PID [SIZE]]" of standard input is one measurement: devices that
+//       came back with an empty memory would disagree with the server first, and that would be measured.
 //
 // Prints one line of JSON for each measurement.
 #include "tests/fleet/fleet_device.h"
@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -311,7 +312,9 @@ static void beats_send(struct fleet *f, double seconds)
 			next = (next + 1) % f->o->count;
 			due = began + (int64_t)((double)(figures.sent) * 1e6 / f->o->rate);
 		}
-		mini_loop_run(&f->loop, due > now_us() + 1000 ? 1 : 0);
+		// Asleep until the next one: a loop that spins takes a CPU from what it measures.
+		int64_t rest_us = due - now_us();
+		mini_loop_run_us(&f->loop, rest_us > 1000 ? 1000 : rest_us > 0 ? rest_us : 0);
 		devices_return(f);
 	}
 }
@@ -399,7 +402,7 @@ static void measure(struct fleet *f)
 }
 
 // The next line of standard input; the connections live on meanwhile.
-static bool step_read(struct fleet *f, double *rate, double *seconds)
+static bool step_read(struct fleet *f, struct options *step)
 {
 	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
 	char line[128];
@@ -409,7 +412,10 @@ static bool step_read(struct fleet *f, double *rate, double *seconds)
 		for (size_t i = 0; i < f->o->count; i++)
 			mini_keepalive(f->o->echo ? &f->echoes[i].link : &f->devices[i].link, clock_now().mono);
 	}
-	return fgets(line, sizeof(line), stdin) && sscanf(line, "%lf %lf", rate, seconds) == 2 && *rate > 0 && *seconds > 0;
+	if (!fgets(line, sizeof(line), stdin) ||
+		sscanf(line, "%lf %lf %d %zu", &step->rate, &step->seconds, &step->server_pid, &echo_size) < 2)
+		return false;
+	return step->rate > 0 && step->seconds > 0 && echo_size >= 8 && echo_size <= sizeof(echo_payload);
 }
 
 static void steps_run(struct fleet *f)
@@ -420,7 +426,7 @@ static void steps_run(struct fleet *f)
 	puts("{\"ready\":true}");
 	fflush(stdout);
 	f->o = &step;
-	while (step_read(f, &step.rate, &step.seconds) && figures_begin(step.rate, step.seconds))
+	while (step_read(f, &step) && figures_begin(step.rate, step.seconds))
 		measure(f);
 }
 
@@ -536,6 +542,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	log_init("helio-fleet", LOG_WARN);
+	(void)prctl(PR_SET_TIMERSLACK, 1000ul, 0, 0, 0); // 1 us: beats are due to the microsecond
 	const char *what = optind < argc ? argv[optind] : "";
 	if (strcmp(what, "enrol") == 0)
 		return enrol_run(&o);

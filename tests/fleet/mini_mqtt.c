@@ -486,12 +486,18 @@ static void client_handle(struct mini_client *c, uint32_t events)
 	}
 }
 
-int mini_loop_run(struct mini_loop *l, int timeout_ms)
+int mini_loop_run_us(struct mini_loop *l, int64_t timeout_us)
 {
 	struct epoll_event ready[512];
-	int count = epoll_wait(l->epoll, ready, 512, timeout_ms);
+	struct timespec wait = { .tv_sec = timeout_us / 1000000, .tv_nsec = timeout_us % 1000000 * 1000 };
+	int count = epoll_pwait2(l->epoll, ready, 512, &wait, NULL);
 
 	for (int i = 0; i < count; i++)
 		client_handle(ready[i].data.ptr, ready[i].events);
 	return count;
+}
+
+int mini_loop_run(struct mini_loop *l, int timeout_ms)
+{
+	return mini_loop_run_us(l, timeout_ms * 1000ll);
 }

@@ -46,6 +46,7 @@ struct mini_loop {
 enum err mini_loop_init(struct mini_loop *l) MUST_CHECK;
 void mini_loop_fini(struct mini_loop *l);
 // Handles what is ready, waiting at most timeout_ms. Returns how many sockets were ready.
+int mini_loop_run_us(struct mini_loop *l, int64_t timeout_us);
 int mini_loop_run(struct mini_loop *l, int timeout_ms);
 
 enum err mini_tls_new(const char *ca, const char *cert, const char *key, struct mini_tls **out) MUST_CHECK;
