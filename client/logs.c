@@ -85,6 +85,8 @@ static struct bytes lines_last(struct bytes text, uint32_t lines, size_t max_byt
 {
 	size_t at = text.size;
 	*cut = false;
+	if (text.size == 0)
+		return text; // it may lie nowhere
 	for (uint32_t n = 0; at > 0 && (lines == 0 || n < lines); n++) {
 		const uint8_t *before = memrchr(text.data, '\n', at - 1);
 		size_t begin = before != NULL ? (size_t)(before - text.data) + 1 : 0;

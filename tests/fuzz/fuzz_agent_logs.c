@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool truncated = false;
 	SCOPED_BUF struct buf out;
 
+	buf_init(&out, size + 16);
 	if (size < sizeof(b))
 		return 0;
 	memcpy(&b, data, sizeof(b));
@@ -25,7 +26,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.lines = b.lines,
 		.max_bytes = b.max * UINT64_C(16),
 	};
-	buf_init(&out, text.size + 16);
 	if (logs_choose(text, b.inside & 1, &q, now, &out, &truncated) == ERR_OK) {
 		size_t lines = 0;
 

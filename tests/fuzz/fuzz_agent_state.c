@@ -26,9 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	SCOPED_BUF struct buf ended;
 
+	buf_init(&ended, AGENT_STATE_MAX + 128);
 	if (size > AGENT_STATE_MAX)
 		return 0;
-	buf_init(&ended, AGENT_STATE_MAX + 128);
 	state_try(bytes_of(data, size));
 	text_ended(data, size, &ended);
 	state_try(buf_bytes(&ended));
