@@ -97,12 +97,12 @@ def fuzz_replay(preset, words):
 
 # ------------------------------------------------------------------ pytest
 
-def pytest_run(folders, words, long, preset, quiet=False):
-    """quiet: the tests whose requirement is itself a time; nothing else may run beside them."""
-    report = BUILD / "pytest.xml"
+def pytest_run(folders, words, long, preset, chosen="not quiet and not sanitized"):
+    """chosen "quiet": the tests whose requirement is itself a time; nothing else may run beside them."""
+    report = BUILD / f"pytest-{preset}.xml"
     report.unlink(missing_ok=True)
-    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "1" if quiet else "5",
-            "-m", "quiet" if quiet else "not quiet", f"--junitxml={report}", *folders]
+    argv = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "5" if chosen.startswith("not") else "1",
+            "-m", chosen, f"--junitxml={report}", *folders]
     if words:
         argv += ["-k", " or ".join(words)]
     env = {**os.environ, "HELIO_BUILD": str(BUILD / preset), "HELIO_LONG": "1" if long else "",
@@ -175,6 +175,7 @@ def other_builds(words, everything):
     if build("asan", options=SANITIZED_FAST, polite=True):
         unit_tests("asan", "[asan]", words)
         fuzz_replay("asan", words)
+        pytest_run(["tests/flow/test_display.py"], words, False, "asan", "sanitized")
     if everything:
         if build("tsan", ["test_mqtt_link", "test_mqtt_link_faults"], SANITIZED_FAST, polite=True):
             unit_tests("tsan", "[tsan]", words, "test_mqtt_link.*")
@@ -200,7 +201,7 @@ def main():
         for side in sides:
             side.result()
     if good:
-        pytest_run(["tests/flow"], options.words, options.long, "dev", quiet=True)
+        pytest_run(["tests/flow"], options.words, options.long, "dev", "quiet")
     if everything:
         requirements_check(everything)
     return finish(options, began)

@@ -80,6 +80,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quiet: the requirement is itself a time; runs alone, after the others")
+    config.addinivalue_line("markers", "sanitized: of programs built with sanitizers; run beside the other builds")
     config.addinivalue_line("markers", "long: takes long; runs with tests/run --long")
     config.addinivalue_line("markers", "slow: takes more than about 10 s; begins before the others, so that none waits for it")
 

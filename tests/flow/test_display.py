@@ -15,7 +15,7 @@ import zlib
 
 import pytest
 
-from lib.fleet import PROGRAMS, ini
+from lib.fleet import PROGRAMS, ROOT, ini
 from lib.procs import Proc
 from lib.wait import stays, wait_for
 
@@ -106,13 +106,11 @@ class Stage:
         self.config.write_text(ini({"log": {"level": level},
                                     "display": {"folder": self.meet, "client_id": "screen-1",
                                                 "renderer": "software", **more}}))
-        # For builds with sanitizers: what libraries behind SDL keep is not ours.
-        self.suppressions = self.folder / "suppressions"
-        self.suppressions.write_text("leak:libdbus-1\n")
 
     def environment(self, driver):
         return {"DISPLAY": self.screen, "SDL_VIDEODRIVER": driver,
-                "LSAN_OPTIONS": f"suppressions={self.suppressions}:print_suppressions=0"}
+                "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
+                "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
 
     def start(self, *arguments):
         if not self.config.exists():
@@ -494,3 +492,26 @@ def test_S001_c9h_the_log_level_is_read_again_on_sighup(stage):
     d = stage.pictures("one", ["red"])
     stage.playlist(d)
     stage.proc.wait_text("DECODED", 5)
+
+
+@pytest.mark.sanitized
+def test_S001_c9h_a_whole_show_is_without_a_fault_under_sanitizers(stage):
+    program = PROGRAMS["helio-display"].read_bytes()
+    assert b"__asan_init" in program and b"__ubsan_handle" in program, "this display was built without sanitizers"
+    d = stage.pictures("one", ["red", "green", "blue", "white"])
+    (d / "0003-blue.jpg").write_bytes((d / "0003-blue.jpg").read_bytes()[:600])
+    stage.playlist(d, duration_ms=400, transition_ms=100)
+    stage.start()
+    wait_for(lambda: len(stage.rows()) >= 3 and stage.status().get("faults"), 40, "a round, and the damaged picture")
+    stage.playlist(d, command=["pause"])
+    wait_for(lambda: stage.status().get("state") == "paused", 20)
+    stage.screenshot()
+    other = stage.pictures("two", ["orange", "violet"])
+    stage.playlist(other, package=PACKAGE_2, duration_ms=400, transition_ms=100, command=["resume"])
+    wait_for(lambda: any(r[2] == PACKAGE_2 for r in stage.rows()), 30, "the other package")
+    stage.playlist(other, package=PACKAGE_2, spoil=True)
+    wait_for(lambda: stage.proc.lines("PLAYLIST-REFUSED"), 20, "an unverified playlist")
+    os.kill(stage.proc.pid, signal.SIGTERM)
+    assert stage.proc.p.wait(20) == 0, stage.proc.log.read_text()[-3000:]
+    said = stage.proc.log.read_text()
+    assert "Sanitizer" not in said and "runtime error" not in said, said[-3000:]
