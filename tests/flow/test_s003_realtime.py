@@ -160,6 +160,13 @@ def judge_late(book, gone, alive):
             f"{client} lives and is late"
 
 
+def dropped(fleet):
+    """How many messages the broker could not pass on, by its own count."""
+    done = subprocess.run(["mosquitto_sub", "-p", str(fleet.port["control"]), "-i", "sys", "-t", "$SYS/broker/publish/messages/dropped",
+                           "-C", "1", "-W", "5"], stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout)
+
+
 def run_thousand(folder, rounds, seconds):
     """rounds: of which one must be in time, for the machine may be busy with something else."""
     steady, dying = 950, 50
@@ -168,7 +175,10 @@ def run_thousand(folder, rounds, seconds):
         # Whoever is told to do something before it is caught up is given a snapshot instead.
         wait_for(lambda: sum(r[-1][1].body.reason.code == pb.REASON_CAUGHT_UP for r in book.read()["rsp"].values()) == steady + dying,
                  30, "a thousand devices beat and are caught up", every=0.2)
+        lost = dropped(fleet)
         assert any(round_of(fleet, book, steady + dying, seconds) for _ in range(rounds))
+        time.sleep(1.1)     # the broker counts once in a second
+        assert dropped(fleet) == lost, "the broker dropped messages"
         running[0].kill()
         wait_for(lambda: sum(1 for c, views in book.read()["state"].items() if c.startswith("gone") and
                              views[-1][1].reach == pb.REACH_LATE) == dying, 15, "those that were killed are late", every=0.2)

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from lib import wire
+from lib.between import Between
 from lib.fleet import PROGRAMS
 from lib.procs import Proc
 from lib.steps import answer, settle, until
@@ -231,6 +232,46 @@ def test_S004_9_the_pointer_advances_at_transmission_and_survives_kill(fleet_of)
             seen.append(got.body.execute.args[0])
             answer(f1, got)
     assert seen == ["one", "two"]
+
+
+def test_S004_9_killed_between_the_write_and_the_publishing_it_is_given_exactly_once(fleet_of):
+    fleet = fleet_of(clients=("f1",), data_brokers=(), publishers=())
+    fleet.brokers()
+    with Between(fleet) as between:
+        def die(topic, payload):
+            """What was written is about to be published, and the server dies."""
+            if topic != "helio/v1/rsp/f1" or pb.Response.FromString(payload).body.kind != pb.EXECUTE_COMMAND:
+                return payload
+            fleet.procs["heliod"].kill()
+            return None
+        fleet.server_extra = between.settings()
+        fleet.heliod()
+        f1 = fleet.principal("f1").sign_in()
+        catch_up(f1)
+        capture = fleet.capture("helio/v1/rsp/f1", seat="watch.1")
+        for word in ("one", "two"):
+            display_event(fleet, "default", word)
+        before = int(fleet.sql("select pointer from client where id = 'f1'"))
+        between.up = die
+        f1.send(f1.heartbeat())
+        wait_for(lambda: not fleet.procs["heliod"].alive(), 10, "it died")
+    # Pointer and response stand in the store together; on the wire is nothing of it.
+    assert int(fleet.sql("select pointer from client where id = 'f1'")) == before + 1
+    row = fleet.sql("select op_id, event_seq from operation where client = 'f1' and outcome = 0")
+    op_id, seq = map(int, row.split("|"))
+    assert seq == before
+    assert not [p for _, _, p in fleet.captured(capture) if pb.Response.FromString(p).body.kind == pb.EXECUTE_COMMAND]
+    fleet.server_extra = {}
+    fleet.heliod()
+    wait_for(lambda: fleet.ctl("queue", "default", check=False).returncode == 0, 15)
+    got = []
+    for _ in range(8):
+        r = f1.beat(timeout=15)
+        if r.body.kind == pb.EXECUTE_COMMAND:
+            got.append((r.body.op_id, r.body.event_seq, r.body.execute.args[0]))
+            answer(f1, r)
+    assert [word for *_, word in got] == ["one", "two"] and got[0][:2] == (op_id, seq), got
+    assert fleet.ctl("queue", "default")["pointers"][0]["at"] == "tail"
 
 
 def test_S004_16_the_pointer_decides_whether_an_update_is_sent(fleet_of):
