@@ -53,6 +53,7 @@ struct fetch_order {
 	uint64_t rate_bytes_per_s; // the lower of the grant's and the response's; 0: none
 	bool hold;
 	uint64_t floor; // lowest security counter, for SOFTWARE
+	const char *medium; // folder that holds what a broker would; NULL: the grant's broker
 };
 
 // How a doer answers a command. detail: one short text.

@@ -59,6 +59,9 @@ static void fetch_free(struct fetch *f)
 	buf_fini(&f->envelope);
 	arena_fini(&f->head_arena);
 	arena_fini(&f->page_arena);
+	if (f->medium != NULL)
+		buf_fini(&f->medium->bytes);
+	free(f->medium);
 	free(f);
 	malloc_trim(0);
 }
@@ -116,7 +119,8 @@ void fetch_released(struct fetch *f)
 	if (f->link != NULL)
 		link_close(f->link, true);
 	f->link = NULL;
-	if (fetch_pool_is_busy(&f->pool) || f->work_busy || f->timer_closed)
+	bool reads = f->medium != NULL && f->medium->busy;
+	if (fetch_pool_is_busy(&f->pool) || f->work_busy || reads || f->timer_closed)
 		return;
 	f->timer_closed = true;
 	uv_close((uv_handle_t *)&f->timer, on_timer_closed);
@@ -189,7 +193,9 @@ void fetch_subscribe(struct fetch *f, const struct topic *topics, size_t count)
 	for (size_t i = 0; i < count; i++)
 		list[i] = topics[i].s;
 	f->subscribed_at = fetch_now();
-	if (link_subscribe(f->link, list, count, 1, 1) != ERR_OK)
+	if (f->medium != NULL)
+		medium_subscribe(f, topics, count);
+	else if (link_subscribe(f->link, list, count, 1, 1) != ERR_OK)
 		log_debug("FETCH-SUBSCRIBE", "why=%s", log_quote(err_text()));
 }
 
@@ -198,7 +204,7 @@ void fetch_unsubscribe(struct fetch *f, const struct topic *topics, size_t count
 	const char *list[FETCH_BATCH];
 	for (size_t i = 0; i < count; i++)
 		list[i] = topics[i].s;
-	if (count != 0 && link_unsubscribe(f->link, list, count) != ERR_OK)
+	if (count != 0 && f->medium == NULL && link_unsubscribe(f->link, list, count) != ERR_OK)
 		log_debug("FETCH-UNSUBSCRIBE", "why=%s", log_quote(err_text()));
 }
 
@@ -427,13 +433,9 @@ static void singles_there(struct fetch *f)
 
 // ---- the link's events
 
-static void on_up(void *ctx, const struct link_address *via, bool session_present)
+void fetch_is_up(struct fetch *f)
 {
-	struct fetch *f = ctx;
-	(void)session_present;
 	f->up = true;
-	log_info("FETCH-CONNECT", "broker=%s connect via=%s addr=%s", f->broker,
-		via->via == LINK_VIA_NAME ? "name" : "ip", link_peer(f->link));
 	if (f->phase == FETCH_CONNECT) {
 		struct topic index = topic_idx(
 			f->publisher, &f->package, digest_is_zero(&f->base) ? NULL : &f->base);
@@ -446,6 +448,15 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 		fetch_objects_pump(f);
 	else
 		singles_subscribe(f, false);
+}
+
+static void on_up(void *ctx, const struct link_address *via, bool session_present)
+{
+	struct fetch *f = ctx;
+	(void)session_present;
+	log_info("FETCH-CONNECT", "broker=%s connect via=%s addr=%s", f->broker,
+		via->via == LINK_VIA_NAME ? "name" : "ip", link_peer(f->link));
+	fetch_is_up(f);
 }
 
 static void on_down(void *ctx, const char *why, int64_t retry_ms)
@@ -483,9 +494,8 @@ static void single_message(struct fetch *f, struct fetch_single *s, const struct
 		singles_there(f);
 }
 
-static void on_message(void *ctx, const struct link_message *m)
+void fetch_message(struct fetch *f, const struct link_message *m)
 {
-	struct fetch *f = ctx;
 	struct topic_parts parts;
 	if (f->phase == FETCH_OVER)
 		return;
@@ -501,6 +511,11 @@ static void on_message(void *ctx, const struct link_message *m)
 	if (f->phase == FETCH_OBJECTS && topic_parse(m->topic, m->topic_length, &parts) == ERR_OK &&
 		parts.kind == TOPIC_CHUNK && strcmp(parts.id, f->publisher) == 0)
 		fetch_objects_message(f, &parts.digest, m);
+}
+
+static void on_message(void *ctx, const struct link_message *m)
+{
+	fetch_message(ctx, m);
 }
 
 static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t count)
@@ -536,6 +551,10 @@ static void fetch_connect(struct fetch *f)
 	struct link_address addresses[2];
 	size_t count = 0;
 	uint32_t receive = f->window / 2;
+	if (f->medium != NULL) {
+		fetch_is_up(f);
+		return;
+	}
 	if (f->host[0] != '\0')
 		addresses[count++] = (struct link_address){
 			.host = f->host, .port = f->port, .via = LINK_VIA_NAME};
@@ -607,6 +626,18 @@ static void on_told(uv_async_t *told)
 
 // ---- orders
 
+static enum err order_medium(struct fetch *f, const char *dir)
+{
+	f->medium = calloc(1, sizeof *f->medium);
+	if (f->medium == NULL)
+		return err_set(ERR_MEMORY, "no memory to read a medium");
+	buf_init(&f->medium->bytes, LIMIT_OBJECT);
+	return str_copy(f->medium->dir, sizeof f->medium->dir, dir) &&
+			       str_copy(f->broker, sizeof f->broker, "medium")
+		       ? ERR_OK
+		       : err_set(ERR_RANGE, "the path of the medium is too long");
+}
+
 static enum err order_copy(struct fetch *f, const struct fetch_order *order)
 {
 	const struct grant *g = order->grant;
@@ -616,13 +647,16 @@ static enum err order_copy(struct fetch *f, const struct fetch_order *order)
 	f->floor = order->floor;
 	f->base = g->index_base;
 	f->publisher_key = g->publisher_key;
+	f->window = g->window == 0 ? WINDOW_DEFAULT : g->window;
+	if (!str_copy(f->publisher, sizeof f->publisher, g->publisher))
+		return err_set(ERR_RANGE, "the name of the publisher is too long");
+	if (order->medium != NULL)
+		return order_medium(f, order->medium);
 	f->port = (uint16_t)g->from->port;
 	f->tls = g->from->tls && f->config->tls;
-	f->window = g->window == 0 ? WINDOW_DEFAULT : g->window;
 	if (g->from->tls != f->config->tls)
 		return err_set(ERR_DENIED, "the broker and the settings do not agree on TLS");
-	if (!str_copy(f->publisher, sizeof f->publisher, g->publisher) ||
-		!str_copy(f->host, sizeof f->host, g->from->host) ||
+	if (!str_copy(f->host, sizeof f->host, g->from->host) ||
 		!str_copy(f->ip, sizeof f->ip, g->from->ip) ||
 		!str_copy(f->broker, sizeof f->broker, g->from->broker_id))
 		return err_set(ERR_RANGE, "the address of the broker is too long");

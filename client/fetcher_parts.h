@@ -4,6 +4,7 @@
 //   fetch_head.c     index and manifest: what is believed, and why not
 //   fetch_objects.c  the window of one page
 //   fetch_pool.c     the workers that verify and write (a room of its own)
+//   fetch_medium.c   a folder in the place of a broker
 //   fetch_install.c  staging and installing, in the pool
 #ifndef HELIO_CLIENT_FETCHER_PARTS_H
 #define HELIO_CLIENT_FETCHER_PARTS_H
@@ -38,6 +39,18 @@ struct fetch_single {
 	uint32_t tries;
 };
 
+// A medium in the place of a broker: what is subscribed to is read, one file after the other.
+#define MEDIUM_QUEUE 128
+struct fetch_medium {
+	char dir[512]; // "": there is none
+	char topics[MEDIUM_QUEUE][LIMIT_TOPIC];
+	size_t first, count;
+	uv_work_t work;
+	bool busy;
+	struct buf bytes;
+	enum err result;
+};
+
 struct fetch {
 	struct fetcher *owner;
 	const struct fetcher_config *config;
@@ -55,6 +68,7 @@ struct fetch {
 	struct key32 publisher_key;
 	uint32_t window;
 
+	struct fetch_medium *medium; // NULL: the link
 	struct mqtt_link *link;
 	bool up;
 	uint32_t link_tries;
@@ -137,6 +151,13 @@ void fetch_objects_message(
 void fetch_objects_pump(struct fetch *f);
 // Takes over what the workers have done, and pumps.
 void fetch_objects_drain(struct fetch *f);
+
+// The link is up: subscribe to what is wanted.
+void fetch_is_up(struct fetch *f);
+void fetch_message(struct fetch *f, const struct link_message *m);
+
+// fetch_medium.c
+void medium_subscribe(struct fetch *f, const struct topic *topics, size_t count);
 
 // fetch_install.c
 void fetch_stage_start(struct fetch *f);

@@ -2,6 +2,7 @@
 #include "client/runtime.h"
 
 #include "client/discovery.h"
+#include "client/runtime_import.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/base/program.h"
@@ -128,7 +129,7 @@ static void on_progress(void *ctx, uint32_t have, uint32_t total)
 	agent_fetch_progress(&rt->core, have, total);
 }
 
-static enum err installed(struct runtime *rt, const struct fetch_result *r)
+enum err runtime_installed(struct runtime *rt, const struct fetch_result *r)
 {
 	if (!r->activated)
 		return ERR_OK;
@@ -143,7 +144,8 @@ static enum err installed(struct runtime *rt, const struct fetch_result *r)
 static void on_fetch_done(void *ctx, const struct fetch_result *r)
 {
 	struct runtime *rt = ctx;
-	if (installed(rt, r) == ERR_OK)
+	import_note_link(rt, r->kind, r->name);
+	if (runtime_installed(rt, r) == ERR_OK)
 		agent_fetch_done(&rt->core, clock_now(), &r->package);
 	else
 		agent_fetch_failed(&rt->core, clock_now(), "activate", err_text());
@@ -332,10 +334,9 @@ static enum err loop_open(struct runtime *rt)
 	return ERR_OK;
 }
 
-enum err runtime_init(struct runtime *rt, const struct agent_settings *settings, bool once)
+static enum err rooms_open(struct runtime *rt)
 {
-	*rt = (struct runtime){.settings = settings, .once = once, .lock_fd = -1};
-	rt->exit_code = once ? EXIT_UNREACHABLE : EXIT_DONE;
+	const struct agent_settings *settings = rt->settings;
 	arena_init(&rt->scratch, SCRATCH_BYTES, SCRATCH_COUNT);
 	buf_init(&rt->out, LIMIT_REPORT);
 	TRY(loop_open(rt));
@@ -353,6 +354,21 @@ enum err runtime_init(struct runtime *rt, const struct agent_settings *settings,
 	if (display_write(&rt->display, rt->core.state.showing) != ERR_OK)
 		log_warn("DISPLAY-UNWRITTEN", "why=%s", log_quote(err_text()));
 	TRY(doers_open(rt));
+	return import_open(rt);
+}
+
+enum err runtime_init_offline(struct runtime *rt, const struct agent_settings *settings)
+{
+	*rt = (struct runtime){.settings = settings, .offline = true, .lock_fd = -1};
+	rt->exit_code = EXIT_FAILED;
+	return rooms_open(rt);
+}
+
+enum err runtime_init(struct runtime *rt, const struct agent_settings *settings, bool once)
+{
+	*rt = (struct runtime){.settings = settings, .once = once, .lock_fd = -1};
+	rt->exit_code = once ? EXIT_UNREACHABLE : EXIT_DONE;
+	TRY(rooms_open(rt));
 	link_library_init();
 	TRY(link_open(rt));
 	runtime_reboot_resume(rt);
@@ -375,6 +391,7 @@ void runtime_stop(void *ctx)
 		process_kill(rt->process);
 	rt->process = NULL;
 	gather_close(&rt->gather);
+	import_close(rt);
 	if (rt->fetcher != NULL)
 		fetcher_free(rt->fetcher);
 	if (rt->side != NULL)

@@ -4,6 +4,7 @@
 //   runtime_port.c      what the core asks for: save, publish, fetch, commands, views
 //   runtime_commands.c  the verbs that need the display, the store or a program
 //   runtime_reboot.c    the verb reboot, over the end of this process
+//   runtime_import.c    packages from a medium
 //   runtime_key.c       where identity keys lie
 #ifndef HELIO_CLIENT_RUNTIME_H
 #define HELIO_CLIENT_RUNTIME_H
@@ -53,6 +54,8 @@ struct runtime {
 	char view_image[513], view_name[AGENT_NAME_MAX + 1], view_version[AGENT_NAME_MAX + 1];
 	uint8_t ip[16];
 	size_t ip_size;
+	struct import *import;
+	bool offline; // imports from a medium, and ends
 	bool once, stopping;
 	int exit_code;
 };
@@ -62,10 +65,16 @@ extern const struct agent_port runtime_port;
 // Opens everything and begins to connect. What was opened is closed by runtime_run or runtime_fini.
 enum err runtime_init(
 	struct runtime *rt, const struct agent_settings *settings, bool once) MUST_CHECK;
+// Without a link: to import from a medium.
+enum err runtime_init_offline(
+	struct runtime *rt, const struct agent_settings *settings) MUST_CHECK;
 void runtime_stop(void *rt);
 void runtime_fini(struct runtime *rt);
 // Sets the timer to the core's next deadline. After every event.
 void runtime_arm(struct runtime *rt);
+
+// What was fetched is shown, or counts from now on.
+enum err runtime_installed(struct runtime *rt, const struct fetch_result *r) MUST_CHECK;
 
 // runtime_commands.c
 void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e);

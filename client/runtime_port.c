@@ -3,6 +3,7 @@
 
 #include "client/discovery.h"
 #include "client/escape.h"
+#include "client/runtime_import.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 
@@ -177,6 +178,7 @@ static enum err port_activate(void *ctx, const struct package_ref *package)
 static void port_fetch(void *ctx, const struct fetch_order *order)
 {
 	struct runtime *rt = ctx;
+	import_yield(rt);
 	fetcher_begin(rt->fetcher, order);
 }
 

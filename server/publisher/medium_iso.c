@@ -82,8 +82,8 @@ static enum err image_write(const struct medium_content *m, const char *path)
 	if (!a)
 		return err_set(ERR_MEMORY, "no memory for an image");
 	(void)snprintf(options, sizeof(options),
-		"iso9660:volume-id=%s,iso9660:rockridge=useful,iso9660:joliet=long,iso9660:zisofs="
-		"0,iso9660:pad=yes,iso9660:application-id=HELIOGRAPH",
+		"iso9660:volume-id=%s,iso9660:rockridge=useful,iso9660:joliet=long,"
+		"iso9660:!zisofs,iso9660:pad,iso9660:application-id=HELIOGRAPH",
 		m->volume);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
 		archive_write_set_options(a, options) != ARCHIVE_OK ||

@@ -1,0 +1,191 @@
+// See medium_file.h. The one file of the agent that knows libarchive.
+#include "client/medium_file.h"
+
+#include "proto/base/file.h"
+#include "proto/medium.h"
+#include "proto/topics.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+// ---- a file of a folder
+
+static int below_open(int dir, const char *path)
+{
+	struct open_how how = {
+		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+static enum err open_error(const char *path)
+{
+	if (errno == ENOENT || errno == ENOTDIR)
+		return err_set(ERR_NOT_FOUND, "%s is not on the medium", path);
+	if (errno == ELOOP || errno == EXDEV)
+		return err_set(ERR_DENIED, "%s is behind a link", path);
+	return err_set_errno("%s", path);
+}
+
+static enum err regular_read(int fd, const char *path, struct buf *out)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0)
+		return err_set_errno("%s", path);
+	if (!S_ISREG(st.st_mode))
+		return err_set(ERR_DENIED, "%s is no file", path);
+	if (st.st_size < 0 || (uint64_t)st.st_size > out->max)
+		return err_set(ERR_FULL, "%s has %lld bytes", path, (long long)st.st_size);
+	size_t size = (size_t)st.st_size;
+	buf_clear(out);
+	TRY(buf_reserve(out, size));
+	TRY(fd_pread_all(fd, out->data, size, 0));
+	out->size = size;
+	return ERR_OK;
+}
+
+enum err medium_file_read(const char *dir, const char *path, struct buf *out)
+{
+	SCOPED_FD int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return err_set_errno("the medium %s", dir);
+	SCOPED_FD int fd = below_open(at, path);
+	return fd < 0 ? open_error(path) : regular_read(fd, path, out);
+}
+
+// ---- an image
+
+static void archive_close(struct archive **a)
+{
+	if (*a != NULL)
+		archive_read_free(*a);
+}
+
+// Names that a medium has: the label, and topics.
+static bool name_is_known(const char *path)
+{
+	struct topic_parts parts;
+	size_t n = strlen(MEDIUM_ORDERS);
+	if (strcmp(path, MEDIUM_LABEL) == 0)
+		return true;
+	if (strncmp(path, MEDIUM_ORDERS, n) == 0 && path[n] == '/') {
+		char client[LIMIT_ID + 1];
+		const char *slash = strchr(path + n + 1, '/');
+		return slash != NULL && (size_t)(slash - path) - n - 1 <= LIMIT_ID &&
+		       snprintf(client, sizeof client, "%.*s",
+			       (int)(slash - path - (ptrdiff_t)n - 1), path + n + 1) > 0 &&
+		       id_is_valid(client) && id_is_valid(slash + 1);
+	}
+	return topic_parse(path, strlen(path), &parts) == ERR_OK &&
+	       (parts.kind == TOPIC_PKG || parts.kind == TOPIC_IDX || parts.kind == TOPIC_CHUNK);
+}
+
+static enum err folders_make(const char *into, char *path)
+{
+	for (char *slash = strchr(path + strlen(into) + 1, '/'); slash != NULL;
+		slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		bool made = mkdir(path, 0700) == 0 || errno == EEXIST;
+		enum err e = made ? ERR_OK : err_set_errno("folder %s", path);
+		*slash = '/';
+		TRY(e);
+	}
+	return ERR_OK;
+}
+
+static enum err data_copy(struct archive *a, const char *name, int fd, uint64_t size)
+{
+	uint8_t piece[32768];
+	uint64_t left = size;
+	while (left != 0) {
+		size_t want = left < sizeof piece ? (size_t)left : sizeof piece;
+		la_ssize_t n = archive_read_data(a, piece, want);
+		if (n <= 0)
+			return err_set(ERR_FORMAT, "the image ends inside of %s", name);
+		TRY(fd_write_all(fd, piece, (size_t)n));
+		left -= (uint64_t)n;
+	}
+	return ERR_OK;
+}
+
+static enum err entry_take(
+	struct archive *a, struct archive_entry *entry, const char *into, uint64_t *room)
+{
+	char path[PATH_MAX];
+	const char *name = archive_entry_pathname(entry);
+	int64_t size = archive_entry_size(entry);
+	if (archive_entry_filetype(entry) == AE_IFDIR)
+		return ERR_OK;
+	if (name == NULL || archive_entry_filetype(entry) != AE_IFREG ||
+		archive_entry_hardlink(entry) != NULL || !name_is_known(name))
+		return err_set(ERR_DENIED, "the image holds %s, which no medium has",
+			name != NULL ? name : "a file without a name");
+	if (size < 0 || size > LIMIT_OBJECT || (uint64_t)size > *room)
+		return err_set(ERR_FULL, "%s has %lld bytes", name, (long long)size);
+	*room -= (uint64_t)size;
+	TRY(path_join(path, sizeof path, into, name));
+	TRY(folders_make(into, path));
+	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set_errno("%s", path);
+	return data_copy(a, name, fd, (uint64_t)size);
+}
+
+#define SECTOR 2048
+#define DESCRIPTOR_AT (16 * SECTOR)
+#define VOLUME_SIZE_AT 80 // sectors, the lowest byte first
+
+// A reader may well list the files of an image that was cut: the image itself says how long it is.
+static enum err image_is_whole(const char *image)
+{
+	uint8_t d[VOLUME_SIZE_AT + 4];
+	struct stat st;
+	SCOPED_FD int fd = open(image, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) != 0)
+		return err_set_errno("%s", image);
+	if (!S_ISREG(st.st_mode) || fd_pread_all(fd, d, sizeof d, DESCRIPTOR_AT) != ERR_OK ||
+		memcmp(d, "\001CD001", 6) != 0)
+		return err_set(ERR_FORMAT, "%s is no ISO 9660 image", image);
+	uint64_t sectors = (uint64_t)d[VOLUME_SIZE_AT] | (uint64_t)d[VOLUME_SIZE_AT + 1] << 8 |
+			   (uint64_t)d[VOLUME_SIZE_AT + 2] << 16 |
+			   (uint64_t)d[VOLUME_SIZE_AT + 3] << 24;
+	return (uint64_t)st.st_size >= sectors * SECTOR
+		       ? ERR_OK
+		       : err_set(ERR_FORMAT, "the image was cut: %lld bytes of %llu",
+				 (long long)st.st_size, (unsigned long long)(sectors * SECTOR));
+}
+
+enum err medium_image_open(const char *image, const char *into, uint64_t room)
+{
+	__attribute__((cleanup(archive_close))) struct archive *a = archive_read_new();
+	struct archive_entry *entry = NULL;
+	size_t files = 0;
+	int rc = ARCHIVE_OK;
+	if (a == NULL)
+		return err_set(ERR_MEMORY, "no memory to read an image");
+	TRY(image_is_whole(image));
+	TRY(dir_make(into));
+	if (archive_read_support_format_iso9660(a) != ARCHIVE_OK ||
+		archive_read_open_filename(a, image, 65536) != ARCHIVE_OK)
+		return err_set(ERR_FORMAT, "%s: %s", image, archive_error_string(a));
+	while ((rc = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+		if (++files > MEDIUM_FILES_MAX)
+			return err_set(ERR_FULL, "the image holds more files than a medium");
+		TRY(entry_take(a, entry, into, &room));
+	}
+	return rc == ARCHIVE_EOF && files != 0
+		       ? ERR_OK
+		       : err_set(ERR_FORMAT, "%s is no whole image: %s", image,
+				 rc == ARCHIVE_EOF ? "nothing is in it" : archive_error_string(a));
+}

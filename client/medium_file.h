@@ -1,0 +1,17 @@
+// Files of a medium: regular ones, below its folder, of a bounded size. Links, pipes and devices
+// are refused, whatever they are called.
+#ifndef HELIO_CLIENT_MEDIUM_FILE_H
+#define HELIO_CLIENT_MEDIUM_FILE_H
+
+#include "proto/base/mem.h"
+
+// Appends nothing on error. Errors: ERR_NOT_FOUND, ERR_DENIED (no regular file, or behind a link),
+// ERR_FULL (more than out->max), ERR_IO.
+enum err medium_file_read(const char *dir, const char *path, struct buf *out) MUST_CHECK;
+
+// An ISO 9660 image becomes a folder: only names that a medium has, only regular files, at most
+// `room` bytes. into: made here, and to be removed by the caller, also after an error. Errors:
+// ERR_FORMAT (no image, or one that was cut), ERR_DENIED (a name, a link), ERR_FULL, ERR_IO.
+enum err medium_image_open(const char *image, const char *into, uint64_t room) MUST_CHECK;
+
+#endif
