@@ -285,6 +285,18 @@ size_t core_client_count(const struct core *core); // role CLIENT
 enum err core_client_find(struct core *core, const char *id, struct client_info *out) MUST_CHECK;
 // Every principal in no particular order: *cursor begins at 0; false at the end.
 bool core_client_next(struct core *core, size_t *cursor, struct client_info *out);
+// What a command asks of each of a fleet; core_client_at tells the rest of those that it is for.
+struct client_brief {
+	size_t place;
+	const char *id; // borrowed until the principal is removed
+	enum role role;
+	bool revoked;
+	enum client_state state;
+	enum reach reach;
+};
+// As core_client_next.
+bool core_client_walk(struct core *core, size_t *cursor, struct client_brief *out);
+bool core_client_is_in(struct core *core, size_t place, const char *channel);
 // Each principal has a place below core_client_places for as long as it exists and the core does
 // not load again; false: this one is free.
 size_t core_client_places(const struct core *core);

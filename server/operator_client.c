@@ -144,13 +144,15 @@ static enum err run_list(struct operator_call *c)
 	const char *channel = call_text(c, "channel"), *role = call_text(c, "role");
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
 	cJSON *list = put_list(c->json, "clients");
+	struct client_brief brief;
 	size_t cursor = 0;
 
 	if (!info)
 		return err_set(ERR_FULL, "no memory for this request");
-	while (core_client_next(c->room->core, &cursor, info)) {
-		if (strcmp(role_word(info->role), role ? role : "client") != 0 ||
-			(channel && !client_info_place(info, channel)))
+	while (core_client_walk(c->room->core, &cursor, &brief)) {
+		if (strcmp(role_word(brief.role), role ? role : "client") != 0 ||
+			(channel && !core_client_is_in(c->room->core, brief.place, channel)) ||
+			!core_client_at(c->room->core, brief.place, info))
 			continue;
 		json_client(c, put_item(list), info);
 	}

@@ -37,13 +37,13 @@ static enum err run_help(struct operator_call *c)
 	return ERR_OK;
 }
 
-static bool status_matches(const struct operator_call *c, const struct client_info *i)
+static bool status_matches(const struct operator_call *c, const struct client_brief *i)
 {
 	const char *client = call_text(c, "client"), *channel = call_text(c, "channel"),
 		   *reach = call_text(c, "reach");
 
 	return i->role == ROLE_CLIENT && (!client || strcmp(client, i->id) == 0) &&
-	       (!channel || client_info_place(i, channel)) &&
+	       (!channel || core_client_is_in(c->room->core, i->place, channel)) &&
 	       (!reach || strcmp(reach, reach_word(i->reach)) == 0);
 }
 
@@ -52,6 +52,7 @@ static enum err run_status(struct operator_call *c)
 	struct core *core = c->room->core;
 	uint64_t reach[REACH_SILENT + 1] = {0}, total = 0;
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
+	struct client_brief brief;
 	size_t cursor = 0;
 	cJSON *list;
 
@@ -64,8 +65,8 @@ static enum err run_status(struct operator_call *c)
 	put_bool(c->json, "degraded", core_is_degraded(core));
 	put_bool(c->json, "mass_silence", core_mass_silence(core));
 	list = cJSON_CreateArray();
-	while (core_client_next(core, &cursor, info)) {
-		if (!status_matches(c, info))
+	while (core_client_walk(core, &cursor, &brief)) {
+		if (!status_matches(c, &brief) || !core_client_at(core, brief.place, info))
 			continue;
 		total++;
 		if (info->reach <= REACH_SILENT)

@@ -611,18 +611,22 @@ static enum err flow_client(struct flow_call *f, const struct client_info *i)
 static enum err flow_clients(struct flow_call *f)
 {
 	struct client_info *info = arena_alloc(f->call->arena, sizeof(*info));
+	struct core *core = f->call->room->core;
 	const char *queue = f->row.queue;
+	struct client_brief brief;
 	size_t cursor = 0;
 
 	if (!info)
 		return no_memory();
 	if (queue[0] == '@') {
-		if (core_client_find(f->call->room->core, queue + 1, info) == ERR_OK)
+		if (core_client_find(core, queue + 1, info) == ERR_OK)
 			TRY(flow_client(f, info));
 		return ERR_OK;
 	}
-	while (core_client_next(f->call->room->core, &cursor, info))
-		if (info->role == ROLE_CLIENT && !info->revoked && client_info_place(info, queue))
+	while (core_client_walk(core, &cursor, &brief))
+		if (brief.role == ROLE_CLIENT && !brief.revoked &&
+			core_client_is_in(core, brief.place, queue) &&
+			core_client_at(core, brief.place, info))
 			TRY(flow_client(f, info));
 	return ERR_OK;
 }

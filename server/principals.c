@@ -247,13 +247,48 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 	return ERR_OK;
 }
 
-bool core_client_next(struct core *core, size_t *cursor, struct client_info *out)
+static uint32_t walk_step(struct core *core, size_t *cursor)
 {
 	enum err e = *cursor == 0 ? loading_finish(core) : ERR_OK;
-	uint32_t number = client_table_next(&core->clients, cursor);
 
 	if (e != ERR_OK)
 		db_fail(core->db, e);
+	return client_table_next(&core->clients, cursor);
+}
+
+bool core_client_walk(struct core *core, size_t *cursor, struct client_brief *out)
+{
+	uint32_t number = walk_step(core, cursor);
+
+	if (number == CLIENT_NONE)
+		return false;
+	const struct client *c = client_at(&core->clients, number);
+	*out = (struct client_brief){
+		.place = number,
+		.id = client_id(&core->clients, c),
+		.role = (enum role)c->role,
+		.revoked = c->flags & CLIENT_REVOKED,
+		.state = (enum client_state)c->state,
+		.reach = (enum reach)c->reach,
+	};
+	return true;
+}
+
+bool core_client_is_in(struct core *core, size_t place, const char *channel)
+{
+	struct client *c = client_at(&core->clients, (uint32_t)place);
+	size_t count = membership_count(c);
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(membership_at(core, c, i).channel->queue.name, channel) == 0)
+			return true;
+	return false;
+}
+
+bool core_client_next(struct core *core, size_t *cursor, struct client_info *out)
+{
+	uint32_t number = walk_step(core, cursor);
+
 	if (number == CLIENT_NONE)
 		return false;
 	info_fill(core, client_at(&core->clients, number), out);

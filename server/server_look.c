@@ -65,21 +65,18 @@ static void look_packages(struct server *s, struct findings *out)
 
 static void look_clients(struct server *s, struct findings *out)
 {
-	struct client_info *info = calloc(1, sizeof(*info));
 	char what[256], id[LIMIT_ID + 1], mend[128];
+	struct client_brief c;
 	size_t cursor = 0;
 
-	if (!info)
-		return;
-	while (core_client_next(s->core, &cursor, info)) {
-		if (info->role != ROLE_CLIENT || info->state != CS_CLONE_SUSPECT)
+	while (core_client_walk(s->core, &cursor, &c)) {
+		if (c.role != ROLE_CLIENT || c.state != CS_CLONE_SUSPECT)
 			continue;
-		snprintf(id, sizeof(id), "CLONE-%.50s", info->id);
-		snprintf(what, sizeof(what), "%s may be two devices with one identity", info->id);
-		snprintf(mend, sizeof(mend), "helioctl client clear-clone %s", info->id);
+		snprintf(id, sizeof(id), "CLONE-%.50s", c.id);
+		snprintf(what, sizeof(what), "%s may be two devices with one identity", c.id);
+		snprintf(mend, sizeof(mend), "helioctl client clear-clone %s", c.id);
 		finding_add(out, FINDING_WARN, "", id, what, mend);
 	}
-	free(info);
 }
 
 void server_look(void *ctx, struct findings *out)

@@ -116,7 +116,8 @@ static void growth(const struct options *o)
 	struct bench_fleet f;
 	struct beats b;
 	struct channel_info channel;
-	size_t cursor = 0, seen = 0;
+	size_t cursor = 0, seen = 0, in = 0, full = 0;
+	struct client_brief brief;
 	struct client_info info;
 
 	bench_fleet_init(&f, o->clients, o->dir);
@@ -129,18 +130,24 @@ static void growth(const struct options *o)
 	beats_give(&f, &b);
 	m = meter_since(m);
 	struct meter walk = meter_now();
-	while (core_client_next(f.core, &cursor, &info))
-		seen++;
+	for (; core_client_walk(f.core, &cursor, &brief); seen++)
+		in += brief.role == ROLE_CLIENT && !brief.revoked &&
+		      core_client_is_in(f.core, brief.place, "default");
 	walk = meter_since(walk);
+	struct meter fill = meter_now();
+	for (cursor = 0; core_client_next(f.core, &cursor, &info);)
+		full++;
+	fill = meter_since(fill);
 	struct meter event = meter_now();
 	MUST(core_channel_control(f.core, "default", CONTROL_RATE, 1000000, "bench", NULL));
 	core_turn_end(f.core, clock_now());
 	event = meter_since(event);
 	MUST(core_channel_find(f.core, "default", &channel));
-	printf("clients=%zu cpu_ns=%.0f walk_ns_per_client=%.1f seen=%zu broadcast_us=%.0f "
+	printf("clients=%zu cpu_ns=%.0f walk_ns_per_client=%.1f fill_ns_per_client=%.1f seen=%zu "
+	       "broadcast_us=%.0f "
 	       "elements=%zu\n",
 		o->clients, (double)m.cpu_ns / (double)o->beats, (double)walk.cpu_ns / (double)seen,
-		seen, (double)event.ns / 1e3, channel.elements);
+		(double)fill.cpu_ns / (double)full, in, (double)event.ns / 1e3, channel.elements);
 	beats_fini(&b);
 	bench_fleet_fini(&f);
 }
