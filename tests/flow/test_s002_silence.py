@@ -39,7 +39,7 @@ def lies_there(fleet, package):
 def test_S002_11_in_a_mass_silence_nothing_is_stopped_until_a_person_says_so(fleet_of, folder):
     fleet = fleet_of(clients=("f1",), data_brokers=("da",), tls=False, level="info", log_types="error", interval_ms=300,
                      server={"server": {"offers_per_s": 100000, "reconnect_spread_s": 0, "silent_after_s": 1},
-                             "data": {"lease_ttl_s": 5, "linger_s": 1, "first_viewer_grace_s": 0}})
+                             "data": {"lease_ttl_s": 3, "linger_s": 1, "first_viewer_grace_s": 0}})
     fleet.server_extra["server"]["rate_bytes_per_s"] = 200_000
     subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--prefix", "dev", "--count", str(DEVICES), "--enrol-key",
                     fleet.ca / "keys/enrol.key", "--out", fleet.ca / "enrolments"], check=True, stdout=subprocess.DEVNULL)
@@ -65,13 +65,13 @@ def test_S002_11_in_a_mass_silence_nothing_is_stopped_until_a_person_says_so(fle
     # All are silent before the lease has aged, and the lease ages before anybody says that they are gone indeed.
     wait_for(lambda: fleet.ctl("status")["mass_silence"], 20, "they fell silent at once")
     heliod.wait_text("LEASE-END client=f1", 20)
-    stays(lambda: not stops(watch), 3)
+    stays(lambda: not stops(watch), 2)
     assert lies_there(fleet, package)
     # It is kept over a crash: a restart proves nothing.
     heliod.kill()
     fleet.heliod()
     assert fleet.ctl("status")["mass_silence"] and fleet.sql("select count(*) from meta where key = 'mass-silence'") == "1"
-    stays(lambda: not stops(watch), 3)
+    stays(lambda: not stops(watch), 2)
     assert lies_there(fleet, package)
     # A person says so: now what nobody wants is withdrawn.
     assert not fleet.ctl("silence", "release")["mass_silence"]
