@@ -299,8 +299,9 @@ void client_table_remove(struct client_table *t, uint32_t number)
 	t->slots[at] = 0;
 	t->count--;
 	t->clients -= c->role == ROLE_CLIENT;
+	// Who stands in the wheel holds those behind it; the wheel lets it go.
 	bool timed = c->flags & CLIENT_TIMED;
-	*c = (struct client){.flags = timed ? CLIENT_TIMED : 0};
+	*c = (struct client){.flags = timed ? CLIENT_TIMED : 0, .wheel_next = c->wheel_next};
 	if (!timed)
 		client_table_release(t, number);
 }

@@ -171,6 +171,7 @@ struct core {
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
+	uint32_t forgotten_v; // the highest number of an answer to a client that was removed since
 	struct key32 lineage_key;
 	uint64_t flow_count;
 	uint64_t session_base;     // no session id below this one, and

@@ -22,6 +22,8 @@ void principal_forget(struct core *core, uint32_t number)
 	struct client *c = client_at(&core->clients, number);
 
 	offers_forget(core, number);
+	if (c->v > core->forgotten_v)
+		core->forgotten_v = c->v;
 	if (c->role == ROLE_CLIENT)
 		memberships_leave(core, c);
 	rare_free(c->rare);
@@ -77,6 +79,7 @@ enum err core_enrol(struct core *core, const struct enrolment *e)
 	struct client *c = client_at(&core->clients, number);
 	c->channel = ch->number;
 	c->told_interval_ms = core->config.interval_ms;
+	c->v = core->forgotten_v; // who was removed and comes back is given no id a second time
 	log_info("ENROLLED", "id=%s role=%s", e->id, role_word(e->role));
 	if (e->role != ROLE_CLIENT)
 		return ERR_OK;

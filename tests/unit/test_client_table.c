@@ -80,7 +80,9 @@ static void a_place_that_the_wheel_holds_is_not_used_again_before_it_lets_go(voi
 	client_table_init(&t, &key);
 	assert_int_equal(client_table_add(&t, "a", ROLE_CLIENT, &a), ERR_OK);
 	client_at(&t, a)->flags |= CLIENT_TIMED;
+	client_at(&t, a)->wheel_next = 4711; // who stands behind it in the wheel
 	client_table_remove(&t, a);
+	assert_int_equal(client_at(&t, a)->wheel_next, 4711);
 	assert_int_equal(client_table_add(&t, "b", ROLE_CLIENT, &b), ERR_OK);
 	assert_int_not_equal(a, b);
 	client_table_release(&t, a);

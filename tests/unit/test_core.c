@@ -1,8 +1,8 @@
 // The core as a whole, driven by real bytes: the conversation of protocol.md, over restarts and
 // losses. What the queues make of it is in test_core_queue.c.
 #include "core_rig.h"
-#include "server/accordance.h"
 #include "proto/base/log.h"
+#include "server/accordance.h"
 
 #ifndef HONEST_SEEDS
 #define HONEST_SEEDS 5
@@ -471,6 +471,28 @@ static void revoked_is_refused_and_removed_is_unknown(void **state)
 	core_turn_end(r->core, r->now);
 }
 
+static void S001_c36_who_is_removed_and_comes_back_is_given_no_id_twice(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	const struct enrolment again = {.id = "f1",
+		.role = ROLE_CLIENT,
+		.public_key = *sign_key_public(a->key),
+		.name = ""};
+
+	append_request(r, "@f1");
+	agent_gets(a, KIND_SEND_INFORMATION);
+	uint64_t last = a->got.body->op_id;
+	assert_int_equal(core_principal_remove(r->core, "f1"), ERR_OK);
+	assert_int_equal(core_enrol(r->core, &again), ERR_OK);
+	core_turn_end(r->core, r->now);
+	a->op = (struct operation){0};
+	a->last_response_id = 0;
+	assert_true(agent_sign_in(r, a));
+	agent_gets(a, KIND_SEND_INFORMATION);
+	assert_true(a->got.body->op_id > last);
+}
+
 static void operators_sign_in_the_same_way_and_are_answered(void **state)
 {
 	struct rig *r = *state;
@@ -694,6 +716,7 @@ int main(void)
 		T(S003_7_silence_is_late_then_silent_by_attended_time_only),
 		T(a_lost_disk_forgets_and_a_copied_one_is_suspected),
 		T(revoked_is_refused_and_removed_is_unknown),
+		T(S001_c36_who_is_removed_and_comes_back_is_given_no_id_twice),
 		T(operators_sign_in_the_same_way_and_are_answered),
 		T(a_restored_store_is_noticed_and_opens_an_epoch),
 		T(why_tells_the_rule_behind_every_answer),
