@@ -76,9 +76,9 @@ def test_S000_8_a_seed_run_twice_is_the_same_run():
 # ---- the record, read without our code
 
 def test_S001_c36_the_record_of_a_run_holds_one_outcome_of_each_operation(tmp_path):
-    """Everything at once, but a restored store, which takes back a part of the record."""
+    """Everything at once, but a restored store and a removed client, which take back a part of the record."""
     store = tmp_path / "store.db"
-    trace = holds("--seed", 11, "--beats", 400, "--faults", "all,-restore", "--trace", "--store", store)
+    trace = holds("--seed", 11, "--beats", 400, "--faults", "all,-restore,-revoke", "--trace", "--store", store)
     rows = sqlite3.connect(store).execute(
         "SELECT client, op_id, first_op_id, kind, outcome, is_final, place FROM operation").fetchall()
     assert len(rows) > 200
@@ -103,14 +103,32 @@ WRONG = {
     "values": ("--seeds", "1..3"),
     "command": ("--seeds", "1..3"),
     "report": ("--seeds", "1..3"),
+    "outcome": ("--seeds", "1..3"),
+    "kill": ("--seeds", "1..20", "--faults", "loss,agent"),
+    "pointer": ("--seeds", "1..3", "--faults", "loss"),
+    "lost": ("--seeds", "1..3", "--faults", "loss"),
+    "again": ("--seeds", "1..3", "--faults", "loss"),
+    "open": ("--seeds", "1..3", "--faults", "loss"),
+    "accord": ("--seeds", "1..3", "--faults", "loss"),
+    "ids": ("--seeds", "1..3", "--faults", "loss"),
+    "snapshot": ("--seeds", "1..3"),
 }
 SAYS = {
     "disk": r"runs the command of act \d+ twice",
-    "resend": r"no rest|never ends",
+    "resend": r"no rest|never ends|disagreed \d+ times",
     "fetch": r"installed package \d+ twice|which it holds|does not hold|no rest",
     "values": r"has \w+=v\d+, and c\d says v\d+",
     "command": r"runs the command of act \d+ twice",
     "report": r"is recorded twice",
+    "outcome": r"ends twice",
+    "kill": r"runs the command of act \d+ twice",
+    "pointer": r"lies behind the tail|shows nothing",
+    "lost": r"never came to an end|does not hold|and c\d says|is given to",
+    "again": r"event \d+ of \S+ is given to \w+ after",
+    "open": r"what is open was forgotten",
+    "accord": r"is in state \S+, and what is open says",
+    "ids": r"comes after|which has ended|with another body|ends twice|is open",
+    "snapshot": r"does not hold|shows package",
 }
 
 

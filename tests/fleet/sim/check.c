@@ -3,6 +3,7 @@
 #include "tests/fleet/sim/sim.h"
 
 #include "server/core_inside.h"
+#include <stdlib.h>
 #include <string.h>
 
 // ---- pointers and queues
@@ -51,6 +52,102 @@ void check_queues(struct sim *s)
 			s->config.broken != BREAK_DISK)
 			violate(s, "%s is held for a clone", client_id(&core->clients, c));
 	}
+}
+
+// ---- a client, after the turn that heard it
+
+static enum client_state state_of_open(const struct open_operation *op)
+{
+	if (!op)
+		return CS_IDLE;
+	if (op->resync)
+		return CS_RESYNC;
+	if (op->kind == KIND_SEND_INFORMATION)
+		return CS_AWAIT_INFO;
+	return op->kind == KIND_RETRIEVE_INFORMATION ? CS_AWAIT_RETRIEVE : CS_AWAIT_COMMAND;
+}
+
+static void pointers_check(struct sim *s, struct core *core, struct client *c, const char *id)
+{
+	for (size_t i = 0; i < membership_count(c); i++) {
+		struct place p = membership_at(core, c, i);
+		const struct event_queue *q = &p.channel->queue;
+		if (queue_is_detached(q, *p.pointer))
+			continue;
+		const struct element *e =
+			*p.pointer <= q->tail_seq ? queue_show(q, *p.pointer) : NULL;
+		if (*p.pointer > q->tail_seq)
+			violate(s, "the pointer of %s lies behind the tail of %s", id, q->name);
+		else if (e ? e->seq < *p.pointer || !e->standing : !q->standing_tail)
+			violate(s, "the pointer of %s shows nothing in %s", id, q->name);
+	}
+}
+
+void check_client(struct sim *s, uint32_t index)
+{
+	struct core *core = s->server.core;
+	const char *id = s->devices[index].id;
+	uint32_t n = client_table_find(&core->clients, id);
+
+	if (n == CLIENT_NONE)
+		return;
+	struct client *c = client_at(&core->clients, n);
+	const struct open_operation *op = client_open(c);
+	pointers_check(s, core, c, id);
+	if (c->state == CS_CLONE_SUSPECT)
+		return;
+	if (c->state != state_of_open(op))
+		violate(s, "%s is in state %s, and what is open says %s", id,
+			client_state_word((enum client_state)c->state),
+			client_state_word(state_of_open(op)));
+	if (op && op->op_id != c->d)
+		violate(s, "%s has %llx open, and was told %llx last", id,
+			(unsigned long long)op->op_id, (unsigned long long)c->d);
+	const char *why = ledger_disagrees(
+		s, index, op ? op->op_id : 0, op && op->passed ? op->passed->op_id : 0);
+	if (why)
+		violate(s, "the operations of %s: %s", id, why);
+}
+
+// ---- models that are wrong
+
+static void pointer_bend(struct sim *s, struct client *c, struct event_queue *q)
+{
+	const struct element *e = queue_is_detached(q, c->pointer) ? NULL : q->last;
+
+	if (s->config.broken == BREAK_POINTER) {
+		queue_leave(q, c->pointer);
+		c->pointer = q->tail_seq + 5;
+	} else if (s->config.broken == BREAK_LOST && e && queue_show(q, c->pointer)) {
+		queue_advance(q, &c->pointer);
+	} else if (s->config.broken == BREAK_AGAIN && e && c->pointer == q->tail_seq) {
+		queue_leave(q, c->pointer);
+		c->pointer = e->seq;
+		queue_stand(q, c->pointer);
+	}
+}
+
+void server_bend(struct sim *s)
+{
+	struct core *core = s->server.core;
+
+	if (s->config.broken < BREAK_POINTER || s->server.turns % 16 != 0 || !core || s->quiet)
+		return;
+	uint32_t n = client_table_find(
+		&core->clients, s->devices[rng_below(&s->fate, s->config.agents)].id);
+	if (n == CLIENT_NONE)
+		return;
+	struct client *c = client_at(&core->clients, n);
+	pointer_bend(s, c, &core->channels[c->channel]->queue);
+	if (s->config.broken == BREAK_OPEN && client_open(c) && !client_open(c)->passed) {
+		free(c->rare->open);
+		c->rare->open = NULL;
+		c->state = CS_IDLE;
+	}
+	if (s->config.broken == BREAK_ACCORD && client_open(c))
+		c->state = CS_IDLE;
+	if (s->config.broken == BREAK_IDS && c->v > 4)
+		c->v -= 4;
 }
 
 // ---- rest

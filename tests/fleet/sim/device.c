@@ -43,6 +43,10 @@ static enum err port_save(void *ctx, struct bytes state)
 		return ERR_OK;
 	if (d->disk_full)
 		return err_set(ERR_NO_SPACE, "the disk of %s is full", d->id);
+	// The command runs though its beginning was not stored; power goes when it has begun.
+	if (d->cut_armed && d->sim->config.broken == BREAK_KILL &&
+		d->core.state.op.kind == KIND_EXECUTE_COMMAND)
+		return ERR_OK;
 	if (!d->cut_armed || d->cut_keeps) {
 		if (!disk_lies(d))
 			disk_write(d, state);

@@ -234,6 +234,7 @@ void doer_command(void *ctx, uint64_t op_id, const struct execute_command *comma
 		ledger_ran(d, (uint32_t)act);
 		if (s->config.broken == BREAK_COMMAND)
 			ledger_ran(d, (uint32_t)act);
+		d->gone = s->config.broken == BREAK_KILL && d->cut_armed;
 	}
 	d->command_op = op_id;
 	if (strcmp(command->verb, "tool") != 0 || rng_chance(&s->fate, 300)) {

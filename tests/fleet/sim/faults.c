@@ -43,6 +43,10 @@ static void device_fault(struct sim *s, unsigned fault)
 	case FAULT_CLOCK:
 		d->wall_offset = rng_between(&s->fate, -48 * HOUR_MS, 48 * HOUR_MS);
 		return;
+	case FAULT_REVOKE:
+		if (rng_chance(&s->fate, 300) && host_revoke(s, d->index))
+			mend_later(s, FAULT_REVOKE, d->index, rng_between(&s->fate, 500, 15000));
+		return;
 	default:
 		return;
 	}
@@ -79,6 +83,16 @@ static void server_fault(struct sim *s, unsigned fault)
 		host_read_only(s, true);
 		mend_later(s, FAULT_STORE, 0, rng_between(&s->fate, 200, 6000));
 		return;
+	case FAULT_FULL:
+		if (h->read_only)
+			return;
+		host_disk_full(s, true);
+		mend_later(s, FAULT_FULL, 0, rng_between(&s->fate, 200, 6000));
+		return;
+	case FAULT_STORM:
+		for (uint32_t i = 0; i < s->config.agents; i++)
+			device_power_off(&s->devices[i], rng_between(&s->fate, 100, 1000));
+		return;
 	case FAULT_CLOCK:
 		h->wall_offset = rng_between(&s->fate, -HOUR_MS, HOUR_MS);
 		return;
@@ -97,7 +111,7 @@ static unsigned fault_choose(struct sim *s, unsigned among)
 {
 	unsigned enabled[32], count = 0;
 
-	for (unsigned bit = 1; bit <= FAULT_RESTORE; bit <<= 1)
+	for (unsigned bit = 1; bit <= FAULTS_ALL; bit <<= 1)
 		if (s->config.faults & among & bit)
 			enabled[count++] = bit;
 	return count ? enabled[rng_below(&s->fate, count)] : 0;
@@ -120,12 +134,13 @@ void fault_random(struct sim *s)
 		return;
 	heap_push(s, s->now + 1 + (int64_t)rng_below(&s->fate, (uint64_t)every * 2 + 1),
 		EVENT_FAULT, 0, 0, NULL, 0);
-	unsigned fault =
-		fault_choose(s, FAULT_LINK | FAULT_AGENT | FAULT_DISK | FAULT_WIPE | FAULT_CLOCK);
+	unsigned fault = fault_choose(
+		s, FAULT_LINK | FAULT_AGENT | FAULT_DISK | FAULT_WIPE | FAULT_CLOCK | FAULT_REVOKE);
 	if (fault && rng_chance(&s->fate, (uint32_t)(1000 * every / device_every)))
 		device_fault(s, fault);
 	fault = fault_choose(s, FAULT_SERVER | FAULT_BROKER | FAULT_LINK | FAULT_STALL |
-					FAULT_STORE | FAULT_CLOCK | FAULT_RESTORE);
+					FAULT_STORE | FAULT_CLOCK | FAULT_RESTORE | FAULT_FULL |
+					FAULT_STORM);
 	if (fault && rng_below(&s->fate, (uint64_t)server_every) < (uint64_t)every)
 		server_fault(s, fault);
 }
@@ -135,6 +150,8 @@ void faults_stop(struct sim *s)
 	trace(s, "faults stop");
 	s->quiet = true;
 	s->server.kill_next = KILL_NOT;
+	if (s->server.disk_full)
+		host_disk_full(s, false);
 	if (s->server.read_only)
 		host_read_only(s, false);
 	for (uint32_t i = 0; i < s->config.agents; i++) {

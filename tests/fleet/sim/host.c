@@ -68,7 +68,9 @@ enum err sim_package_find(void *ctx, struct core *core, const struct digest *pac
 	uint32_t index = package_index(package);
 
 	(void)core;
-	if (index >= s->package_count)
+	bool gone = s->config.broken == BREAK_SNAPSHOT && s->server.core &&
+		    index % SIM_SLOTS == 1 && s->quiet;
+	if (index >= s->package_count || gone)
 		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(package));
 	*out = (struct package_ref){
 		.package = *package,
@@ -115,8 +117,13 @@ static uint32_t client_index(const char *id)
 static void hook_ended(void *ctx, struct core *core, const struct operation_info *op)
 {
 	(void)core;
-	ledger_note(ctx,
-		&(struct note){.kind = NOTE_ENDED, .client = client_index(op->client), .op = *op});
+	struct sim *s = ctx;
+	struct note n = {.kind = NOTE_ENDED, .client = client_index(op->client), .op = *op};
+
+	ledger_note(s, &n);
+	n.op.outcome = op->outcome == OP_DONE ? OP_FAILED : OP_DONE;
+	if (s->config.broken == BREAK_OUTCOME)
+		ledger_note(s, &n);
 }
 
 static void hook_report(
@@ -184,12 +191,21 @@ static void inbox_drain(struct sim *s)
 {
 	struct server_host *h = &s->server;
 
+	h->heard_count = 0;
 	for (size_t i = 0; i < h->inbox_count; i++) {
 		const struct message *m = h->inbox[i];
+		if (h->heard_count < SIM_HEARD)
+			h->heard[h->heard_count++] = client_index(strrchr(m->data, '/') + 1);
 		core_message(h->core, NULL, m->data, m->topic_length,
 			bytes_of(m->data + m->topic_length + 1, m->size), m->retained, host_now(s));
 	}
 	inbox_clear(h);
+}
+
+static void heard_check(struct sim *s)
+{
+	for (size_t i = 0; i < s->server.heard_count; i++)
+		check_client(s, s->server.heard[i]);
 }
 
 void host_turn(struct sim *s)
@@ -209,7 +225,10 @@ void host_turn(struct sim *s)
 	h->publishes_left = kill == KILL_BEFORE_PUBLISH     ? 0
 			    : kill == KILL_WHILE_PUBLISHING ? rng_between(&s->fate, 1, 3)
 							    : -1;
-	host_commit(s);
+	if (host_commit(s))
+		heard_check(s);
+	h->heard_count = 0;
+	server_bend(s);
 	if (kill != KILL_NOT)
 		host_kill(s, rng_between(&s->fate, 50, 6000));
 }
@@ -240,6 +259,22 @@ static void will_keep(struct sim *s)
 	buf_fini(&out);
 }
 
+// A store that came back from a backup may hold a device for revoked that was enrolled again since.
+static void revoked_look(struct sim *s)
+{
+	struct client_info info;
+
+	for (uint32_t i = 0; i < s->config.agents && s->restored; i++) {
+		struct device *d = &s->devices[i];
+		if (d->revoked || core_client_find(s->server.core, d->id, &info) != ERR_OK ||
+			!info.revoked)
+			continue;
+		d->revoked = true;
+		heap_push(s, s->now + rng_between(&s->fate, 500, 5000), EVENT_MEND, i, 0, NULL,
+			FAULT_REVOKE);
+	}
+}
+
 void host_start(struct sim *s)
 {
 	struct server_host *h = &s->server;
@@ -265,6 +300,7 @@ void host_start(struct sim *s)
 	}
 	core_set_hooks(h->core, &hooks);
 	h->starts++;
+	revoked_look(s);
 	trace(s, "the server starts, incarnation %llu",
 		(unsigned long long)core_incarnation(h->core));
 	will_keep(s);
@@ -344,6 +380,41 @@ void host_read_only(struct sim *s, bool on)
 		abort();
 }
 
+// Not a page more. What it then says is SQLite's own word for a full disk; `read_only` stands for
+// both, to everybody who asks whether the store takes writes.
+void host_disk_full(struct sim *s, bool on)
+{
+	struct server_host *h = &s->server;
+
+	trace(s, "the server's disk %s", on ? "is full" : "has room");
+	h->read_only = h->disk_full = on;
+	if (h->db->engine->exec(h->db,
+		    on ? "PRAGMA max_page_count=1" : "PRAGMA max_page_count=1073741823") != ERR_OK)
+		abort();
+}
+
+// ---- revoked, and enrolled again
+
+static bool can_write(const struct sim *s)
+{
+	const struct server_host *h = &s->server;
+
+	return h->core && !h->stalled && !h->read_only && !core_is_degraded(h->core);
+}
+
+bool host_revoke(struct sim *s, uint32_t index)
+{
+	struct device *d = &s->devices[index];
+
+	if (!can_write(s) || d->revoked)
+		return false;
+	trace(s, "%s is revoked", d->id);
+	if (core_principal_revoke(s->server.core, d->id) != ERR_OK)
+		violate(s, "%s cannot be revoked: %s", d->id, err_text());
+	s->server.publishes_left = -1;
+	return d->revoked = host_commit(s);
+}
+
 void host_backup(struct sim *s)
 {
 	struct server_host *h = &s->server;
@@ -382,21 +453,42 @@ void host_restore(struct sim *s)
 
 // ---- the first start
 
-static void enrol_all(struct sim *s)
+static void enrol_one(struct sim *s, const struct device *d)
 {
 	char channel[8];
+	const struct enrolment e = {.id = d->id,
+		.role = ROLE_CLIENT,
+		.public_key = *sign_key_public(d->config.key),
+		.name = d->id};
 
-	for (uint32_t i = 0; i < s->config.agents; i++) {
-		struct device *d = &s->devices[i];
-		const struct enrolment e = {.id = d->id,
-			.role = ROLE_CLIENT,
-			.public_key = *sign_key_public(d->config.key),
-			.name = d->id};
-		snprintf(channel, sizeof(channel), "c%u", d->channel);
-		if (core_enrol(s->server.core, &e) != ERR_OK ||
-			core_client_set_channel(s->server.core, d->id, channel) != ERR_OK)
-			violate(s, "no enrolment: %s", err_text());
-	}
+	snprintf(channel, sizeof(channel), "c%u", d->channel);
+	if (core_enrol(s->server.core, &e) != ERR_OK ||
+		core_client_set_channel(s->server.core, d->id, channel) != ERR_OK)
+		violate(s, "no enrolment: %s", err_text());
+}
+
+bool host_enrol_again(struct sim *s, uint32_t index)
+{
+	struct device *d = &s->devices[index];
+
+	if (!can_write(s))
+		return false;
+	trace(s, "%s is enrolled again", d->id);
+	if (core_principal_remove(s->server.core, d->id) != ERR_OK)
+		violate(s, "%s cannot be removed: %s", d->id, err_text());
+	enrol_one(s, d);
+	s->server.publishes_left = -1;
+	if (!host_commit(s))
+		return false;
+	d->revoked = false;
+	ledger_enrolled_again(s, index);
+	return true;
+}
+
+static void enrol_all(struct sim *s)
+{
+	for (uint32_t i = 0; i < s->config.agents; i++)
+		enrol_one(s, &s->devices[i]);
 	if (!host_commit(s))
 		violate(s, "no enrolment: the commit failed");
 }

@@ -163,6 +163,40 @@ void ledger_restored(struct sim *s, uint32_t acts_before)
 	}
 }
 
+// It was removed: nothing is left of what was, and its queue begins anew.
+void ledger_enrolled_again(struct sim *s, uint32_t client)
+{
+	struct op_list *l = &s->ops[client];
+
+	for (size_t k = 0; k < l->count; k++)
+		l->items[k].before_restore = true;
+	memset(l->last_seq, 0, sizeof(l->last_seq));
+	l->last_private = 0;
+	for (uint32_t i = 0; i < s->act_count; i++) {
+		if (s->acts[i].expects)
+			s->acts[i].expects[client] = 0;
+		if (s->acts[i].client == client + 1)
+			s->acts[i].before_restore = true;
+	}
+}
+
+const char *ledger_disagrees(struct sim *s, uint32_t client, uint64_t open_op, uint64_t passed_op)
+{
+	const struct op_list *l = &s->ops[client];
+
+	for (size_t i = l->count; i-- > 0 && i + 4 >= l->count;) {
+		const struct op_seen *op = &l->items[i];
+		bool open = op->op_id == open_op || op->op_id == passed_op;
+		if (op->before_restore)
+			continue;
+		if (open && op->ended)
+			return "what has ended is open";
+		if (!open && !op->ended)
+			return "what is open was forgotten";
+	}
+	return NULL;
+}
+
 // ---- what the server says
 
 static void order_check(

@@ -4,10 +4,11 @@
 //             [--twice] [--trace] [--store FILE] [--break WORD]
 //
 // Faults: loss dup reorder delay damage link broker server stall store agent disk torn wipe clock
-// doer restore; "all", "way" (loss dup reorder delay doer: nobody may disagree), "none". A leading
-// minus takes one away: all,-wipe. Without --faults each seed chooses its own.
+// doer restore full storm revoke; "all", "way" (loss dup reorder delay doer: nobody may disagree),
+// "none". A leading minus takes one away: all,-wipe. Without --faults each seed chooses its own.
 // --twice runs each seed twice: the trace hashes must be equal. --break makes a model wrong on
-// purpose (disk resend fetch values command report state): the invariants must say so. --store
+// purpose (disk resend fetch values command report state outcome kill pointer lost again open
+// accord ids snapshot): the invariants must say so. --store
 // leaves the server's record at the end, for other tools.
 //
 // One line for each seed that fails, with what was violated and how to run it again; one line at
@@ -44,9 +45,12 @@ static const struct word faults[] = {
 	{"clock", FAULT_CLOCK},
 	{"doer", FAULT_DOER},
 	{"restore", FAULT_RESTORE},
+	{"full", FAULT_FULL},
+	{"storm", FAULT_STORM},
+	{"revoke", FAULT_REVOKE},
 	{"restart", FAULT_SERVER | FAULT_AGENT | FAULT_BROKER},
 	{"way", FAULTS_OF_THE_WAY},
-	{"all", 2u * FAULT_RESTORE - 1},
+	{"all", FAULTS_ALL},
 	{"none", 0},
 	{NULL, 0},
 };
@@ -59,6 +63,15 @@ static const struct word breakages[] = {
 	{"command", BREAK_COMMAND},
 	{"report", BREAK_REPORT},
 	{"state", BREAK_STATE},
+	{"outcome", BREAK_OUTCOME},
+	{"kill", BREAK_KILL},
+	{"pointer", BREAK_POINTER},
+	{"lost", BREAK_LOST},
+	{"again", BREAK_AGAIN},
+	{"open", BREAK_OPEN},
+	{"accord", BREAK_ACCORD},
+	{"ids", BREAK_IDS},
+	{"snapshot", BREAK_SNAPSHOT},
 	{NULL, 0},
 };
 
@@ -104,11 +117,10 @@ static unsigned faults_of_seed(uint64_t seed)
 	if (rng_chance(&r, 250))
 		return FAULTS_OF_THE_WAY & ((unsigned)rng_next(&r) | FAULT_LOSS);
 	if (rng_chance(&r, 200))
-		return (2u * FAULT_RESTORE - 1) &
-		       ~(unsigned)(FAULT_RESTORE | FAULT_TORN | FAULT_WIPE);
+		return FAULTS_ALL & ~(unsigned)(FAULT_RESTORE | FAULT_TORN | FAULT_WIPE);
 	if (rng_chance(&r, 200))
-		return 2u * FAULT_RESTORE - 1;
-	for (unsigned bit = 1; bit <= FAULT_RESTORE; bit <<= 1)
+		return FAULTS_ALL;
+	for (unsigned bit = 1; bit <= FAULTS_ALL; bit <<= 1)
 		if (rng_chance(&r, 300))
 			out |= bit;
 	return out;

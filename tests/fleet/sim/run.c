@@ -145,8 +145,12 @@ static void mend(struct sim *s, const struct event_item *e)
 {
 	if (e->more == FAULT_DISK)
 		s->devices[e->who].disk_full = false;
-	if (e->more == FAULT_STORE && s->server.read_only)
+	if (e->more == FAULT_STORE && s->server.read_only && !s->server.disk_full)
 		host_read_only(s, false);
+	if (e->more == FAULT_FULL && s->server.disk_full)
+		host_disk_full(s, false);
+	if (e->more == FAULT_REVOKE && !host_enrol_again(s, e->who))
+		heap_push(s, s->now + 500, EVENT_MEND, e->who, 0, NULL, FAULT_REVOKE);
 	if (e->more != FAULT_STALL)
 		return;
 	s->server.stalled = false;

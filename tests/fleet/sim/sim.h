@@ -33,26 +33,31 @@
 #define SIM_CHANNELS 3
 #define SIM_ACTS 4096
 #define SIM_TEXT 400
+#define SIM_HEARD 4096 // messages of a turn
 
 enum sim_fault {
-	FAULT_LOSS = 1,       // messages vanish
-	FAULT_DUP = 2,        // messages come twice
-	FAULT_REORDER = 4,    // messages overtake each other
-	FAULT_DELAY = 8,      // a link stands still for a while
-	FAULT_DAMAGE = 16,    // a bit flips
-	FAULT_LINK = 32,      // connections break
-	FAULT_BROKER = 64,    // the broker restarts and forgets everything
-	FAULT_SERVER = 128,   // the server is killed or restarted
-	FAULT_STALL = 256,    // the server stands still
-	FAULT_STORE = 512,    // the server's store takes no writes for a while
-	FAULT_AGENT = 1024,   // devices lose power, also within a write of their state
-	FAULT_DISK = 2048,    // a device's disk takes no writes for a while
-	FAULT_TORN = 4096,    // the newest copy of a device's state is damaged
-	FAULT_WIPE = 8192,    // a device loses its disk
-	FAULT_CLOCK = 16384,  // wall clocks step
-	FAULT_DOER = 32768,   // fetches and commands fail
-	FAULT_RESTORE = 65536 // the server's store comes back from a backup
+	FAULT_LOSS = 1,        // messages vanish
+	FAULT_DUP = 2,         // messages come twice
+	FAULT_REORDER = 4,     // messages overtake each other
+	FAULT_DELAY = 8,       // a link stands still for a while
+	FAULT_DAMAGE = 16,     // a bit flips
+	FAULT_LINK = 32,       // connections break
+	FAULT_BROKER = 64,     // the broker restarts and forgets everything
+	FAULT_SERVER = 128,    // the server is killed or restarted
+	FAULT_STALL = 256,     // the server stands still
+	FAULT_STORE = 512,     // the server's store takes no writes for a while
+	FAULT_AGENT = 1024,    // devices lose power, also within a write of their state
+	FAULT_DISK = 2048,     // a device's disk takes no writes for a while
+	FAULT_TORN = 4096,     // the newest copy of a device's state is damaged
+	FAULT_WIPE = 8192,     // a device loses its disk
+	FAULT_CLOCK = 16384,   // wall clocks step
+	FAULT_DOER = 32768,    // fetches and commands fail
+	FAULT_RESTORE = 65536, // the server's store comes back from a backup
+	FAULT_FULL = 131072,   // the server's disk is full for a while
+	FAULT_STORM = 262144,  // all devices lose power at once, and sign in together
+	FAULT_REVOKE = 524288  // a device is revoked, and enrolled again later
 };
+#define FAULTS_ALL (2u * FAULT_REVOKE - 1)
 // Under these alone no client may ever be in disagreement.
 #define FAULTS_OF_THE_WAY (FAULT_LOSS | FAULT_DUP | FAULT_REORDER | FAULT_DELAY | FAULT_DOER)
 
@@ -65,7 +70,17 @@ enum sim_breakage {
 	BREAK_VALUES,  // a device drops the values it was told
 	BREAK_COMMAND, // the doer runs a command twice
 	BREAK_REPORT,  // the server's record of a report is taken twice
-	BREAK_STATE    // a device begins anew from what its disk held at first
+	BREAK_STATE,   // a device begins anew from what its disk held at first
+	BREAK_OUTCOME, // an outcome is told twice, and differs
+	BREAK_KILL,    // a device that is killed may run its command again
+	// The server's memory is bent between two turns:
+	BREAK_POINTER, // a pointer shows what does not exist
+	BREAK_LOST,    // a pointer moves, and its event is given to nobody
+	BREAK_AGAIN,   // a pointer moves back
+	BREAK_OPEN,    // an open operation is forgotten
+	BREAK_ACCORD,  // the state is not what the last response set
+	BREAK_IDS,     // ids are given again
+	BREAK_SNAPSHOT // a snapshot says that nothing is lacking
 };
 
 struct sim_config {
@@ -188,7 +203,8 @@ struct device {
 	uint32_t installed[SIM_PACKAGES];
 	uint32_t channel;
 	uint64_t unheard; // the most beats in a row without an answer
-	bool excused;     // an operator took back what it was to retrieve
+	bool revoked;
+	bool excused; // an operator took back what it was to retrieve
 };
 
 // ---- ledger
@@ -253,7 +269,7 @@ struct server_host {
 	struct core *core;
 	struct core_config config;
 	struct core_ports ports;
-	bool link_up, deaf, stalled, turn_waits, read_only, committed;
+	bool link_up, deaf, stalled, turn_waits, read_only, committed, disk_full;
 	enum kill_place kill_next;
 	int64_t publishes_left; // of a turn that is killed while it publishes; -1: all
 	uint32_t start_token, link_token;
@@ -261,6 +277,8 @@ struct server_host {
 	struct message *will;
 	struct message **inbox;
 	size_t inbox_count, inbox_cap;
+	uint32_t heard[SIM_HEARD]; // the devices of this turn's messages
+	size_t heard_count;
 	uint64_t lease, starts, turns;
 	char folder[64], backup[96], incarnation[96];
 	uint32_t stores;
@@ -330,6 +348,10 @@ void host_link(struct sim *s, bool up);
 void host_backup(struct sim *s);
 void host_restore(struct sim *s);
 void host_read_only(struct sim *s, bool on);
+void host_disk_full(struct sim *s, bool on);
+// A device is revoked; later it is enrolled again. False: the server cannot do it now.
+bool host_revoke(struct sim *s, uint32_t index);
+bool host_enrol_again(struct sim *s, uint32_t index);
 struct now host_now(const struct sim *s);
 enum err sim_package_find(void *ctx, struct core *core, const struct digest *package,
 	struct arena *arena, struct package_ref *out);
@@ -409,10 +431,18 @@ void ledger_published(struct sim *s, const char *topic, struct bytes payload);
 bool ledger_is_resend(struct sim *s, uint32_t client, uint64_t op_id);
 void ledger_ran(struct device *d, uint32_t act);
 void ledger_restored(struct sim *s, uint32_t acts_before);
+void ledger_enrolled_again(struct sim *s, uint32_t client);
+// NULL: its operations are as the server holds them; open_op and passed_op are open, or 0.
+const char *ledger_disagrees(struct sim *s, uint32_t client, uint64_t open_op, uint64_t passed_op);
 void ledger_check_end(struct sim *s);
 
 // check.c
+// What must be true of every client and queue: each QUEUES_EVERY turns, and at the end.
 void check_queues(struct sim *s);
+// What must be true of one client: after each turn that heard it.
+void check_client(struct sim *s, uint32_t index);
+// Bends the server's memory, as config.broken says.
+void server_bend(struct sim *s);
 // "" when everything has come to rest; otherwise what has not.
 const char *check_rest(struct sim *s);
 void check_end(struct sim *s);
