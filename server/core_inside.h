@@ -45,8 +45,9 @@
 #define SOONER_SLOTS 256u
 #define MASS_SILENCE_LEAST 20u // clients; fewer at once are a few devices
 #define LATE_SLACK_MS 200      // after two and a half intervals; wheel and tick add as much again
-#define VIEWS_PER_TURN 64 // signed in a turn: about 3 ms, and the answers of the turn wait for them
-#define SAVE_ROWS_PER_S 2000u                // of last_heard and status; 2 % of a core
+#define VIEWS_PER_TURN 16      // signed in a turn: 0.7 ms
+#define VIEWS_BESIDE_ANSWERS 2 // in a turn whose answers wait for them; the others come soon after
+#define SAVE_ROWS_PER_S 2000u  // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define COMMAND_GRACE_S 60u                  // to begin, and to tell, a command that runs long
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
