@@ -1,4 +1,7 @@
 // See medium_file.h. The one file of the agent that knows libarchive.
+//
+// The library is opened when an image is to be read and let go afterwards: it would cost 3 MB of
+// memory in a program that runs for years and reads an image on a few days of them.
 #include "client/medium_file.h"
 
 #include "proto/base/file.h"
@@ -7,6 +10,7 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -66,10 +70,62 @@ enum err medium_file_read(const char *dir, const char *path, struct buf *out)
 
 // ---- an image
 
-static void archive_close(struct archive **a)
+#define ARCHIVE_LIBRARY "libarchive.so.13"
+
+struct archive_door {
+	void *library;
+	struct archive *archive;
+	__typeof__(archive_read_new) *read_new;
+	__typeof__(archive_read_free) *read_free;
+	__typeof__(archive_read_support_format_iso9660) *read_support_format_iso9660;
+	__typeof__(archive_read_open_filename) *read_open_filename;
+	__typeof__(archive_read_next_header) *read_next_header;
+	__typeof__(archive_read_data) *read_data;
+	__typeof__(archive_error_string) *error_string;
+	__typeof__(archive_entry_pathname) *entry_pathname;
+	__typeof__(archive_entry_size) *entry_size;
+	__typeof__(archive_entry_filetype) *entry_filetype;
+	__typeof__(archive_entry_hardlink) *entry_hardlink;
+};
+
+static void door_close(struct archive_door *d)
 {
-	if (*a != NULL)
-		archive_read_free(*a);
+	if (d->archive != NULL)
+		d->read_free(d->archive);
+	if (d->library != NULL)
+		(void)dlclose(d->library);
+}
+
+static enum err door_open(struct archive_door *d)
+{
+	const struct {
+		const char *name;
+		void *at;
+	} rows[] = {
+		{"archive_read_new", &d->read_new},
+		{"archive_read_free", &d->read_free},
+		{"archive_read_support_format_iso9660", &d->read_support_format_iso9660},
+		{"archive_read_open_filename", &d->read_open_filename},
+		{"archive_read_next_header", &d->read_next_header},
+		{"archive_read_data", &d->read_data},
+		{"archive_error_string", &d->error_string},
+		{"archive_entry_pathname", &d->entry_pathname},
+		{"archive_entry_size", &d->entry_size},
+		{"archive_entry_filetype", &d->entry_filetype},
+		{"archive_entry_hardlink", &d->entry_hardlink},
+	};
+	d->library = dlopen(ARCHIVE_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+	if (d->library == NULL)
+		return err_set(ERR_UNSUPPORTED, "%s", dlerror());
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		void *symbol = dlsym(d->library, rows[i].name);
+		if (symbol == NULL)
+			return err_set(
+				ERR_UNSUPPORTED, "%s has no %s", ARCHIVE_LIBRARY, rows[i].name);
+		memcpy(rows[i].at, &symbol, sizeof symbol);
+	}
+	d->archive = d->read_new();
+	return d->archive != NULL ? ERR_OK : err_set(ERR_MEMORY, "no memory to read an image");
 }
 
 // Names that a medium has: the label, and topics.
@@ -104,13 +160,13 @@ static enum err folders_make(const char *into, char *path)
 	return ERR_OK;
 }
 
-static enum err data_copy(struct archive *a, const char *name, int fd, uint64_t size)
+static enum err data_copy(struct archive_door *d, const char *name, int fd, uint64_t size)
 {
 	uint8_t piece[32768];
 	uint64_t left = size;
 	while (left != 0) {
 		size_t want = left < sizeof piece ? (size_t)left : sizeof piece;
-		la_ssize_t n = archive_read_data(a, piece, want);
+		la_ssize_t n = d->read_data(d->archive, piece, want);
 		if (n <= 0)
 			return err_set(ERR_FORMAT, "the image ends inside of %s", name);
 		TRY(fd_write_all(fd, piece, (size_t)n));
@@ -120,15 +176,15 @@ static enum err data_copy(struct archive *a, const char *name, int fd, uint64_t 
 }
 
 static enum err entry_take(
-	struct archive *a, struct archive_entry *entry, const char *into, uint64_t *room)
+	struct archive_door *d, struct archive_entry *entry, const char *into, uint64_t *room)
 {
 	char path[PATH_MAX];
-	const char *name = archive_entry_pathname(entry);
-	int64_t size = archive_entry_size(entry);
-	if (archive_entry_filetype(entry) == AE_IFDIR)
+	const char *name = d->entry_pathname(entry);
+	int64_t size = d->entry_size(entry);
+	if (d->entry_filetype(entry) == AE_IFDIR)
 		return ERR_OK;
-	if (name == NULL || archive_entry_filetype(entry) != AE_IFREG ||
-		archive_entry_hardlink(entry) != NULL || !name_is_known(name))
+	if (name == NULL || d->entry_filetype(entry) != AE_IFREG ||
+		d->entry_hardlink(entry) != NULL || !name_is_known(name))
 		return err_set(ERR_DENIED, "the image holds %s, which no medium has",
 			name != NULL ? name : "a file without a name");
 	if (size < 0 || size > LIMIT_OBJECT || (uint64_t)size > *room)
@@ -139,7 +195,7 @@ static enum err entry_take(
 	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set_errno("%s", path);
-	return data_copy(a, name, fd, (uint64_t)size);
+	return data_copy(d, name, fd, (uint64_t)size);
 }
 
 #define SECTOR 2048
@@ -168,24 +224,24 @@ static enum err image_is_whole(const char *image)
 
 enum err medium_image_open(const char *image, const char *into, uint64_t room)
 {
-	__attribute__((cleanup(archive_close))) struct archive *a = archive_read_new();
+	__attribute__((cleanup(door_close))) struct archive_door d = {0};
 	struct archive_entry *entry = NULL;
 	size_t files = 0;
 	int rc = ARCHIVE_OK;
-	if (a == NULL)
-		return err_set(ERR_MEMORY, "no memory to read an image");
 	TRY(image_is_whole(image));
+	TRY(door_open(&d));
 	TRY(dir_make(into));
-	if (archive_read_support_format_iso9660(a) != ARCHIVE_OK ||
-		archive_read_open_filename(a, image, 65536) != ARCHIVE_OK)
-		return err_set(ERR_FORMAT, "%s: %s", image, archive_error_string(a));
-	while ((rc = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+	if (d.read_support_format_iso9660(d.archive) != ARCHIVE_OK ||
+		d.read_open_filename(d.archive, image, 65536) != ARCHIVE_OK)
+		return err_set(ERR_FORMAT, "%s: %s", image, d.error_string(d.archive));
+	while ((rc = d.read_next_header(d.archive, &entry)) == ARCHIVE_OK) {
 		if (++files > MEDIUM_FILES_MAX)
 			return err_set(ERR_FULL, "the image holds more files than a medium");
-		TRY(entry_take(a, entry, into, &room));
+		TRY(entry_take(&d, entry, into, &room));
 	}
 	return rc == ARCHIVE_EOF && files != 0
 		       ? ERR_OK
 		       : err_set(ERR_FORMAT, "%s is no whole image: %s", image,
-				 rc == ARCHIVE_EOF ? "nothing is in it" : archive_error_string(a));
+				 rc == ARCHIVE_EOF ? "nothing is in it"
+						   : d.error_string(d.archive));
 }

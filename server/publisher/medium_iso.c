@@ -1,7 +1,5 @@
-// A medium as an ISO 9660 image, written with libarchive; the one file here that knows it.
-//
-// libarchive puts the time of writing into the volume descriptors; it is set to the order's, so
-// that the same order gives the same image.
+// A medium as an ISO 9660 image, written with libarchive; the one file here that knows it. The
+// files are the same each time; the times of folders in the image are those of its writing.
 #include "medium_write.h"
 
 #include "proto/base/file.h"
@@ -17,11 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECTOR 2048
-#define FIRST_DESCRIPTOR 16
-#define DESCRIPTORS_MAX 16
-#define DATES_AT 813 // four times of 17 bytes in a volume descriptor
-#define DATES_SIZE 68
 #define READ_BYTES ((size_t)256 * 1024)
 
 static void archive_close(struct archive **a)
@@ -94,33 +87,6 @@ static enum err image_write(const struct medium_content *m, const char *path)
 	return archive_write_close(a) == ARCHIVE_OK ? ERR_OK : refused(a, path);
 }
 
-// ---- the time of writing
-
-static enum err dates_write(const struct medium_content *m, int fd)
-{
-	char date[DATES_SIZE / 4 + 1] = "", dates[DATES_SIZE];
-	time_t at = (time_t)(m->created.ms / 1000);
-	struct tm t;
-
-	if (!gmtime_r(&at, &t) || strftime(date, sizeof(date), "%Y%m%d%H%M%S00", &t) != 16)
-		return err_set(ERR_RANGE, "the time of an order is no time");
-	memset(dates, '0', sizeof(dates)); // expires: never
-	dates[50] = '\0';
-	memcpy(dates, date, 17);
-	memcpy(dates + 17, date, 17);
-	memcpy(dates + 51, date, 17);
-	for (int i = 0; i < DESCRIPTORS_MAX; i++) {
-		off_t at_byte = (off_t)(FIRST_DESCRIPTOR + i) * SECTOR;
-		uint8_t type = 255;
-		if (pread(fd, &type, 1, at_byte) != 1 || type == 255)
-			return ERR_OK;
-		if ((type == 1 || type == 2) &&
-			pwrite(fd, dates, sizeof(dates), at_byte + DATES_AT) != sizeof(dates))
-			return err_set_errno("the image's volume descriptor");
-	}
-	return ERR_OK;
-}
-
 static enum err image_hash(int fd, struct digest *sha256, uint64_t *size)
 {
 	SCOPED_FREE uint8_t *piece = malloc(READ_BYTES);
@@ -146,11 +112,9 @@ enum err medium_write_iso(
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return err_set(ERR_RANGE, "the path %s is too long", path);
 	enum err e = image_write(m, part);
-	SCOPED_FD int fd = e == ERR_OK ? open(part, O_RDWR | O_CLOEXEC) : -1;
+	SCOPED_FD int fd = e == ERR_OK ? open(part, O_RDONLY | O_CLOEXEC) : -1;
 	if (e == ERR_OK && fd < 0)
 		e = err_set_errno("%s", part);
-	if (e == ERR_OK)
-		e = dates_write(m, fd);
 	if (e == ERR_OK)
 		e = image_hash(fd, sha256, size);
 	if (e == ERR_OK && fsync(fd) != 0)

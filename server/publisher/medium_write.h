@@ -1,5 +1,5 @@
 // Writes what lies on a medium: a folder, or an ISO 9660 image with Rock Ridge and Joliet names.
-// The same entries give the same bytes. Blocking: runs on the pool.
+// Blocking: runs on the pool.
 #ifndef HELIO_PUBLISHER_MEDIUM_WRITE_H
 #define HELIO_PUBLISHER_MEDIUM_WRITE_H
 
