@@ -254,10 +254,11 @@ struct merge_context {
 static enum err run_note(
 	struct merge_context *m, struct element *const *run, size_t count, uint32_t into)
 {
-	struct consolidated *r = &m->runs[m->run_count];
+	struct consolidated *r;
 
 	if (!m->arena || m->run_count == m->run_max)
 		return ERR_OK;
+	r = &m->runs[m->run_count];
 	*r = (struct consolidated){.into = into, .count = count};
 	r->chose = arena_array(m->arena, count, sizeof(*r->chose));
 	if (!r->chose)
