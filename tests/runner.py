@@ -95,6 +95,32 @@ def fuzz_replay(preset, words):
         record(f"{program.name}.corpus_is_replayed", "passed" if good else "failed", done.stdout[-4000:])
 
 
+# ------------------------------------------------------------------ memcheck
+
+MEMCHECK = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+            "--child-silent-after-fork=yes", f"--suppressions={ROOT}/tests/valgrind.supp"]
+
+
+def memcheck_program(path):
+    """One unit program: what counts is what valgrind says; whether its tests pass in that slow motion is no matter."""
+    try:
+        done = run([*MEMCHECK, path], True, timeout=900, cwd=path.parent)
+        said = [line for line in done.stdout.splitlines() if line.startswith("==")]
+        record(f"{path.name}.is_clean_under_memcheck", "failed" if said or done.returncode == 99 else "passed",
+               "\n".join(said[:200]))
+    except subprocess.TimeoutExpired:
+        record(f"{path.name}.is_clean_under_memcheck", "failed", "no end within 900 s")
+
+
+def memcheck(words):
+    began = time.monotonic()
+    programs = sorted(p for p in (BUILD / "dev/tests").glob("test_*") if p.is_file() and os.access(p, os.X_OK))
+    programs = [p for p in programs if not words or any(w in p.name for w in words)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(memcheck_program, programs))
+    say(f"  memcheck: {len(programs)} programs ({time.monotonic() - began:.0f} s)")
+
+
 # ------------------------------------------------------------------ pytest
 
 def pytest_run(folders, words, long, preset, chosen="not quiet and not sanitized"):
@@ -202,6 +228,8 @@ def main():
             side.result()
     if good:
         pytest_run(["tests/flow"], options.words, options.long, "dev", "quiet")
+    if good and options.long:
+        memcheck(options.words)
     if everything:
         requirements_check(everything)
     return finish(options, began)

@@ -53,6 +53,7 @@ class Fleet:
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
+        self.under = {}         # name of a program -> what runs it, such as valgrind
         self.witnesses = []
         self.make_certificates()
 
@@ -145,7 +146,7 @@ class Fleet:
         return self.write("heliod", settings, extra)
 
     def start(self, name, program, config, env=None):
-        proc = self.procs.get(name) or Proc(name, [PROGRAMS[program], "--config", config], self.folder,
+        proc = self.procs.get(name) or Proc(name, [*self.under.get(name, ()), PROGRAMS[program], "--config", config], self.folder,
                                             env={"HELIO_TEST": "1", **(env or {})})
         self.procs[name] = proc
         return proc.start()
