@@ -272,6 +272,22 @@ enum err call_append(
 	return call_event_done(c, queue, flow, seq, package);
 }
 
+#define PAGE_MOST 10000u // of a million clients the answer alone would fill the memory
+
+bool page_takes(struct operator_call *c, size_t row, size_t *listed)
+{
+	uint64_t max = call_u64(c, "max", PAGE_MOST);
+
+	if (row < call_u64(c, "from", 0) || cJSON_HasObjectItem(c->json, "next"))
+		return false;
+	if (*listed == (max < PAGE_MOST ? max : PAGE_MOST)) {
+		put_number(c->json, "next", row);
+		return false;
+	}
+	++*listed;
+	return true;
+}
+
 // ---------------------------------------------------------------- forms
 
 void put_text(cJSON *o, const char *name, const char *value)

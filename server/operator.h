@@ -8,10 +8,10 @@
 #ifndef HELIO_SERVER_OPERATOR_H
 #define HELIO_SERVER_OPERATOR_H
 
+#include "proto/trust.h"
 #include "server/core.h"
 #include "server/findings.h"
 #include "server/presence.h"
-#include "proto/trust.h"
 #include <cjson/cJSON.h>
 
 enum arg_type {
@@ -119,6 +119,9 @@ void put_digest(cJSON *o, const char *name, const struct digest *d); // "" when 
 void put_bool(cJSON *o, const char *name, bool value);
 cJSON *put_list(cJSON *o, const char *name);
 cJSON *put_object(cJSON *o, const char *name);
+// A page of a list over a table: true when the row before *cursor's place is listed; else "next"
+// says where the following page begins. listed counts.
+bool page_takes(struct operator_call *c, size_t row, size_t *listed);
 cJSON *put_item(cJSON *list);
 
 // Shapes that several verbs write.
@@ -128,8 +131,7 @@ void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package);
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
-	operator_work_verbs, operator_command_verbs, operator_package_verbs,
-	operator_media_verbs;
+	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs;
 
 // ---- a request
 

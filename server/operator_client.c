@@ -145,13 +145,14 @@ static enum err run_list(struct operator_call *c)
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
 	cJSON *list = put_list(c->json, "clients");
 	struct client_brief brief;
-	size_t cursor = 0;
+	size_t cursor = 0, listed = 0;
 
 	if (!info)
 		return err_set(ERR_FULL, "no memory for this request");
 	while (core_client_walk(c->room->core, &cursor, &brief)) {
 		if (strcmp(role_word(brief.role), role ? role : "client") != 0 ||
 			(channel && !core_client_is_in(c->room->core, brief.place, channel)) ||
+			!page_takes(c, brief.place, &listed) ||
 			!core_client_at(c->room->core, brief.place, info))
 			continue;
 		json_client(c, put_item(list), info);
@@ -310,8 +311,9 @@ static const struct verb_row rows[] = {
 		.help = "clients, or other principals",
 		.run = run_list,
 		.args = {{"channel", ARG_ID, false, NULL, "only clients of this channel"},
-			{"role", ARG_WORD, false, "client|publisher|operator",
-				"other principals"}}},
+			{"role", ARG_WORD, false, "client|publisher|operator", "other principals"},
+			{"max", ARG_U32, false, NULL, "how many in one answer (10000)"},
+			{"from", ARG_U64, false, NULL, "goes on at the next of an answer"}}},
 	{.name = "client-show",
 		.help = "everything known of one client",
 		.run = run_show,

@@ -53,7 +53,7 @@ static enum err run_status(struct operator_call *c)
 	uint64_t reach[REACH_SILENT + 1] = {0}, total = 0;
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
 	struct client_brief brief;
-	size_t cursor = 0;
+	size_t cursor = 0, listed = 0;
 	cJSON *list;
 
 	if (!info)
@@ -66,12 +66,13 @@ static enum err run_status(struct operator_call *c)
 	put_bool(c->json, "mass_silence", core_mass_silence(core));
 	list = cJSON_CreateArray();
 	while (core_client_walk(core, &cursor, &brief)) {
-		if (!status_matches(c, &brief) || !core_client_at(core, brief.place, info))
+		if (!status_matches(c, &brief))
 			continue;
 		total++;
-		if (info->reach <= REACH_SILENT)
-			reach[info->reach]++;
-		json_client(c, put_item(list), info);
+		if (brief.reach <= REACH_SILENT)
+			reach[brief.reach]++;
+		if (page_takes(c, brief.place, &listed) && core_client_at(core, brief.place, info))
+			json_client(c, put_item(list), info);
 	}
 	put_number(c->json, "total", total);
 	put_number(c->json, "online", reach[REACH_ONLINE]);
@@ -149,7 +150,9 @@ static const struct verb_row rows[] = {
 		.args = {{"channel", ARG_ID, false, NULL, "only clients of this channel"},
 			{"client", ARG_ID, false, NULL, "only this client"},
 			{"reach", ARG_WORD, false, "never|online|late|silent",
-				"only clients within or out of reach"}}},
+				"only clients within or out of reach"},
+			{"max", ARG_U32, false, NULL, "how many in one answer (10000)"},
+			{"from", ARG_U64, false, NULL, "goes on at the next of an answer"}}},
 	{.name = "counters", .help = "numbers since the start of the server", .run = run_counters},
 	{.name = "doctor",
 		.help = "what is not well at the server and its brokers, and the line that mends "

@@ -395,6 +395,34 @@ static void status_counts_and_filters(void **state)
 	cJSON_Delete(j);
 }
 
+// Each client stands on one page, and no page is longer than was asked for.
+static void a_large_fleet_is_told_in_pages(void **state)
+{
+	struct world *w = *state;
+	static const char *const verbs[] = {"status", "client-list"};
+	enum err e;
+
+	for (size_t i = 0; i < 2; i++) {
+		char from[24] = "0", first[LIMIT_ID + 1] = "";
+		struct arg page[] = {{"max", "1"}, {"from", from}};
+		size_t pages = 0;
+		for (bool more = true; more; pages++) {
+			cJSON *j = ask(w, verbs[i], page, 2, &e);
+			const cJSON *list = cJSON_GetObjectItem(j, "clients");
+			assert_int_equal(e, ERR_OK);
+			assert_int_equal(cJSON_GetArraySize(list), 1);
+			const char *id = text_of(cJSON_GetArrayItem(list, 0), "id");
+			assert_string_not_equal(id, first);
+			(void)str_copy(first, sizeof(first), id);
+			more = cJSON_HasObjectItem(j, "next");
+			if (more)
+				(void)snprintf(from, sizeof(from), "%.0f", number_of(j, "next"));
+			cJSON_Delete(j);
+		}
+		assert_int_equal(pages, 2);
+	}
+}
+
 static void a_rollout_goes_forward_and_back(void **state)
 {
 	struct world *w = *state;
@@ -679,6 +707,7 @@ int main(void)
 		cmocka_unit_test(lists_and_texts_have_their_limits),
 		T(every_reading_verb_answers_an_empty_fleet),
 		T(status_counts_and_filters),
+		T(a_large_fleet_is_told_in_pages),
 		T(a_rollout_goes_forward_and_back),
 		T(packages_are_named_by_a_beginning_that_is_only_theirs),
 		T(an_operator_cannot_saw_off_its_own_branch),
