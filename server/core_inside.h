@@ -304,7 +304,7 @@ void patience_pace(
 	struct core *core, uint32_t number, uint32_t beats, int64_t span_ms, uint32_t told_ms);
 bool patience_tell(struct core *core); // a log line of what a device does wrong
 // A correction that opens an operation follows; it has a rare part.
-void patience_disagreed(struct core *core, uint32_t number, const char *why);
+void patience_disagreed(struct core *core, uint32_t number, bool by_cancel, const char *why);
 void patience_judged(struct client_rare *rare, const struct accordance *a); // of each beat
 
 // ---- operations.c

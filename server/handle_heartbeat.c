@@ -412,7 +412,7 @@ static enum err act_resync(struct core *core, const struct passed *p, const stru
 		TRY(operation_close(core, p->number, outcome, next->why));
 	}
 	p->client->ack_resends = 0;
-	patience_disagreed(core, p->number, next->why);
+	patience_disagreed(core, p->number, false, next->why);
 	return operation_open(core, p->number, h->seq,
 		&(struct answer){
 			.kind = KIND_EXECUTE_COMMAND,
@@ -474,7 +474,7 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 		patience_judged(p->client->rare, &a);
 	struct next_event next = beat_select(core, p, h, &a, &at);
 	if (next.act == NEXT_CANCEL && a.mismatch && client_rare_get(p->client))
-		patience_disagreed(core, p->number, next.why);
+		patience_disagreed(core, p->number, true, next.why);
 	return beat_act(core, p, h, &next, at);
 }
 

@@ -13,7 +13,8 @@
 
 #define CHANGES_PER_MINUTE 120u
 #define PEOPLE_TIMES 50u
-#define HASTY_TIMES 4    // as often as told; less is jitter, and the network
+#define HASTY_TIMES 4 // as often as told; less is jitter, and the network
+#define CANCELS_AT_ONCE 4u
 #define AGREED_BEATS 64u // as long as the longest wait between two corrections
 
 static bool minute_take(struct per_minute *m, struct mono now, uint32_t limit)
@@ -93,13 +94,16 @@ bool patience_tell(struct core *core)
 	return false;
 }
 
-void patience_disagreed(struct core *core, uint32_t number, const char *why)
+void patience_disagreed(struct core *core, uint32_t number, bool by_cancel, const char *why)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct client_rare *rare = c->rare;
 
 	rare->corrections = (uint16_t)(rare->corrections + (rare->corrections < UINT16_MAX));
-	rare->correction_wait = (uint16_t)(1u << (rare->corrections < 6 ? rare->corrections : 6));
+	uint32_t distance = rare->corrections;
+	if (by_cancel) // the first ones at once: the operations may be several
+		distance = distance > CANCELS_AT_ONCE ? distance - CANCELS_AT_ONCE : 0;
+	rare->correction_wait = (uint16_t)(distance ? 1u << (distance < 6 ? distance : 6) : 0);
 	rare->agreed_beats = 0;
 	if (rare->corrections <= core->config.mismatch_limit || rare->alerted)
 		return;
