@@ -28,6 +28,7 @@ from witness import SocketCount  # noqa: E402
 OUT = ROOT / "build/bench"
 MB = 1000 * 1000
 rows = []
+kept = []    # what several rows use
 
 
 def row(name, **values):
@@ -294,45 +295,50 @@ def core_instructions(folder, clients, beats):
     return int(re.search(r"Collected : (\d+)", found)[1]) / beats
 
 
+def million():
+    """A store with a million known devices, made once for all rows that want it."""
+    if not kept:
+        kept.append(tempfile.TemporaryDirectory(prefix="helio-bench-"))
+    return ("--clients", 1000000, "--dir", f"{kept[0].name}/1000000")
+
+
 def bench_heartbeats_core(quick):
     """Parts a and a2: a million known clients in random order, the store on."""
-    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
-        store = ("--clients", 1000000, "--dir", f"{d}/store")
-        lines = core_lines("heartbeats", *store, "--pairs", 5, "--beats", 100000 if quick else 400000)
-        row("heartbeats", part="a", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
-            spread=spread([line["per_s"] for line in lines]), loop_per_s=core_median(lines, "peer_per_s"),
-            ratio_to_loop=statistics.median(line["per_s"] / line["peer_per_s"] for line in lines),
-            heartbeat_bytes=int(lines[0]["bytes"]), rows=int(core_median(lines, "rows")))
-        lines = core_lines("through_paho", *store, "--pairs", 3 if quick else 5, "--beats", 100000 if quick else 400000)
-        row("heartbeats", part="a2", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
-            spread=spread([line["per_s"] for line in lines]), counting_per_s=core_median(lines, "counted_per_s"),
-            ratio_to_counting=statistics.median(line["per_s"] / line["counted_per_s"] for line in lines), answers="sink",
-            qos=0, tls=0, mqtt=5)
-        bench_state_bytes(quick, store)
-        bench_start_of_core(store)
+    beats = ("--beats", 100000 if quick else 400000)
+    lines = core_lines("heartbeats", *million(), "--pairs", 3 if quick else 5, *beats)
+    row("heartbeats", part="a", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
+        spread=spread([line["per_s"] for line in lines]), loop_per_s=core_median(lines, "peer_per_s"),
+        ratio_to_loop=statistics.median(line["per_s"] / line["peer_per_s"] for line in lines),
+        heartbeat_bytes=int(lines[0]["bytes"]), rows=int(core_median(lines, "rows")))
+    lines = core_lines("through_paho", *million(), "--pairs", 3 if quick else 5, *beats)
+    row("heartbeats", part="a2", clients=1000000, pairs=len(lines), per_s=core_median(lines, "per_s"),
+        spread=spread([line["per_s"] for line in lines]), counting_per_s=core_median(lines, "counted_per_s"),
+        ratio_to_counting=statistics.median(line["per_s"] / line["counted_per_s"] for line in lines), answers="sink",
+        qos=0, tls=0, mqtt=5)
 
 
-def bench_state_bytes(quick, store=("--clients", 1000000)):
-    line = core_lines("state_bytes", *store)[0]
+def bench_state_bytes(quick):
+    line = core_lines("state_bytes", *million())[0]
     row("state_bytes", clients=int(line["clients"]), bytes_per_client=line["bytes_per_client"],
         after_start=line["loaded_bytes_per_client"])
 
 
-def bench_start_of_core(store):
-    lines = core_lines("restart", *store, "--pairs", 5)
+def bench_start_of_core(quick):
+    lines = core_lines("restart", *million(), "--pairs", 2 if quick else 5)
     row("restart", part="core", clients=int(lines[0]["clients"]), pairs=len(lines),
         first_answer_ms=core_median(lines, "first_answer_ms"), spread=spread([line["first_answer_ms"] for line in lines]),
         all_loaded_ms=core_median(lines, "rest_ms"))
 
 
 def bench_growth(quick):
-    beats = 10000 if quick else 50000
+    beats = 5000 if quick else 50000
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         lines, counts = [], {}
-        for clients in (1000, 10000, 100000, 1000000):
+        for clients in (1000, 1000000) if quick else (1000, 10000, 100000, 1000000):
+            folder = pathlib.Path(million()[3]).parent if clients == 1000000 else d
             lines += core_lines("growth", "--clients", clients, "--beats", 100000 if quick else 400000, "--dir",
-                                f"{d}/{clients}")
-            counts[clients] = core_instructions(d, clients, beats)
+                                f"{folder}/{clients}")
+            counts[clients] = core_instructions(folder, clients, beats)
     for line in lines:
         n = int(line["clients"])
         row("growth", clients=n, instructions=counts[n], ratio_to_1k=counts[n] / counts[1000], cpu_ns=line["cpu_ns"],
@@ -369,13 +375,11 @@ def latency_row(found, rate, **more):
 
 def latency_pairs(generators, rate, seconds, pairs, before=None):
     found = {name: [] for name in generators}
-    for i in range(pairs + 1):
+    for _ in range(pairs):
         for name, g in generators.items():
             if before and name == "heliod":
                 before()
-            taken = g.run(rate, seconds)
-            if i > 0:    # the first pair warms up
-                found[name].append(taken)
+            found[name].append(g.run(rate, seconds))
     return found
 
 
@@ -401,7 +405,7 @@ def latency_rollout(generators, rate, seconds, pairs):
 
 def bench_latency(quick):
     """Open loop: a heartbeat's time counts from the moment it should have been sent."""
-    seconds, pairs, clients = (1, 3, 1000) if quick else (4, 5, 1000)
+    seconds, pairs, clients = (0.7, 3, 1000) if quick else (4, 5, 1000)
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
         generators = {}
         try:
@@ -409,6 +413,7 @@ def bench_latency(quick):
                 generators[name] = Generator(pathlib.Path(d) / name, clients, name == "echo",
                                              sizes=generators["heliod"].sizes(0) if generators else None)
             heliod, options = generators["heliod"], {"tls": 0, **generators["heliod"].broker_options()}
+            latency_pairs(generators, 10000, 1, 1)    # warm
             for rate in (10000, 30000):
                 latency_row(latency_pairs(generators, rate, seconds, pairs), rate, answers="no-action", qos=0, **options)
             plain = heliod.sizes(0)
@@ -421,7 +426,7 @@ def bench_latency(quick):
                 latency_row(found, rate, answers="execute-command", qos=1, at_qos1=heliod.share_at_qos1(), outstanding=15,
                             **options)
             generators["echo"].echo_as(plain, 0)
-            latency_row(latency_rollout(generators, 10000, max(2, seconds), pairs), 10000, answers="rollout", qos="0-1",
+            latency_row(latency_rollout(generators, 10000, max(2, seconds), 2 if quick else pairs), 10000, answers="rollout", qos="0-1",
                         **options)
         finally:
             for g in generators.values():
@@ -494,6 +499,7 @@ def bench_restart(quick):
         finally:
             load.down()
     bench_restart_tls(quick, clients)
+    bench_start_of_core(quick)
 
 
 def bench_restart_tls(quick, clients):
@@ -623,6 +629,8 @@ def main():
             traceback.print_exc()
             failed.append(name)
         print(f"{name} took {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
+    for folder in kept:
+        folder.cleanup()
     write_table()
     print(f"table and graphs in {OUT.relative_to(ROOT)}")
     if failed:
