@@ -8,6 +8,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#define REASON_ASKED "asked"
+
 struct media_asked {
 	uint64_t order;
 	struct mono next;
@@ -384,6 +386,22 @@ void media_fetches(struct media *m, const char *client, const struct digest *pac
 		failed("fetches");
 }
 
+// The client is to have another version by now; not so an order that a person wanted.
+static enum err order_unwanted(struct media *m, struct media_row *r, struct arena *a)
+{
+	struct package_ref *packages = NULL;
+	size_t count = 0;
+	bool stepped;
+
+	if (strcmp(r->reason, REASON_ASKED) == 0)
+		return ERR_OK;
+	TRY(core_client_awaits(m->core, r->client, a, &packages, &count));
+	for (size_t i = 0; i < count; i++)
+		if (digest_equal(&packages[i].package, &r->package))
+			return ERR_OK;
+	return order_step(m, r, MEDIA_EV_NEWER, &stepped);
+}
+
 static enum err order_held(struct media *m, struct media_row *r, struct arena *a)
 {
 	const char *broker = NULL;
@@ -391,7 +409,7 @@ static enum err order_held(struct media *m, struct media_row *r, struct arena *a
 	bool stepped;
 
 	if (!core_client_holds(m->core, r->client, &r->package))
-		return ERR_OK;
+		return order_unwanted(m, r, a);
 	TRY(rows_fetched_find(core_db(m->core), r->client, &r->package, a, &broker, &granted_ms));
 	bool by_link = granted_ms >= r->created_ms;
 	return order_step(m, r, by_link ? MEDIA_EV_BY_LINK : MEDIA_EV_BY_MEDIUM, &stepped);
@@ -403,7 +421,7 @@ static enum err client_holds_now(struct media *m, const char *client)
 	struct media_row *rows = NULL;
 	size_t count = 0;
 
-	arena_init(&a, 256 * 1024, 4096);
+	arena_init(&a, 4 * 1024 * 1024, 65536);
 	TRY(orders_open(m, client, NULL, &a, &rows, &count));
 	for (size_t i = 0; i < count; i++)
 		TRY(order_held(m, &rows[i], &a));
@@ -509,7 +527,7 @@ enum err media_order_by_hand(struct media *m, const char *client, const struct p
 	if (count)
 		return err_set(ERR_EXISTS, "media order %" PRIu64 " is %s", rows[0].number,
 			media_state_word(rows[0].state));
-	TRY(order_make(m, client, &p, "asked", 0, a));
+	TRY(order_make(m, client, &p, REASON_ASKED, 0, a));
 	TRY(orders_open(m, client, &k->id, a, &rows, &count));
 	if (!count)
 		return err_set(ERR_NOT_FOUND, "the order is not open any more");

@@ -352,4 +352,20 @@ def test_S001_c7_a_link_that_fails_ends_on_a_medium(fleet_of):
     fleet.wait_client("f1", lambda c: two in c["holdings"], 60)
     # Negative: failures before a success order nothing.
     assert orders(fleet, "f1", two) == []
-    assert pathlib.Path(order["path"]).exists()
+    state = wait_for(lambda: int(orders(fleet, "f1", one)[0]["state"]) != pb.MEDIA_RECORDED and orders(fleet, "f1", one)[0], 10)
+    assert int(state["state"]) == pb.MEDIA_SUPERSEDED and pathlib.Path(order["path"]).exists(), state
+
+
+def test_S001_c7_a_client_that_returns_cancels_what_is_not_recorded_yet(fleet_of, folder):
+    (folder / "pub").mkdir()
+    (folder / "pub/media").write_text("in the way")
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet)
+    fleet.ctl("channel", "publish", "default", one)
+    order = ordered(fleet, "f2", one)
+    assert int(order["state"]) == pb.MEDIA_PENDING
+    fleet.agent("f2")
+    fleet.wait_client("f2", lambda c: one in c["holdings"], 30)
+    assert int(orders(fleet, "f2", one)[0]["state"]) == pb.MEDIA_CANCELLED
+    view = view_of(fleet, "f2", order["number"])
+    assert "state: MEDIA_CANCELLED" in view, view
