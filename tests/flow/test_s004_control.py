@@ -202,8 +202,11 @@ def test_S004_6_an_updatable_client_is_one_that_is_available(fleet_of):
         assert f1.beat().body.kind == pb.NO_ACTION
     answer(f1, one)
     assert until(f1, pb.EXECUTE_COMMAND).body.execute.args[0] == "two"
-    given = [m.decode(pb.Response).body for m in watch.of("helio/v1/rsp/f1")]
-    ops = [b.op_id for b in given if b.kind != pb.NO_ACTION]
+
+    def operations():
+        given = [m.decode(pb.Response).body for m in watch.of("helio/v1/rsp/f1")]
+        return [b.op_id for b in given if b.kind != pb.NO_ACTION]
+    ops = wait_for(lambda: len(set(operations())) >= 2 and operations(), 5, "the other listener heard both")
     assert len(set(ops)) == 2 and ops == sorted(ops), "an operation began while another was open"
 
 

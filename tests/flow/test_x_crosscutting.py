@@ -75,7 +75,7 @@ def is_malformed(body, client):
 @pytest.mark.filterwarnings("ignore:Unexpected end-group tag")
 def test_X_1_malformed_is_refused(fleet_of):
     fleet = fleet_of(clients=("f1",), data_brokers=(), interval_ms=60000, log_types="error",
-                     server={"server": {"view_period_s": 86400}})
+                     server={"server": {"view_period_s": 86400, "messages_per_s": 0}})
     fleet.brokers()
     # The server under AddressSanitizer: what it reads beyond an end, ends it.
     fleet.procs["heliod"] = Proc("heliod", [sanitized("server/heliod"), "--config", fleet.folder / "heliod.ini"], fleet.folder,
