@@ -59,7 +59,8 @@ static const struct codec_row package_order_rows[] = {
 	ROW_MESSAGES(package_order, parts, part_count, plan_part, LIMIT_PLANS, 0),
 	ROW_U64(package_order, flow_id, 0, UINT64_MAX),
 };
-CODEC_TABLE(package_order, package_order)
+CODEC_TABLE(package_order, package_order, .limit = LIMIT_DIRECTIVE)
+CODEC_DOOR(package_order)
 
 static enum err order_outcome_check(const struct codec_path *path, const void *message)
 {

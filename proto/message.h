@@ -640,7 +640,8 @@ struct api_answer {
 #define HELIO_MESSAGES(X) \
 	X(heartbeat) X(session_offer) X(response_body) X(response) X(report) X(want) X(grant) X(publisher_msg) \
 	X(directive) X(manifest) X(manifest_page) X(index) X(index_page) X(signed_command) X(medium) X(root) X(enrolment) \
-	X(host_state) X(state_view) X(queue_view) X(media_order) X(data_server_load) X(api_request) X(api_answer)
+	X(host_state) X(state_view) X(queue_view) X(media_order) X(data_server_load) X(api_request) X(api_answer) \
+	X(package_order)
 
 #define HELIO_DECLARE(name) \
 	enum err name##_encode(const struct name *m, struct buf *out) MUST_CHECK; \
