@@ -1,13 +1,9 @@
 // What lies on a broker: the index and its pages.
 #include "proto/codec.h"
+#include "proto/content.h"
 #include "proto/message.h"
 
 #include "helio.pb-c.h"
-
-static bool coding_has_base(enum coding c)
-{
-	return c == CODING_ZSTD_PREFIX || c == CODING_BSDIFF_ZSTD;
-}
 
 static enum err object_check(const struct codec_path *path, const void *message)
 {

@@ -339,6 +339,11 @@ enum err page_carry_finish(const struct page_carry *carry, const struct manifest
 
 // ---- index
 
+bool coding_has_base(enum coding c)
+{
+	return c == CODING_ZSTD_PREFIX || c == CODING_BSDIFF_ZSTD;
+}
+
 // The run of an object: what it yields, and what it says of itself.
 static enum err object_base_check(const struct object *o)
 {
@@ -347,7 +352,7 @@ static enum err object_base_check(const struct object *o)
 	if (o->base_count != o->base_size_count)
 		return err_set(ERR_FORMAT, "an object has %zu base chunks and %zu base sizes",
 			o->base_count, o->base_size_count);
-	if ((o->coding == CODING_ZSTD_PREFIX) != (o->base_count > 0))
+	if (coding_has_base(o->coding) != (o->base_count > 0))
 		return err_set(ERR_FORMAT, "an object of coding %d has %zu base chunks",
 			(int)o->coding, o->base_count);
 	for (size_t i = 0; i < o->base_size_count; i++) {
@@ -382,7 +387,7 @@ static enum err object_check(struct object *o, const struct chunk_ref *run)
 {
 	uint64_t total = 0;
 
-	if (o->coding != CODING_RAW && o->coding != CODING_ZSTD && o->coding != CODING_ZSTD_PREFIX)
+	if (o->coding != CODING_RAW && o->coding != CODING_ZSTD && !coding_has_base(o->coding))
 		return err_set(ERR_UNSUPPORTED,
 			"an object has coding %d, which this program does not know",
 			(int)o->coding);

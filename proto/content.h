@@ -29,7 +29,7 @@
 
 #define OBJECT_PACK_MIN (64 * 1024)       // small chunks are packed together up to here
 #define OBJECT_OUTPUT_MAX LIMIT_CHUNK     // plain bytes an object may yield
-#define OBJECT_BASE_MAX (4 * LIMIT_CHUNK) // old bytes an object may need
+#define OBJECT_BASE_MAX (2 * LIMIT_CHUNK) // old bytes an object may need
 
 // package id = SHA-256 of the manifest payload
 struct digest package_id(struct bytes manifest_payload);
@@ -100,6 +100,8 @@ struct object_decoder;
 enum err object_decoder_new(struct object_decoder **out) MUST_CHECK;
 void object_decoder_free(struct object_decoder *d);
 
+bool coding_has_base(enum coding c);
+
 // From transported bytes to checked plain bytes, in the order of trust. run: the chunk_count chunks
 // the object yields. prefix: its base chunks one after the other, hashed again by the caller just
 // now ({NULL,0} without base). *plain: exactly the chunks of the run, one after the other; borrowed
@@ -128,6 +130,13 @@ void object_encoder_free(struct object_encoder *e);
 // until its next use.
 enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, struct bytes plain,
 	struct object *o, struct bytes *transported) MUST_CHECK;
+
+// The same with old bytes: ZSTD_PREFIX or BSDIFF_ZSTD, whichever is smaller. prefix: 1..
+// OBJECT_BASE_MAX bytes, the base chunks one after the other; base_chunks and base_sizes of o are
+// the caller's. An encoder of deltas encodes nothing else. *transported: borrowed from e.
+enum err object_encode_delta(struct object_encoder *e, const struct chunk_ref *run,
+	struct bytes plain, struct bytes prefix, struct object *o,
+	struct bytes *transported) MUST_CHECK;
 
 // As it is written into an index: without what RAW single-chunk objects take from the manifest.
 void object_to_index(struct object *o);

@@ -3,6 +3,7 @@
 // a buffer of exactly the promised size, then each plain chunk against the manifest. libzstd stays
 // behind this file.
 #include "proto/content.h"
+#include "proto/delta.h"
 #include "proto/digest.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -63,6 +64,7 @@ static enum err chunks_check(
 struct object_decoder {
 	ZSTD_DCtx *zstd;
 	struct buf plain;
+	struct buf patch; // of BSDIFF_ZSTD
 };
 
 enum err object_decoder_new(struct object_decoder **out)
@@ -76,6 +78,7 @@ enum err object_decoder_new(struct object_decoder **out)
 		return err_set(ERR_MEMORY, "no memory for an object decoder");
 	}
 	buf_init(&d->plain, OBJECT_OUTPUT_MAX);
+	buf_init(&d->patch, DELTA_PATCH_MAX);
 	*out = d;
 	return ERR_OK;
 }
@@ -86,42 +89,67 @@ void object_decoder_free(struct object_decoder *d)
 		return;
 	ZSTD_freeDCtx(d->zstd);
 	buf_fini(&d->plain);
+	buf_fini(&d->patch);
 	free(d);
 }
 
-// One zstd frame, that is all of `in` and says that it yields exactly `total` bytes.
-static enum err frame_check(const struct object *o, struct bytes in, size_t total)
+// What a frame may promise: bytes.
+struct promise {
+	size_t least, most;
+};
+
+// One zstd frame, that is all of `in` and says how much it yields.
+static enum err frame_check(
+	const struct object *o, struct bytes in, struct promise may, unsigned long long *promised)
 {
 	size_t frame = ZSTD_findFrameCompressedSize(in.data, in.size);
-	unsigned long long promised = ZSTD_getFrameContentSize(in.data, in.size);
 
 	if (ZSTD_isError(frame) || frame != in.size)
 		return err_set(
 			ERR_FORMAT, "object %s is not one zstd frame", digest_short(&o->sha256));
-	if (promised != total)
-		return err_set(ERR_FORMAT, "object %s promises another size than %zu bytes",
-			digest_short(&o->sha256), total);
+	*promised = ZSTD_getFrameContentSize(in.data, in.size);
+	if (*promised > may.most || *promised < may.least) // or unknown, or an error
+		return err_set(ERR_FORMAT, "object %s does not promise %zu to %zu bytes",
+			digest_short(&o->sha256), may.least, may.most);
 	return ERR_OK;
 }
 
-static enum err inflate(struct object_decoder *d, const struct object *o, size_t total,
-	struct bytes in, struct bytes prefix)
+// Into `out`, in one step: the output is the window, so nothing else is allocated for it.
+static enum err inflate(struct object_decoder *d, const struct object *o, struct bytes in,
+	struct bytes prefix, struct promise may, struct buf *out)
 {
-	TRY(frame_check(o, in, total));
-	buf_clear(&d->plain);
-	TRY(buf_reserve(&d->plain, total));
+	unsigned long long promised = 0;
+
+	TRY(frame_check(o, in, may, &promised));
+	buf_clear(out);
+	TRY(buf_reserve(out, (size_t)promised));
 	ZSTD_DCtx_reset(d->zstd, ZSTD_reset_session_and_parameters);
 	if (prefix.size > 0 && ZSTD_isError(ZSTD_DCtx_refPrefix(d->zstd, prefix.data, prefix.size)))
 		return err_set(ERR_MEMORY, "zstd refuses a prefix of %zu bytes", prefix.size);
-	size_t n = ZSTD_decompressDCtx(d->zstd, d->plain.data, total, in.data, in.size);
+	size_t n = ZSTD_decompressDCtx(d->zstd, out->data, (size_t)promised, in.data, in.size);
 	if (ZSTD_isError(n))
 		return err_set(ERR_FORMAT, "object %s: zstd: %s", digest_short(&o->sha256),
 			ZSTD_getErrorName(n));
-	if (n != total)
-		return err_set(ERR_FORMAT, "object %s yields %zu bytes instead of %zu",
-			digest_short(&o->sha256), n, total);
-	d->plain.size = n;
+	if (n != promised)
+		return err_set(ERR_FORMAT, "object %s yields %zu bytes instead of %llu",
+			digest_short(&o->sha256), n, promised);
+	out->size = n;
 	return ERR_OK;
+}
+
+static enum err plain_open(struct object_decoder *d, const struct object *o, size_t total,
+	struct bytes in, struct bytes prefix)
+{
+	if (o->coding == CODING_BSDIFF_ZSTD) {
+		TRY(inflate(d, o, in, (struct bytes){0}, (struct promise){2, DELTA_PATCH_MAX},
+			&d->patch));
+		buf_clear(&d->plain);
+		TRY(buf_reserve(&d->plain, total));
+		TRY(delta_apply(prefix, buf_bytes(&d->patch), d->plain.data, total));
+		d->plain.size = total;
+		return ERR_OK;
+	}
+	return inflate(d, o, in, prefix, (struct promise){total, total}, &d->plain);
 }
 
 static enum err prefix_check(const struct object *o, struct bytes prefix)
@@ -130,7 +158,7 @@ static enum err prefix_check(const struct object *o, struct bytes prefix)
 
 	for (size_t i = 0; i < o->base_size_count; i++)
 		sum += o->base_sizes[i];
-	if (o->coding != CODING_ZSTD_PREFIX)
+	if (!coding_has_base(o->coding))
 		sum = 0;
 	if (sum != prefix.size)
 		return err_set(ERR_FORMAT, "object %s was given %zu base bytes instead of %zu",
@@ -164,12 +192,11 @@ enum err object_open(struct object_decoder *d, const struct object *o, const str
 		return open_raw(o, run, total, transported, plain);
 	case CODING_ZSTD:
 	case CODING_ZSTD_PREFIX:
-		TRY(inflate(d, o, total, transported, prefix));
+	case CODING_BSDIFF_ZSTD:
+		TRY(plain_open(d, o, total, transported, prefix));
 		TRY(chunks_check(o, run, buf_bytes(&d->plain)));
 		*plain = buf_bytes(&d->plain);
 		return ERR_OK;
-	case CODING_BSDIFF_ZSTD:
-		break;
 	}
 	return err_set(ERR_UNSUPPORTED, "object %s has coding %d, which this program does not know",
 		digest_short(&o->sha256), (int)o->coding);
@@ -181,6 +208,8 @@ struct object_encoder {
 	struct object_profile profile;
 	ZSTD_CCtx *zstd;
 	struct buf packed;
+	struct delta_maker *maker; // made when the first delta is
+	struct buf patch, patch_packed;
 };
 
 enum err object_encoder_new(const struct object_profile *profile, struct object_encoder **out)
@@ -198,6 +227,8 @@ enum err object_encoder_new(const struct object_profile *profile, struct object_
 	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_contentSizeFlag, 1);
 	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_checksumFlag, 0);
 	buf_init(&e->packed, ZSTD_COMPRESSBOUND(OBJECT_OUTPUT_MAX));
+	buf_init(&e->patch, DELTA_PATCH_MAX);
+	buf_init(&e->patch_packed, ZSTD_COMPRESSBOUND(DELTA_PATCH_MAX));
 	*out = e;
 	return ERR_OK;
 }
@@ -208,7 +239,25 @@ void object_encoder_free(struct object_encoder *e)
 		return;
 	ZSTD_freeCCtx(e->zstd);
 	buf_fini(&e->packed);
+	buf_fini(&e->patch);
+	buf_fini(&e->patch_packed);
+	delta_maker_free(e->maker);
 	free(e);
+}
+
+static enum err compress(
+	struct object_encoder *e, struct bytes plain, struct bytes prefix, struct buf *out)
+{
+	buf_clear(out);
+	TRY(buf_reserve(out, ZSTD_compressBound(plain.size)));
+	ZSTD_CCtx_reset(e->zstd, ZSTD_reset_session_only);
+	if (prefix.size > 0 && ZSTD_isError(ZSTD_CCtx_refPrefix(e->zstd, prefix.data, prefix.size)))
+		return err_set(ERR_MEMORY, "zstd refuses a prefix of %zu bytes", prefix.size);
+	size_t n = ZSTD_compress2(e->zstd, out->data, out->cap, plain.data, plain.size);
+	if (ZSTD_isError(n))
+		return err_set(ERR_MEMORY, "zstd: %s", ZSTD_getErrorName(n));
+	out->size = n;
+	return ERR_OK;
 }
 
 // Compresses into e->packed; leaves it empty when that does not pay.
@@ -217,12 +266,9 @@ static enum err deflate(struct object_encoder *e, struct bytes plain)
 	buf_clear(&e->packed);
 	if (e->profile.zstd_level == 0)
 		return ERR_OK;
-	TRY(buf_reserve(&e->packed, ZSTD_compressBound(plain.size)));
-	size_t n = ZSTD_compress2(e->zstd, e->packed.data, e->packed.cap, plain.data, plain.size);
-	if (ZSTD_isError(n))
-		return err_set(ERR_MEMORY, "zstd: %s", ZSTD_getErrorName(n));
-	if (n * 100 <= plain.size * (size_t)e->profile.keep_percent)
-		e->packed.size = n;
+	TRY(compress(e, plain, (struct bytes){0}, &e->packed));
+	if (e->packed.size * 100 > plain.size * (size_t)e->profile.keep_percent)
+		buf_clear(&e->packed);
 	return ERR_OK;
 }
 
@@ -246,6 +292,42 @@ enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, st
 	o->base_count = 0;
 	o->base_sizes = NULL;
 	o->base_size_count = 0;
+	return ERR_OK;
+}
+
+// A window that reaches over the base and the output.
+#define DELTA_WINDOW_LOG 22
+
+// False: the two have too little in common for a patch.
+static enum err patch_pack(
+	struct object_encoder *e, struct bytes plain, struct bytes prefix, bool *made)
+{
+	if (!e->maker)
+		TRY(delta_maker_new(&e->maker));
+	enum err failed = delta_make(e->maker, prefix, plain, &e->patch);
+	*made = failed == ERR_OK;
+	if (failed == ERR_FULL)
+		return ERR_OK;
+	TRY(failed);
+	return compress(e, buf_bytes(&e->patch), (struct bytes){0}, &e->patch_packed);
+}
+
+enum err object_encode_delta(struct object_encoder *e, const struct chunk_ref *run,
+	struct bytes plain, struct bytes prefix, struct object *o, struct bytes *transported)
+{
+	size_t total = 0;
+	bool made = false;
+
+	TRY(run_size(o, run, &total));
+	assert(total == plain.size && prefix.size > 0 && prefix.size <= OBJECT_BASE_MAX);
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_windowLog, DELTA_WINDOW_LOG);
+	TRY(compress(e, plain, prefix, &e->packed));
+	TRY(patch_pack(e, plain, prefix, &made));
+	bool patch = made && e->patch_packed.size < e->packed.size;
+	*transported = buf_bytes(patch ? &e->patch_packed : &e->packed);
+	o->coding = patch ? CODING_BSDIFF_ZSTD : CODING_ZSTD_PREFIX;
+	o->size_bytes = (uint32_t)transported->size;
+	o->sha256 = sha256(transported->data, transported->size);
 	return ERR_OK;
 }
 

@@ -599,7 +599,8 @@ static void an_index_that_breaks_a_rule_is_refused(void **state)
 	SPOILT(x.objects[0].size_bytes = 999, ERR_FORMAT); // raw differs from its chunk
 	SPOILT(x.objects[0].sha256 = digest_of("other"), ERR_FORMAT);
 	SPOILT(x.objects[1].coding = CODING_RAW, ERR_FORMAT); // raw of two chunks, wrong size
-	SPOILT(x.objects[1].coding = CODING_BSDIFF_ZSTD, ERR_UNSUPPORTED);
+	SPOILT(x.objects[1].coding = (enum coding)(CODING_BSDIFF_ZSTD + 1), ERR_UNSUPPORTED);
+	SPOILT(x.objects[1].coding = CODING_BSDIFF_ZSTD, ERR_FORMAT); // without a base
 	SPOILT(x.objects[1].coding = CODING_ZSTD_PREFIX, ERR_FORMAT); // without a base
 	SPOILT((x.objects[1].base_chunks = &base, x.objects[1].base_count = 1), ERR_FORMAT);
 	SPOILT((x.chunks[1].size = LIMIT_CHUNK, x.chunks[2].size = 1),
@@ -891,7 +892,7 @@ static void an_unknown_coding_is_named(void **state)
 	struct bytes plain;
 
 	object_make(&x, 3, true);
-	x.o.coding = CODING_BSDIFF_ZSTD;
+	x.o.coding = (enum coding)(CODING_BSDIFF_ZSTD + 1);
 	assert_int_equal(open_it(&x, x.transported, &plain), ERR_UNSUPPORTED);
 	object_fini(&x);
 }
