@@ -1,4 +1,4 @@
-// Opening the store: lock, schema, the index of chunks, and the sweep of what no row names.
+// Opening the store: lock, the index of chunks, and the sweep of what no row names.
 #include "store.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
@@ -7,67 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STORE_VERSION 1
 #define PROBE_MS 1000
 #define PROBE_BYTES (256 * 1024)
-
-static const char *const tables[] = {
-	"CREATE TABLE image (sha256 BLOB PRIMARY KEY, original BLOB NOT NULL, title TEXT NOT NULL,"
-	" licence TEXT NOT NULL, format INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
-	" width INTEGER NOT NULL, height INTEGER NOT NULL, added_unix_ms INTEGER NOT NULL)",
-	"CREATE TABLE image_tag (image BLOB NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (image, tag))"
-	" WITHOUT ROWID",
-	"CREATE INDEX image_tag_tag ON image_tag (tag, image)",
-	"CREATE TABLE package (id BLOB PRIMARY KEY, kind INTEGER NOT NULL, name TEXT NOT NULL,"
-	" version TEXT NOT NULL, state INTEGER NOT NULL, size_bytes INTEGER NOT NULL,"
-	" object_bytes INTEGER NOT NULL, new_bytes INTEGER NOT NULL, files INTEGER NOT NULL,"
-	" chunks INTEGER NOT NULL, objects INTEGER NOT NULL, built_unix_ms INTEGER NOT NULL,"
-	" directive_id INTEGER NOT NULL DEFAULT 0, manifest BLOB NOT NULL,"
-	" envelope BLOB, package_index BLOB NOT NULL)",
-	"CREATE TABLE package_image (package BLOB NOT NULL, ordinal INTEGER NOT NULL,"
-	" image BLOB NOT NULL, PRIMARY KEY (package, ordinal)) WITHOUT ROWID",
-	"CREATE INDEX package_image_image ON package_image (image)",
-	"CREATE TABLE object (sha256 BLOB PRIMARY KEY, size_bytes INTEGER NOT NULL,"
-	" coding INTEGER NOT NULL, chunks BLOB NOT NULL) WITHOUT ROWID",
-	"CREATE TABLE package_object (package BLOB NOT NULL, ordinal INTEGER NOT NULL,"
-	" object BLOB NOT NULL, PRIMARY KEY (package, ordinal)) WITHOUT ROWID",
-	"CREATE INDEX package_object_object ON package_object (object, package)",
-	"CREATE TABLE broker (broker TEXT PRIMARY KEY, mark BLOB NOT NULL, host TEXT NOT NULL,"
-	" ip TEXT NOT NULL, port INTEGER NOT NULL, tls INTEGER NOT NULL) WITHOUT ROWID",
-	"CREATE TABLE placement (package BLOB NOT NULL, broker TEXT NOT NULL, state INTEGER NOT "
-	"NULL,"
-	" directive_id INTEGER NOT NULL, PRIMARY KEY (package, broker)) WITHOUT ROWID",
-	"CREATE TABLE object_on (broker TEXT NOT NULL, object BLOB NOT NULL,"
-	" PRIMARY KEY (broker, object)) WITHOUT ROWID",
-	"CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
-};
-
-static enum err schema_version(struct db *db, int64_t *version)
-{
-	struct db_rows rows;
-
-	TRY(db_query_values(db, &rows, "PRAGMA user_version", NULL, 0));
-	*version = db_next(&rows) ? db_int(&rows, 0) : 0;
-	return db_end(&rows);
-}
-
-static enum err schema_make(struct db *db)
-{
-	int64_t version = 0;
-
-	TRY(schema_version(db, &version));
-	if (version > STORE_VERSION)
-		return err_set(ERR_VERSION,
-			"the publisher's store has version %lld and this program knows up to %d: "
-			"start the newer program",
-			(long long)version, STORE_VERSION);
-	if (version == STORE_VERSION)
-		return ERR_OK;
-	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
-		TRY(db_run_values(db, tables[i], NULL, 0));
-	TRY(db_run_values(db, "PRAGMA user_version = 1", NULL, 0));
-	return db_commit(db);
-}
 
 // ---- objects in memory
 
@@ -109,7 +50,10 @@ static bool row_exists(struct store *s, const char *sql, const struct digest *d)
 
 static bool image_is_kept(void *ctx, const struct digest *d)
 {
-	return row_exists(ctx, "SELECT 1 FROM image WHERE sha256 = $1", d);
+	return row_exists(ctx,
+		"SELECT 1 FROM image WHERE sha256 = $1"
+		" UNION ALL SELECT 1 FROM variant WHERE sha256 = $1",
+		d);
 }
 
 static bool object_is_kept(void *ctx, const struct digest *d)
@@ -141,7 +85,7 @@ static enum err store_begin(struct store *s, const char *dir)
 	TRY(folders_open(s));
 	TRY(path_join(path, sizeof path, dir, "publisher.db"));
 	TRY(db_sqlite_open(path, &s->db));
-	TRY(schema_make(s->db));
+	TRY(store_schema_make(s->db));
 	TRY(known_load(s));
 	size_t swept = blob_sweep(&s->images, image_is_kept, s) +
 		       blob_sweep(&s->objects, object_is_kept, s);

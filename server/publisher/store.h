@@ -1,7 +1,8 @@
 // The publisher's store: rows in SQLite, bytes in two content-addressed folders beside it.
 //
-//   STATE/publisher.db     image, image_tag, package, package_image, package_object, object,
-//                          object_chunk, broker, placement, object_on, meta
+//   STATE/publisher.db     image, image_tag, image_original, variant, package, package_image,
+//                          package_object, package_order, order_package, object, broker,
+//                          placement, object_on, meta
 //   STATE/images/          what devices show
 //   STATE/objects/         what lies on data brokers, shared by all packages
 //
@@ -32,6 +33,8 @@ struct store {
 // ...
 enum err store_open(struct store *s, const char *dir) MUST_CHECK;
 void store_close(struct store *s);
+// Brings the tables to the present version. Errors: ERR_VERSION (made by a newer program).
+enum err store_schema_make(struct db *db) MUST_CHECK;
 // Ends an act: commits when e is ERR_OK, else rolls back. Returns e, or the commit's error.
 enum err store_end(struct store *s, enum err e) MUST_CHECK;
 // The outcome of an act; store_end calls it. A disk that is full (PUBLISHER-STORE-FULL) or takes no
@@ -50,20 +53,52 @@ struct image {
 	size_t tag_count;
 	uint32_t format; // enum picture_format
 	uint64_t size_bytes;
-	uint32_t width, height;
-	int64_t added_unix_ms;
+	uint32_t width, height, weight;
+	int64_t added_unix_ms, released_unix_ms, expires_unix_ms; // 0: not set
+	int64_t retired_unix_ms; // soft-deleted since then: in no new package; 0: not retired
 };
 
-// Adds the row; an image that is there gains the tags (*duplicate). The bytes are in s->images.
+// Adds the row; an image that is there gains the tags (*duplicate), and is no longer retired. The
+// bytes are in s->images.
 enum err image_add(struct store *s, const struct image *i, bool *duplicate) MUST_CHECK;
 enum err image_find(struct store *s, const struct digest *sha256, struct image *out) MUST_CHECK;
-// Refused with ERR_NOT_NOW while a package lists it. Removes row and bytes.
+// The image that this file became when it was ingested. Errors: ERR_NOT_FOUND.
+enum err image_of_original(
+	struct store *s, const struct digest *original, struct digest *image) MUST_CHECK;
+// What may be edited is set: title, licence, tags, weight, released, expires, retired.
+enum err image_update(struct store *s, const struct image *i) MUST_CHECK;
+// Refused with ERR_NOT_NOW while a package lists it, which the sentence names. Removes row and
+// bytes, and those of its variants.
 enum err image_remove(struct store *s, const struct digest *sha256) MUST_CHECK;
-// Images that have all the tags (none: all), in order of arrival. each returns false to stop.
+// Images that have all the tags (none: all), in order of arrival, retired ones too. each returns
+// false to stop.
 typedef bool image_each(void *ctx, const struct image *i);
 enum err image_list(struct store *s, const char *const *tags, size_t tag_count, image_each *each,
 	void *ctx) MUST_CHECK;
 enum err image_count(struct store *s, uint64_t *count) MUST_CHECK;
+
+// An image in the size of a screen. sha256 zero: not made yet; the image's own: nothing was gained.
+struct variant {
+	struct digest image, sha256;
+	uint32_t width, height;
+	uint64_t size_bytes;
+};
+enum err variant_add(struct store *s, const struct variant *v) MUST_CHECK;
+typedef bool variant_each(void *ctx, const struct variant *v);
+enum err variant_list(struct store *s, variant_each *each, void *ctx) MUST_CHECK;
+
+// Removes for good what was retired before `before` and what nothing names any more: no package of
+// the store in any state (so no lease, no placement, no version to roll back to, no medium). Rows
+// first, in one commit, bytes after it: after a crash in between the sweep at start removes them.
+// dry: removes nothing. each is told of every retired image; kept: "" or why it stays.
+struct image_gc {
+	struct wall before;
+	bool dry;
+	void (*each)(void *ctx, const struct image *i, const char *kept);
+	void *ctx;
+	uint64_t removed, bytes;
+};
+enum err image_collect(struct store *s, struct image_gc *gc) MUST_CHECK;
 
 // ---- packages
 

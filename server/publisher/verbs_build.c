@@ -4,14 +4,13 @@
 #include "proto/base/log.h"
 #include "proto/topics.h"
 #include "publisher.h"
-#include <ctype.h>
+#include "show_package.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SLUG_MAX 40
 #define PROGRESS_MS 200
 
 struct build_work {
@@ -47,25 +46,6 @@ static enum err no_memory(void)
 
 // ---- pictures
 
-// Lower-case letters, digits and single hyphens of a title; "picture" when nothing is left.
-static void slug_make(const char *title, char out[SLUG_MAX + 1])
-{
-	size_t n = 0;
-
-	for (; *title && n < SLUG_MAX; title++) {
-		unsigned char c = (unsigned char)*title;
-		if (c < 0x80 && isalnum(c))
-			out[n++] = (char)tolower(c);
-		else if (n > 0 && out[n - 1] != '-')
-			out[n++] = '-';
-	}
-	while (n > 0 && out[n - 1] == '-')
-		n--;
-	out[n] = 0;
-	if (n == 0)
-		(void)str_copy(out, SLUG_MAX + 1, "picture");
-}
-
 static enum err picture_info_make(
 	struct build_work *w, const struct image *i, struct picture_info **out)
 {
@@ -90,19 +70,15 @@ static enum err picture_info_make(
 	return ERR_OK;
 }
 
-// Names rise with the place, so that ascending path order is the order of showing.
 static enum err picture_file(struct build_work *w, size_t at)
 {
 	struct pack_file *f = &w->files[at];
 	struct image i;
-	char slug[SLUG_MAX + 1];
 
 	TRY(image_find(&w->publisher->store, &w->images[at], &i));
-	slug_make(i.title, slug);
 	f->image = i.sha256;
 	f->size = i.size_bytes;
-	f->path = arena_printf(&w->words, "%0*zu-%s.%s", w->image_count > 9999 ? 6 : 4, at + 1,
-		slug, i.format == PICTURE_PNG ? "png" : "jpg");
+	f->path = picture_path(&w->words, at, w->image_count, i.title, i.format);
 	w->total_bytes += i.size_bytes;
 	return f->path ? picture_info_make(w, &i, &f->picture) : no_memory();
 }
@@ -118,6 +94,8 @@ static bool image_collect_put(void *ctx, const struct image *i)
 	struct image_collect *c = ctx;
 	struct build_work *w = c->work;
 
+	if (i->retired_unix_ms != 0)
+		return true;
 	if (w->image_count == c->cap) {
 		size_t cap = c->cap ? c->cap * 2 : 64;
 		struct digest *more = realloc(w->images, cap * sizeof *more);
