@@ -224,8 +224,14 @@ static void every_inclusion_is_explained(void **state)
 	world_make(&w);
 	w.parts[0].expression = "sea and not night";
 	w.order.part_count = 2;
-	assert_string_equal(
-		why_of(&w, 0), "plan one: `sea` holds"); // the last one that had to agree
+	// The term that decided: the last one that had to agree, the first that did not.
+	assert_string_equal(why_of(&w, 0), "plan one: `night` does not hold, as it should not");
+	assert_string_equal(why_of(&w, 1), "plan one: `night` holds, and is not wanted");
+	assert_string_equal(why_of(&w, 5), "plan one: `sea` does not hold");
+	assert_string_equal(why_of(&w, 2), "plan two: `city` holds");
+	w.parts[0].expression = "";
+	w.order.part_count = 1;
+	assert_string_equal(why_of(&w, 0), "plan one: it has no expression and so no pictures");
 	selection_fini(&w.s);
 }
 
