@@ -68,6 +68,58 @@ enum err medium_file_read(const char *dir, const char *path, struct buf *out)
 	return fd < 0 ? open_error(path) : regular_read(fd, path, out);
 }
 
+// The folder that holds `path`, made when it is not there. Links are not followed.
+static enum err folder_open(const char *dir, const char *path, int *fd)
+{
+	char level[256];
+	*fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0)
+		return err_set_errno("the medium %s", dir);
+	for (const char *slash; (slash = strchr(path, '/')) != NULL; path = slash + 1) {
+		size_t n = (size_t)(slash - path);
+		if (n >= sizeof level)
+			return err_set(ERR_RANGE, "a name is too long");
+		memcpy(level, path, n);
+		level[n] = '\0';
+		if (mkdirat(*fd, level, 0755) != 0 && errno != EEXIST)
+			return err_set_errno("folder %s", level);
+		int next = openat(*fd, level, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (next < 0)
+			return errno == ELOOP || errno == ENOTDIR
+				       ? err_set(ERR_DENIED, "%s is no folder", level)
+				       : err_set_errno("folder %s", level);
+		close(*fd);
+		*fd = next;
+	}
+	return ERR_OK;
+}
+
+static enum err file_put(int folder, const char *name, struct bytes bytes)
+{
+	char temporary[160];
+	int n = snprintf(temporary, sizeof temporary, "%s.part", name);
+	if (n < 0 || (size_t)n >= sizeof temporary)
+		return err_set(ERR_RANGE, "the name %s is too long", name);
+	if (unlinkat(folder, temporary, 0) != 0 && errno != ENOENT)
+		return err_set_errno("%s", temporary);
+	SCOPED_FD int fd = openat(
+		folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return err_set_errno("%s", temporary);
+	TRY(fd_write_all(fd, bytes.data, bytes.size));
+	if (fsync(fd) != 0 || renameat(folder, temporary, folder, name) != 0 || fsync(folder) != 0)
+		return err_set_errno("%s", name);
+	return ERR_OK;
+}
+
+enum err medium_file_write(const char *dir, const char *path, struct bytes bytes)
+{
+	SCOPED_FD int folder = -1;
+	const char *slash = strrchr(path, '/');
+	TRY(folder_open(dir, path, &folder));
+	return file_put(folder, slash != NULL ? slash + 1 : path, bytes);
+}
+
 // ---- an image
 
 #define ARCHIVE_LIBRARY "libarchive.so.13"

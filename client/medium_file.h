@@ -9,6 +9,10 @@
 // ERR_FULL (more than out->max), ERR_IO.
 enum err medium_file_read(const char *dir, const char *path, struct buf *out) MUST_CHECK;
 
+// Replaces the file as a whole, with the folders on the way to it. Errors: ERR_READ_ONLY,
+// ERR_NO_SPACE, ERR_DENIED (a link on the way, or no right), ERR_IO.
+enum err medium_file_write(const char *dir, const char *path, struct bytes bytes) MUST_CHECK;
+
 // An ISO 9660 image becomes a folder: only names that a medium has, only regular files, at most
 // `room` bytes. into: made here, and to be removed by the caller, also after an error. Errors:
 // ERR_FORMAT (no image, or one that was cut), ERR_DENIED (a name, a link), ERR_FULL, ERR_IO.

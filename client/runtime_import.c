@@ -2,6 +2,7 @@
 #include "client/runtime_import.h"
 
 #include "client/medium_file.h"
+#include "client/medium_return.h"
 #include "proto/base/file.h"
 #include "proto/base/program.h"
 #include "proto/medium.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/timex.h>
 #include <unistd.h>
 
 #define LOOK_MS 500
@@ -39,7 +41,12 @@ struct import {
 	size_t count, at;
 	struct buf result;
 	size_t installed, refused;
-	uv_work_t work; // reading an image
+	struct medium_result outcomes[ORDERS_MAX];
+	char words[ORDERS_MAX][LIMIT_ID + 1];
+	size_t outcome_count;
+	struct buf back;  // what is written to the medium
+	size_t back_rows; // of the ledger
+	uv_work_t work;   // reading an image, writing back
 	bool working;
 	enum err work_result;
 	char why[256];
@@ -94,11 +101,11 @@ void import_note_link(struct runtime *rt, enum package_kind kind, const char *na
 
 // ---- the end of an import
 
-static void import_end(struct import *i)
+static void import_over(struct import *i)
 {
 	char path[PATH_MAX];
 	struct runtime *rt = i->rt;
-	bool good = i->refused == 0 && i->installed != 0;
+	bool good = i->refused == 0 && (i->installed != 0 || i->back.size != 0);
 	state_path(rt->settings, "result", path);
 	if (buf_printf(&i->result, "end\t%s\t%s\n", i->token, good ? "ok" : "failed") != ERR_OK ||
 		file_write_atomic(path, i->result.data, i->result.size, 0600) != ERR_OK)
@@ -107,6 +114,8 @@ static void import_end(struct import *i)
 		log_warn("IMPORT-LEFT", "why=%s", log_quote(err_text()));
 	log_info("IMPORT-END", "client=%s path=%s installed=%zu refused=%zu", rt->config.client_id,
 		log_quote(i->path), i->installed, i->refused);
+	buf_fini(&i->back);
+	buf_init(&i->back, MEDIUM_RETURN_MAX);
 	arena_fini(&i->arena);
 	i->arena = (struct arena){0};
 	i->busy = i->fetching = false;
@@ -116,9 +125,103 @@ static void import_end(struct import *i)
 	runtime_stop(rt);
 }
 
+static void back_run(uv_work_t *work)
+{
+	struct import *i = work->data;
+	i->work_result = return_write(i->dir, i->rt->config.client_id, buf_bytes(&i->back));
+	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
+		i->why[0] = '\0';
+}
+
+static void back_after(uv_work_t *work, int status)
+{
+	struct import *i = work->data;
+	(void)status;
+	i->working = false;
+	if (i->work_result == ERR_OK) {
+		log_info("IMPORT-RETURN", "client=%s rows=%zu bytes=%zu path=%s",
+			i->rt->config.client_id, i->back_rows, i->back.size, log_quote(i->path));
+		if (buf_printf(&i->result, "returned\t%zu\n", i->back_rows) != ERR_OK)
+			log_warn("IMPORT-UNTOLD", "why=%s", log_quote(err_text()));
+	} else {
+		log_info("IMPORT-NO-RETURN", "client=%s word=%s why=%s", i->rt->config.client_id,
+			err_word(i->work_result), log_quote(i->why));
+		buf_clear(&i->back);
+	}
+	if (i->rt->stopping)
+		import_close(i->rt);
+	else
+		import_over(i);
+}
+
+static uint32_t clock_quality(const struct runtime *rt)
+{
+	struct timex t = {.modes = 0};
+	return adjtimex(&t) != TIME_ERROR ? 3 : rt->core.server_time_known ? 2 : 1;
+}
+
+static enum err back_make(struct import *i)
+{
+	struct runtime *rt = i->rt;
+	const struct return_source source = {
+		.client_id = rt->config.client_id,
+		.key = rt->core.key,
+		.store_id = rt->core.state.store_id,
+		.display = &rt->display,
+		.now_unix_ms = agent_time_ms(&rt->core, clock_now()),
+		.clock_quality = clock_quality(rt),
+		.results = i->outcomes,
+		.result_count = i->outcome_count,
+	};
+	return return_make(&source, &i->back, &i->back_rows);
+}
+
+// What is no medium gets nothing written to it; an image and a disc cannot take anything.
+static bool back_is_wanted(const struct import *i)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	if (i->image[0] != '\0')
+		return false;
+	(void)snprintf(path, sizeof path, "%s/" MEDIUM_RETURN, i->dir);
+	return i->outcome_count != 0 || lstat(path, &st) == 0;
+}
+
+static void import_end(struct import *i)
+{
+	if (!back_is_wanted(i)) {
+		import_over(i);
+		return;
+	}
+	if (back_make(i) != ERR_OK)
+		log_warn("IMPORT-UNRETURNED", "why=%s", log_quote(err_text()));
+	i->work.data = i;
+	i->working = i->back.size != 0 &&
+		     uv_queue_work(&i->rt->loop, &i->work, back_run, back_after) == 0;
+	if (!i->working)
+		import_over(i);
+}
+
+static void outcome_note(
+	struct import *i, uint64_t order, const struct digest *package, const char *word)
+{
+	size_t n = i->outcome_count;
+	if (order == 0 || n == ORDERS_MAX || !str_copy(i->words[n], sizeof i->words[n], word))
+		return;
+	i->outcomes[n] = (struct medium_result){
+		.order = order,
+		.outcome = i->words[n],
+		.at_unix_ms = agent_time_ms(&i->rt->core, clock_now()),
+	};
+	if (package != NULL)
+		i->outcomes[n].package = *package;
+	i->outcome_count++;
+}
+
 static void refuse(struct import *i, uint64_t order, const char *word, const char *why)
 {
 	i->refused++;
+	outcome_note(i, order, NULL, word);
 	log_warn("IMPORT-REFUSED", "media refused reason=%s order=%" PRIu64 " client=%s why=%s",
 		word, order, i->rt->config.client_id, log_quote(why));
 	if (buf_printf(&i->result, "refused\t%" PRIu64 "\t%s\n", order, word) != ERR_OK)
@@ -129,6 +232,7 @@ static void took(struct import *i, const struct import_order *o, const char *how
 {
 	const struct package_ref *p = o->medium.package;
 	i->installed++;
+	outcome_note(i, o->number, &p->package, how);
 	obeyed_write(i->rt, p->kind, p->name, o->number);
 	log_info("IMPORT-DONE", "client=%s order=%" PRIu64 " package=%s name=%s version=%s how=%s",
 		i->rt->config.client_id, o->number, digest_short(&p->package), log_quote(p->name),
@@ -301,6 +405,8 @@ static void orders_read(struct import *i)
 	DIR *dir = opendir(path);
 	if (dir == NULL) {
 		struct stat st;
+		if (back_is_wanted(i))
+			return; // a stick that only collects
 		(void)snprintf(path, sizeof path, "%s/" MEDIUM_ORDERS, i->dir);
 		bool medium = stat(path, &st) == 0;
 		refuse(i, 0, medium ? "other-client" : "no-medium",
@@ -373,7 +479,7 @@ enum err import_begin(struct runtime *rt, const char *path, const char *token)
 	if (i->busy)
 		return err_set(ERR_NOT_NOW, "another import is under way");
 	i->busy = true;
-	i->count = i->at = i->installed = i->refused = 0;
+	i->count = i->at = i->installed = i->refused = i->outcome_count = 0;
 	i->image[0] = '\0';
 	buf_clear(&i->result);
 	arena_init(&i->arena, 1024 * 1024, 16384);
@@ -442,6 +548,7 @@ enum err import_open(struct runtime *rt)
 	rt->import = i;
 	i->rt = rt;
 	buf_init(&i->result, 16384);
+	buf_init(&i->back, MEDIUM_RETURN_MAX);
 	state_path(rt->settings, "", path);
 	TRY(dir_make(path));
 	TRY(fetcher_new(&rt->loop, &rt->fetcher_config, &events, i, &i->fetcher));
@@ -467,6 +574,7 @@ void import_close(struct runtime *rt)
 	if (i->fetcher != NULL)
 		fetcher_free(i->fetcher);
 	buf_fini(&i->result);
+	buf_fini(&i->back);
 	arena_fini(&i->arena);
 	if (i->timer_there)
 		uv_close((uv_handle_t *)&i->timer, on_closed);

@@ -328,6 +328,7 @@ enum err codec_check_validity(
 		X(file_entry, file_entry) X(picture_info, picture_info) X(index, index) X(         \
 			index_page_ref, index_page_ref) X(object, object) X(index_page,            \
 			index_page) X(signed_command, signed_command) X(medium, medium)            \
+			X(medium_result, medium_result) X(medium_return, medium_return)            \
 			X(medium_outcome, medium_outcome) X(root, root) X(enrolment, enrolment) X( \
 				host_state, host_state) X(state_view, state_view)                  \
 				X(queue_element, queue_element) X(queue_pointer, queue_pointer)    \

@@ -19,9 +19,41 @@ static const struct codec_row medium_rows[] = {
 	ROW_MESSAGE(medium, package, package_ref, CODEC_REQUIRED),
 	ROW_FIXED(medium, publisher_key, CODEC_REQUIRED),
 	ROW_TIME(medium, created_unix_ms),
+	ROW_TEXT(medium, client_name, LIMIT_TEXT, 0),
+	ROW_TEXT(medium, customer, LIMIT_ID, 0),
 };
 CODEC_TABLE(medium, medium, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
 CODEC_DOOR(medium)
+
+static const struct codec_row medium_result_rows[] = {
+	ROW_COUNTER(medium_result, order, 1),
+	ROW_FIXED(medium_result, package, 0),
+	ROW_ID(medium_result, outcome, CODEC_REQUIRED),
+	ROW_TIME(medium_result, at_unix_ms),
+};
+CODEC_TABLE(medium_result, medium_result)
+
+static enum err medium_return_check(const struct codec_path *path, const void *message)
+{
+	const struct medium_return *m = message;
+
+	return codec_check_part(path, m->part, m->parts);
+}
+
+static const struct codec_row medium_return_rows[] = {
+	ROW_SCHEMA,
+	ROW_ID(medium_return, client_id, CODEC_REQUIRED),
+	ROW_FIXED(medium_return, store_id, CODEC_REQUIRED),
+	ROW_TIME(medium_return, written_unix_ms),
+	ROW_U32(medium_return, clock_quality, 1, 3),
+	ROW_U32(medium_return, part, 0, CODEC_PARTS_MAX - 1),
+	ROW_U32(medium_return, parts, 1, CODEC_PARTS_MAX),
+	ROW_MESSAGES(medium_return, usage, usage_count, shown, LIMIT_RETURN_ROWS, 0),
+	ROW_MESSAGES(medium_return, results, result_count, medium_result, LIMIT_RETURN_ROWS, 0),
+};
+CODEC_TABLE(medium_return, medium_return, .check = medium_return_check, .limit = LIMIT_RETURN,
+	.unknown_allowed = true)
+CODEC_DOOR(medium_return)
 
 // A threshold above the number of keys could never be met.
 static enum err threshold_check(

@@ -13,6 +13,7 @@ static const char *const types[PURPOSE_COUNT] = {
 	[PURPOSE_ROOT] = "application/vnd.heliograph.root.v1+protobuf",
 	[PURPOSE_ENROLMENT] = "application/vnd.heliograph.enrolment.v1+protobuf",
 	[PURPOSE_MEDIUM] = "application/vnd.heliograph.medium.v1+protobuf",
+	[PURPOSE_MEDIUM_RETURN] = "application/vnd.heliograph.medium-return.v1+protobuf",
 };
 
 const char *purpose_type(enum purpose p)

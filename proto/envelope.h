@@ -13,6 +13,7 @@ enum purpose {
 	PURPOSE_ROOT,
 	PURPOSE_ENROLMENT,
 	PURPOSE_MEDIUM,
+	PURPOSE_MEDIUM_RETURN,         // signed by a client's identity
 	PURPOSE_COUNT
 };
 

@@ -19,6 +19,8 @@
 #define LIMIT_OFFER (4 * 1024)
 #define LIMIT_ENVELOPE (20 * 1024)         // a root of 16 KiB, its type and signatures
 #define LIMIT_MEDIUM_ENVELOPE 4096 // of one client and one package
+#define LIMIT_RETURN (192 * 1024)          // a part of what comes back on a stick: fits one API request
+#define LIMIT_RETURN_ROWS 300              // of the longest path; 180 kB
 #define LIMIT_MANIFEST_ROOT (16 * 1024)
 #define LIMIT_PAGE (96 * 1024)             // about 2,000 chunks; what an agent holds at a time
 #define LIMIT_PAGES 320                    // fits a root: 640,000 chunks, about 120 GB

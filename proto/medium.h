@@ -6,6 +6,8 @@
 //   helio/v1/pkg/<publisher>/<package>         the signed manifest
 //   helio/v1/idx/<publisher>/<package>/full    the signed index
 //   helio/v1/chunk/<publisher>/<sha256>        objects
+//   helio/return/<client>.bin                  what the client wrote back: parts, each an Envelope of
+//                                              MediumReturn behind its length (4 bytes, lowest first)
 //
 // Several clients may share one: each has its orders, and what is equal lies there once. Nothing on
 // it is believed: not the names, not the sizes, and no key lies on it.
@@ -16,6 +18,8 @@
 
 #define MEDIUM_LABEL "ORDER.txt"
 #define MEDIUM_ORDERS "helio/v1/medium"
+#define MEDIUM_RETURN "helio/return"
+#define MEDIUM_RETURN_MAX (16u << 20) // of one client
 #define MEDIUM_ORDERS_MAX 4096 // on one medium
 #define MEDIUM_FILES_MAX (1u << 20)
 

@@ -413,6 +413,26 @@ struct medium {
 	struct package_ref *package;
 	struct key32 publisher_key;
 	int64_t created_unix_ms;
+	const char *client_name, *customer;
+};
+
+struct medium_result {
+	uint64_t order;
+	struct digest package;
+	const char *outcome;
+	int64_t at_unix_ms;
+};
+
+// What a client writes back to a stick.
+struct medium_return {
+	const char *client_id;
+	struct id16 store_id;
+	int64_t written_unix_ms;
+	uint32_t clock_quality, part, parts;
+	struct shown *usage;
+	size_t usage_count;
+	struct medium_result *results;
+	size_t result_count;
 };
 
 struct page_ref {
@@ -639,7 +659,7 @@ struct api_answer {
 // ERR_VERSION (schema other than 1); the sentence names the field.
 #define HELIO_MESSAGES(X) \
 	X(heartbeat) X(session_offer) X(response_body) X(response) X(report) X(want) X(grant) X(publisher_msg) \
-	X(directive) X(manifest) X(manifest_page) X(index) X(index_page) X(signed_command) X(medium) X(root) X(enrolment) \
+	X(directive) X(manifest) X(manifest_page) X(index) X(index_page) X(signed_command) X(medium) X(medium_return) X(root) X(enrolment) \
 	X(host_state) X(state_view) X(queue_view) X(media_order) X(data_server_load) X(api_request) X(api_answer) \
 	X(package_order)
 

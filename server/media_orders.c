@@ -470,6 +470,21 @@ void media_recorded(struct media *m, const char *publisher, const struct media_r
 		failed("recorded");
 }
 
+enum err media_told(
+	struct media *m, struct media_row *row, bool has_it, const char *detail, bool *changed)
+{
+	*changed = false;
+	if (has_it)
+		return order_step(m, row, MEDIA_EV_BY_MEDIUM, changed);
+	if (!media_is_open(row->state) || strcmp(row->detail, detail) == 0)
+		return ERR_OK;
+	log_warn("MEDIA-REFUSED", "order=%" PRIu64 " client=%s why=%s", row->number, row->client,
+		log_quote(detail));
+	row->detail = detail;
+	*changed = true;
+	return order_store(m, row);
+}
+
 void media_say_open(struct media *m)
 {
 	SCOPED_ARENA struct arena a = {0};

@@ -80,6 +80,10 @@ struct media_recorded {
 };
 void media_recorded(struct media *m, const char *publisher, const struct media_recorded *r);
 
+// What the device itself says of an order, on the stick that came back. *changed: it was news.
+enum err media_told(struct media *m, struct media_row *row, bool has_it, const char *detail,
+	bool *changed) MUST_CHECK;
+
 // ---- an operator
 
 // Errors: ERR_NOT_FOUND, ERR_NOT_NOW with the state that refuses.

@@ -1,7 +1,7 @@
 // Verbs about media: what goes to a client on a disc or a stick.
 #include "server/operator.h"
 
-#include "server/media_orders.h"
+#include "server/media_return.h"
 
 #define MEDIA_LISTED 1000
 
@@ -113,6 +113,24 @@ static enum err run_route(struct operator_call *c)
 	return ERR_OK;
 }
 
+static enum err run_merge(struct operator_call *c)
+{
+	struct client_info info;
+	struct media_merged merged;
+
+	TRY(call_client(c, "client", &info));
+	TRY(media_merge(c->room->media, info.id, c->body, &merged));
+	put_text(c->json, "client", info.id);
+	put_number(c->json, "part", merged.part);
+	put_number(c->json, "parts", merged.parts);
+	put_time(c->json, "written_unix_ms", (struct wall){merged.written_ms});
+	put_number(c->json, "rows", merged.rows);
+	put_number(c->json, "rows_new", merged.rows_new);
+	put_number(c->json, "orders", merged.orders);
+	put_number(c->json, "orders_new", merged.orders_new);
+	return ERR_OK;
+}
+
 static const struct verb_row rows[] = {
 	{.name = "media-list",
 		.help = "what goes to clients on a disc or a stick",
@@ -142,6 +160,12 @@ static const struct verb_row rows[] = {
 		.writes = true,
 		.run = run_cancel,
 		.args = {{"order", ARG_U64, true, NULL, "which"}}},
+	{.name = "media-merge",
+		.help = "takes one part of what a client wrote back to a stick",
+		.writes = true,
+		.body = true,
+		.run = run_merge,
+		.args = {{"client", ARG_ID, true, NULL, "whose it is said to be"}}},
 	{.name = "media-route",
 		.help = "which way a package would go to a client now, and why",
 		.run = run_route,

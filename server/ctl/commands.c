@@ -218,6 +218,8 @@ const struct command ctl_commands[] = {
 		cmd_media_posted, NULL},
 	{"media cancel", "ORDER", "give a medium up", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_media_cancel, NULL},
+	{"media merge", "PATH", "take what clients wrote back to a stick", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_media_merge, NULL},
 	{"counters", "", "the server's counters since its start", NEED_SETTINGS, 0, 0, NO_OPTIONS,
 		cmd_counters, NULL},
 	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",

@@ -128,6 +128,7 @@ CTL_COMMAND(media_show);
 CTL_COMMAND(media_route);
 CTL_COMMAND(media_posted);
 CTL_COMMAND(media_cancel);
+CTL_COMMAND(media_merge);
 CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);

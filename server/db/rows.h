@@ -302,6 +302,8 @@ enum err rows_report_find(struct db *db, const char *client, enum info_kind what
 // once.
 enum err rows_usage_add(struct db *db, const char *client, const struct id16 *store_id,
 	const struct shown *shown) MUST_CHECK;
+enum err rows_usage_count(struct db *db, const char *client, const struct id16 *store_id,
+	uint64_t *count) MUST_CHECK;
 struct usage_item {
 	struct digest package;
 	const char *image;

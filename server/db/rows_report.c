@@ -50,6 +50,19 @@ enum err rows_usage_add(
 		DB_I(s->clock_quality));
 }
 
+enum err rows_usage_count(
+	struct db *db, const char *client, const struct id16 *store_id, uint64_t *count)
+{
+	struct db_rows rows;
+
+	*count = 0;
+	TRY(db_query(db, &rows, "SELECT count(*) FROM usage WHERE client = $1 AND store_id = $2",
+		DB_T(client), DB_D(store_id)));
+	if (db_next(&rows))
+		*count = (uint64_t)db_int(&rows, 0);
+	return db_end(&rows);
+}
+
 enum err rows_usage_first(struct db *db, const char *client, const struct digest *package,
 	int64_t from_ms, struct arena *a, struct usage_item *out)
 {

@@ -394,11 +394,17 @@ static struct execute_command sample_execute_least = {.verb = "v"};
 static struct signed_command sample_command_least = {.command = &sample_execute_least};
 
 static struct medium sample_medium = {
-	"screen-1", (uint64_t)1 << 52, &sample_packages[0], SAMPLE_SHA_B, SAMPLE_UNIX_MS};
+	"screen-1", (uint64_t)1 << 52, &sample_packages[0], SAMPLE_SHA_B, SAMPLE_UNIX_MS, "Gate 7", "acme"};
 static struct medium sample_medium_least = {.client_id = "f1",
 	.order = 1,
 	.package = &sample_packages[0],
 	.publisher_key = SAMPLE_SHA_A};
+static struct medium_result sample_results[] = {
+	{7, SAMPLE_SHA_A, "installed", SAMPLE_UNIX_MS}, {8, {{0}}, "other-client", 0}};
+static struct medium_return sample_return = {"screen-1", SAMPLE_ID16, SAMPLE_UNIX_MS, 3, 1, 2,
+	sample_usage, 2, sample_results, 2};
+static struct medium_return sample_return_least = {
+	.client_id = "f1", .store_id = SAMPLE_ID16, .clock_quality = 1, .parts = 1};
 
 static struct key32 sample_keys[] = {SAMPLE_SHA_A, SAMPLE_SHA_B};
 static struct root sample_root = {.version = 2,
@@ -530,6 +536,8 @@ static const struct sample samples[] = {
 	{"least", &codec_signed_command, &sample_command_least},
 	{"full", &codec_medium, &sample_medium},
 	{"least", &codec_medium, &sample_medium_least},
+	{"full", &codec_medium_return, &sample_return},
+	{"least", &codec_medium_return, &sample_return_least},
 	{"full", &codec_root, &sample_root},
 	{"least", &codec_root, &sample_root_least},
 	{"full", &codec_enrolment, &sample_enrolment},

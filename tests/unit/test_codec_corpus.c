@@ -29,6 +29,7 @@ static const struct family families[] = {
 	{&codec_index_page, "index"},
 	{&codec_signed_command, "trust"},
 	{&codec_medium, "trust"},
+	{&codec_medium_return, "trust"},
 	{&codec_root, "trust"},
 	{&codec_enrolment, "trust"},
 	{&codec_host_state, "trust"},

@@ -1,0 +1,29 @@
+// What goes back on a stick: which orders of the medium were obeyed, and what was shown, with this
+// device's own time stamps, signed by its identity. The server merges it by the ledger's numbers,
+// so that it may be written, carried and merged as often as anybody likes.
+#ifndef HELIO_CLIENT_MEDIUM_RETURN_H
+#define HELIO_CLIENT_MEDIUM_RETURN_H
+
+#include "client/display_side.h"
+#include "proto/sign.h"
+
+struct return_source {
+	const char *client_id;
+	const struct sign_key *key;
+	struct id16 store_id;
+	const struct display_side *display;
+	int64_t now_unix_ms;
+	uint32_t clock_quality; // 1 none, 2 from the server, 3 ntp
+	struct medium_result *results;
+	size_t result_count; // at most LIMIT_RETURN_ROWS
+};
+
+// The file's bytes: as medium.h says. out: initialised, at least MEDIUM_RETURN_MAX. *rows: of the
+// ledger; when they do not all fit, the newest are left out (they are still in the ledger).
+enum err return_make(const struct return_source *s, struct buf *out, size_t *rows) MUST_CHECK;
+
+// Replaces <dir>/helio/return/<client>.bin as a whole; behind links nothing is written. Blocking.
+// Errors: ERR_READ_ONLY, ERR_NO_SPACE, ERR_DENIED, ERR_IO.
+enum err return_write(const char *dir, const char *client_id, struct bytes bytes) MUST_CHECK;
+
+#endif
