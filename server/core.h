@@ -142,6 +142,8 @@ struct core_hooks {
 	void (*distributed)(void *ctx, struct core *core, const char *queue);
 	// What the client says it holds is another set than before.
 	void (*held)(void *ctx, struct core *core, const char *client);
+	// The client reports a screen of another size than before.
+	void (*screen)(void *ctx, struct core *core, const char *client);
 	// A principal was revoked or removed: forget leases, placements.
 	void (*principal_gone)(void *ctx, struct core *core, const char *id, enum role role);
 	// Everything in memory was thrown away: read your rows again. An error counts as a failed
@@ -319,6 +321,8 @@ enum err core_client_set_interval(
 enum err core_client_clear_clone(struct core *core, const char *id) MUST_CHECK;
 enum reach core_client_reach(struct core *core, const char *id); // 0: unknown id
 uint32_t core_client_told_interval_ms(struct core *core, const char *id);
+// As it last reported it, up to 65535 a side; 0, 0: it did not. False: no such client.
+bool core_client_screen(struct core *core, const char *id, uint32_t *width_px, uint32_t *height_px);
 // So many fell silent at once that what follows from silence waits: for their heartbeats, or for a
 // person who says that they are gone indeed. It outlives a restart.
 bool core_mass_silence(const struct core *core);

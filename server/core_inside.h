@@ -500,6 +500,7 @@ void profile_split(struct bytes profile, struct profile *out);
 enum err profile_software(struct bytes software, struct arena *a, struct software_version **out,
 	size_t *count) MUST_CHECK;
 void showing_split(struct bytes showing, struct digest *package, const char **image);
+void showing_screen(struct bytes showing, uint32_t *width_px, uint32_t *height_px); // 0, 0: untold
 
 // ---- why.c
 

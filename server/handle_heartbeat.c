@@ -43,6 +43,7 @@ static void record_status(struct core *core, const struct passed *p, const struc
 {
 	struct client *c = p->client;
 	struct buf *b = &core->scratch;
+	uint32_t width_px, height_px, new_width_px, new_height_px;
 
 	c->free = free_pack(s->free_bytes);
 	// Mostly nothing is new.
@@ -51,11 +52,16 @@ static void record_status(struct core *core, const struct passed *p, const struc
 		intern_set(&core->interned, &c->profile, buf_bytes(b)))
 		c->flags |= CLIENT_STALE_ROW;
 	if (showing_is(intern_get(&core->interned, c->showing), s) ||
-		showing_encode(s, b) != ERR_OK ||
-		!intern_set(&core->interned, &c->showing, buf_bytes(b)))
+		showing_encode(s, b) != ERR_OK)
+		return;
+	showing_screen(intern_get(&core->interned, c->showing), &width_px, &height_px);
+	if (!intern_set(&core->interned, &c->showing, buf_bytes(b)))
 		return;
 	c->flags |= CLIENT_STALE_ROW;
 	view_due(core, p->number);
+	showing_screen(intern_get(&core->interned, c->showing), &new_width_px, &new_height_px);
+	if ((new_width_px != width_px || new_height_px != height_px) && core->hooks.screen)
+		core->hooks.screen(core->hooks.ctx, core, p->id);
 }
 
 static void record_holdings(struct core *core, const struct passed *p, const struct holdings *h)
@@ -283,10 +289,9 @@ static bool is_overdue(const struct core *core, const struct open_operation *op)
 }
 
 // We give it up, and the client is at it and cannot know: that is no disagreement, it is told.
-static enum err deadline_over(struct core *core, const struct passed *p, struct accordance *a)
+static enum err deadline_over(
+	struct core *core, const struct passed *p, struct open_operation *op, struct accordance *a)
 {
-	struct open_operation *op = client_open(p->client);
-
 	(void)str_copy(op->detail, sizeof(op->detail), "no progress within the deadline");
 	TRY(operation_close(core, p->number, op->command ? OP_UNKNOWN : OP_FAILED, "deadline"));
 	if (p->client->rare->retry)
@@ -312,7 +317,7 @@ static enum err beat_complete(struct core *core, const struct passed *p, struct 
 	}
 	if (a->outcome != ACCORD || !is_overdue(core, op))
 		return ERR_OK;
-	return deadline_over(core, p, a);
+	return deadline_over(core, p, op, a);
 }
 
 // ---- 5. select

@@ -228,6 +228,18 @@ static void info_fill(const struct core *core, struct client *c, struct client_i
 		memset(&out->operation, 0, sizeof(out->operation));
 }
 
+bool core_client_screen(struct core *core, const char *id, uint32_t *width_px, uint32_t *height_px)
+{
+	uint32_t number = client_table_find(&core->clients, id);
+
+	*width_px = *height_px = 0;
+	if (number == CLIENT_NONE || client_at(&core->clients, number)->role != ROLE_CLIENT)
+		return false;
+	showing_screen(intern_get(&core->interned, client_at(&core->clients, number)->showing),
+		width_px, height_px);
+	return true;
+}
+
 size_t core_client_count(const struct core *core)
 {
 	return core->clients.clients;

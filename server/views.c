@@ -113,7 +113,22 @@ enum err profile_software(
 	return ERR_OK;
 }
 
-// ---- what it shows: package[32] image NUL; nothing at all when it shows nothing
+// ---- what it shows: package[32] image NUL, then its screen: width[2] height[2], when it told one;
+//      nothing at all when it shows nothing on no screen
+
+#define SCREEN_BYTES 4
+#define SIDE_MAX 65535u
+
+static bool screen_pack(const struct status *s, uint8_t out[SCREEN_BYTES])
+{
+	uint32_t w = s->screen_width_px < SIDE_MAX ? s->screen_width_px : SIDE_MAX;
+	uint32_t h = s->screen_height_px < SIDE_MAX ? s->screen_height_px : SIDE_MAX;
+	const uint8_t bytes[SCREEN_BYTES] = {
+		(uint8_t)(w >> 8), (uint8_t)w, (uint8_t)(h >> 8), (uint8_t)h};
+
+	memcpy(out, bytes, sizeof(bytes));
+	return w && h;
+}
 
 static bool shows_nothing(const struct status *s)
 {
@@ -122,19 +137,27 @@ static bool shows_nothing(const struct status *s)
 
 enum err showing_encode(const struct status *s, struct buf *out)
 {
+	uint8_t screen[SCREEN_BYTES];
+	bool has_screen = screen_pack(s, screen);
+
 	buf_clear(out);
-	if (shows_nothing(s))
+	if (shows_nothing(s) && !has_screen)
 		return ERR_OK;
 	TRY(buf_append(out, s->showing_package.b, sizeof(s->showing_package.b)));
-	return buf_append(out, s->showing_image, strlen(s->showing_image) + 1);
+	TRY(buf_append(out, s->showing_image, strlen(s->showing_image) + 1));
+	return has_screen ? buf_append(out, screen, sizeof(screen)) : ERR_OK;
 }
 
 bool showing_is(struct bytes showing, const struct status *s)
 {
-	if (shows_nothing(s))
+	uint8_t screen[SCREEN_BYTES];
+	bool has_screen = screen_pack(s, screen);
+
+	if (shows_nothing(s) && !has_screen)
 		return showing.size == 0;
 	return take_equal(&showing, s->showing_package.b, sizeof(s->showing_package.b)) &&
-	       take_text(&showing, s->showing_image) && showing.size == 0;
+	       take_text(&showing, s->showing_image) &&
+	       (!has_screen || take_equal(&showing, screen, sizeof(screen))) && showing.size == 0;
 }
 
 void showing_split(struct bytes showing, struct digest *package, const char **image)
@@ -145,6 +168,21 @@ void showing_split(struct bytes showing, struct digest *package, const char **im
 		return;
 	memcpy(package->b, showing.data, sizeof(package->b));
 	*image = (const char *)showing.data + sizeof(package->b);
+}
+
+void showing_screen(struct bytes showing, uint32_t *width_px, uint32_t *height_px)
+{
+	size_t before = sizeof(struct digest);
+
+	*width_px = *height_px = 0;
+	if (showing.size <= before)
+		return;
+	before += strnlen((const char *)showing.data + before, showing.size - before) + 1;
+	if (showing.size != before + SCREEN_BYTES)
+		return;
+	const uint8_t *b = showing.data + before;
+	*width_px = (uint32_t)b[0] << 8 | b[1];
+	*height_px = (uint32_t)b[2] << 8 | b[3];
 }
 
 // ---- StateView

@@ -12,10 +12,12 @@
 //   membership  the channels of a client after its first
 //   detached    where a client stood in a queue when it was detached; skipped: what it passed over
 //   media_order what goes to a client on a disc or a stick
+//   customer*   who owns which clients, and what is to be seen on them; package_order: what follows
 //   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
 #include "server/db/db.h"
 #include "server/db/schema_content.h"
+#include "server/db/schema_customer.h"
 #include "server/db/schema_media.h"
 
 static const char version_1[] =
@@ -118,11 +120,13 @@ static const char version_3[] =
 	"CREATE TABLE fetched (client TEXT NOT NULL, package BLOB NOT NULL, broker TEXT NOT NULL,"
 	" granted_ms INTEGER NOT NULL, PRIMARY KEY (client, package)) WITHOUT ROWID;";
 
-static const char *const steps[SCHEMA_VERSION][2] = {
+#define PARTS 4 // rooms that add to one version
+
+static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_1, SCHEMA_CONTENT_1},
 	{version_2, SCHEMA_CONTENT_2},
-	{version_3, ""},
-	{SCHEMA_MEDIA, ""},
+	{version_3},
+	{SCHEMA_MEDIA, SCHEMA_CUSTOMER},
 };
 
 static enum err version_read(struct db *db, int64_t *version)
@@ -155,7 +159,7 @@ enum err schema_migrate(struct db *db)
 	TRY(db_run(db, "INSERT OR REPLACE INTO schema_version (one, version) VALUES (1, $1)",
 		DB_I(SCHEMA_VERSION)));
 	for (int64_t v = version; v < SCHEMA_VERSION; v++) {
-		for (int part = 0; part < 2; part++) {
+		for (int part = 0; part < PARTS && steps[v][part]; part++) {
 			enum err e = db->engine->exec(db, steps[v][part]);
 			if (e != ERR_OK) {
 				db_rollback(db);
