@@ -43,6 +43,8 @@ struct agent_view {
 	bool display_alive, clock_is_ntp;
 	struct software_version *software;
 	size_t software_count;
+	struct update_status *updates;
+	size_t update_count;
 	const char *trouble; // "" or one word about the store: no-space, read-only, io
 };
 
@@ -52,7 +54,7 @@ struct fetch_order {
 	const struct grant *grant;
 	uint64_t rate_bytes_per_s; // the lower of the grant's and the response's; 0: none
 	bool hold;
-	uint64_t floor; // lowest security counter, for SOFTWARE
+	uint64_t floor;     // lowest security counter, for SOFTWARE
 	const char *medium; // folder that holds what a broker would; NULL: the grant's broker
 };
 
@@ -85,8 +87,12 @@ struct agent_port {
 	// Also for a package that is not held: complete false.
 	void (*holding)(void *ctx, const struct digest *package, struct holding *out);
 	// Shows or switches to a package that is held complete; keeps it for later without
-	// `activate`.
+	// `activate`. ERR_NOT_NOW: it goes on; the core asks again.
 	enum err (*activate)(void *ctx, const struct package_ref *package);
+	// Why this software is not even fetched, or NULL. The function may be NULL: never.
+	const char *(*refuses)(void *ctx, const struct package_ref *package);
+	// The operator gave up the operation that wanted a switch. May be NULL.
+	void (*switch_cancel)(void *ctx, uint64_t op_id);
 	// Begins, or goes on under another grant. Ends with agent_fetch_*.
 	void (*fetch)(void *ctx, const struct fetch_order *order);
 	void (*fetch_pace)(void *ctx, uint64_t rate_bytes_per_s, bool hold);
@@ -190,7 +196,8 @@ enum retrieve_phase {
 	RETRIEVE_ASK,
 	RETRIEVE_LATER,
 	RETRIEVE_FETCH,
-	RETRIEVE_COMMAND
+	RETRIEVE_COMMAND,
+	RETRIEVE_SWITCH // what is held begins to run; asked again and again
 };
 
 struct retrieve_item {
@@ -200,6 +207,7 @@ struct retrieve_item {
 	enum package_kind kind;
 	uint64_t size_bytes;
 	bool activate, complete;
+	int64_t activate_unix_ms;
 	uint64_t lease;
 	uint32_t chunks_have, chunks_total;
 };
@@ -217,6 +225,7 @@ struct retrieve_job {
 	size_t missing_count;
 	char failed_broker[LIMIT_ID + 1];
 	char broker[LIMIT_ID + 1]; // granted now
+	char note[120];            // what the switch says of itself
 };
 
 struct release_job {
@@ -294,6 +303,8 @@ struct mono agent_deadline(const struct agent_core *c, struct mono now);
 void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total);
 // Verified, installed, and switched to when the order said so.
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package);
+// How far a switch is, and what it is at; the last text is the outcome's.
+void agent_switch_progress(struct agent_core *c, uint32_t percent, const char *text);
 // word: manifest, signature, hash, size, path, no-space, hw-class, floor, kind, io ...
 void agent_fetch_failed(struct agent_core *c, struct now now, const char *word, const char *text);
 // The granted broker does not have these, or is of no use (why).
@@ -312,8 +323,8 @@ void agent_command_stopped(struct agent_core *c, struct now now, uint64_t op_id)
 void agent_command_fetched(
 	struct agent_core *c, struct now now, uint64_t op_id, enum err e, struct bytes envelope);
 
-void agent_report_ready(struct agent_core *c, struct now now, uint64_t report_id,
-	const struct report_ready *r);
+void agent_report_ready(
+	struct agent_core *c, struct now now, uint64_t report_id, const struct report_ready *r);
 
 // A visual change made here; it goes up with the beats until the server holds it.
 enum err agent_change(struct agent_core *c, const char *key, const char *value) MUST_CHECK;

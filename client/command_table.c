@@ -19,6 +19,8 @@ static const struct command_row rows[] = {
 	{"restart-display", COMMAND_DISPLAY, 0, 0,
 		"ends the display; its supervisor starts it again"},
 	{"reboot", COMMAND_DEVICE, 0, 0, "starts the device anew; what is at work may defer it"},
+	{"allow-update", COMMAND_STORE, 1, 1,
+		"NAME or PACKAGE: software that failed here may be tried again"},
 	{"clear-cache", COMMAND_STORE, 0, 0, "removes unfinished downloads and what no slot names"},
 };
 

@@ -31,6 +31,8 @@ static void cancel_execute(struct agent_core *c, struct now now, const char *op_
 	}
 	if (c->stopping_op != 0 && op == c->stopping_op)
 		return;
+	if (c->port->switch_cancel != NULL)
+		c->port->switch_cancel(c->ctx, op);
 	// Whatever was open was stopped when this operation took the slot.
 	operation_end(c, now, OP_DONE, "operation %llu %s", op,
 		op == c->stopped_op ? "was given up" : "was not at work");

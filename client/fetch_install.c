@@ -103,8 +103,10 @@ static enum err install(struct fetch *f)
 	TRY(page_carry_finish(&f->carry, m));
 	TRY(install_seal(store, &f->package, m));
 	TRY(install_rename(store, &f->package));
-	return f->activate ? depot_activate(store, m->kind, m->name, &f->package)
-			   : depot_keep(store, m->kind, m->name, &f->package);
+	// Software is switched to when it is held, by its handler.
+	return f->activate && m->kind == PACKAGE_IMAGES
+		       ? depot_activate(store, m->kind, m->name, &f->package)
+		       : depot_keep(store, m->kind, m->name, &f->package);
 }
 
 static void install_run(uv_work_t *work)

@@ -29,6 +29,8 @@ static const char *beat_state(const struct agent_core *c, const struct agent_vie
 	case RETRIEVE_FETCH:
 	case RETRIEVE_COMMAND:
 		return "fetching";
+	case RETRIEVE_SWITCH:
+		return "updating";
 	case RETRIEVE_NONE:
 		break;
 	}
@@ -52,6 +54,8 @@ static void beat_status(const struct agent_core *c, const struct agent_view *v, 
 		.software_count = v->software_count,
 		.screen_width_px = v->screen_width_px,
 		.screen_height_px = v->screen_height_px,
+		.updates = v->updates,
+		.update_count = v->update_count,
 	};
 }
 

@@ -1,5 +1,6 @@
 // helio-agent: the program. Reads its settings, holds the state folder, runs the loop.
 #include "client/runtime_import.h"
+#include "client/update_guard.h"
 
 #include "proto/base/log.h"
 #include "proto/base/program.h"
@@ -37,9 +38,12 @@ static bool once_take(int *argc, char **argv)
 	return once;
 }
 
-static int agent_run(struct program *p, const struct agent_settings *settings, bool once)
+static int agent_run(
+	struct program *p, const struct agent_settings *settings, bool once, char **argv)
 {
 	static struct runtime rt;
+	if (!once)
+		update_guard(settings, argv);
 	log_keep(GATHER_OWN_LOG_BYTES);
 	enum err e = runtime_init(&rt, settings, once);
 	if (e != ERR_OK) {
@@ -55,6 +59,8 @@ static int agent_run(struct program *p, const struct agent_settings *settings, b
 	uv_run(&rt.loop, UV_RUN_DEFAULT);
 	log_info("AGENT-END", "client=%s", settings->fleet.id);
 	runtime_fini(&rt);
+	if (rt.restart == RESTART_EXEC)
+		update_guard_again(argv);
 	return rt.exit_code;
 }
 
@@ -124,7 +130,7 @@ int main(int argc, char **argv)
 	if (!program_start(&program, argc, argv, &exit_code))
 		return exit_code;
 	exit_code = medium != NULL ? agent_import(&program, &settings, medium)
-				   : agent_run(&program, &settings, once);
+				   : agent_run(&program, &settings, once, argv);
 	settings_fini(rows, row_count, &settings);
 	return exit_code;
 }

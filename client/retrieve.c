@@ -15,6 +15,7 @@
 #define LATER_MAX_MS (10 * 60 * 1000)
 #define FAILURES_MAX 6
 #define RELEASE_TRIES 10
+#define SWITCH_LOOK_MS 250
 
 void retrieve_fini(struct agent_core *c)
 {
@@ -132,6 +133,7 @@ static void item_fill(struct retrieve_item *to, const struct package_ref *from)
 		.kind = from->kind,
 		.size_bytes = from->size_bytes,
 		.activate = from->activate,
+		.activate_unix_ms = from->activate_unix_ms,
 	};
 }
 
@@ -168,18 +170,52 @@ static struct package_ref item_ref(const struct retrieve_item *item)
 		.version = item->version,
 		.size_bytes = item->size_bytes,
 		.activate = item->activate,
+		.activate_unix_ms = item->activate_unix_ms,
 	};
 }
 
-// Held already: only switched to, or kept for later. False when the operation ended.
+// Held already: only switched to, or kept for later. False: not yet, or the operation ended.
 static bool item_skip_held(struct agent_core *c, struct now now, struct retrieve_item *item)
 {
+	struct retrieve_job *job = &c->retrieve;
 	struct package_ref ref = item_ref(item);
 	item->complete = true;
-	if (c->port->activate(c->ctx, &ref) == ERR_OK)
+	enum err e = c->port->activate(c->ctx, &ref);
+	if (e == ERR_OK)
 		return true;
+	if (e == ERR_NOT_NOW) {
+		job->phase = RETRIEVE_SWITCH;
+		job->next = mono_add_ms(now.mono, SWITCH_LOOK_MS);
+		c->state.op.status = OP_RUNNING;
+		return false;
+	}
+	job->phase = RETRIEVE_NONE;
 	operation_end(c, now, OP_FAILED, "activate: %s", err_text());
 	return false;
+}
+
+// What failed here before is not fetched again.
+static bool item_is_refused(struct agent_core *c, struct now now, const struct retrieve_item *item)
+{
+	struct package_ref ref = item_ref(item);
+	const char *why = NULL;
+	if (c->port->refuses != NULL && item->kind == PACKAGE_SOFTWARE && item->activate)
+		why = c->port->refuses(c->ctx, &ref);
+	if (why == NULL)
+		return false;
+	c->retrieve.phase = RETRIEVE_NONE;
+	operation_end(c, now, OP_REFUSED, "%s", why);
+	return true;
+}
+
+void agent_switch_progress(struct agent_core *c, uint32_t percent, const char *text)
+{
+	struct retrieve_job *job = &c->retrieve;
+	(void)str_copy(job->note, sizeof job->note, text);
+	if (job->phase != RETRIEVE_SWITCH || !operation_is_open(c))
+		return;
+	c->state.op.percent = percent > 99 ? 99 : percent;
+	(void)str_copy(c->state.op.detail, sizeof c->state.op.detail, text);
 }
 
 void retrieve_step(struct agent_core *c, struct now now)
@@ -188,6 +224,8 @@ void retrieve_step(struct agent_core *c, struct now now)
 	for (; job->at < job->item_count; job->at++) {
 		struct retrieve_item *item = &job->items[job->at];
 		struct holding held = {.package = item->package};
+		if (item_is_refused(c, now, item))
+			return;
 		c->port->holding(c->ctx, &item->package, &held);
 		if (!held.complete) {
 			item->chunks_have = held.chunks_have;
@@ -195,13 +233,11 @@ void retrieve_step(struct agent_core *c, struct now now)
 			want_new(c, now);
 			return;
 		}
-		if (!item_skip_held(c, now, item)) {
-			job->phase = RETRIEVE_NONE;
+		if (!item_skip_held(c, now, item))
 			return;
-		}
 	}
 	job->phase = RETRIEVE_NONE;
-	operation_end(c, now, OP_DONE, "%s", "");
+	operation_end(c, now, OP_DONE, "%s", job->note);
 }
 
 static bool interval_is_legal(uint32_t interval_ms)
@@ -390,7 +426,9 @@ void agent_fetch_done(struct agent_core *c, struct now now, const struct digest 
 		return;
 	item->complete = true;
 	item_release(c, now, item, OP_DONE);
-	c->retrieve.at++;
+	// Software is held now, and only then switched to.
+	if (item->kind != PACKAGE_SOFTWARE)
+		c->retrieve.at++;
 	c->retrieve.failures = 0;
 	retrieve_step(c, now);
 }
@@ -468,6 +506,8 @@ void retrieve_tick(struct agent_core *c, struct now now)
 		want_fetch(c, now);
 	if (job->phase == RETRIEVE_LATER && mono_since_ms(now.mono, job->next) >= 0)
 		want_new(c, now);
+	if (job->phase == RETRIEVE_SWITCH && mono_since_ms(now.mono, job->next) >= 0)
+		retrieve_step(c, now);
 	for (size_t i = 0; i < AGENT_RELEASES; i++) {
 		struct release_job *r = &c->releases[i];
 		if (r->request_id != 0 && mono_since_ms(now.mono, r->next) >= 0)
@@ -478,7 +518,8 @@ void retrieve_tick(struct agent_core *c, struct now now)
 bool retrieve_deadline(const struct agent_core *c, struct mono *out)
 {
 	const struct retrieve_job *job = &c->retrieve;
-	bool any = job->phase == RETRIEVE_ASK || job->phase == RETRIEVE_LATER;
+	bool any = job->phase == RETRIEVE_ASK || job->phase == RETRIEVE_LATER ||
+		   job->phase == RETRIEVE_SWITCH;
 	if (any)
 		*out = job->next;
 	for (size_t i = 0; i < AGENT_RELEASES; i++) {

@@ -3,6 +3,7 @@
 
 #include "client/discovery.h"
 #include "client/runtime_import.h"
+#include "client/runtime_update.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/base/program.h"
@@ -133,12 +134,8 @@ enum err runtime_installed(struct runtime *rt, const struct fetch_result *r)
 {
 	if (!r->activated)
 		return ERR_OK;
-	if (r->kind == PACKAGE_IMAGES)
-		return runtime_show(rt, r->name);
-	TRY(agent_state_raise_floor(&rt->core.state, r->name, r->security_counter));
-	log_info("SOFTWARE", "client=%s name=%s version=%s", rt->config.client_id,
-		log_quote(r->name), log_quote(r->version));
-	return agent_state_save(&rt->core);
+	// Software is switched to by whoever asked for it, when it is held.
+	return r->kind == PACKAGE_IMAGES ? runtime_show(rt, r->name) : ERR_OK;
 }
 
 static void on_fetch_done(void *ctx, const struct fetch_result *r)
@@ -354,6 +351,7 @@ static enum err rooms_open(struct runtime *rt)
 	if (display_write(&rt->display, rt->core.state.showing) != ERR_OK)
 		log_warn("DISPLAY-UNWRITTEN", "why=%s", log_quote(err_text()));
 	TRY(doers_open(rt));
+	TRY(updates_open(rt));
 	return import_open(rt);
 }
 
@@ -392,6 +390,7 @@ void runtime_stop(void *ctx)
 	rt->process = NULL;
 	gather_close(&rt->gather);
 	import_close(rt);
+	updates_close(rt);
 	if (rt->fetcher != NULL)
 		fetcher_free(rt->fetcher);
 	if (rt->side != NULL)
@@ -415,6 +414,7 @@ void runtime_fini(struct runtime *rt)
 		named_command_fini(&rt->commands[i]);
 	sign_key_free(rt->key);
 	sign_key_free(rt->next_key);
+	updates_free(rt);
 	gather_fini(&rt->gather);
 	shelf_fini(&rt->outputs);
 	arena_fini(&rt->scratch);

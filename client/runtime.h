@@ -5,6 +5,7 @@
 //   runtime_commands.c  the verbs that need the display, the store or a program
 //   runtime_reboot.c    the verb reboot, over the end of this process
 //   runtime_import.c    packages from a medium
+//   runtime_update.c    software that a handler installs
 //   runtime_key.c       where identity keys lie
 #ifndef HELIO_CLIENT_RUNTIME_H
 #define HELIO_CLIENT_RUNTIME_H
@@ -18,9 +19,12 @@
 #include "client/settings.h"
 #include "client/side_link.h"
 #include "client/state_file.h"
+#include "client/update_rows.h"
 #include "proto/trust.h"
 
 #define RUNTIME_COMMANDS 32
+
+struct updates;
 
 struct runtime {
 	uv_loop_t loop;
@@ -55,7 +59,9 @@ struct runtime {
 	uint8_t ip[16];
 	size_t ip_size;
 	struct import *import;
-	bool offline; // imports from a medium, and ends
+	struct updates *updates;
+	enum update_restart restart; // how this process goes on when the loop has ended
+	bool offline;                // imports from a medium, and ends
 	bool once, stopping;
 	int exit_code;
 };
@@ -66,8 +72,7 @@ extern const struct agent_port runtime_port;
 enum err runtime_init(
 	struct runtime *rt, const struct agent_settings *settings, bool once) MUST_CHECK;
 // Without a link: to import from a medium.
-enum err runtime_init_offline(
-	struct runtime *rt, const struct agent_settings *settings) MUST_CHECK;
+enum err runtime_init_offline(struct runtime *rt, const struct agent_settings *settings) MUST_CHECK;
 void runtime_stop(void *rt);
 void runtime_fini(struct runtime *rt);
 // Sets the timer to the core's next deadline. After every event.
@@ -89,6 +94,8 @@ void runtime_idle(struct runtime *rt);
 enum err runtime_show(struct runtime *rt, const char *name) MUST_CHECK;
 
 // runtime_reboot.c
+// The kernel's boot id. Errors: ERR_IO, ERR_FORMAT.
+enum err runtime_boot_id(const struct runtime *rt, struct id16 *out) MUST_CHECK;
 void runtime_reboot(struct runtime *rt, uint64_t op_id);
 void runtime_reboot_stop(struct runtime *rt, uint64_t op_id);
 // After a start: how did it end, or does it go on?

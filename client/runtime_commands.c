@@ -2,6 +2,7 @@
 #include "client/runtime.h"
 
 #include "client/command_table.h"
+#include "client/runtime_update.h"
 #include "proto/base/log.h"
 
 #include <ctype.h>
@@ -90,6 +91,13 @@ void runtime_idle(struct runtime *rt)
 	rt->clear_op = 0;
 	enum err e = depot_collect(&rt->store, NULL, 0);
 	answer_verb(rt, op, "clear-cache", e, "");
+}
+
+static void allow_execute(struct runtime *rt, uint64_t op_id, const struct execute_command *e)
+{
+	char said[64] = "";
+	enum err err = updates_allow(rt, e->args[0], said, sizeof said);
+	answer_verb(rt, op_id, e->verb, err, said);
 }
 
 // ---- programs
@@ -226,6 +234,8 @@ void runtime_command(void *ctx, uint64_t op_id, const struct execute_command *e)
 	const struct named_command *named = named_find(rt, e->verb);
 	if (row != NULL && row->place == COMMAND_DISPLAY) {
 		display_execute(rt, op_id, e);
+	} else if (row != NULL && strcmp(row->verb, "allow-update") == 0) {
+		allow_execute(rt, op_id, e);
 	} else if (row != NULL && row->place == COMMAND_STORE) {
 		rt->clear_op = op_id;
 		runtime_idle(rt);

@@ -266,6 +266,13 @@ static void order_fetch(struct import *i, const struct import_order *o)
 	fetcher_begin(i->fetcher, &order);
 }
 
+// An update that begins goes its own way, and tells of it in the heartbeats.
+static enum err package_switch(struct runtime *rt, const struct package_ref *p)
+{
+	enum err e = rt->core.port->activate(rt, p);
+	return e == ERR_NOT_NOW ? ERR_OK : e;
+}
+
 static void on_timer(uv_timer_t *timer);
 
 static void next_order(struct import *i)
@@ -285,7 +292,7 @@ static void next_order(struct import *i)
 			order_fetch(i, o);
 			return;
 		}
-		if (rt->core.port->activate(rt, p) == ERR_OK)
+		if (package_switch(rt, p) == ERR_OK)
 			took(i, o, "held");
 		else
 			refuse(i, o->number, "activate", err_text());
@@ -311,7 +318,10 @@ static void on_progress(void *ctx, uint32_t have, uint32_t total)
 static void on_done(void *ctx, const struct fetch_result *r)
 {
 	struct import *i = ctx;
-	if (runtime_installed(i->rt, r) == ERR_OK)
+	enum err e = runtime_installed(i->rt, r);
+	if (e == ERR_OK && r->kind == PACKAGE_SOFTWARE)
+		e = package_switch(i->rt, i->orders[i->at].medium.package);
+	if (e == ERR_OK)
 		took(i, &i->orders[i->at], "installed");
 	else
 		refuse(i, i->orders[i->at].number, "activate", err_text());

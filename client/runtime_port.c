@@ -4,6 +4,7 @@
 #include "client/discovery.h"
 #include "client/escape.h"
 #include "client/runtime_import.h"
+#include "client/runtime_update.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 
@@ -115,6 +116,7 @@ static void port_view(void *ctx, struct arena *a, struct agent_view *out)
 	out->clock_is_ntp = clock_is_ntp();
 	out->trouble = rt->trouble;
 	depot_software(&rt->store, a, &out->software, &out->software_count);
+	updates_view(rt, a, &out->updates, &out->update_count);
 }
 
 static void port_holding(void *ctx, const struct digest *package, struct holding *out)
@@ -169,10 +171,22 @@ static enum err port_activate(void *ctx, const struct package_ref *package)
 			package_kind_word(h->kind));
 	if (!package->activate)
 		return depot_keep(&rt->store, h->kind, h->name, &h->id);
+	if (h->kind == PACKAGE_SOFTWARE && updates_handle(rt, h->name))
+		return updates_activate(rt, h, package, rt->core.state.op.op_id);
 	if (h->kind == PACKAGE_SOFTWARE)
 		return software_switch(rt, h);
 	TRY(depot_activate(&rt->store, h->kind, h->name, &h->id));
 	return runtime_show(rt, h->name);
+}
+
+static const char *port_refuses(void *ctx, const struct package_ref *package)
+{
+	return updates_refuse(ctx, &package->package);
+}
+
+static void port_switch_cancel(void *ctx, uint64_t op_id)
+{
+	updates_cancel(ctx, op_id);
 }
 
 static void port_fetch(void *ctx, const struct fetch_order *order)
@@ -329,6 +343,8 @@ const struct agent_port runtime_port = {
 	.holdings = port_holdings,
 	.holding = port_holding,
 	.activate = port_activate,
+	.refuses = port_refuses,
+	.switch_cancel = port_switch_cancel,
 	.fetch = port_fetch,
 	.fetch_pace = port_fetch_pace,
 	.fetch_stop = port_fetch_stop,

@@ -6,6 +6,7 @@
 #include "client/runtime.h"
 
 #include "client/reboot.h"
+#include "client/runtime_update.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 
@@ -25,7 +26,7 @@ static struct reboot_record *record(struct runtime *rt)
 // ---- what is the case
 
 // As the kernel writes it: 36 characters, 32 of them hex digits.
-static enum err boot_id_read(const struct runtime *rt, struct id16 *out)
+enum err runtime_boot_id(const struct runtime *rt, struct id16 *out)
 {
 	const char *path = rt->settings->boot_id_file;
 	char hex[33];
@@ -63,7 +64,10 @@ static void reboot_end(struct runtime *rt, enum op_status status, int rc, const 
 	uv_timer_stop(&rt->reboot_timer);
 	log_info("REBOOT-END", "client=%s op=%llu status=%s detail=%s", rt->config.client_id,
 		(unsigned long long)op, op_status_word(status), log_quote(detail));
-	agent_command_done(&rt->core, clock_now(), op, &r);
+	if (op == REBOOT_OF_UPDATE)
+		updates_reboot_ended(rt, status, detail);
+	else
+		agent_command_done(&rt->core, clock_now(), op, &r);
 	runtime_arm(rt);
 }
 
@@ -169,7 +173,7 @@ static void reboot_look(struct runtime *rt)
 	};
 	struct reboot_look look = {.mono_ms = clock_now().mono.ms};
 	const char *who = "";
-	if (boot_id_read(rt, &look.boot_id) != ERR_OK) {
+	if (runtime_boot_id(rt, &look.boot_id) != ERR_OK) {
 		reboot_fail(rt, err_text());
 		return;
 	}
@@ -202,7 +206,8 @@ void runtime_reboot_resume(struct runtime *rt)
 {
 	if (record(rt)->op_id == 0)
 		return;
-	if (record(rt)->op_id != rt->core.state.op.op_id || !rt->core.command_running) {
+	bool commanded = record(rt)->op_id == rt->core.state.op.op_id && rt->core.command_running;
+	if (!commanded && record(rt)->op_id != REBOOT_OF_UPDATE) {
 		*record(rt) = (struct reboot_record){0}; // of an operation that was superseded
 		return;
 	}
@@ -212,7 +217,7 @@ void runtime_reboot_resume(struct runtime *rt)
 void runtime_reboot(struct runtime *rt, uint64_t op_id)
 {
 	struct reboot_record r = {.op_id = op_id, .begun_ms = clock_now().mono.ms};
-	enum err e = boot_id_read(rt, &r.boot_id);
+	enum err e = runtime_boot_id(rt, &r.boot_id);
 	*record(rt) = r;
 	if (e == ERR_OK)
 		e = agent_state_save(&rt->core);

@@ -2,6 +2,7 @@
 #include "client/settings.h"
 
 #include "client/command_table.h"
+#include "client/update_rows.h"
 #include "proto/topics.h"
 
 #include <stdlib.h>
@@ -60,6 +61,36 @@ static const struct setting rows[] = {
 		"of so many of the last commands the whole output is kept for who asks"},
 	{"commands", "output_max_bytes", SETTING_U32, AT(output_max_bytes), 0, LIMIT_REPORT_BYTES,
 		"1048576", NULL, "of one of them, at most so much"},
+	{"update", "handler", SETTING_LIST, AT(update_handlers), 0, 0, "", NULL,
+		"NAME symlink /ROOT, NAME rauc [/PATH ARG...], NAME swupdate [/PATH ARG...] or "
+		"NAME "
+		"script /PATH ARG...: what installs software of this name; repeated"},
+	{"update", "restart", SETTING_LIST, AT(update_restarts), 0, 0, "", NULL,
+		"NAME none, exec, exit, reboot or /PATH ARG...: what starts it anew; exec and "
+		"exit: "
+		"it is this agent; repeated"},
+	{"update", "check", SETTING_LIST, AT(update_checks), 0, 0, "", NULL,
+		"NAME /PATH ARG...: says with 0 that the new one is well; repeated"},
+	{"update", "commit", SETTING_LIST, AT(update_commits), 0, 0, "", NULL,
+		"NAME /PATH ARG...: for swupdate, makes the boot loader keep what runs; repeated"},
+	{"update", "rollback", SETTING_LIST, AT(update_rollbacks), 0, 0, "", NULL,
+		"NAME /PATH ARG...: for swupdate, makes it start what ran before; repeated"},
+	{"update", "window", SETTING_LIST, AT(update_windows), 0, 0, "", NULL,
+		"NAME HH:MM-HH:MM [ZONE], or * for all: installed only then; repeated"},
+	{"update", "trial_beats", SETTING_U32, AT(update_trial_beats), 1, 1000, "3", NULL,
+		"answered heartbeats that the new one needs"},
+	{"update", "trial_s", SETTING_U32, AT(update_trial_s), 1, 86400, "300", NULL,
+		"within this time, else it is rolled back"},
+	{"update", "trial_starts", SETTING_U32, AT(update_trial_starts), 1, 20, "3", NULL,
+		"starts that it may need for that"},
+	{"update", "install_tries", SETTING_U32, AT(update_install_tries), 1, 20, "3", NULL,
+		"beginnings of an installation that is cut again and again"},
+	{"update", "penalty_s", SETTING_U32, AT(update_penalty_s), 1, 31536000, "86400", NULL,
+		"what failed is not tried again so long; doubled with each failure"},
+	{"update", "attempts", SETTING_U32, AT(update_attempts), 1, 100, "3", NULL,
+		"after so many failures not before an operator allows it"},
+	{"update", "timeout_s", SETTING_U32, AT(update_timeout_s), 1, 86400, "1800", NULL,
+		"longest time of one program of a handler"},
 	{"test", "dump_session_key", SETTING_PATH, AT(dump_session_key), 0, 0, "", NULL,
 		"tests alone, with HELIO_TEST=1: file for the session's MAC keys"},
 	{"test", "boot_id_file", SETTING_PATH, AT(boot_id_file), 0, 0, "", NULL,
@@ -213,6 +244,13 @@ static enum err commands_check(const struct setting_list *list)
 	return ERR_OK;
 }
 
+static enum err updates_check(const struct agent_settings *s)
+{
+	SCOPED_FREE struct update_table *table = malloc(sizeof *table);
+	return table != NULL ? update_table_parse(s, table)
+			     : err_set(ERR_MEMORY, "no memory for the updates' settings");
+}
+
 enum err agent_settings_check(const void *settings)
 {
 	const struct agent_settings *s = settings;
@@ -228,5 +266,6 @@ enum err agent_settings_check(const void *settings)
 	if (s->reboot_check[0] != '\0')
 		TRY(words_split(&words, s->reboot_check));
 	TRY(logs_check(&s->log_units));
+	TRY(updates_check(s));
 	return commands_check(&s->commands);
 }

@@ -20,6 +20,11 @@ struct agent_settings {
 	uint32_t outputs_kept, output_max_bytes;
 	char reboot[512], reboot_check[512], journal[512]; // words of a program
 	uint32_t reboot_defer_max_s, reboot_wait_s;
+	// [update], taken apart by update_rows.c
+	struct setting_list update_handlers, update_restarts, update_checks, update_commits,
+		update_rollbacks, update_windows;
+	uint32_t update_trial_beats, update_trial_s, update_trial_starts, update_install_tries,
+		update_penalty_s, update_attempts, update_timeout_s;
 	char dump_session_key[256];
 	char boot_id_file[256];
 };

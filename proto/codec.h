@@ -310,6 +310,7 @@ enum err codec_check_validity(
 	X(session_offer, session_offer)                                                            \
 	X(operation, operation)                                                                    \
 	X(status, status)                                                                          \
+	X(update_status, update_status)                                                            \
 	X(software_version, software_version)                                                      \
 	X(holding, holding)                                                                        \
 	X(holdings, holdings)                                                                      \

@@ -24,8 +24,20 @@ static const struct codec_row status_rows[] = {
 	ROW_MESSAGES(status, software, software_count, software_version, LIMIT_SOFTWARE, 0),
 	ROW_U32(status, screen_width_px, 0, CODEC_PIXELS_MAX),
 	ROW_U32(status, screen_height_px, 0, CODEC_PIXELS_MAX),
+	ROW_MESSAGES(status, updates, update_count, update_status, LIMIT_UPDATES, 0),
 };
 CODEC_TABLE(status, status)
+
+static const struct codec_row update_status_rows[] = {
+	ROW_TEXT(update_status, name, LIMIT_ID, CODEC_REQUIRED),
+	ROW_TEXT(update_status, version, CODEC_VERSION_MAX, 0),
+	ROW_FIXED(update_status, package, CODEC_REQUIRED),
+	ROW_TEXT(update_status, state, LIMIT_ID, CODEC_REQUIRED),
+	ROW_TEXT(update_status, reason, LIMIT_TEXT, 0),
+	ROW_U32(update_status, failures, 0, UINT32_MAX),
+	ROW_TIME(update_status, until_unix_ms),
+};
+CODEC_TABLE(update_status, update_status)
 
 static enum err heartbeat_check(const struct codec_path *path, const void *message)
 {

@@ -38,6 +38,7 @@
 #define LIMIT_ARGS 32
 #define LIMIT_TAGS 32
 #define LIMIT_SOFTWARE 32
+#define LIMIT_UPDATES 8                    // under way or failed, in a heartbeat
 #define LIMIT_PLANS 32                     // of a package order; their groups fit a manifest root
 #define LIMIT_DAYPARTS 16                  // of a plan: two a day and some air
 #define LIMIT_EXPRESSION 1024              // of a plan's criteria

@@ -115,6 +115,17 @@ struct status {
 	struct software_version *software;
 	size_t software_count;
 	uint32_t screen_width_px, screen_height_px;
+	struct update_status *updates;
+	size_t update_count;
+};
+
+// An update that is under way, or failed.
+struct update_status {
+	const char *name, *version;
+	struct digest package;
+	const char *state, *reason;
+	uint32_t failures;         // above 0: a penalty holds
+	int64_t until_unix_ms;     // of the penalty; 0: until an operator lifts it
 };
 
 struct holding {

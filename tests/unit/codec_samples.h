@@ -61,8 +61,11 @@ static struct holdings sample_holdings = {true, sample_holding_items, 2};
 static struct holdings sample_holdings_none = {true, NULL, 0};
 static struct change sample_changes[] = {{5, "brightness", "80 %"}, {6, "title", "Grüße 日本 😀"}};
 static struct operation sample_operation = {SAMPLE_RESPONSE_ID, OP_FAILED, "no space left", 100};
+static struct update_status sample_updates[] = {
+	{"firmware", "2.5", SAMPLE_SHA_A, "rolled-back", "health: rc=1", 2, SAMPLE_UNIX_MS},
+	{.name = "app", .package = SAMPLE_SHA_B, .state = "trial"}};
 static struct status sample_status = {"fetching", "0.1.0", 123456789012, SAMPLE_SHA_A,
-	"0001-bridge.jpg", 30000, 3, "rpi4", sample_software, 2, 1920, 1080};
+	"0001-bridge.jpg", 30000, 3, "rpi4", sample_software, 2, 1920, 1080, sample_updates, 2};
 static struct status sample_status_least = {.interval_ms = 200, .clock_quality = 1};
 
 static struct heartbeat sample_heartbeat = {.client_id = "screen-1",

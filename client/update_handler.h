@@ -1,0 +1,93 @@
+// The contract of what installs software: five verbs, each of which may be cut and done again.
+//
+//   prepare    before anything is touched: may this be installed here, and what runs now (token)
+//   install    the new one is written, and is what starts next
+//   verify     in the trial: the new one is what runs. It may be asked often
+//   commit     the new one stays
+//   roll back  what the token names is what starts next, however far install came
+//
+// A verb is a row of steps; each is a program (argv, no shell) or work of ours in the pool. plan()
+// and judge() are pure; only work() touches the device. Nothing here knows of states or heartbeats.
+#ifndef HELIO_CLIENT_UPDATE_HANDLER_H
+#define HELIO_CLIENT_UPDATE_HANDLER_H
+
+#include "client/depot.h"
+#include "client/update_rows.h"
+
+enum update_verb {
+	UPDATE_PREPARE,
+	UPDATE_INSTALL,
+	UPDATE_VERIFY,
+	UPDATE_COMMIT,
+	UPDATE_ROLL_BACK,
+	UPDATE_VERBS
+};
+
+// What a verb is given. Strings are borrowed for as long as the verb lasts.
+struct update_call {
+	enum update_verb verb;
+	const struct update_row *row;
+	const char *name, *version, *token;
+	struct digest package;
+	char folder[DEPOT_PATH]; // of the package's files
+	char image[DEPOT_PATH];  // the one file that has the handler's suffix, "" when it has none
+};
+
+// What a verb found.
+struct update_said {
+	char token[UPDATE_TOKEN_MAX + 1]; // prepare: what runs now
+	bool old_runs; // verify: what ran before was started instead; roll back: no restart is
+		       // needed
+	char text[LIMIT_TEXT]; // of a failure
+};
+
+enum update_plan {
+	PLAN_END,     // the verb is through
+	PLAN_PROGRAM, // argv
+	PLAN_WORK     // work()
+};
+
+struct update_argv {
+	const char *argv[AGENT_COMMAND_ARGS + 8];
+	size_t argc;
+	char text[80]; // for words that are made
+};
+
+struct update_handler {
+	const char *word;
+	const char *program;         // when the settings name none; NULL: they must
+	const char *suffix;          // of the image in the package; NULL: the folder is what counts
+	enum update_restart restart; // when the settings name none
+	bool takes_root, wants_rollback;
+	enum update_plan (*plan)(
+		const struct update_call *call, unsigned step, struct update_argv *out);
+	// In the pool. Errors fail the verb, with err_text().
+	enum err (*work)(const struct update_call *call, struct update_said *said);
+	// Of a program that ended with 0; NULL: that is enough. output: at most UPDATE_OUTPUT
+	// bytes, its end.
+	enum err (*judge)(const struct update_call *call, unsigned step, struct bytes output,
+		struct update_said *said);
+};
+
+#define UPDATE_OUTPUT 8192
+
+const char *update_verb_word(enum update_verb v);
+// NULL: none has this word.
+const struct update_handler *update_handler_find(const char *word);
+// The row's program, and behind it the words of the list that ends with NULL.
+enum update_plan update_program(
+	const struct words *program, struct update_argv *out, const char *const *more);
+// Finds the image: exactly one file of the folder, at any depth, ends with suffix.
+// Errors: ERR_NOT_FOUND, ERR_FORMAT (more than one), ERR_IO.
+enum err update_image_find(const char *folder, const char *suffix, char out[DEPOT_PATH]) MUST_CHECK;
+// Every byte of the package against its signed manifest. In the pool. Errors: ERR_CORRUPT, ERR_IO,
+// those of a manifest.
+enum err update_package_check(const struct depot *s, const struct digest *id) MUST_CHECK;
+
+extern const struct update_handler update_symlink, update_rauc, update_swupdate, update_script;
+
+// update_rauc.c: the slot that `rauc status --output-format=shell` calls booted. Errors:
+// ERR_FORMAT.
+enum err rauc_booted(struct bytes output, char *slot, size_t size) MUST_CHECK;
+
+#endif
