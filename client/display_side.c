@@ -49,6 +49,7 @@ struct playlist {
 	int fd;
 	struct buf text;
 	struct sha256_stream *hash;
+	size_t group_count;
 };
 
 static enum err playlist_flush(struct playlist *p)
@@ -65,12 +66,52 @@ static enum err playlist_image(void *ctx, const struct file_entry *f)
 	const struct picture_info *i = f->picture;
 	TRY(buf_append(&p->text, "image\t", 6));
 	TRY(escape_append(&p->text, f->path));
-	TRY(buf_printf(&p->text, "\t%u\t", i != NULL ? i->duration_ms : 0));
-	TRY(escape_append(&p->text, i != NULL ? i->fit : ""));
+	const struct picture_info none = {.fit = "", .title = ""};
+	if (i == NULL)
+		i = &none;
+	if (i->group > p->group_count)
+		return err_set(ERR_CORRUPT, "a picture names a group that its package lacks");
+	TRY(buf_printf(&p->text, "\t%u\t", i->duration_ms));
+	TRY(escape_append(&p->text, i->fit));
 	TRY(buf_append(&p->text, "\t", 1));
-	TRY(escape_append(&p->text, i != NULL ? i->title : ""));
-	TRY(buf_append(&p->text, "\n", 1));
+	TRY(escape_append(&p->text, i->title));
+	TRY(buf_printf(&p->text, "\t%u\t%u\t%lld\t%lld\n", i->group, i->weight,
+		(long long)i->from_unix_ms, (long long)i->until_unix_ms));
 	return p->text.size > FLUSH_BYTES ? playlist_flush(p) : ERR_OK;
+}
+
+// 31:480-1080,96:1320-120
+static enum err hours_append(struct buf *out, const struct show_group *g)
+{
+	for (size_t i = 0; i < g->daypart_count; i++)
+		TRY(buf_printf(out, "%s%u:%u-%u", i > 0 ? "," : "", g->dayparts[i].weekdays,
+			g->dayparts[i].from_minute, g->dayparts[i].until_minute));
+	return ERR_OK;
+}
+
+// When the pictures are shown, and in which order.
+static enum err playlist_plan(
+	struct playlist *p, const struct manifest *m, int64_t activate_unix_ms)
+{
+	const struct show_defaults none = {.order = "", .time_zone = ""};
+	const struct show_defaults *show = m->show != NULL ? m->show : &none;
+	TRY(buf_printf(&p->text, "order\t%s\t%llu\t", show->order[0] != '\0' ? show->order : "list",
+		(unsigned long long)show->seed));
+	TRY(escape_append(&p->text, show->time_zone));
+	TRY(buf_printf(&p->text, "\nactivate\t%lld\n", (long long)activate_unix_ms));
+	for (size_t i = 0; i < m->group_count; i++) {
+		const struct show_group *g = &m->groups[i];
+		TRY(buf_append(&p->text, "group\t", 6));
+		TRY(escape_append(&p->text, g->plan));
+		TRY(buf_printf(&p->text, "\t%u\t", g->duration_ms));
+		TRY(escape_append(&p->text, g->fit));
+		TRY(buf_printf(&p->text, "\t%u\t%lld\t%lld\t", g->weight,
+			(long long)g->from_unix_ms, (long long)g->until_unix_ms));
+		TRY(hours_append(&p->text, g));
+		TRY(buf_append(&p->text, "\n", 1));
+	}
+	p->group_count = m->group_count;
+	return ERR_OK;
 }
 
 static enum err playlist_head(struct playlist *p, const struct display_side *d,
@@ -82,7 +123,7 @@ static enum err playlist_head(struct playlist *p, const struct display_side *d,
 	hex_encode(id->b, sizeof id->b, hex);
 	depot_package_path(d->store, id, "files", files);
 	char *whole = realpath(files, NULL);
-	TRY(buf_printf(&p->text, "helio-playlist\t1\npackage\t%s\t", hex));
+	TRY(buf_printf(&p->text, "helio-playlist\t2\npackage\t%s\t", hex));
 	TRY(escape_append(&p->text, m->name));
 	TRY(buf_append(&p->text, "\t", 1));
 	TRY(escape_append(&p->text, m->version));
@@ -101,10 +142,11 @@ static enum err playlist_head(struct playlist *p, const struct display_side *d,
 }
 
 static enum err playlist_fill(struct playlist *p, const struct display_side *d,
-	const struct digest *id, const struct manifest *m)
+	const struct digest *id, const struct manifest *m, int64_t activate_unix_ms)
 {
 	struct file_walk walk = {.store = d->store, .id = *id, .each = playlist_image, .ctx = p};
 	TRY(playlist_head(p, d, id, m));
+	TRY(playlist_plan(p, m, activate_unix_ms));
 	for (uint32_t i = 0; i < m->page_count; i++)
 		TRY(page_walk(&walk, i));
 	TRY(playlist_flush(p));
@@ -118,13 +160,18 @@ static enum err playlist_fill(struct playlist *p, const struct display_side *d,
 	return ERR_OK;
 }
 
+// Durable under `name`: the pictures of a package that is held, to be shown from a moment on (0: at
+// once).
 static enum err playlist_write(
-	struct display_side *d, const struct digest *id, const char *temporary)
+	struct display_side *d, const struct digest *id, const char *name, int64_t activate_unix_ms)
 {
+	char path[300], temporary[310];
 	struct manifest m;
 	struct playlist p = {0};
 	SCOPED_ARENA struct arena a;
 	arena_init(&a, 512 * 1024, 4096);
+	TRY(path_join(path, sizeof path, d->dir, name));
+	(void)snprintf(temporary, sizeof temporary, "%s.tmp", path);
 	TRY(depot_manifest(d->store, id, &a, &m));
 	SCOPED_FD int fd =
 		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -133,29 +180,29 @@ static enum err playlist_write(
 	p.fd = fd;
 	p.hash = sha256_new();
 	buf_init(&p.text, 2 * FLUSH_BYTES);
-	enum err e = playlist_fill(&p, d, id, &m);
+	enum err e = playlist_fill(&p, d, id, &m, activate_unix_ms);
 	buf_fini(&p.text);
 	sha256_free(p.hash);
-	return e;
+	TRY(e);
+	if (rename(temporary, path) != 0)
+		return err_set_errno("cannot name the playlist");
+	return dir_sync(d->dir);
 }
 
 enum err display_write(struct display_side *d, const char *name)
 {
-	char path[300], temporary[300];
+	char path[300];
 	struct digest id;
 	TRY(path_join(path, sizeof path, d->dir, "playlist"));
-	TRY(path_join(temporary, sizeof temporary, d->dir, "playlist.tmp"));
 	if (name[0] == '\0' ||
 		depot_slot(d->store, PACKAGE_IMAGES, name, SLOT_CURRENT, &id) != ERR_OK) {
 		if (unlink(path) != 0 && errno != ENOENT)
 			return err_set_errno("cannot remove the playlist");
 		return ERR_OK;
 	}
-	TRY(playlist_write(d, &id, temporary));
-	if (rename(temporary, path) != 0)
-		return err_set_errno("cannot name the playlist");
+	TRY(playlist_write(d, &id, "playlist", 0));
 	log_info("DISPLAY-PLAYLIST", "package=%s name=%s", digest_short(&id), log_quote(name));
-	return dir_sync(d->dir);
+	return ERR_OK;
 }
 
 // ---- commands

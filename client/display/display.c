@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-
 // ---- the waiting picture
 
 static const char *card_line_of(const struct display *d, const struct show_plan *p)
@@ -18,6 +17,8 @@ static const char *card_line_of(const struct display *d, const struct show_plan 
 		return d->list ? "" : "Waiting for the first pictures";
 	case WAIT_EMPTY:
 		return "There are no pictures to show";
+	case WAIT_HOURS:
+		return ""; // the sky: nobody before the screen has to know
 	case WAIT_UNREADABLE:
 		return "The pictures cannot be read";
 	case WAIT_LOADING:
@@ -145,7 +146,7 @@ static void ended_record(struct display *d, const struct show_ended *ended, stru
 		.path = ended->picture->path,
 		.from = d->front_since,
 		.duration_ms = ended->duration_ms,
-		.clock = clock_quality(),
+		.clock = d->clock.quality,
 	};
 
 	log_debug("SHOWN", "image=%s ms=%" PRId64, row.path, row.duration_ms);
@@ -167,7 +168,8 @@ static void front_follow(struct display *d, const struct show_plan *p, struct no
 			log_info("SHOWING", "image=%s package=%s", front->path,
 				digest_short(&front->package));
 		else
-			log_info("WAITING", "why=%s", log_quote(card_line_of(d, p)));
+			log_info("WAITING", "why=%s",
+				p->why == WAIT_HOURS ? "hours" : log_quote(card_line_of(d, p)));
 	}
 	d->status.state = p->state;
 	d->status.package = front->package;
@@ -185,7 +187,7 @@ static void front_note(struct display *d, struct now now)
 		.path = d->show.front.path,
 		.from = d->front_since,
 		.duration_ms = mono_since_ms(now.mono, d->show.since),
-		.clock = clock_quality(),
+		.clock = d->clock.quality,
 	};
 
 	d->note_at = now.mono;
@@ -208,6 +210,7 @@ static void quiet_work(struct display *d, struct now now)
 {
 	status_follow(d, now);
 	playlist_keep(d);
+	place_keep(d);
 	if (d->has_ledger && shown_sync(&d->ledger, now.mono, false) != ERR_OK)
 		fault_add(d, now, "LEDGER-SYNC", "shown.log", err_text());
 }
@@ -232,6 +235,7 @@ static void sleep_set(struct display *d, const struct show_plan *p, struct now n
 	}
 	if (!p->fading && p->has_wake)
 		wait = min64(wait, mono_since_ms(p->wake, now.mono));
+	wait = min64(wait, playlist_wake_ms(d, now));
 	uv_update_time(d->loop);
 	uv_timer_start(&d->timer, timer_rang, wait > 0 ? (uint64_t)wait : 0, 0);
 }
@@ -242,7 +246,7 @@ static struct show_plan plan_follow(struct display *d, struct now now)
 	struct show_plan p;
 
 	for (int i = 0; i < 8; i++) {
-		p = show_step(&d->show, now.mono);
+		p = show_step(&d->show, display_time(d, now));
 		if (p.ended.is)
 			ended_record(d, &p.ended, now);
 		if (p.ended.is)
@@ -257,7 +261,7 @@ static struct show_plan plan_follow(struct display *d, struct now now)
 
 void display_turn(struct display *d)
 {
-	struct now now = clock_now();
+	struct now now = display_now(d);
 
 	screen_take(d);
 	playlist_look(d, now);

@@ -4,8 +4,10 @@
 //   playlist -> show -> decoder -> screen -> shown.log
 //
 // It has no network and no keys. It meets the agent in the files of one folder: reads `playlist`,
+// `playlist.next` (one for a moment to come) and `clock`, keeps `show.place` for itself,
 // writes `shown.log`, `shown.open`, `status`, `playlist.kept` (the last good playlist, for a start
-// with a bad one) and screenshots (display_screenshot.c). Whatever fails, the picture that stands goes on standing.
+// with a bad one) and screenshots (display_screenshot.c). Whatever fails, the picture that stands
+// goes on standing.
 #ifndef HELIO_DISPLAY_DISPLAY_H
 #define HELIO_DISPLAY_DISPLAY_H
 
@@ -27,6 +29,16 @@ struct display_picture {
 
 #define DISPLAY_PICTURES 6
 
+// What is known of the time: by the kernel, and by the agent in the file `clock`.
+struct display_clock {
+	int64_t offset_ms; // server's time less the monotonic clock's
+	bool has_server;   // offset_ms is of this boot
+	bool news;         // the file was replaced
+	int64_t floor_ms;
+	unsigned quality; // 1 none, 2 server, 3 NTP
+	struct mono looked;
+};
+
 struct display {
 	const struct display_settings *settings;
 	uv_loop_t *loop;
@@ -45,6 +57,12 @@ struct display {
 	struct buf list_text; // of the playlist in use, until it is kept
 	int inotify, watch, lock;
 	bool list_news;
+	struct zone zone;       // of the list in use
+	struct playlist *later; // for a moment to come; NULL: none, or it is the list in use
+	struct buf later_text;
+	bool later_news, later_counts; // counts: its moment is so near that it is the list in use
+	struct schedule_place place;   // as it was saved last
+	struct display_clock clock;
 	struct mono looked; // when the playlist's file was last looked at
 	int64_t list_stamp[3];
 
@@ -67,8 +85,8 @@ struct display {
 	bool screenshot_wanted, screenshot_first, screenshot_busy;
 	int screenshot_fd;
 	struct frame_memory screenshot;
-	bool ask_news;         // the agent asks for a screenshot
-	uint64_t ask;          // its number, while it is in work; 0: SIGUSR1 or --screenshot
+	bool ask_news; // the agent asks for a screenshot
+	uint64_t ask;  // its number, while it is in work; 0: SIGUSR1 or --screenshot
 	uint64_t ask_max_bytes;
 };
 

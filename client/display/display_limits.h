@@ -7,7 +7,10 @@
 #define PLAYLIST_LINE_MAX 4096
 #define PLAYLIST_ARENA_MAX (64 * 1024 * 1024)
 #define PLAYLIST_FIELDS_MAX 8
-#define DURATION_MIN_MS 250 // below, a picture is a flicker and the ledger is noise
+#define PLAYLIST_GROUPS_MAX 32   // LIMIT_PLANS
+#define PLAYLIST_HOURS_MAX 16    // LIMIT_DAYPARTS
+#define PLAYLIST_WEIGHT_MAX 1000 // LIMIT_WEIGHT
+#define DURATION_MIN_MS 250      // below, a picture is a flicker and the ledger is noise
 #define DURATION_MAX_MS (24 * 3600 * 1000)
 #define TRANSITION_MAX_MS 10000
 
@@ -41,6 +44,15 @@
 
 #define FAULTS_MAX                                                                                 \
 	5 // with everything escaped the status stays below the 8 KiB that its reader takes
+// A synchronised switch is prepared this long before its moment: time to decode the largest
+// picture.
+#define SWITCH_AHEAD_MS 8000
+// No clock is right that stands before this program was written: 2026-01-01.
+#define CLOCK_FLOOR_MS 1767225600000LL
+// NTP has no keys, the server has: a clock that differs by more than this from the server's is not
+// believed.
+#define CLOCK_TRUST_MS 60000
+#define CLOCK_LOOK_MS 1000     // the kernel is asked at most this often whether NTP holds its clock
 #define STATUS_PERIOD_MS 15000 // the status is renewed so that its age shows a display that hangs
 
 #endif

@@ -6,15 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/timex.h>
 #include <unistd.h>
-
-unsigned clock_quality(void)
-{
-	struct timex t = {.modes = 0};
-
-	return adjtimex(&t) == TIME_ERROR || (t.status & STA_UNSYNC) ? 1 : 3;
-}
 
 void fault_add(struct display *d, struct now now, const char *id, const char *what, const char *why)
 {
@@ -163,6 +155,7 @@ static enum err screen_begin(struct display *d)
 		.w = d->settings->width,
 		.h = d->settings->height,
 		.number = d->settings->screen,
+		.rotate = (uint32_t)strtoul(d->settings->rotate, NULL, 10),
 	};
 
 	TRY(screen_open(&wish, &d->screen));
@@ -192,7 +185,7 @@ enum err display_open(struct display *d, const struct display_settings *settings
 	screenshot_path_set(d, screenshot);
 	TRY(folder_open(d));
 	TRY(screen_begin(d));
-	playlist_begin(d, clock_now());
+	playlist_begin(d, display_now(d));
 	return handles_open(d);
 }
 
@@ -206,9 +199,9 @@ void display_stop(struct display *d)
 
 static void last_row_write(struct display *d)
 {
-	struct now now = clock_now();
+	struct now now = display_now(d);
 	struct show_ended ended = show_end(&d->show, now.mono);
-	struct shown_row row = {.from = d->front_since, .clock = clock_quality()};
+	struct shown_row row = {.from = d->front_since, .clock = d->clock.quality};
 
 	if (!ended.is || !d->has_ledger)
 		return;
@@ -222,6 +215,7 @@ static void last_row_write(struct display *d)
 void display_close(struct display *d)
 {
 	last_row_write(d);
+	place_keep(d);
 	if (d->has_ledger)
 		shown_close(&d->ledger);
 	if (*d->status.path)
@@ -232,7 +226,10 @@ void display_close(struct display *d)
 		frame_memory_free(&d->pictures[i].frame);
 	show_fini(&d->show);
 	playlist_free(d->list);
+	playlist_free(d->later);
 	buf_fini(&d->list_text);
+	buf_fini(&d->later_text);
+	zone_fini(&d->zone);
 	if (d->inotify >= 0)
 		close(d->inotify);
 	if (d->lock >= 0)

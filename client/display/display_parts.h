@@ -9,13 +9,22 @@ void display_turn(struct display *d);
 
 // ---- display_loop.c
 void timer_rang(uv_timer_t *t);
-// 3 synchronised by NTP or the like, 1 not known to be.
-unsigned clock_quality(void);
 // One line in the log and one in the status.
 void fault_add(
 	struct display *d, struct now now, const char *id, const char *what, const char *why);
 
 void decoder_restart(struct display *d, struct now now);
+
+// ---- display_time.c
+// The time with the best wall clock there is.
+struct now display_now(struct display *d);
+struct show_time display_time(const struct display *d, struct now now);
+// The list's zone, or the device's; a zone that is not installed is a fault, and the device's
+// counts.
+void zone_choose(struct display *d, const char *name, struct now now);
+// Where a shuffle of this package stood.
+struct schedule_place place_read(const struct display *d, const struct digest *package);
+void place_keep(struct display *d);
 
 // ---- display_pictures.c: files to frames to textures
 // Begins to decode. Returns false when it failed at once, which the show then knows.
@@ -30,6 +39,8 @@ void pictures_resume(struct display *d, struct now now);
 // ---- display_playlist.c
 enum err playlist_watch(struct display *d) MUST_CHECK;
 void playlist_look(struct display *d, struct now now);
+// When a list for a later moment becomes the one in use; INT64_MAX: never.
+int64_t playlist_wake_ms(const struct display *d, struct now now);
 void playlist_begin(struct display *d, struct now now);
 void playlist_keep(struct display *d);
 

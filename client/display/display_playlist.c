@@ -38,9 +38,15 @@ static void events_take(struct display *d)
 		for (ssize_t at = 0; at < n;) {
 			const struct inotify_event *e = (const void *)(room + at);
 
+			bool lost = e->mask & (IN_Q_OVERFLOW | IN_IGNORED);
+
 			if (e->len > 0 && strcmp(e->name, "screenshot.ask") == 0 &&
 				(e->mask & IN_MOVED_TO))
 				d->ask_news = true;
+			if (lost || (e->len > 0 && strcmp(e->name, "playlist.next") == 0))
+				d->later_news = true;
+			if (lost || (e->len > 0 && strcmp(e->name, "clock") == 0))
+				d->clock.news = true;
 			if ((e->len > 0 && strcmp(e->name, "playlist") == 0) ||
 				(e->mask & (IN_Q_OVERFLOW | IN_IGNORED)))
 				d->list_news = true;
@@ -69,7 +75,7 @@ static void look_by_hand(struct display *d, struct now now)
 	int64_t stamp[3] = {(int64_t)st.st_ino, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
 
 	if (memcmp(stamp, d->list_stamp, sizeof(stamp)) != 0)
-		d->list_news = true;
+		d->list_news = d->later_news = true;
 	memcpy(d->list_stamp, stamp, sizeof(stamp));
 }
 
@@ -95,7 +101,14 @@ static enum err list_take(struct display *d, struct playlist *list, struct now n
 		playlist_free(list);
 		return ERR_OK;
 	}
-	TRY(show_playlist(&d->show, list, now.mono, &result));
+	zone_choose(d, list->time_zone, now);
+	struct show_offer offer = {
+		.list = list,
+		.zone = &d->zone,
+		.place = place_read(d, &list->package),
+		.switch_ms = list->activate_unix_ms > now.wall.ms ? list->activate_unix_ms : 0,
+	};
+	TRY(show_playlist(&d->show, &offer, display_time(d, now), &result));
 	playlist_free(d->list);
 	d->list = list;
 	log_info("PLAYLIST", "package=%s name=%s version=%s images=%zu",
@@ -152,11 +165,71 @@ static enum err list_look(struct display *d, struct now now)
 	return e;
 }
 
+// ---- a list for a moment to come
+
+static enum err later_read(struct display *d)
+{
+	char path[600];
+
+	TRY(path_of(d, "playlist.next", path));
+	TRY(file_read(path, &d->later_text));
+	return playlist_parse(buf_bytes(&d->later_text), &d->later);
+}
+
+// What was for later is gone or another: what counts is looked up anew.
+static void later_look(struct display *d, struct now now)
+{
+	d->later_news = false;
+	playlist_free(d->later);
+	d->later = NULL;
+	d->list_news = d->list_news || d->later_counts;
+	d->later_counts = false;
+	enum err e = later_read(d);
+	if (e != ERR_OK) {
+		buf_fini(&d->later_text);
+		if (e != ERR_NOT_FOUND)
+			fault_add(d, now, "PLAYLIST-REFUSED", "playlist.next", err_text());
+		return;
+	}
+	log_info("PLAYLIST-LATER", "package=%s unix_ms=%" PRId64, digest_short(&d->later->package),
+		d->later->activate_unix_ms);
+}
+
+// Its moment is near: from now on it is the list, whatever `playlist` says, until the agent takes
+// it away.
+static void later_take(struct display *d, struct now now)
+{
+	if (!d->later || now.wall.ms < d->later->activate_unix_ms - SWITCH_AHEAD_MS)
+		return;
+	struct playlist *list = d->later;
+
+	d->later = NULL;
+	d->later_counts = true;
+	if (list_take(d, list, now) != ERR_OK) {
+		fault_add(d, now, "PLAYLIST-REFUSED", "playlist.next", err_text());
+		playlist_free(list);
+		return;
+	}
+	buf_fini(&d->list_text);
+	d->list_text = d->later_text;
+	buf_init(&d->later_text, PLAYLIST_BYTES_MAX);
+}
+
+int64_t playlist_wake_ms(const struct display *d, struct now now)
+{
+	if (!d->later)
+		return INT64_MAX;
+	return d->later->activate_unix_ms - SWITCH_AHEAD_MS - now.wall.ms;
+}
+
 void playlist_look(struct display *d, struct now now)
 {
 	events_take(d);
 	look_by_hand(d, now);
-	if (!d->list_news)
+	if (d->later_news)
+		later_look(d, now);
+	later_take(d, now);
+	if (!d->list_news || d->later_counts)
 		return;
 	d->list_news = false;
 	enum err e = list_look(d, now);
@@ -167,6 +240,11 @@ void playlist_look(struct display *d, struct now now)
 void playlist_begin(struct display *d, struct now now)
 {
 	buf_init(&d->list_text, PLAYLIST_BYTES_MAX);
+	buf_init(&d->later_text, PLAYLIST_BYTES_MAX);
+	later_look(d, now);
+	later_take(d, now);
+	if (d->later_counts)
+		return;
 	enum err e = list_look(d, now);
 	if (e == ERR_OK || e == ERR_NOT_FOUND)
 		return;

@@ -56,7 +56,7 @@ static enum err number_read(
 				r->line, what);
 		uint64_t digit = (uint64_t)(*text - '0');
 
-		if (value > (max - digit) / 10)
+		if (digit > max || value > (max - digit) / 10)
 			return err_set(ERR_RANGE, "line %zu of the playlist: %s is above %" PRIu64,
 				r->line, what, max);
 		value = value * 10 + digit;
@@ -146,6 +146,116 @@ static enum err command_take(struct reader *r, const struct fields *f)
 	return ERR_OK;
 }
 
+// ---- order, moment, groups
+
+static enum err time_read(const struct reader *r, const char *text, const char *what, int64_t *out)
+{
+	uint64_t value;
+
+	TRY(number_read(r, text, INT64_MAX, what, &value));
+	*out = (int64_t)value;
+	return ERR_OK;
+}
+
+static enum err order_take(struct reader *r, const struct fields *f)
+{
+	static const char *const words[] = {"list", "shuffle", "weight"};
+	size_t i = 0;
+
+	while (i < 3 && strcmp(f->f[0], words[i]) != 0)
+		i++;
+	if (i == 3)
+		return err_set(ERR_RANGE,
+			"line %zu of the playlist: the order \"%.40s\" is not known", r->line,
+			f->f[0]);
+	r->list->order = (enum show_order)i;
+	r->list->time_zone = f->f[2];
+	return number_read(r, f->f[1], UINT64_MAX, "the seed", &r->list->seed);
+}
+
+static enum err activate_take(struct reader *r, const struct fields *f)
+{
+	return time_read(r, f->f[0], "the moment", &r->list->activate_unix_ms);
+}
+
+static bool small_number(const char **s, uint32_t max, char end, uint32_t *out)
+{
+	uint32_t n = 0;
+	int digits = 0;
+
+	for (; **s >= '0' && **s <= '9' && digits < 5; ++*s, digits++)
+		n = n * 10 + (uint32_t)(**s - '0');
+	*out = n;
+	if (digits == 0 || n > max || **s != end)
+		return false;
+	*s += end != '\0';
+	return true;
+}
+
+// 31:480-1080,96:1320-120
+static bool hours_parse(const char *s, struct playlist_group *g)
+{
+	while (*s) {
+		struct playlist_hours *h = &g->hours[g->hour_count++];
+		const char *comma = strchr(s, ',');
+
+		if (g->hour_count > PLAYLIST_HOURS_MAX ||
+			!small_number(&s, 127, ':', &h->weekdays) ||
+			!small_number(&s, 1439, '-', &h->from_minute) ||
+			!small_number(&s, 1440, comma ? ',' : '\0', &h->until_minute) ||
+			h->weekdays == 0 || (comma && !*s))
+			return false;
+	}
+	return true;
+}
+
+static enum err group_take(struct reader *r, const struct fields *f)
+{
+	struct playlist *list = r->list;
+	uint64_t duration, weight;
+
+	if (list->count > 0)
+		return err_set(
+			ERR_FORMAT, "line %zu of the playlist: a group after the images", r->line);
+	if (list->group_count == PLAYLIST_GROUPS_MAX)
+		return err_set(
+			ERR_FULL, "the playlist has more than %d groups", PLAYLIST_GROUPS_MAX);
+	if (!list->groups)
+		list->groups =
+			arena_array(&list->arena, PLAYLIST_GROUPS_MAX, sizeof(*list->groups));
+	struct playlist_group *g = list->groups ? &list->groups[list->group_count] : NULL;
+	if (!g ||
+		!(g->hours = arena_array(&list->arena, PLAYLIST_HOURS_MAX + 1, sizeof(*g->hours))))
+		return err_set(ERR_FULL, "the playlist is too large");
+	g->plan = f->f[0];
+	TRY(number_read(r, f->f[1], UINT32_MAX, "the duration", &duration));
+	TRY(fit_read(r, f->f[2], list->fit, &g->fit));
+	TRY(number_read(r, f->f[3], UINT32_MAX, "the weight", &weight));
+	TRY(time_read(r, f->f[4], "the begin", &g->from_unix_ms));
+	TRY(time_read(r, f->f[5], "the end", &g->until_unix_ms));
+	if (!hours_parse(f->f[6], g))
+		return err_set(ERR_RANGE, "line %zu of the playlist: the hours \"%.60s\" are none",
+			r->line, f->f[6]);
+	g->duration_ms = duration == 0 ? 0 : clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
+	g->weight = clamp(weight, 1, PLAYLIST_WEIGHT_MAX);
+	list->group_count++;
+	return ERR_OK;
+}
+
+// What version 2 says of an image beyond its title.
+static enum err image_more(struct reader *r, const struct fields *f, struct playlist_image *i)
+{
+	uint64_t group, weight;
+
+	TRY(number_read(r, f->f[4], r->list->group_count, "the group", &group));
+	TRY(number_read(r, f->f[5], UINT32_MAX, "the weight", &weight));
+	TRY(time_read(r, f->f[6], "the begin", &i->from_unix_ms));
+	TRY(time_read(r, f->f[7], "the end", &i->until_unix_ms));
+	i->group = (uint32_t)group;
+	i->weight = clamp(weight, 1, PLAYLIST_WEIGHT_MAX);
+	return ERR_OK;
+}
+
 static enum err image_take(struct reader *r, const struct fields *f)
 {
 	uint64_t duration;
@@ -158,13 +268,20 @@ static enum err image_take(struct reader *r, const struct fields *f)
 			"line %zu of the playlist: the path \"%.80s\" is not safe", r->line,
 			f->f[0]);
 	struct playlist_image *i = &r->list->images[r->list->count];
+	const struct playlist_group *g = NULL;
 
+	i->weight = 1;
+	if (f->count > 7)
+		TRY(image_more(r, f, i));
+	if (i->group != 0)
+		g = &r->list->groups[i->group - 1];
 	TRY(number_read(r, f->f[1], UINT32_MAX, "the duration", &duration));
-	TRY(fit_read(r, f->f[2], r->list->fit, &i->fit));
+	TRY(fit_read(r, f->f[2], g ? g->fit : r->list->fit, &i->fit));
 	i->path = f->f[0];
 	i->title = f->count > 3 ? f->f[3] : "";
-	i->duration_ms = duration == 0 ? r->list->duration_ms
-				       : clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
+	i->duration_ms = g && g->duration_ms != 0 ? g->duration_ms : r->list->duration_ms;
+	if (duration != 0)
+		i->duration_ms = clamp(duration, DURATION_MIN_MS, DURATION_MAX_MS);
 	r->list->count++;
 	return ERR_OK;
 }
@@ -177,6 +294,9 @@ static const struct record {
 	{"package", 3, PLAYLIST_FIELDS_MAX, package_take},
 	{"dir", 1, PLAYLIST_FIELDS_MAX, dir_take},
 	{"defaults", 4, PLAYLIST_FIELDS_MAX, defaults_take},
+	{"order", 3, PLAYLIST_FIELDS_MAX, order_take},
+	{"activate", 1, PLAYLIST_FIELDS_MAX, activate_take},
+	{"group", 7, PLAYLIST_FIELDS_MAX, group_take},
 	{"command", 2, PLAYLIST_FIELDS_MAX, command_take},
 	{"image", 3, PLAYLIST_FIELDS_MAX, image_take},
 };
@@ -292,7 +412,7 @@ static enum err first_line_check(struct bytes line)
 	if (line.size < n + 2 || memcmp(line.data, word, n) != 0 ||
 		(line.data[n] != ' ' && line.data[n] != '\t'))
 		return err_set(ERR_FORMAT, "this is not a playlist");
-	if (line.size != n + 2 || line.data[n + 1] != '1')
+	if (line.size != n + 2 || (line.data[n + 1] != '1' && line.data[n + 1] != '2'))
 		return err_set(ERR_VERSION,
 			"the playlist is of a version that this display does not know");
 	return ERR_OK;
@@ -322,11 +442,11 @@ static enum err list_fill(struct playlist *list, struct bytes text)
 	r.image_max = lines_count(text);
 	if (r.image_max > LIMIT_FILES + 1000)
 		return err_set(ERR_FULL, "the playlist has more than %d lines", LIMIT_FILES + 1000);
-	arena_init(&list->arena, PLAYLIST_ARENA_MAX, r.image_max + 8);
+	arena_init(&list->arena, PLAYLIST_ARENA_MAX, r.image_max + PLAYLIST_GROUPS_MAX + 8);
 	list->images = arena_array(&list->arena, r.image_max + 1, sizeof(*list->images));
 	if (!list->images)
 		return err_set(ERR_MEMORY, "no memory for a playlist");
-	list->name = list->version = list->dir = list->command.arg = "";
+	list->name = list->version = list->dir = list->command.arg = list->time_zone = "";
 	return lines_take(&r, text);
 }
 
@@ -369,14 +489,35 @@ void playlist_free(struct playlist *p)
 static bool image_same(const struct playlist_image *a, const struct playlist_image *b)
 {
 	return strcmp(a->path, b->path) == 0 && a->duration_ms == b->duration_ms &&
-	       a->fit == b->fit;
+	       a->fit == b->fit && a->group == b->group && a->weight == b->weight &&
+	       a->from_unix_ms == b->from_unix_ms && a->until_unix_ms == b->until_unix_ms;
+}
+
+static bool group_same(const struct playlist_group *a, const struct playlist_group *b)
+{
+	return a->weight == b->weight && a->from_unix_ms == b->from_unix_ms &&
+	       a->until_unix_ms == b->until_unix_ms && a->hour_count == b->hour_count &&
+	       (a->hour_count == 0 ||
+		       memcmp(a->hours, b->hours, a->hour_count * sizeof(*a->hours)) == 0);
+}
+
+static bool plan_same(const struct playlist *a, const struct playlist *b)
+{
+	if (a->order != b->order || a->seed != b->seed || a->group_count != b->group_count ||
+		strcmp(a->time_zone, b->time_zone) != 0)
+		return false;
+	for (size_t i = 0; i < a->group_count; i++) {
+		if (!group_same(&a->groups[i], &b->groups[i]))
+			return false;
+	}
+	return true;
 }
 
 bool playlist_same_show(const struct playlist *a, const struct playlist *b)
 {
 	if (!digest_equal(&a->package, &b->package) || a->count != b->count ||
 		a->transition_ms != b->transition_ms || a->background_rgb != b->background_rgb ||
-		strcmp(a->dir, b->dir) != 0)
+		strcmp(a->dir, b->dir) != 0 || !plan_same(a, b))
 		return false;
 	for (size_t i = 0; i < a->count; i++) {
 		if (!image_same(&a->images[i], &b->images[i]))

@@ -21,7 +21,8 @@ struct screen {
 	SDL_Window *window;
 	SDL_Renderer *renderer;
 	char renderer_name[32];
-	uint32_t w, h;
+	uint32_t w, h; // as the glass has them
+	uint32_t rotate;
 	int event_fd;
 	int64_t poll_ms;
 	bool shown;
@@ -160,6 +161,7 @@ enum err screen_open(const struct screen_wish *wish, struct screen **out)
 	SDL_ShowCursor(SDL_DISABLE);
 	s->w = wish->w;
 	s->h = wish->h;
+	s->rotate = wish->rotate;
 	size_read(s);
 	events_find(s);
 	*out = s;
@@ -179,12 +181,48 @@ void screen_close(struct screen *s)
 	free(s);
 }
 
+// ---- turning
+
+static bool is_on_side(uint32_t rotate)
+{
+	return rotate == 90 || rotate == 270;
+}
+
+// Where the pixels of a frame turned clockwise come from: the first, and the steps to the next one
+// of the row and of the column.
+static void turn_steps(
+	struct frame f, uint32_t rotate, int64_t *first, int64_t *right, int64_t *down)
+{
+	int64_t w = f.w, size = (int64_t)f.w * f.h;
+
+	*first = rotate == 90 ? size - w : rotate == 180 ? size - 1 : rotate == 270 ? w - 1 : 0;
+	*right = rotate == 90 ? -w : rotate == 180 ? -1 : rotate == 270 ? w : 1;
+	*down = rotate == 90 ? 1 : rotate == 180 ? -w : rotate == 270 ? -1 : w;
+}
+
+// out: as large as the turned frame.
+static void frame_turn(struct frame f, uint32_t rotate, struct frame out)
+{
+	int64_t first, right, down;
+
+	turn_steps(f, rotate, &first, &right, &down);
+	for (uint32_t y = 0; y < out.h; y++) {
+		const uint32_t *from = f.px + first + down * y;
+		uint32_t *to = out.px + (size_t)out.w * y;
+
+		for (uint32_t x = 0; x < out.w; x++, from += right)
+			to[x] = *from;
+	}
+}
+
 // ---- asking
 
 void screen_size(const struct screen *s, uint32_t *w, uint32_t *h)
 {
-	*w = s->w;
-	*h = s->h;
+	bool on_side = is_on_side(s->rotate);
+
+	*w = on_side ? s->h : s->w;
+	*h = on_side ? s->w : s->h;
 }
 
 const char *screen_driver(const struct screen *s)
@@ -317,7 +355,7 @@ static enum err texture_make(struct screen *s, struct texture *t, struct frame f
 	return ERR_OK;
 }
 
-enum err screen_put(struct screen *s, uint64_t ticket, struct frame frame)
+static enum err texture_put(struct screen *s, uint64_t ticket, struct frame frame)
 {
 	struct texture *t = texture_find(s, ticket);
 
@@ -335,6 +373,22 @@ enum err screen_put(struct screen *s, uint64_t ticket, struct frame frame)
 		return err_set(ERR_MEMORY, "cannot fill a texture: %s", SDL_GetError());
 	}
 	return ERR_OK;
+}
+
+enum err screen_put(struct screen *s, uint64_t ticket, struct frame frame)
+{
+	bool on_side = is_on_side(s->rotate);
+	struct frame turned = {.w = on_side ? frame.h : frame.w, .h = on_side ? frame.w : frame.h};
+
+	if (s->rotate == 0)
+		return texture_put(s, ticket, frame);
+	turned.px = malloc((size_t)turned.w * turned.h * 4);
+	if (!turned.px)
+		return err_set(ERR_MEMORY, "no memory to turn a frame");
+	frame_turn(frame, s->rotate, turned);
+	enum err e = texture_put(s, ticket, turned);
+	free(turned.px);
+	return e;
 }
 
 // ---- drawing
@@ -370,16 +424,34 @@ static void view_paint(struct screen *s, const struct screen_view *v)
 		texture_paint(s, front, below ? v->alpha : 255);
 }
 
-enum err screen_draw(struct screen *s, const struct screen_view *view, struct frame *into)
+// What was drawn, upright.
+static enum err pixels_read(struct screen *s, struct frame *into)
 {
+	struct frame glass = {.px = into->px, .w = s->w, .h = s->h};
+	uint32_t w, h;
 	enum err e = ERR_OK;
 
-	view_paint(s, view);
-	if (into && (into->w != s->w || into->h != s->h))
-		e = err_set(ERR_NOT_NOW, "the screen's size has changed");
-	else if (into && SDL_RenderReadPixels(s->renderer, NULL, SDL_PIXELFORMAT_RGB888, into->px,
-				 (int)into->w * 4) < 0)
+	screen_size(s, &w, &h);
+	if (into->w != w || into->h != h)
+		return err_set(ERR_NOT_NOW, "the screen's size has changed");
+	if (s->rotate != 0)
+		glass.px = malloc((size_t)w * h * 4);
+	if (!glass.px)
+		return err_set(ERR_MEMORY, "no memory to turn a screenshot");
+	if (SDL_RenderReadPixels(
+		    s->renderer, NULL, SDL_PIXELFORMAT_RGB888, glass.px, (int)glass.w * 4) < 0)
 		e = err_set(ERR_IO, "cannot read the screen: %s", SDL_GetError());
+	else if (s->rotate != 0)
+		frame_turn(glass, 360 - s->rotate, *into);
+	if (s->rotate != 0)
+		free(glass.px);
+	return e;
+}
+
+enum err screen_draw(struct screen *s, const struct screen_view *view, struct frame *into)
+{
+	view_paint(s, view);
+	enum err e = into ? pixels_read(s, into) : ERR_OK;
 	SDL_RenderPresent(s->renderer);
 	if (!s->shown) {
 		// Shown only now, with a first frame in it: no black flash. Some servers clear a

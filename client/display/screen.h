@@ -2,9 +2,11 @@
 // function that draws. The only place that knows SDL.
 //
 // Every draw paints the whole frame before it is presented, from textures that are complete, so
-// that no frame is ever black or half. One thread. Works with the drivers x11, wayland, kmsdrm,
-// offscreen and dummy; where no graphics hardware answers, or only an emulation of it, SDL's
-// software renderer draws: it needs less memory and less CPU than emulated hardware.
+// that no frame is ever black or half. A screen that stands on its side is turned here: sizes and
+// frames are those that a person before it sees; each frame is turned once, when it comes in. One
+// thread. Works with the drivers x11, wayland, kmsdrm, offscreen and dummy; where no graphics
+// hardware answers, or only an emulation of it, SDL's software renderer draws: it needs less memory
+// and less CPU than emulated hardware.
 #ifndef HELIO_DISPLAY_SCREEN_H
 #define HELIO_DISPLAY_SCREEN_H
 
@@ -17,6 +19,7 @@ struct screen_wish {
 	bool windowed, software;
 	uint32_t w, h;   // of a window
 	uint32_t number; // of the screen
+	uint32_t rotate; // 0, 90, 180, 270: the picture is turned clockwise
 };
 
 struct screen_news {

@@ -10,6 +10,8 @@ struct display_settings {
 	char client_id[65];
 	bool windowed;
 	uint32_t width, height, fps, screen;
+	char rotate[4];
+	char time_zone[65];
 	char renderer[16];
 	char screenshot[512];
 	uint32_t ledger_mib;

@@ -7,13 +7,19 @@
 
 void show_init(struct show *s)
 {
-	*s = (struct show){.cursor = SIZE_MAX};
+	*s = (struct show){.schedule.last = SCHEDULE_NONE, .closes_ms = INT64_MAX};
 }
 
 void show_fini(struct show *s)
 {
 	free(s->bad_until_ms);
 	s->bad_until_ms = NULL;
+	schedule_fini(&s->schedule);
+}
+
+struct schedule_place show_place(const struct show *s)
+{
+	return s->schedule.place;
 }
 
 const char *show_state_word(enum show_state state)
@@ -36,16 +42,12 @@ static size_t count_of(const struct show *s)
 	return s->list ? s->list->count : 0;
 }
 
-static bool is_bad(const struct show *s, size_t index, struct mono now)
-{
-	return s->bad_until_ms[index] > now.ms;
-}
-
 static void next_drop(struct show *s)
 {
 	s->next = (struct show_picture){0};
 	s->next_state = NEXT_NONE;
 	s->jump = false;
+	s->opens_ms = 0;
 }
 
 static void next_want(struct show *s, size_t index)
@@ -75,25 +77,110 @@ static bool front_is(const struct show *s, size_t index)
 	       strcmp(s->front.path, i->path) == 0;
 }
 
-static void next_choose(struct show *s, struct mono now)
+// ---- wall and monotonic time
+
+static struct mono mono_of(int64_t wall_ms, struct show_time now)
 {
-	size_t count = count_of(s);
+	if (wall_ms == INT64_MAX)
+		return (struct mono){INT64_MAX};
+	return mono_add_ms(now.mono, wall_ms - now.wall.unix_ms);
+}
 
-	for (size_t step = 1; step <= count; step++) {
-		size_t index = s->cursor == SIZE_MAX ? step - 1 : (s->cursor + step) % count;
+static struct schedule_time wall_at(struct mono m, struct show_time now)
+{
+	struct schedule_time t = now.wall;
 
-		if (is_bad(s, index, now))
-			continue;
-		if (front_is(s, index))
-			s->next_state = NEXT_SAME;
-		else
-			next_want(s, index);
+	if (m.ms > now.mono.ms)
+		t.unix_ms += mono_since_ms(m, now.mono);
+	return t;
+}
+
+static struct mono sooner(struct mono a, struct mono b)
+{
+	return a.ms < b.ms ? a : b;
+}
+
+// When the front must go, ready or not.
+static struct mono front_closes(const struct show *s, struct show_time now)
+{
+	return mono_of(s->closes_ms, now);
+}
+
+// When the front is to go.
+static struct mono front_ends(const struct show *s, struct show_time now)
+{
+	struct mono end = s->switch_ms != 0 ? mono_of(s->switch_ms, now) : s->due;
+
+	if (s->paused)
+		end.ms = INT64_MAX;
+	return sooner(end, front_closes(s, now));
+}
+
+// ---- what comes next
+
+static struct schedule_ask ask_at(const struct show *s, struct mono at, struct show_time now)
+{
+	return (struct schedule_ask){
+		.time = wall_at(at, now),
+		.stand_ms = s->list ? s->list->transition_ms : 0,
+		.bad_until_ms = s->bad_until_ms,
+		.mono_ms = now.mono.ms,
+	};
+}
+
+// Nothing may come at that time: because of the hours, or because nothing can be read?
+static bool is_unreadable(struct show *s, const struct schedule_ask *ask)
+{
+	struct schedule_ask any = *ask;
+
+	any.bad_until_ms = NULL;
+	return s->bad_count > 0 && schedule_peek(&s->schedule, &any) != SCHEDULE_NONE;
+}
+
+// The waiting picture, and the first picture after it already while it stands.
+static void opening_choose(struct show *s, struct show_time now)
+{
+	struct schedule_time opens = now.wall;
+
+	opens.unix_ms = schedule_changes_ms(&s->schedule, &now.wall);
+	s->opens_ms = opens.unix_ms;
+	if (s->front.ticket != 0) {
+		s->next_state = NEXT_CARD;
 		return;
 	}
-	if (count > 0)
-		s->retry_at = mono_add_ms(now, RETRY_ALL_BAD_MS);
-	else
+	if (opens.unix_ms == INT64_MAX)
+		return;
+	struct schedule_ask ask = ask_at(s, mono_of(opens.unix_ms, now), now);
+	size_t index = schedule_peek(&s->schedule, &ask);
+
+	if (index != SCHEDULE_NONE)
+		next_want(s, index);
+}
+
+static void next_choose(struct show *s, struct show_time now)
+{
+	if (count_of(s) == 0) {
 		s->next_state = NEXT_CARD;
+		return;
+	}
+	struct mono at = s->front.ticket != 0 ? front_ends(s, now) : now.mono;
+	if (s->front.ticket == 0 && s->switch_ms > now.wall.unix_ms) {
+		s->opens_ms = s->switch_ms;
+		at = mono_of(s->switch_ms, now);
+	}
+	if (at.ms == INT64_MAX)
+		at = now.mono; // paused: for a while nobody knows
+	struct schedule_ask ask = ask_at(s, at, now);
+	size_t index = schedule_peek(&s->schedule, &ask);
+
+	if (index == SCHEDULE_NONE && is_unreadable(s, &ask))
+		s->retry_at = mono_add_ms(now.mono, RETRY_ALL_BAD_MS);
+	else if (index == SCHEDULE_NONE)
+		opening_choose(s, now);
+	else if (front_is(s, index))
+		s->next_state = NEXT_SAME;
+	else
+		next_want(s, index);
 }
 
 // Nothing could be read: forget the verdicts after a while.
@@ -125,47 +212,86 @@ static void begin(struct show *s, struct mono now)
 	s->since = now;
 	s->due = mono_add_ms(now, s->front.duration_ms);
 	s->paused_at = now;
+	s->switch_ms = 0;
 }
 
 // The next picture becomes the front; the old one lies below while the fade runs.
-static void advance(struct show *s, struct mono now)
+static void advance(struct show *s, struct show_time now)
 {
 	uint32_t fade = s->next_state == NEXT_CARD ? s->front.transition_ms : s->next.transition_ms;
 
 	s->from = s->front.ticket;
 	s->front = s->next;
+	s->closes_ms = INT64_MAX;
+	s->jumped = s->jump;
 	if (s->front.ticket != 0) {
-		s->cursor = s->front.index;
+		struct schedule_ask ask = ask_at(s, now.mono, now);
+
+		if (s->jump)
+			schedule_jumped(&s->schedule, s->front.index);
+		else
+			schedule_take(&s->schedule, s->front.index, &ask);
 		fade = fade > s->front.duration_ms / 2 ? s->front.duration_ms / 2 : fade;
 	}
-	s->fade_start = now;
+	s->fade_start = now.mono;
 	s->fade_ms = fade;
 	next_drop(s);
-	begin(s, now);
+	begin(s, now.mono);
 }
 
-static bool boundary_is_due(const struct show *s, struct mono now)
+static bool next_is_ready(const struct show *s)
 {
-	bool ready = s->next_state == NEXT_READY || s->next_state == NEXT_SAME ||
-		     s->next_state == NEXT_CARD;
+	return s->next_state == NEXT_READY || s->next_state == NEXT_SAME ||
+	       s->next_state == NEXT_CARD;
+}
 
-	if (!ready || s->fade_ms > 0)
+static bool boundary_is_due(const struct show *s, struct show_time now)
+{
+	if (s->fade_ms > 0)
 		return false;
 	if (s->front.ticket == 0)
-		return s->next_state == NEXT_READY;
-	if (s->jump)
+		return s->next_state == NEXT_READY && (s->jump || now.wall.unix_ms >= s->opens_ms);
+	if (now.mono.ms >= front_closes(s, now).ms)
 		return true;
-	return !s->paused && now.ms >= s->due.ms;
+	return next_is_ready(s) && (s->jump || now.mono.ms >= front_ends(s, now).ms);
 }
 
-static void boundary_cross(struct show *s, struct mono now, struct show_ended *ended)
+// What was chosen for a moment may not come at it: a pause or a step of the clock moved it.
+static bool next_may_come(const struct show *s, struct show_time now)
 {
-	s->gone = s->front;
-	*ended = ended_make(s, &s->gone, now);
-	if (s->next_state == NEXT_SAME) {
-		s->cursor = s->front.index;
+	size_t index = s->next_state == NEXT_SAME ? s->front.index : s->next.index;
+
+	return s->next_state == NEXT_CARD || s->jump ||
+	       schedule_is_open(&s->schedule, index, &now.wall);
+}
+
+// The waiting picture at once; what is being decoded comes when it is ready.
+static void front_leave(struct show *s, struct show_time now)
+{
+	s->from = s->front.ticket;
+	s->fade_start = now.mono;
+	s->fade_ms = s->front.transition_ms;
+	s->front = (struct show_picture){0};
+	s->closes_ms = INT64_MAX;
+	begin(s, now.mono);
+}
+
+static void boundary_cross(struct show *s, struct show_time now, struct show_ended *ended)
+{
+	if (next_is_ready(s) && !next_may_come(s, now))
 		next_drop(s);
-		begin(s, now);
+	if (!next_is_ready(s) && now.mono.ms < front_closes(s, now).ms)
+		return; // what stands may go on standing until another one is found
+	s->gone = s->front;
+	*ended = ended_make(s, &s->gone, now.mono);
+	if (!next_is_ready(s)) {
+		front_leave(s, now);
+	} else if (s->next_state == NEXT_SAME) {
+		struct schedule_ask ask = ask_at(s, now.mono, now);
+
+		schedule_take(&s->schedule, s->front.index, &ask);
+		next_drop(s);
+		begin(s, now.mono);
 	} else {
 		advance(s, now);
 	}
@@ -184,11 +310,22 @@ static void pause_set(struct show *s, bool paused, struct mono now)
 	s->paused = paused;
 }
 
-static enum show_command_result show_jump(struct show *s, const char *arg)
+// Whatever the hour: an operator asks for it. Not what is over, or has not begun.
+static bool dates_let(const struct show *s, size_t index, struct show_time now)
+{
+	struct schedule_time t = now.wall;
+
+	if (!t.unknown)
+		t.floor_ms = t.unix_ms;
+	t.unknown = true; // the hours do not count
+	return schedule_is_open(&s->schedule, index, &t);
+}
+
+static enum show_command_result show_jump(struct show *s, const char *arg, struct show_time now)
 {
 	size_t index = playlist_find(s->list, arg);
 
-	if (index >= s->list->count)
+	if (index >= s->list->count || !dates_let(s, index, now))
 		return COMMAND_NOT_FOUND;
 	if (front_is(s, index))
 		return COMMAND_DONE;
@@ -202,7 +339,7 @@ static enum show_command_result show_jump(struct show *s, const char *arg)
 	return COMMAND_DONE;
 }
 
-static enum show_command_result command_do(struct show *s, struct mono now)
+static enum show_command_result command_do(struct show *s, struct show_time now)
 {
 	const struct playlist_command *c = &s->list->command;
 
@@ -211,12 +348,12 @@ static enum show_command_result command_do(struct show *s, struct mono now)
 	s->command_n = c->n;
 	switch (c->verb) {
 	case VERB_SHOW:
-		return show_jump(s, c->arg);
+		return show_jump(s, c->arg, now);
 	case VERB_PAUSE:
-		pause_set(s, true, now);
+		pause_set(s, true, now.mono);
 		return COMMAND_DONE;
 	case VERB_RESUME:
-		pause_set(s, false, now);
+		pause_set(s, false, now.mono);
 		return COMMAND_DONE;
 	case VERB_NONE:
 		return COMMAND_NONE;
@@ -227,37 +364,56 @@ static enum show_command_result command_do(struct show *s, struct mono now)
 }
 
 // Where the same package goes on: at the picture that stands, wherever it moved to.
-static size_t cursor_carry(const struct show *s, const struct playlist *list)
+static void plan_carry(const struct show *s, const struct show_offer *offer, struct schedule *plan)
 {
+	const struct playlist *list = offer->list;
+
 	if (s->front.ticket == 0 || !digest_equal(&s->front.package, &list->package))
-		return SIZE_MAX;
+		return;
 	for (size_t i = 0; i < list->count; i++) {
-		if (strcmp(list->images[i].path, s->front.path) == 0)
-			return i;
+		if (strcmp(list->images[i].path, s->front.path) == 0) {
+			schedule_jumped(plan, i);
+			return;
+		}
 	}
-	return SIZE_MAX;
 }
 
-enum err show_playlist(struct show *s, const struct playlist *list, struct mono now,
+static enum err list_change(struct show *s, const struct show_offer *offer)
+{
+	struct schedule plan;
+	int64_t *fresh = calloc(offer->list->count + 1, sizeof(*fresh));
+
+	if (!fresh)
+		return err_set(
+			ERR_MEMORY, "no memory for a playlist of %zu images", offer->list->count);
+	bool goes_on = s->list && s->list->order == ORDER_SHUFFLE &&
+		       digest_equal(&s->list->package, &offer->list->package);
+	enum err e = schedule_init(
+		&plan, offer->list, offer->zone, goes_on ? s->schedule.place : offer->place);
+	if (e != ERR_OK) {
+		free(fresh);
+		return e;
+	}
+	plan_carry(s, offer, &plan);
+	free(s->bad_until_ms);
+	schedule_fini(&s->schedule);
+	s->bad_until_ms = fresh;
+	s->schedule = plan;
+	s->bad_count = 0;
+	s->retry_at.ms = 0;
+	s->front.index = SIZE_MAX;
+	s->switch_ms = offer->switch_ms;
+	next_drop(s);
+	return ERR_OK;
+}
+
+enum err show_playlist(struct show *s, const struct show_offer *offer, struct show_time now,
 	enum show_command_result *command)
 {
-	bool same = s->list && playlist_same_show(s->list, list);
-
-	if (!same) {
-		int64_t *fresh = calloc(list->count + 1, sizeof(*fresh));
-
-		if (!fresh)
-			return err_set(
-				ERR_MEMORY, "no memory for a playlist of %zu images", list->count);
-		free(s->bad_until_ms);
-		s->bad_until_ms = fresh;
-		s->bad_count = 0;
-		s->retry_at.ms = 0;
-		s->cursor = cursor_carry(s, list);
-		s->front.index = SIZE_MAX;
-		next_drop(s);
-	}
-	s->list = list;
+	if (!s->list || !playlist_same_show(s->list, offer->list))
+		TRY(list_change(s, offer));
+	s->list = s->schedule.list = offer->list;
+	s->schedule.zone = offer->zone;
 	*command = command_do(s, now);
 	return ERR_OK;
 }
@@ -265,8 +421,9 @@ enum err show_playlist(struct show *s, const struct playlist *list, struct mono 
 void show_nothing(struct show *s)
 {
 	s->list = NULL;
-	s->cursor = SIZE_MAX;
+	schedule_fini(&s->schedule);
 	s->front.index = SIZE_MAX;
+	s->switch_ms = 0;
 	s->bad_count = 0;
 	s->retry_at.ms = 0;
 	next_drop(s);
@@ -286,8 +443,6 @@ bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now)
 	if (s->bad_until_ms[index] == 0)
 		s->bad_count++;
 	s->bad_until_ms[index] = mono_add_ms(now, RETRY_BAD_MS).ms;
-	if (!s->jump)
-		s->cursor = index;
 	next_drop(s);
 	return true;
 }
@@ -313,33 +468,60 @@ static enum show_wait wait_reason(const struct show *s)
 		return WAIT_NO_PLAYLIST;
 	if (s->list->count == 0)
 		return WAIT_EMPTY;
+	if (s->opens_ms != 0)
+		return WAIT_HOURS;
 	return s->bad_count >= s->list->count ? WAIT_UNREADABLE : WAIT_LOADING;
 }
 
-static void wake_set(const struct show *s, struct show_plan *p, struct mono now)
+static void wake_at(struct show_plan *p, struct mono at)
 {
-	if (p->fading) {
-		p->has_wake = true;
-		p->wake = now;
+	if (at.ms == INT64_MAX)
 		return;
-	}
-	if (s->retry_at.ms != 0) {
-		p->has_wake = true;
-		p->wake = s->retry_at;
-	}
-	bool ready = s->next_state == NEXT_READY || s->next_state == NEXT_SAME ||
-		     s->next_state == NEXT_CARD;
-	if (s->front.ticket != 0 && !s->paused && ready &&
-		(!p->has_wake || s->due.ms < p->wake.ms)) {
-		p->has_wake = true;
-		p->wake = s->due;
-	}
+	p->wake = p->has_wake ? sooner(p->wake, at) : at;
+	p->has_wake = true;
 }
 
-static void next_prepare(struct show *s, struct show_plan *p, struct mono now)
+static void wake_set(const struct show *s, struct show_plan *p, struct show_time now)
 {
-	retry_when_due(s, now);
-	if (s->next_state == NEXT_NONE && s->fade_ms == 0 && s->retry_at.ms == 0)
+	if (p->fading) {
+		wake_at(p, now.mono);
+		return;
+	}
+	if (s->retry_at.ms != 0)
+		wake_at(p, s->retry_at);
+	if (s->front.ticket == 0) {
+		if (s->opens_ms != 0)
+			wake_at(p, mono_of(s->opens_ms, now));
+		return;
+	}
+	wake_at(p, front_closes(s, now));
+	if (next_is_ready(s))
+		wake_at(p, front_ends(s, now));
+}
+
+// While nothing may come: it is looked again at the moment at which something may, and when the
+// clock was set so that something may at once.
+static void opening_look(struct show *s, struct show_time now)
+{
+	if (s->opens_ms == 0 || s->front.ticket != 0 || s->switch_ms != 0)
+		return;
+	if (now.wall.unix_ms >= s->opens_ms) {
+		if (s->next_state == NEXT_NONE)
+			s->opens_ms = 0;
+		return;
+	}
+	struct schedule_ask ask = ask_at(s, now.mono, now);
+
+	if (schedule_peek(&s->schedule, &ask) != SCHEDULE_NONE)
+		next_drop(s);
+}
+
+static void next_prepare(struct show *s, struct show_plan *p, struct show_time now)
+{
+	retry_when_due(s, now.mono);
+	opening_look(s, now);
+	if (s->next_state == NEXT_NONE && s->fade_ms == 0 && s->retry_at.ms == 0 &&
+		s->opens_ms == 0)
 		next_choose(s, now);
 	if (s->next_state == NEXT_WANTED && s->fade_ms == 0) {
 		s->next_state = NEXT_LOADING;
@@ -348,17 +530,27 @@ static void next_prepare(struct show *s, struct show_plan *p, struct mono now)
 	}
 }
 
-struct show_plan show_step(struct show *s, struct mono now)
+// The list tells when the front closes; of a front of an older list it is known from before.
+static void closing_look(struct show *s, struct show_time now)
+{
+	if (s->front.ticket == 0 || s->front.index == SIZE_MAX)
+		return;
+	s->closes_ms = s->jumped ? schedule_over_ms(&s->schedule, s->front.index)
+				 : schedule_closes_ms(&s->schedule, s->front.index, &now.wall);
+}
+
+struct show_plan show_step(struct show *s, struct show_time now)
 {
 	struct show_plan p = {0};
 
-	if (s->fade_ms > 0 && mono_since_ms(now, s->fade_start) >= s->fade_ms)
+	if (s->fade_ms > 0 && mono_since_ms(now.mono, s->fade_start) >= s->fade_ms)
 		s->fade_ms = 0;
+	closing_look(s, now);
 	if (boundary_is_due(s, now))
 		boundary_cross(s, now, &p.ended);
 	next_prepare(s, &p, now);
 	p.fading = s->fade_ms > 0;
-	p.alpha = p.fading ? fade_alpha(s, now) : 255;
+	p.alpha = p.fading ? fade_alpha(s, now.mono) : 255;
 	p.below = p.fading ? s->from : s->front.ticket;
 	p.front = s->front.ticket;
 	p.keep = s->next.ticket;

@@ -9,19 +9,28 @@
 //     present one stays until the next is decoded: late is better than black;
 //   - a picture that cannot be read is passed over, and tried again after RETRY_BAD_MS;
 //   - a new playlist takes effect at the next picture boundary: a new package begins with its first
-//     picture, the same package goes on where it was;
+//     picture, the same package goes on where it was. One with a moment of its own is given a
+//     little before it: what stands goes on to that very moment, and its first picture comes then;
+//   - what is next is what the schedule lets come at the moment at which it will come. A picture
+//     that closes (its date is over, its hours end) goes at that moment, also when it is paused or
+//     nothing else is ready: then the waiting picture comes, never black and never an old picture;
 //   - pause holds the picture and its remaining time; `show` jumps as soon as its picture is
-//   decoded.
+//     decoded, whatever the hour, if its dates hold.
 //
 // A seat holds its own copy of what must be known of its picture, so a playlist may be freed as
 // soon as another was given.
 #ifndef HELIO_DISPLAY_SHOW_H
 #define HELIO_DISPLAY_SHOW_H
 
-#include "client/display/playlist.h"
+#include "client/display/schedule.h"
 #include "proto/base/clock.h"
 
 #define SHOW_PATH_MAX 520
+
+struct show_time {
+	struct mono mono;
+	struct schedule_time wall;
+};
 
 // What one picture needs to be shown and recorded. ticket names its decoded pixels; 0 stands for
 // the waiting picture.
@@ -43,6 +52,7 @@ enum show_state {
 enum show_wait {
 	WAIT_NO_PLAYLIST,
 	WAIT_EMPTY,
+	WAIT_HOURS, // nothing may be shown now
 	WAIT_LOADING,
 	WAIT_UNREADABLE
 };
@@ -65,9 +75,13 @@ struct show {
 	uint32_t fade_ms; // 0: no fade runs
 	struct mono since, due;
 	uint64_t last_ticket;
-	size_t cursor; // index last taken from list; SIZE_MAX: begin at 0
+	struct schedule schedule;
+	int64_t closes_ms; // wall: when the front must go; INT64_MAX: not known
+	int64_t switch_ms; // wall: what is next comes at this moment; 0: when the front is due
+	int64_t opens_ms;  // wall: nothing may come before; look then. 0: not waiting
 	uint64_t command_n;
 	bool paused, jump; // jump: next is due at once
+	bool jumped;       // the front came out of turn: only its dates end it
 	struct mono paused_at;
 	int64_t *bad_until_ms; // for each image of list; 0: good
 	size_t bad_count;
@@ -105,12 +119,20 @@ enum show_command_result {
 	COMMAND_UNKNOWN
 };
 
+// A playlist, borrowed with its zone until the next one was taken.
+struct show_offer {
+	const struct playlist *list;
+	const struct zone *zone;
+	struct schedule_place place; // where its shuffle stood before a restart
+	int64_t switch_ms;           // wall: comes at this moment; 0: at the next boundary
+};
+
 void show_init(struct show *s);
 void show_fini(struct show *s);
 
-// Takes a playlist (borrowed until the next show_playlist) and its command if it is newer than the
-// last one. Errors: ERR_MEMORY; then the old list stays.
-enum err show_playlist(struct show *s, const struct playlist *list, struct mono now,
+// Takes a playlist and its command if it is newer than the last one. Errors: ERR_MEMORY; then the
+// old list stays.
+enum err show_playlist(struct show *s, const struct show_offer *offer, struct show_time now,
 	enum show_command_result *command) MUST_CHECK;
 
 // There is no playlist any more: the waiting picture comes at the next boundary.
@@ -119,10 +141,12 @@ void show_nothing(struct show *s);
 // The picture of a ticket is decoded, or cannot be. Returns false when nobody waits for it any
 // more.
 bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now);
+// Where the shuffle of the present list stands.
+struct schedule_place show_place(const struct show *s);
 
 // Moves the show to `now`: crosses a boundary that is due, names what to draw and when to come
 // again.
-struct show_plan show_step(struct show *s, struct mono now);
+struct show_plan show_step(struct show *s, struct show_time now);
 
 // Ends what runs, for the ledger, at shutdown.
 struct show_ended show_end(struct show *s, struct mono now);

@@ -1,242 +1,386 @@
-// See zone.h. The file is that of RFC 8536: a header and tables, the second copy of which has times
-// of 64 bits, and behind them the rule (POSIX TZ) for what comes after the last transition.
+// TZif: a head, a block with 32-bit times that is passed over, the same with 64-bit times, and one
+// line of text with the rule for all time after it.
 #include "proto/base/zone.h"
 
 #include "proto/base/file.h"
-
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX (256 * 1024)
-#define HEADER_SIZE 44
 #define DAY_S 86400
+#define HEAD_BYTES 44
 
-struct tables {
-	const uint8_t *times, *kinds, *types; // 64-bit times, their type numbers, 6 bytes a type
-	uint32_t time_count, type_count;
-	const char *rule;
-	size_t rule_size;
-};
+// ---- days
 
-static uint32_t get_u32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static int64_t get_i64(const uint8_t *p)
-{
-	return (int64_t)((uint64_t)get_u32(p) << 32 | get_u32(p + 4));
-}
-
-// ---- the file
-
-// The size of the tables that follow a header, or SIZE_MAX when it is none.
-static size_t tables_size(const uint8_t *h, size_t size, size_t time_size)
-{
-	if (size < HEADER_SIZE || memcmp(h, "TZif", 4) != 0)
-		return SIZE_MAX;
-	uint64_t isut = get_u32(h + 20), isstd = get_u32(h + 24), leap = get_u32(h + 28);
-	uint64_t times = get_u32(h + 32), types = get_u32(h + 36), chars = get_u32(h + 40);
-	uint64_t sum =
-		times * (time_size + 1) + types * 6 + chars + leap * (time_size + 4) + isstd + isut;
-	return sum <= FILE_MAX ? (size_t)sum : SIZE_MAX;
-}
-
-static enum err tables_find(struct bytes file, struct tables *out)
-{
-	size_t first = tables_size(file.data, file.size, 4);
-	if (first == SIZE_MAX || file.size < HEADER_SIZE + first || file.data[4] < '2')
-		return err_set(ERR_CORRUPT, "a zone's file is broken");
-	const uint8_t *h = file.data + HEADER_SIZE + first;
-	size_t left = file.size - HEADER_SIZE - first, second = tables_size(h, left, 8);
-	if (second == SIZE_MAX || left < HEADER_SIZE + second)
-		return err_set(ERR_CORRUPT, "a zone's file is cut");
-	out->time_count = get_u32(h + 32);
-	out->type_count = get_u32(h + 36);
-	out->times = h + HEADER_SIZE;
-	out->kinds = out->times + 8 * (size_t)out->time_count;
-	out->types = out->kinds + out->time_count;
-	out->rule = (const char *)h + HEADER_SIZE + second;
-	out->rule_size = left - HEADER_SIZE - second;
-	return out->type_count != 0 ? ERR_OK : err_set(ERR_CORRUPT, "a zone's file has no types");
-}
-
-static enum err type_offset(const struct tables *t, uint32_t type, int32_t *out)
-{
-	if (type >= t->type_count)
-		return err_set(ERR_CORRUPT, "a zone's file names a type that it lacks");
-	*out = (int32_t)get_u32(t->types + 6 * (size_t)type);
-	return ERR_OK;
-}
-
-// ---- the rule: std offset [dst [offset] , Mm.w.d[/time] , Mm.w.d[/time]]
-
-struct rule_day {
-	int month, week, day;
-	int32_t time_s;
-};
-
-static bool name_skip(const char **p)
-{
-	const char *start = *p;
-	if (**p == '<') {
-		while (**p != '\0' && **p != '>')
-			++*p;
-		if (**p == '>')
-			++*p;
-	} else {
-		while ((**p >= 'A' && **p <= 'Z') || (**p >= 'a' && **p <= 'z'))
-			++*p;
-	}
-	return *p - start >= 3;
-}
-
-static bool number_take(const char **p, int most, int *out)
-{
-	char *end;
-	if (**p < '0' || **p > '9')
-		return false;
-	long n = strtol(*p, &end, 10);
-	*p = end;
-	*out = (int)n;
-	return n <= most;
-}
-
-// [+-]h[:m[:s]]
-static bool time_take(const char **p, int32_t *out)
-{
-	int sign = **p == '-' ? -1 : 1, parts[3] = {0};
-	if (**p == '-' || **p == '+')
-		++*p;
-	if (!number_take(p, 167, &parts[0]))
-		return false;
-	for (int i = 1; i < 3 && **p == ':'; i++) {
-		++*p;
-		if (!number_take(p, 59, &parts[i]))
-			return false;
-	}
-	*out = sign * (parts[0] * 3600 + parts[1] * 60 + parts[2]);
-	return true;
-}
-
-static bool day_take(const char **p, struct rule_day *out)
-{
-	out->time_s = 7200;
-	if (strncmp(*p, ",M", 2) != 0)
-		return false;
-	*p += 2;
-	if (!number_take(p, 12, &out->month) || *(*p)++ != '.' || !number_take(p, 5, &out->week) ||
-		*(*p)++ != '.' || !number_take(p, 6, &out->day) || out->month < 1 || out->week < 1)
-		return false;
-	if (**p != '/')
-		return true;
-	++*p;
-	return time_take(p, &out->time_s);
-}
-
-// Days since 1970 of a date of the Gregorian calendar (Hinnant's days_from_civil).
+// Days from 1970-01-01 to the first of March of a year, by the calendar that always was; then on.
 static int64_t days_of(int64_t year, int month, int day)
 {
-	year -= month <= 2;
-	int64_t era = (year >= 0 ? year : year - 399) / 400;
-	int64_t yoe = year - era * 400;
-	int64_t doy = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-	return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
+	int64_t y = month <= 2 ? year - 1 : year;
+	int64_t era = (y >= 0 ? y : y - 399) / 400, in_era = y - era * 400;
+	int64_t in_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+
+	return era * 146097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719468;
+}
+
+static bool is_leap(int64_t year)
+{
+	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
 }
 
 static int64_t year_of(int64_t unix_s)
 {
-	int64_t days = unix_s / DAY_S - (unix_s % DAY_S < 0), year = 1970 + days / 366 - 1;
+	int64_t days = unix_s >= 0 ? unix_s / DAY_S : -((-unix_s + DAY_S - 1) / DAY_S);
+	int64_t year = 1970 + days / 146097 * 400 + days % 146097 * 400 / 146097;
+
 	while (days_of(year + 1, 1, 1) <= days)
 		year++;
+	while (days_of(year, 1, 1) > days)
+		year--;
 	return year;
 }
 
-// Local seconds since 1970 at which the rule's day begins to count in that year.
-static int64_t day_of_year(const struct rule_day *r, int64_t year)
+// Days since 1970 of a rule's day.
+static int64_t rule_day(const struct zone_day *d, int64_t year)
 {
-	int64_t first = days_of(year, r->month, 1);
-	int64_t next = r->month == 12 ? days_of(year + 1, 1, 1) : days_of(year, r->month + 1, 1);
-	int64_t weekday = ((first + 4) % 7 + 7) % 7;
-	int64_t day = first + (r->day - weekday + 7) % 7 + 7 * (r->week - 1);
-	while (day >= next)
+	static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
+	if (d->kind == 'n')
+		return days_of(year, 1, 1) + d->day;
+	if (d->kind == 'J')
+		return days_of(year, 1, 1) + d->day - 1 + (is_leap(year) && d->day > 59);
+	int64_t first = days_of(year, d->month, 1);
+	int64_t weekday = (first % 7 + 7 + 4) % 7; // 1970-01-01 was a Thursday
+	int64_t day = (d->weekday - weekday + 7) % 7 + (d->week - 1) * 7;
+	int length = lengths[d->month - 1] + (d->month == 2 && is_leap(year));
+
+	while (day >= length)
 		day -= 7;
-	return day * DAY_S + r->time_s;
+	return first + day;
 }
 
-static bool rule_offset(const char *p, int64_t unix_s, int32_t *out)
+// ---- the rule's text: CET-1CEST,M3.5.0,M10.5.0/3
+
+static bool number_take(const char **s, int max, int *out)
 {
-	struct rule_day on, off;
-	int32_t standard, summer;
-	if (!name_skip(&p) || !time_take(&p, &standard))
-		return false;
-	standard = -standard;
-	*out = standard;
-	if (*p == '\0')
-		return true;
-	if (!name_skip(&p))
-		return false;
-	summer = standard + 3600;
-	if (*p != ',') {
-		if (!time_take(&p, &summer))
-			return false;
-		summer = -summer;
+	int n = 0, digits = 0;
+
+	for (; **s >= '0' && **s <= '9' && digits < 4; ++*s, digits++)
+		n = n * 10 + (**s - '0');
+	*out = n;
+	return digits > 0 && n <= max;
+}
+
+static bool name_take(const char **s)
+{
+	const char *begin = *s;
+
+	if (**s == '<') {
+		*s = strchr(*s, '>');
+		return *s ? (++*s, true) : false;
 	}
-	if (!day_take(&p, &on) || !day_take(&p, &off))
+	while ((**s >= 'A' && **s <= 'Z') || (**s >= 'a' && **s <= 'z'))
+		++*s;
+	return *s - begin >= 3;
+}
+
+// [+-]hh[:mm[:ss]]
+static bool time_take(const char **s, int32_t *out)
+{
+	int sign = **s == '-' ? -1 : 1, h, m = 0, sec = 0;
+
+	if (**s == '-' || **s == '+')
+		++*s;
+	if (!number_take(s, 167, &h))
 		return false;
-	int64_t year = year_of(unix_s + standard);
-	int64_t from = day_of_year(&on, year) - standard, until = day_of_year(&off, year) - summer;
-	bool is_summer =
-		from < until ? unix_s >= from && unix_s < until : unix_s >= from || unix_s < until;
-	*out = is_summer ? summer : standard;
+	if (**s == ':' && (++*s, !number_take(s, 59, &m)))
+		return false;
+	if (**s == ':' && (++*s, !number_take(s, 59, &sec)))
+		return false;
+	*out = sign * (h * 3600 + m * 60 + sec);
 	return true;
 }
 
-static enum err after_last(const struct tables *t, int64_t unix_s, int32_t *out)
+static bool month_day_take(const char **s, struct zone_day *d)
 {
-	char rule[128];
-	if (t->rule_size < 2 || t->rule_size - 2 >= sizeof rule || t->rule[0] != '\n')
-		return err_set(ERR_CORRUPT, "a zone's file has no rule");
-	memcpy(rule, t->rule + 1, t->rule_size - 2);
-	rule[t->rule_size - 2] = '\0';
-	return rule_offset(rule, unix_s, out)
-		       ? ERR_OK
-		       : err_set(ERR_UNSUPPORTED, "the rule %s of a zone is not understood", rule);
+	return number_take(s, 12, &d->month) && d->month >= 1 && *(*s)++ == '.' &&
+	       number_take(s, 5, &d->week) && d->week >= 1 && *(*s)++ == '.' &&
+	       number_take(s, 6, &d->weekday);
+}
+
+static bool day_take(const char **s, struct zone_day *d)
+{
+	bool good;
+
+	*d = (struct zone_day){.kind = 'n', .time_s = 2 * 3600};
+	if (*(*s)++ != ',')
+		return false;
+	if (**s == 'M' || **s == 'J')
+		d->kind = *(*s)++;
+	if (d->kind == 'M')
+		good = month_day_take(s, d);
+	else
+		good = number_take(s, 365, &d->day) && (d->kind == 'n' || d->day >= 1);
+	if (good && **s == '/') {
+		++*s;
+		good = time_take(s, &d->time_s);
+	}
+	return good;
+}
+
+static bool rule_parse(const char *s, struct zone_rule *r)
+{
+	int32_t west;
+
+	*r = (struct zone_rule){0};
+	if (!name_take(&s) || !time_take(&s, &west))
+		return false;
+	r->is = true;
+	r->offset_s = -west;
+	if (*s == '\0')
+		return true;
+	if (!name_take(&s))
+		return false;
+	r->has_summer = true;
+	r->summer_offset_s = r->offset_s + 3600;
+	if (*s != ',') {
+		if (!time_take(&s, &west))
+			return false;
+		r->summer_offset_s = -west;
+	}
+	return day_take(&s, &r->begin) && day_take(&s, &r->end) && *s == '\0';
+}
+
+// The instants of a year at which summer time begins and ends.
+static void rule_year(const struct zone_rule *r, int64_t year, int64_t *begin, int64_t *end)
+{
+	*begin = rule_day(&r->begin, year) * DAY_S + r->begin.time_s - r->offset_s;
+	*end = rule_day(&r->end, year) * DAY_S + r->end.time_s - r->summer_offset_s;
+}
+
+static int32_t rule_offset(const struct zone_rule *r, int64_t unix_s)
+{
+	int64_t best = INT64_MIN, year = year_of(unix_s);
+	int32_t offset = r->offset_s;
+
+	if (!r->has_summer)
+		return offset;
+	for (int64_t y = year - 1; y <= year + 1; y++) {
+		int64_t begin, end;
+
+		rule_year(r, y, &begin, &end);
+		if (begin <= unix_s && begin > best) {
+			best = begin;
+			offset = r->summer_offset_s;
+		}
+		if (end <= unix_s && end > best) {
+			best = end;
+			offset = r->offset_s;
+		}
+	}
+	return offset;
+}
+
+static int64_t rule_next(const struct zone_rule *r, int64_t unix_s)
+{
+	int64_t best = INT64_MAX, year = year_of(unix_s);
+
+	if (!r->has_summer)
+		return best;
+	for (int64_t y = year - 1; y <= year + 1; y++) {
+		int64_t begin, end;
+
+		rule_year(r, y, &begin, &end);
+		if (begin > unix_s && begin < best)
+			best = begin;
+		if (end > unix_s && end < best)
+			best = end;
+	}
+	return best;
+}
+
+// ---- the file
+
+struct tzif {
+	const uint8_t *p, *end;
+	uint32_t ut_count, std_count, leap_count, time_count, type_count, char_count;
+};
+
+#define OFFSET_MAX_S (26 * 3600)
+
+static uint32_t be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static enum err head_take(struct tzif *t)
+{
+	if (t->end - t->p < HEAD_BYTES || memcmp(t->p, "TZif", 4) != 0 || t->p[4] < '2')
+		return err_set(ERR_FORMAT, "the time zone's file is not TZif of version 2");
+	t->ut_count = be32(t->p + 20);
+	t->std_count = be32(t->p + 24);
+	t->leap_count = be32(t->p + 28);
+	t->time_count = be32(t->p + 32);
+	t->type_count = be32(t->p + 36);
+	t->char_count = be32(t->p + 40);
+	if (t->time_count > ZONE_TRANSITIONS_MAX || t->type_count == 0 || t->type_count > 256 ||
+		t->char_count > 4096 || t->leap_count > 4096 || t->ut_count > 256 ||
+		t->std_count > 256)
+		return err_set(ERR_RANGE, "the time zone's file has too many entries");
+	t->p += HEAD_BYTES;
+	return ERR_OK;
+}
+
+static size_t block_bytes(const struct tzif *t, size_t time_bytes)
+{
+	return t->time_count * (time_bytes + 1) + t->type_count * 6UL + t->char_count +
+	       t->leap_count * (time_bytes + 4) + t->std_count + t->ut_count;
+}
+
+static enum err block_take(struct zone *z, struct tzif *t)
+{
+	const uint8_t *times = t->p, *kinds = times + t->time_count * 8UL,
+		      *types = kinds + t->time_count;
+
+	z->at_s = calloc(t->time_count + 1UL, sizeof(*z->at_s));
+	z->offset_s = calloc(t->time_count + 1UL, sizeof(*z->offset_s));
+	if (!z->at_s || !z->offset_s)
+		return err_set(ERR_MEMORY, "no memory for a time zone");
+	z->first_offset_s = (int32_t)be32(types);
+	for (uint32_t i = 0; i < t->time_count; i++) {
+		uint64_t at = (uint64_t)be32(times + i * 8UL) << 32 | be32(times + i * 8UL + 4);
+
+		if (kinds[i] >= t->type_count)
+			return err_set(ERR_FORMAT, "the time zone's file names an unknown type");
+		z->at_s[i] = (int64_t)at;
+		z->offset_s[i] = (int32_t)be32(types + kinds[i] * 6UL);
+		if (z->offset_s[i] < -OFFSET_MAX_S || z->offset_s[i] > OFFSET_MAX_S)
+			return err_set(ERR_RANGE, "the time zone's file has an hour that is none");
+		if (i > 0 && z->at_s[i] <= z->at_s[i - 1])
+			return err_set(ERR_FORMAT, "the time zone's file is out of order");
+		z->count++;
+	}
+	return ERR_OK;
+}
+
+static enum err file_take(struct zone *z, struct tzif *t)
+{
+	char line[128];
+
+	TRY(head_take(t));
+	if ((size_t)(t->end - t->p) < block_bytes(t, 4))
+		return err_set(ERR_FORMAT, "the time zone's file is cut short");
+	t->p += block_bytes(t, 4);
+	TRY(head_take(t));
+	if ((size_t)(t->end - t->p) < block_bytes(t, 8))
+		return err_set(ERR_FORMAT, "the time zone's file is cut short");
+	TRY(block_take(z, t));
+	t->p += block_bytes(t, 8);
+	size_t left = (size_t)(t->end - t->p);
+	if (left < 2 || left > sizeof(line) || t->p[0] != '\n' || t->end[-1] != '\n')
+		return err_set(ERR_FORMAT, "the time zone's file has no last line");
+	memcpy(line, t->p + 1, left - 2);
+	line[left - 2] = '\0';
+	if (line[0] != '\0' && !rule_parse(line, &z->rule))
+		return err_set(ERR_FORMAT, "the time zone's rule cannot be read");
+	return ERR_OK;
+}
+
+void zone_init_utc(struct zone *z)
+{
+	*z = (struct zone){0};
+}
+
+void zone_fini(struct zone *z)
+{
+	free(z->at_s);
+	free(z->offset_s);
+	zone_init_utc(z);
+}
+
+enum err zone_parse(struct zone *z, struct bytes tzif)
+{
+	struct tzif t = {.p = tzif.data, .end = tzif.data + tzif.size};
+
+	zone_init_utc(z);
+	enum err e = file_take(z, &t);
+	if (e != ERR_OK)
+		zone_fini(z);
+	return e;
+}
+
+// A name is a path below the folder: nothing that leads out of it, no "posix/../..".
+static bool name_is_good(const char *name)
+{
+	if (strlen(name) > 100 || name[0] == '/' || strstr(name, "..") || strstr(name, "//"))
+		return false;
+	return name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+				 "+-_/")] == '\0';
+}
+
+enum err zone_load(struct zone *z, const char *name)
+{
+	SCOPED_BUF struct buf b;
+	char path[300] = "/etc/localtime";
+
+	zone_init_utc(z);
+	if (*name && !name_is_good(name))
+		return err_set(ERR_RANGE, "\"%.40s\" is no name of a time zone", name);
+	if (*name)
+		TRY(path_join(path, sizeof(path), ZONE_FOLDER, name));
+	buf_init(&b, ZONE_FILE_MAX);
+	enum err e = file_read(path, &b);
+	if (e == ERR_NOT_FOUND && !*name)
+		return ERR_OK; // a device without a zone lives in UTC
+	if (e == ERR_NOT_FOUND)
+		return err_set(ERR_NOT_FOUND, "the time zone %.40s is not installed", name);
+	TRY(e);
+	return zone_parse(z, buf_bytes(&b));
 }
 
 // ---- asking
 
-static enum err offset_in(struct bytes file, int64_t unix_s, int32_t *out)
+// Transitions at or before the instant.
+static size_t passed_count(const struct zone *z, int64_t unix_s)
 {
-	struct tables t = {0};
-	TRY(tables_find(file, &t));
-	uint32_t low = 0, high = t.time_count; // transitions at or before the moment
+	size_t low = 0, high = z->count;
+
 	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (get_i64(t.times + 8 * (size_t)middle) <= unix_s)
+		size_t middle = (low + high) / 2;
+
+		if (z->at_s[middle] <= unix_s)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == t.time_count)
-		return after_last(&t, unix_s, out);
-	return type_offset(&t, low == 0 ? 0 : t.kinds[low - 1], out);
+	return low;
+}
+
+int32_t zone_offset_s(const struct zone *z, int64_t unix_s)
+{
+	size_t passed = passed_count(z, unix_s);
+
+	if (passed == z->count && z->rule.is)
+		return rule_offset(&z->rule, unix_s);
+	return passed == 0 ? z->first_offset_s : z->offset_s[passed - 1];
+}
+
+int64_t zone_next_change_s(const struct zone *z, int64_t unix_s)
+{
+	size_t passed = passed_count(z, unix_s);
+
+	if (passed < z->count)
+		return z->at_s[passed];
+	return z->rule.is ? rule_next(&z->rule, unix_s) : INT64_MAX;
 }
 
 enum err zone_offset(const char *zone, int64_t unix_s, int32_t *out)
 {
-	char path[256];
-	SCOPED_BUF struct buf file;
+	struct zone z;
+
 	*out = 0;
 	if (zone[0] == '\0' || strcmp(zone, "UTC") == 0)
 		return ERR_OK;
-	if (!path_is_safe(zone))
-		return err_set(ERR_RANGE, "%s is no name of a time zone", zone);
-	buf_init(&file, FILE_MAX);
-	TRY(path_join(path, sizeof path, ZONE_FOLDER, zone));
-	enum err e = file_read(path, &file);
-	if (e == ERR_NOT_FOUND)
-		return err_set(ERR_NOT_FOUND, "the time zone %s is not in " ZONE_FOLDER, zone);
-	TRY(e);
-	return offset_in(buf_bytes(&file), unix_s, out);
+	TRY(zone_load(&z, zone));
+	*out = zone_offset_s(&z, unix_s);
+	zone_fini(&z);
+	return ERR_OK;
 }

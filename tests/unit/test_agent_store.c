@@ -553,8 +553,8 @@ static void the_playlist_names_the_pictures_in_order_and_ends_with_its_hash(void
 	assert_int_equal(file_read(path, &b), ERR_OK);
 	assert_int_equal(buf_append(&b, "", 1), ERR_OK);
 	const char *text = (const char *)b.data;
-	assert_memory_equal(text, "helio-playlist\t1\n", 17);
-	const char *a = strstr(text, "image\ta.jpg\t0\t\ta title\n");
+	assert_memory_equal(text, "helio-playlist\t2\n", 17);
+	const char *a = strstr(text, "image\ta.jpg\t0\t\ta title\t0\t0\t0\t0\n");
 	const char *e = strstr(text, "image\tsub/e.jpg\t");
 	assert_non_null(a);
 	assert_non_null(e);

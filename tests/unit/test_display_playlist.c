@@ -100,6 +100,52 @@ static void test_the_last_command_counts_and_an_unknown_record_is_passed_over(vo
 	playlist_free(p);
 }
 
+static void test_version_2_says_order_hours_weights_and_dates(void **state)
+{
+	struct playlist *p;
+
+	(void)state;
+	assert_int_equal(
+		parse("helio-playlist 2\npackage\t" PACKAGE "\tart\t1.2\ndir\t/srv/art\n" DEFAULTS
+		      "order\tshuffle\t18446744073709551615\tEurope/"
+		      "Berlin\nactivate\t1795262400000\n"
+		      "group\tspring\t7000\tfill\t3\t1000\t2000\t31:480-1080,96:1320-120\n"
+		      "group\talways\t0\t\t0\t0\t0\t\n"
+		      "image\ta.jpg\t0\t\tA\t1\t5\t100\t200\n"
+		      "image\tb.jpg\t4000\tcenter\tB\t1\t0\t0\t0\n"
+		      "image\tc.jpg\t0\t\tC\t2\t1\t0\t0\nimage\td.jpg\t0\t\tD\n",
+			&p),
+		ERR_OK);
+	assert_int_equal(p->order, ORDER_SHUFFLE);
+	assert_true(p->seed == UINT64_MAX);
+	assert_string_equal(p->time_zone, "Europe/Berlin");
+	assert_int_equal(p->activate_unix_ms, 1795262400000);
+	assert_int_equal(p->group_count, 2);
+	assert_string_equal(p->groups[0].plan, "spring");
+	assert_int_equal(p->groups[0].weight, 3);
+	assert_int_equal(p->groups[0].from_unix_ms, 1000);
+	assert_int_equal(p->groups[0].until_unix_ms, 2000);
+	assert_int_equal(p->groups[0].hour_count, 2);
+	assert_int_equal(p->groups[0].hours[1].weekdays, 96);
+	assert_int_equal(p->groups[0].hours[1].from_minute, 1320);
+	assert_int_equal(p->groups[0].hours[1].until_minute, 120);
+	assert_int_equal(p->groups[1].weight, 1);
+	assert_int_equal(p->groups[1].hour_count, 0);
+	// The picture's own, else its group's, else the package's.
+	assert_int_equal(p->images[0].duration_ms, 7000);
+	assert_int_equal(p->images[0].fit, FIT_FILL);
+	assert_int_equal(p->images[0].weight, 5);
+	assert_int_equal(p->images[0].from_unix_ms, 100);
+	assert_int_equal(p->images[0].until_unix_ms, 200);
+	assert_int_equal(p->images[1].duration_ms, 4000);
+	assert_int_equal(p->images[1].fit, FIT_CENTER);
+	assert_int_equal(p->images[1].weight, 1);
+	assert_int_equal(p->images[2].duration_ms, 10000);
+	assert_int_equal(p->images[2].group, 2);
+	assert_int_equal(p->images[3].group, 0);
+	playlist_free(p);
+}
+
 static const struct refusal {
 	const char *text;
 	enum err err;
@@ -107,7 +153,22 @@ static const struct refusal {
 } refusals[] = {
 	{"", ERR_FORMAT, "empty"},
 	{"helio-playlists\t1\n", ERR_FORMAT, "not a playlist"},
-	{"helio-playlist\t2\n", ERR_VERSION, "version"},
+	{"helio-playlist\t3\n", ERR_VERSION, "version"},
+	{HEAD "order\trandom\t0\t\n", ERR_RANGE, "random"},
+	{HEAD "order\tlist\t-1\t\n", ERR_FORMAT, "not a number"},
+	{HEAD "order\tlist\t1\n", ERR_FORMAT, "2 fields"},
+	{HEAD "activate\tnoon\n", ERR_FORMAT, "not a number"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\n", ERR_FORMAT, "6 fields"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t0:1-2\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t128:1-2\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t1:1440-2\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t1:0-1441\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t1:0-2,\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\t\t1\t0\t0\t1:0-\n", ERR_RANGE, "hours"},
+	{HEAD "group\tp\t0\tzoom\t1\t0\t0\t\n", ERR_RANGE, "zoom"},
+	{HEAD DEFAULTS "image\ta\t0\t\t\t0\t1\t0\t0\ngroup\tp\t0\t\t1\t0\t0\t\n", ERR_FORMAT,
+		"after the images"},
+	{HEAD DEFAULTS "image\ta\t0\t\t\t1\t1\t0\t0\n", ERR_RANGE, "above 0"},
 	{"helio-playlist\t1\n", ERR_FORMAT, "package line"},
 	{"helio-playlist\t1\npackage\t" PACKAGE "\ta\t1\n", ERR_FORMAT, "dir line"},
 	{HEAD, ERR_FORMAT, "defaults line"},
@@ -277,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_a_playlist_without_images_is_a_good_one),
 		cmocka_unit_test(test_durations_are_clamped_to_what_a_screen_can_do),
 		cmocka_unit_test(test_the_last_command_counts_and_an_unknown_record_is_passed_over),
+		cmocka_unit_test(test_version_2_says_order_hours_weights_and_dates),
 		cmocka_unit_test(test_each_bad_playlist_is_refused_by_name),
 		cmocka_unit_test(test_a_cut_or_altered_playlist_is_corrupt_at_every_length),
 		cmocka_unit_test(test_an_overlong_line_and_too_many_lines_are_refused),

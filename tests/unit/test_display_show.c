@@ -18,6 +18,8 @@
 struct stage {
 	struct show show;
 	int64_t now_ms, decode_ms;
+	int64_t wall_step_ms, switch_ms; // switch_ms: of the next list that is given
+	struct zone zone;
 	const char *broken; // letters of pictures that cannot be read
 	uint64_t loading;   // ticket, and when it is ready
 	int64_t ready_ms;
@@ -57,9 +59,18 @@ static struct playlist *list_new(
 	return p;
 }
 
+// 2026-11-21 12:00 UTC, when the stage begins.
+#define WALL_MS 1795262400000LL
+
 static struct mono at(const struct stage *s)
 {
 	return (struct mono){s->now_ms};
+}
+
+static struct show_time time_at(const struct stage *s)
+{
+	return (struct show_time){
+		.mono = at(s), .wall = {.unix_ms = WALL_MS + s->wall_step_ms + s->now_ms}};
 }
 
 static void append(char *to, size_t size, const char *text)
@@ -76,8 +87,36 @@ static enum show_command_result give(struct stage *s, const char *package, const
 	struct playlist *p = list_new(package, images, transition_ms, command);
 
 	s->lists[s->list_count++] = p;
-	assert_int_equal(show_playlist(&s->show, p, at(s), &result), ERR_OK);
+	struct show_offer offer = {.list = p, .zone = &s->zone, .switch_ms = s->switch_ms};
+	assert_int_equal(show_playlist(&s->show, &offer, time_at(s), &result), ERR_OK);
 	return result;
+}
+
+// Version 2: a package of hours, dates and orders.
+static void give_plan(struct stage *s, const char *body)
+{
+	SCOPED_BUF struct buf b;
+	struct playlist *p;
+	enum show_command_result result;
+
+	buf_init(&b, 65536);
+	assert_int_equal(buf_printf(&b,
+				 "helio-playlist 2\npackage\t" PACKAGE_A
+				 "\tn\t1\ndir\t/d\ndefaults\t1000\t0\tfit\t000000\n%s",
+				 body),
+		ERR_OK);
+	struct digest d = sha256(b.data, b.size);
+	assert_int_equal(buf_printf(&b, "end\t%s\n", digest_hex(&d)), ERR_OK);
+	assert_int_equal(playlist_parse(buf_bytes(&b), &p), ERR_OK);
+	s->lists[s->list_count++] = p;
+	struct show_offer offer = {.list = p, .zone = &s->zone, .switch_ms = s->switch_ms};
+	assert_int_equal(show_playlist(&s->show, &offer, time_at(s), &result), ERR_OK);
+}
+
+// Of the stage's wall clock, n ms from now.
+static long long wall_in(const struct stage *s, int64_t n)
+{
+	return time_at(s).wall.unix_ms + n;
 }
 
 static char letter_of(const struct stage *s, uint64_t ticket)
@@ -105,7 +144,7 @@ static void step(struct stage *s)
 		s->loading = 0;
 		show_loaded(&s->show, ticket, s->loading_ok, at(s));
 	}
-	s->plan = show_step(&s->show, at(s));
+	s->plan = show_step(&s->show, time_at(s));
 	if (s->plan.ended.is)
 		ended_write(s, &s->plan.ended);
 	if (s->plan.load) {
@@ -554,6 +593,136 @@ static void test_rows_cover_the_time_without_gap_or_overlap(void **state)
 	assert_in_range(sum + e.duration_ms, s->now_ms - begin - 20, s->now_ms - begin + 20);
 }
 
+static void test_S001_c9h_a_picture_that_is_over_goes_at_that_moment_and_never_comes_again(
+	void **state)
+{
+	struct stage *s = *state;
+	char body[400];
+
+	snprintf(body, sizeof(body),
+		"image\ta.jpg\t0\t\t\t0\t1\t0\t%lld\nimage\tb.jpg\t0\t\t\t0\t1\t0\t0\n",
+		wall_in(s, 2500));
+	give_plan(s, body);
+	run(s, 8000);
+	assert_string_equal(s->log, "abab");
+	assert_string_equal(s->ended, "a1000 b1000 a450 b1000 b1000 b1000 b1000 b1000 ");
+}
+
+// Nothing that may be shown: the waiting picture, also when the last one was paused, also when the
+// next one is still being decoded.
+static void test_S001_c9h_nothing_valid_now_is_the_waiting_picture(void **state)
+{
+	struct stage *s = *state;
+	char body[400];
+
+	snprintf(body, sizeof(body),
+		"image\ta.jpg\t0\t\t\t0\t1\t0\t%lld\nimage\tb.jpg\t0\t\t\t0\t1\t%lld\t0\n"
+		"command\t1\tpause\n",
+		wall_in(s, 1500), wall_in(s, 4000));
+	give_plan(s, body);
+	run(s, 3000);
+	assert_string_equal(s->log, "a.");
+	assert_int_equal(s->plan.state, SHOW_WAITING);
+	assert_int_equal(s->plan.why, WAIT_HOURS);
+	assert_true(s->plan.has_wake);
+	assert_int_equal(s->loads, 2); // b is ready before its time
+	run(s, 990);
+	assert_string_equal(s->log, "a.");
+	run(s, 20);
+	assert_string_equal(s->log, "a.b");
+	assert_string_equal(s->ended, "a1450 ");
+}
+
+static void test_a_slow_next_picture_does_not_keep_one_that_is_over(void **state)
+{
+	struct stage *s = *state;
+	char body[400];
+
+	s->decode_ms = 700;
+	snprintf(body, sizeof(body),
+		"image\ta.jpg\t0\t\t\t0\t1\t0\t%lld\nimage\tb.jpg\t0\t\t\t0\t1\t0\t0\n",
+		wall_in(s, 1000));
+	give_plan(s, body);
+	run(s, 2000);
+	assert_string_equal(s->log, "a.b");
+	assert_int_equal(s->loads, 2);
+}
+
+static void test_a_clock_that_is_set_changes_what_may_be_shown(void **state)
+{
+	struct stage *s = *state;
+	char body[400];
+
+	snprintf(body, sizeof(body),
+		"image\ta.jpg\t0\t\t\t0\t1\t0\t%lld\nimage\tb.jpg\t0\t\t\t0\t1\t%lld\t0\n",
+		wall_in(s, 3600000), wall_in(s, 3600000));
+	give_plan(s, body);
+	run(s, 1500);
+	s->wall_step_ms += 3600000;
+	run(s, 500);
+	s->wall_step_ms -= 3600000;
+	run(s, 500);
+	// At once the waiting picture, then what holds now.
+	assert_string_equal(s->log, "a.b.a");
+}
+
+static void test_S001_c9h_a_list_with_a_moment_comes_at_that_moment(void **state)
+{
+	static const int64_t moments[] = {300, 1990, 2500, 4321, 7777};
+
+	for (size_t i = 0; i < 5; i++) {
+		struct stage *s = *state;
+		int64_t begin = s->now_ms;
+
+		give(s, PACKAGE_A, "ab", 0, "");
+		run(s, 160);
+		s->switch_ms = wall_in(s, moments[i]);
+		give(s, PACKAGE_B, "c", 0, "");
+		run(s, moments[i] - 10);
+		assert_null(strchr(s->log, 'c'));
+		run(s, 20);
+		assert_string_equal(s->log, "ac"); // what stands goes on to the moment
+		assert_in_range(strtoll(s->ended + 1, NULL, 10), moments[i] + 90, moments[i] + 130);
+		(void)begin;
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void test_a_moment_counts_also_while_nothing_is_shown(void **state)
+{
+	struct stage *s = *state;
+
+	s->switch_ms = wall_in(s, 2000);
+	give(s, PACKAGE_B, "c", 0, "");
+	run(s, 1990);
+	assert_string_equal(s->log, "");
+	run(s, 30);
+	assert_string_equal(s->log, "c");
+}
+
+static void test_show_brings_a_picture_out_of_its_hours_but_not_out_of_its_dates(void **state)
+{
+	struct stage *s = *state;
+	char body[500];
+
+	snprintf(body, sizeof(body),
+		"group\tnight\t0\t\t1\t0\t0\t127:0-60\n" // it is noon
+		"image\ta.jpg\t0\t\t\t0\t1\t0\t0\nimage\tb.jpg\t0\t\t\t1\t1\t0\t0\n"
+		"image\tc.jpg\t0\t\t\t0\t1\t%lld\t0\n",
+		wall_in(s, 900000));
+	give_plan(s, body);
+	run(s, 300);
+	append(body, sizeof(body), "command\t1\tshow\tb.jpg\n");
+	give_plan(s, body);
+	run(s, 300);
+	assert_string_equal(s->log, "ab");
+	append(body, sizeof(body), "command\t2\tshow\tc.jpg\n");
+	give_plan(s, body);
+	run(s, 2000);
+	assert_string_equal(s->log, "aba");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -587,6 +756,13 @@ int main(void)
 		T(test_a_long_sleep_shows_the_next_picture_once),
 		T(test_the_end_records_what_runs),
 		T(test_rows_cover_the_time_without_gap_or_overlap),
+		T(test_S001_c9h_a_picture_that_is_over_goes_at_that_moment_and_never_comes_again),
+		T(test_S001_c9h_nothing_valid_now_is_the_waiting_picture),
+		T(test_a_slow_next_picture_does_not_keep_one_that_is_over),
+		T(test_a_clock_that_is_set_changes_what_may_be_shown),
+		T(test_S001_c9h_a_list_with_a_moment_comes_at_that_moment),
+		T(test_a_moment_counts_also_while_nothing_is_shown),
+		T(test_show_brings_a_picture_out_of_its_hours_but_not_out_of_its_dates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
