@@ -69,13 +69,49 @@ static void request_drop(struct control *c, size_t at)
 		(c->request_count - at) * sizeof c->requests[0]);
 }
 
+// NULL when it does not fit.
+static struct order_outcome *outcome_copy(struct arena *a, const struct order_outcome *from)
+{
+	struct order_outcome *o = arena_alloc(a, sizeof *o);
+
+	if (!o)
+		return NULL;
+	*o = *from;
+	o->order = arena_strdup(a, from->order);
+	o->reason = arena_strdup(a, from->reason ? from->reason : "");
+	o->warnings = arena_array(a, from->warning_count + 1, sizeof *o->warnings);
+	if (!o->order || !o->reason || !o->warnings)
+		return NULL;
+	for (size_t i = 0; i < from->warning_count; i++) {
+		o->warnings[i] = arena_strdup(a, from->warnings[i]);
+		if (!o->warnings[i])
+			return NULL;
+	}
+	return o;
+}
+
+static const char *ordered_id(const struct publisher_msg *m)
+{
+	return m->ordered ? m->ordered->order : "";
+}
+
+// One takes the place of the other while it waits.
+static bool is_same_request(const struct publisher_msg *a, const struct publisher_msg *b)
+{
+	return a->state == b->state && digest_equal(&a->package, &b->package) &&
+	       a->directive_id == b->directive_id && strcmp(ordered_id(a), ordered_id(b)) == 0;
+}
+
 static enum err request_copy(const struct publisher_msg *m, struct request *r)
 {
 	r->m = *m;
 	r->m.broker_id = arena_strdup(&r->bytes, m->broker_id ? m->broker_id : "");
 	r->m.detail = arena_strdup(&r->bytes, m->detail ? m->detail : "");
 	r->m.manifest = m->manifest.size ? arena_copy(&r->bytes, m->manifest) : (struct bytes){0};
-	if (!r->m.broker_id || !r->m.detail || (m->manifest.size && !r->m.manifest.data))
+	if (m->ordered)
+		r->m.ordered = outcome_copy(&r->bytes, m->ordered);
+	if (!r->m.broker_id || !r->m.detail || (m->manifest.size && !r->m.manifest.data) ||
+		(m->ordered && !r->m.ordered))
 		return err_set(ERR_FULL, "a message to the server is too large");
 	return ERR_OK;
 }
@@ -121,16 +157,14 @@ static void requests_now(struct control *c)
 enum err control_request(struct control *c, const struct publisher_msg *m, uint64_t *request_id)
 {
 	for (size_t i = c->request_count; i-- > 0;)
-		if (c->requests[i]->m.state == m->state &&
-			digest_equal(&c->requests[i]->m.package, &m->package) &&
-			c->requests[i]->m.directive_id == m->directive_id)
+		if (is_same_request(&c->requests[i]->m, m))
 			request_drop(c, i);
 	if (c->request_count == REQUESTS_MAX)
 		return err_set(ERR_FULL, "%d messages wait for the server", REQUESTS_MAX);
 	struct request *r = calloc(1, sizeof *r);
 	if (!r)
 		return err_set(ERR_MEMORY, "no memory for a message");
-	arena_init(&r->bytes, LIMIT_PUBLISHER_MSG, 8);
+	arena_init(&r->bytes, LIMIT_PUBLISHER_MSG, 8 + LIMIT_WARNINGS);
 	enum err e = request_copy(m, r);
 	if (e != ERR_OK) {
 		request_free(r);

@@ -32,8 +32,8 @@ enum err control_new(const struct publisher_config *config, struct store *store,
 void control_free(struct control *c);
 
 // Queues a request; publisher, session, seq, boot and request_id are set here. A waiting request of
-// the same state and package is replaced. *request_id: what the answering directive will name.
-// Errors: ERR_FULL, ERR_RANGE.
+// the same state and package (PUB_ORDERED: order) is replaced. *request_id: what the answering
+// directive will name. Errors: ERR_FULL, ERR_RANGE.
 enum err control_request(
 	struct control *c, const struct publisher_msg *m, uint64_t *request_id) MUST_CHECK;
 // Sent once when in session, never repeated: progress.

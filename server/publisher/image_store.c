@@ -105,10 +105,10 @@ enum err image_of_original(struct store *s, const struct digest *original, struc
 enum err image_update(struct store *s, const struct image *i)
 {
 	TRY(db_run(s->db,
-		"UPDATE image SET title = $2, licence = $3, weight = $4, released_unix_ms = $5,"
-		" expires_unix_ms = $6, retired_unix_ms = $7 WHERE sha256 = $1",
-		DB_D(&i->sha256), DB_T(i->title), DB_T(i->licence), DB_I(i->weight),
-		DB_I(i->released_unix_ms), DB_I(i->expires_unix_ms), DB_I(i->retired_unix_ms)));
+		"UPDATE image SET title = $1, licence = $2, weight = $3, released_unix_ms = $4,"
+		" expires_unix_ms = $5, retired_unix_ms = $6 WHERE sha256 = $7",
+		DB_T(i->title), DB_T(i->licence), DB_I(i->weight), DB_I(i->released_unix_ms),
+		DB_I(i->expires_unix_ms), DB_I(i->retired_unix_ms), DB_D(&i->sha256)));
 	TRY(db_run(s->db, "DELETE FROM image_tag WHERE image = $1", DB_D(&i->sha256)));
 	return tags_add(s, i);
 }

@@ -72,12 +72,16 @@ static enum err input_copy(int in_fd, int to, struct digest *sha, size_t *size)
 static enum err child_spawn(const struct ingest_limits *limits, int in_fd, int out_fd, pid_t *pid)
 {
 	const char *program = limits && limits->program ? limits->program : "/proc/self/exe";
-	char name[] = "helio-picture", option[] = INGEST_CHILD_OPTION;
-	char *argv[] = {name, option, NULL}, *no_environment[] = {NULL};
+	char name[] = "helio-picture", option[] = INGEST_CHILD_OPTION, sides[32] = "";
+	char *argv[] = {name, option, NULL, NULL}, *no_environment[] = {NULL};
 	posix_spawn_file_actions_t a;
 	posix_spawnattr_t attr;
 	sigset_t none;
 
+	if (limits && limits->width > 0) {
+		snprintf(sides, sizeof sides, "%ux%u", limits->width, limits->height);
+		argv[2] = sides;
+	}
 	sigemptyset(&none);
 	posix_spawn_file_actions_init(&a);
 	posix_spawnattr_init(&attr);
@@ -251,6 +255,17 @@ enum err ingest_run(int in_fd, const struct ingest_limits *limits, struct ingest
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return death_judge(status, out);
 	return answer_read(answer, out);
+}
+
+enum err ingested_hash(const struct ingested *i, struct digest *out)
+{
+	void *map = mmap(NULL, i->size, PROT_READ, MAP_PRIVATE, i->fd, 0);
+
+	if (map == MAP_FAILED)
+		return err_set_errno("cannot map a picture");
+	*out = sha256(map, i->size);
+	munmap(map, i->size);
+	return ERR_OK;
 }
 
 void ingested_close(struct ingested *i)

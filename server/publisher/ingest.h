@@ -18,8 +18,9 @@
 	(1280ull * 1024 * 1024) // 64 M pixels as coefficients, turned, and the files
 
 struct ingest_limits {
-	uint32_t deadline_ms; // 0: INGEST_DEADLINE_MS
-	const char *program;  // NULL: this program; started with INGEST_CHILD_OPTION
+	uint32_t deadline_ms;   // 0: INGEST_DEADLINE_MS
+	const char *program;    // NULL: this program; started with INGEST_CHILD_OPTION
+	uint32_t width, height; // sides that it is to have, not above its own; 0: as it is
 };
 
 struct ingested {
@@ -37,6 +38,8 @@ struct ingested {
 // (memory, descriptors); what is wrong with the picture stands in out->word and out->text.
 enum err ingest_run(int in_fd, const struct ingest_limits *limits, struct ingested *out) MUST_CHECK;
 void ingested_close(struct ingested *i);
+// SHA-256 of the picture that came out.
+enum err ingested_hash(const struct ingested *i, struct digest *out) MUST_CHECK;
 
 // main() of every program that calls ingest_run begins with this: it returns when the program was
 // not started as a child, and never returns otherwise.

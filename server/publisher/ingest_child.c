@@ -107,7 +107,7 @@ static void answer_write(const struct picture *p, enum picture_word word)
 		_exit(INGEST_EXIT_ANSWER);
 }
 
-NORETURN static void child_run(void)
+NORETURN static void child_run(uint32_t width, uint32_t height)
 {
 	struct picture p = {0};
 	struct stat s;
@@ -121,12 +121,19 @@ NORETURN static void child_run(void)
 	cage_enter();
 	buf_init(&p.out, PICTURE_OUTPUT_MAX);
 	p.in = bytes_of(data, size);
-	answer_write(&p, picture_convert(&p));
+	answer_write(&p, width ? picture_resize(&p, width, height) : picture_convert(&p));
 	_exit(0);
 }
 
 void ingest_child_enter(int argc, char **argv)
 {
-	if (argc == 2 && strcmp(argv[1], INGEST_CHILD_OPTION) == 0)
-		child_run();
+	unsigned width = 0, height = 0;
+
+	if (argc < 2 || argc > 3 || strcmp(argv[1], INGEST_CHILD_OPTION) != 0)
+		return;
+	if (argc == 3 &&
+		(sscanf(argv[2], "%ux%u", &width, &height) != 2 || width == 0 || height == 0 ||
+			width > PICTURE_SIDE_MAX || height > PICTURE_SIDE_MAX))
+		_exit(INGEST_EXIT_CAGE);
+	child_run(width, height);
 }

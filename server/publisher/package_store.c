@@ -60,6 +60,23 @@ enum err package_list(struct store *s, package_each *each, void *ctx)
 	return db_end(&rows);
 }
 
+enum err package_named(
+	struct store *s, const char *name, const char *version, package_each *each, void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(s->db, &rows,
+		"SELECT " PACKAGE_COLUMNS " FROM package WHERE name = $1 AND version = $2",
+		DB_T(name), DB_T(version)));
+	while (db_next(&rows)) {
+		struct package p;
+		package_row(&rows, &p);
+		if (!each(ctx, &p))
+			break;
+	}
+	return db_end(&rows);
+}
+
 // ---- adding
 
 static enum err objects_add(struct store *s, const struct package_built *b)

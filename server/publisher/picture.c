@@ -136,6 +136,85 @@ unsigned exif_orientation(struct bytes tiff)
 	return 1;
 }
 
+// ---- smaller
+
+// How much of each old column (or row) stands in a new one, in 1/65536 of an old one.
+struct share {
+	uint32_t first, count; // old ones
+	uint32_t *weights;
+};
+
+static bool shares_make(uint32_t from, uint32_t to, struct share **out, uint32_t **weights)
+{
+	size_t each = from / to + 2, at = 0;
+	struct share *s = calloc(to, sizeof *s);
+	uint32_t *w = calloc((size_t)to * each, sizeof *w);
+
+	*out = s;
+	*weights = w;
+	if (!s || !w)
+		return false;
+	for (uint32_t i = 0; i < to; i++) {
+		uint64_t begin = ((uint64_t)i * from << 16) / to;
+		uint64_t end = ((uint64_t)(i + 1) * from << 16) / to;
+		s[i].first = (uint32_t)(begin >> 16);
+		s[i].weights = w + at;
+		for (uint64_t x = begin; x < end; s[i].count++) {
+			uint64_t next = ((x >> 16) + 1) << 16;
+			next = next < end ? next : end;
+			s[i].weights[s[i].count] = (uint32_t)(next - x);
+			x = next;
+		}
+		at += s[i].count;
+	}
+	return true;
+}
+
+// One pixel: the mean of its old ones; of colours weighed by their alpha.
+static void pixel_mean(
+	const struct raster *r, const struct share *x, const struct share *y, uint8_t *to)
+{
+	uint64_t sum[4] = {0}, weight = 0, alpha = 0;
+	uint32_t n = r->channels;
+
+	for (uint32_t j = 0; j < y->count; j++) {
+		const uint8_t *p = r->pixels + ((size_t)(y->first + j) * r->width + x->first) * n;
+		for (uint32_t i = 0; i < x->count; i++, p += n) {
+			uint64_t w = (uint64_t)x->weights[i] * y->weights[j] >> 12;
+			uint64_t a = n == 4 ? w * p[3] : w;
+			for (uint32_t c = 0; c < n && c < 3; c++)
+				sum[c] += a * p[c];
+			alpha += a;
+			weight += w;
+		}
+	}
+	for (uint32_t c = 0; c < n && c < 3; c++)
+		to[c] = alpha ? (uint8_t)((sum[c] + alpha / 2) / alpha) : 0;
+	if (n == 4)
+		to[3] = weight ? (uint8_t)((alpha + weight / 2) / weight) : 0;
+}
+
+bool raster_shrink(const struct raster *r, uint32_t width, uint32_t height, struct raster *out)
+{
+	struct share *xs = NULL, *ys = NULL;
+	uint32_t *xw = NULL, *yw = NULL;
+	bool good = width <= r->width && height <= r->height &&
+		    shares_make(r->width, width, &xs, &xw) &&
+		    shares_make(r->height, height, &ys, &yw);
+
+	*out = (struct raster){0};
+	good = good && raster_new(out, width, height, r->channels);
+	for (uint32_t y = 0; good && y < height; y++)
+		for (uint32_t x = 0; x < width; x++)
+			pixel_mean(r, &xs[x], &ys[y],
+				out->pixels + ((size_t)y * width + x) * r->channels);
+	free(xs);
+	free(ys);
+	free(xw);
+	free(yw);
+	return good;
+}
+
 // ---- all formats
 
 static enum picture_word read_back(struct picture *p)
@@ -159,5 +238,22 @@ enum picture_word picture_convert(struct picture *p)
 		return picture_refuse(p, w,
 			n == 0 ? "the file is empty"
 			       : "the file is not a JPEG, PNG or WebP picture");
+	return w == PICTURE_GOOD ? read_back(p) : w;
+}
+
+enum picture_word picture_resize(struct picture *p, uint32_t width, uint32_t height)
+{
+	struct raster r = {0}, small = {0};
+	bool jpeg = p->in.size > 3 && memcmp(p->in.data, "\xff\xd8\xff", 3) == 0;
+	enum picture_word w = jpeg ? jpeg_raster(p, width, height, &r) : png_raster(p, &r);
+
+	if (w == PICTURE_GOOD && !raster_shrink(&r, width, height, &small))
+		w = picture_refuse(p, PICTURE_DAMAGED, "the picture cannot be made smaller");
+	raster_free(&r);
+	p->width = width;
+	p->height = height;
+	if (w == PICTURE_GOOD)
+		w = jpeg ? jpeg_write(p, &small) : png_write(p, &small);
+	raster_free(&small);
 	return w == PICTURE_GOOD ? read_back(p) : w;
 }

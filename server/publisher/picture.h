@@ -73,9 +73,20 @@ enum picture_word webp_convert(struct picture *p);
 enum picture_word jpeg_write(struct picture *p, const struct raster *r);
 enum picture_word png_write(struct picture *p, const struct raster *r);
 
+// Decoders: upright pixels of p->in, which was made by the encoders above. A JPEG is decoded no
+// larger than it must be to have at least these sides. raster_free in every case.
+enum picture_word jpeg_raster(struct picture *p, uint32_t width, uint32_t height, struct raster *r);
+enum picture_word png_raster(struct picture *p, struct raster *r);
+
 // Decodes p->out to nowhere, as a device would, and compares its size with p. The last check.
 enum picture_word jpeg_read_back(struct picture *p);
 enum picture_word png_read_back(struct picture *p);
+
+// Smaller, by the mean of the pixels that each new one covers; transparency weighs. Sides are not
+// above those of r. False: no memory.
+bool raster_shrink(const struct raster *r, uint32_t width, uint32_t height, struct raster *out);
+// p->in, a picture of the store, with these sides, in its own format.
+enum picture_word picture_resize(struct picture *p, uint32_t width, uint32_t height);
 
 // All of it: looks at the first bytes, converts, reads back.
 enum picture_word picture_convert(struct picture *p);

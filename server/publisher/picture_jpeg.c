@@ -267,6 +267,25 @@ static enum picture_word write_inside(struct jpeg_work *w, const struct raster *
 	return pixels_write(w, r);
 }
 
+static enum picture_word pixels_inside(struct jpeg_work *w, const struct raster *wanted)
+{
+	struct picture *p = w->door.picture;
+
+	if (setjmp(w->door.back) != 0)
+		return w->door.word;
+	enum picture_word word = header_read(w, p->in);
+	if (word != PICTURE_GOOD)
+		return word;
+	w->in.scale_denom = 8;
+	for (unsigned n = 1; n <= 8; n++) { // eighths that still have the sides
+		w->in.scale_num = n;
+		jpeg_calc_output_dimensions(&w->in);
+		if (w->in.output_width >= wanted->width && w->in.output_height >= wanted->height)
+			break;
+	}
+	return pixels_read(w);
+}
+
 // A baseline file of 8 bits that decodes without a warning.
 static enum picture_word read_back_inside(struct jpeg_work *w, const struct raster *r)
 {
@@ -306,6 +325,23 @@ static enum picture_word work_do(struct picture *p, const struct raster *r,
 enum picture_word jpeg_convert(struct picture *p)
 {
 	return work_do(p, NULL, convert_inside);
+}
+
+enum picture_word jpeg_raster(struct picture *p, uint32_t width, uint32_t height, struct raster *r)
+{
+	struct raster wanted = {.width = width, .height = height};
+	struct jpeg_work *w = work_new(p);
+
+	*r = (struct raster){0};
+	if (!w)
+		return picture_refuse(p, PICTURE_BOMB, "no memory");
+	enum picture_word word = pixels_inside(w, &wanted);
+	if (word == PICTURE_GOOD) {
+		*r = w->raster;
+		w->raster = (struct raster){0};
+	}
+	work_free(w);
+	return word;
 }
 
 enum picture_word jpeg_write(struct picture *p, const struct raster *r)

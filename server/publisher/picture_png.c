@@ -307,6 +307,28 @@ enum picture_word png_convert(struct picture *p)
 	return word;
 }
 
+enum picture_word png_raster(struct picture *p, struct raster *r)
+{
+	struct png_layout l;
+	enum picture_word word = chunks_look(p, &l);
+
+	*r = (struct raster){0};
+	if (word != PICTURE_GOOD)
+		return word;
+	struct png_work *w = work_new(p, p->in, false);
+	if (!w || !w->info)
+		word = picture_refuse(p, PICTURE_BOMB, "no memory");
+	else
+		word = read_inside(w);
+	if (word == PICTURE_GOOD) {
+		*r = w->raster;
+		w->raster = (struct raster){0};
+	}
+	if (w)
+		work_free(w);
+	return word;
+}
+
 enum picture_word png_read_back(struct picture *p)
 {
 	struct picture again = {.in = buf_bytes(&p->out)};

@@ -1,6 +1,7 @@
 #include "publisher.h"
-#include "recorder.h"
+#include "orders.h"
 #include "proto/base/log.h"
+#include "recorder.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,8 +24,12 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 		waiters_answer(p, d);
 	if (d->kind == DIRECTIVE_RECORD)
 		recorder_directive(p, d);
+	else if (d->kind == DIRECTIVE_PACKAGE_ORDER)
+		orders_directive(p->orders, d);
 	else
 		transmit_directive(p->transmit, d, asked);
+	if (asked)
+		orders_answered(p->orders, d);
 }
 
 // The disk takes writes again: what could not be obeyed meanwhile is asked for once more.
@@ -40,13 +45,14 @@ static void store_is_back(struct publisher *p)
 static void on_tick(uv_timer_t *t)
 {
 	struct publisher *p = t->data;
-	struct mono now = clock_now().mono;
+	struct now now = clock_now();
 
-	control_tick(p->control, now);
-	transmit_tick(p->transmit, now);
-	waiters_tick(p, now);
-	if (store_tick(&p->store, now))
+	control_tick(p->control, now.mono);
+	transmit_tick(p->transmit, now.mono);
+	waiters_tick(p, now.mono);
+	if (store_tick(&p->store, now.mono))
 		store_is_back(p);
+	orders_tick(p->orders, now);
 }
 
 // ---- start
@@ -75,6 +81,7 @@ static enum err connections_start(struct publisher *p)
 
 	TRY(control_new(&p->config, &p->store, &events, &p->control));
 	TRY(transmit_new(&p->config, &p->store, p->control, &p->transmit));
+	TRY(orders_new(p, &p->orders));
 	transmit_on_command(p->transmit, commands_answer, p);
 	return socket_open(p->config.loop, p->settings->socket, publisher_serve, p, &p->socket);
 }
@@ -110,6 +117,7 @@ void publisher_stop(struct publisher *p)
 	waiters_tick(p, clock_now().mono);
 	work_line_stop(&p->work);
 	socket_close(p->socket);
+	orders_free(p->orders);
 	transmit_free(p->transmit);
 	control_free(p->control);
 	p->socket = NULL;

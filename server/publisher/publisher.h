@@ -17,6 +17,8 @@ struct publisher_settings {
 	char medium_dir[440], medium_kind[16];
 	uint64_t package_bytes_max;
 	uint32_t zstd_level, station_patience_ms;
+	char image_key[400];
+	uint32_t period_s, settle_ms, keep;
 };
 
 const struct setting *publisher_rows(size_t *count);
@@ -42,6 +44,7 @@ struct publisher {
 	struct store store;
 	struct control *control;
 	struct transmit *transmit;
+	struct orders *orders; // orders.h
 	struct socket_server *socket;
 	struct work_line work;
 	struct waiter *waiters;

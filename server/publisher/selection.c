@@ -18,6 +18,15 @@ size_t fit_class(const char *fit)
 	return strcmp(fit, "center") == 0 ? 2 : 1;
 }
 
+size_t plan_fit_class(const struct package_order *o, size_t part)
+{
+	const char *fit = o->parts[part].fit;
+
+	if (fit && fit[0])
+		return fit_class(fit);
+	return fit_class(o->show ? o->show->fit : "");
+}
+
 static uint32_t scaled(uint32_t side, uint64_t num, uint64_t den)
 {
 	uint64_t n = (side * num + den / 2) / den;
@@ -64,13 +73,6 @@ struct making {
 	uint8_t *counted[SELECTION_FITS]; // [image]: bytes are in size_bytes
 	struct criteria criteria;
 };
-
-static const char *part_fit(const struct package_order *o, const struct plan_part *p)
-{
-	if (p->fit && p->fit[0])
-		return p->fit;
-	return o->show && o->show->fit ? o->show->fit : "";
-}
 
 static void warn(struct making *m, const char *plan, const char *sentence)
 {
@@ -147,7 +149,7 @@ static void part_set_all(struct making *m, size_t part, enum selection_why why)
 static void part_match(struct making *m, size_t part)
 {
 	const struct plan_part *p = &m->order->parts[part];
-	const struct shipped *shipped = m->shipped[fit_class(part_fit(m->order, p))];
+	const struct shipped *shipped = m->shipped[plan_fit_class(m->order, part)];
 	uint8_t *why = m->out->why + part * m->catalog->count;
 
 	m->count = 0;
@@ -191,7 +193,7 @@ static void part_warn_tags(struct making *m, const struct plan_part *p)
 static enum err part_limit(struct making *m, size_t part)
 {
 	const struct plan_part *p = &m->order->parts[part];
-	const struct shipped *shipped = m->shipped[fit_class(part_fit(m->order, p))];
+	const struct shipped *shipped = m->shipped[plan_fit_class(m->order, part)];
 	uint8_t *why = m->out->why + part * m->catalog->count;
 	uint64_t bytes = 0;
 	size_t n = 0;
@@ -276,7 +278,7 @@ static void order_limit(struct making *m)
 static void pick_add(struct making *m, size_t part, uint32_t image)
 {
 	struct selection *s = m->out;
-	size_t fit = fit_class(part_fit(m->order, &m->order->parts[part]));
+	size_t fit = plan_fit_class(m->order, part);
 	const struct shipped *f = &m->shipped[fit][image];
 	bool known = false, same = false;
 

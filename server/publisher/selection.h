@@ -45,6 +45,8 @@ bool variant_size(uint32_t width, uint32_t height, uint32_t screen_w, uint32_t s
 // What goes out of a picture, at [fit][image]: fit 0 fit, 1 fill and stretch, 2 center.
 #define SELECTION_FITS 3
 size_t fit_class(const char *fit);
+// Of a plan in its order: its own fit, else the order's.
+size_t plan_fit_class(const struct package_order *o, size_t part);
 struct shipped {
 	struct digest sha256;
 	uint32_t width, height;

@@ -21,6 +21,16 @@ static const struct setting rows[] = {
 	{"publisher", "broker_patience_ms", SETTING_U32, AT(station_patience_ms), 1000, 600000,
 		"30000", NULL,
 		"how long a data broker may be out of reach before the server is told"},
+	{"packager", "image_key", SETTING_PATH, AT(image_key), 0, 0, "", NULL,
+		"key that signs the packages of customers' orders; the root lists it; empty: none "
+		"is "
+		"made"},
+	{"packager", "period_s", SETTING_U32, AT(period_s), 1, 86400, "60", NULL,
+		"how often orders are held against the day"},
+	{"packager", "settle_ms", SETTING_U32, AT(settle_ms), 0, 600000, "2000", NULL,
+		"how long pictures must be left alone before orders are held against them"},
+	{"packager", "keep", SETTING_U32, AT(keep), 1, 100, "3", NULL,
+		"packages of an order that stay offered behind its present one"},
 };
 
 const struct setting *publisher_rows(size_t *count)

@@ -149,9 +149,7 @@ static enum err info_make(struct composing *x, const struct pick *k, const struc
 static enum err file_make(struct composing *x, size_t at)
 {
 	const struct pick *k = &x->selection->picks[at];
-	const struct plan_part *part = &x->order->parts[k->part];
-	const char *fit = part->fit && part->fit[0] ? part->fit : x->out->info.show->fit;
-	const struct shipped *f = &x->shipped[fit_class(fit)][k->image];
+	const struct shipped *f = &x->shipped[plan_fit_class(x->order, k->part)][k->image];
 	const struct catalog_image *i = &x->catalog->images[k->image];
 	struct pack_file *file = &x->out->files[at];
 

@@ -128,6 +128,9 @@ enum err package_add(struct store *s, const struct package *p, const struct pack
 enum err package_find(struct store *s, const struct digest *id, struct package *out) MUST_CHECK;
 typedef bool package_each(void *ctx, const struct package *p);
 enum err package_list(struct store *s, package_each *each, void *ctx) MUST_CHECK;
+// Those of this name and version; several when they were built of different content by hand.
+enum err package_named(struct store *s, const char *name, const char *version, package_each *each,
+	void *ctx) MUST_CHECK;
 enum err package_set_state(
 	struct store *s, const struct digest *id, enum package_state state) MUST_CHECK;
 enum err package_set_directive(

@@ -49,6 +49,7 @@ static const char *const version_2[] = {
 	" sha256 BLOB NOT NULL, size_bytes INTEGER NOT NULL, PRIMARY KEY (image, width, height))"
 	" WITHOUT ROWID",
 	"CREATE INDEX variant_sha256 ON variant (sha256)",
+	"CREATE INDEX package_name ON package (name, version)",
 	"CREATE TABLE package_order (id TEXT PRIMARY KEY, revision INTEGER NOT NULL, body BLOB NOT "
 	"NULL,"
 	" content BLOB NOT NULL, package BLOB NOT NULL, matched INTEGER NOT NULL,"

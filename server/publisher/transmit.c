@@ -242,16 +242,17 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 	case DIRECTIVE_DEFER: // the server directs again when it is time
 	case DIRECTIVE_NOTED:
 		return ERR_OK;
-	case DIRECTIVE_PACKAGE_ORDER:
-	case DIRECTIVE_RECORD: // recorder.c
+	case DIRECTIVE_PACKAGE_ORDER: // orders.c
+	case DIRECTIVE_RECORD:        // recorder.c
 		break;
 	}
-	return err_set(ERR_UNSUPPORTED, "package orders are not served by this publisher");
+	return err_set(ERR_UNSUPPORTED, "%s is no matter of transmission", directive_word(d->kind));
 }
 
 void transmit_directive(struct transmit *t, const struct directive *d, bool asked)
 {
-	if (d->kind == DIRECTIVE_NOTED || d->kind == DIRECTIVE_RECORD || digest_is_zero(&d->package))
+	if (d->kind == DIRECTIVE_NOTED || d->kind == DIRECTIVE_RECORD ||
+		digest_is_zero(&d->package))
 		return;
 	enum err e = directive_judge(t, d, asked);
 	if (e == ERR_OK) {

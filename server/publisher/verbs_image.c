@@ -1,5 +1,6 @@
 // image-add, image-list, image-remove.
 #include "ingest.h"
+#include "orders.h"
 #include "proto/base/log.h"
 #include "proto/digest.h"
 #include "publisher.h"
@@ -27,23 +28,12 @@ struct image_work {
 	char why[400];
 };
 
-static enum err picture_hash(int fd, size_t size, struct digest *out)
-{
-	void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-
-	if (map == MAP_FAILED)
-		return err_set_errno("cannot map a picture");
-	*out = sha256(map, size);
-	munmap(map, size);
-	return ERR_OK;
-}
-
 static enum err image_make(struct image_work *w)
 {
 	TRY(ingest_run(w->fd, NULL, &w->result));
 	if (w->result.word != PICTURE_GOOD)
 		return ERR_OK;
-	TRY(picture_hash(w->result.fd, w->result.size, &w->image.sha256));
+	TRY(ingested_hash(&w->result, &w->image.sha256));
 	w->image.original = w->result.original;
 	w->image.format = (uint32_t)w->result.format;
 	w->image.size_bytes = w->result.size;
@@ -115,6 +105,7 @@ static void image_done(struct work *work)
 		log_info("IMAGE-ADDED", "image=%s width=%u height=%u duplicate=%s",
 			digest_short(&w->image.sha256), w->image.width, w->image.height,
 			duplicate ? "yes" : "no");
+		orders_images_changed(w->publisher->orders);
 		image_reply(w, duplicate);
 	}
 	if (!work->cancelled)
@@ -209,6 +200,7 @@ void verb_image_remove(struct publisher *p, struct call *c)
 		publisher_refuse(p, c, e);
 		return;
 	}
+	orders_images_changed(p->orders);
 	cJSON *body = cJSON_CreateObject();
 	cJSON_AddStringToObject(body, "image", digest_hex(&image));
 	call_answer(c, body);
