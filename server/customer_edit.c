@@ -1,6 +1,7 @@
 #include "server/customer_edit.h"
 
 #include "proto/base/log.h"
+#include "proto/base/zone.h"
 #include "server/customer_json.h"
 #include "server/db/rows.h"
 #include <inttypes.h>
@@ -55,6 +56,18 @@ enum err customer_edit_begin_new(
 
 // ---------------------------------------------------------------- the change in memory
 
+// A zone that this machine knows nothing of is a slip of the hand, when it knows any.
+static enum err zone_known(const char *zone)
+{
+	int32_t offset;
+
+	if (!zone[0] || zone_offset("Europe/Berlin", 0, &offset) != ERR_OK)
+		return ERR_OK;
+	if (zone_offset(zone, 0, &offset) == ERR_OK)
+		return ERR_OK;
+	return err_set(ERR_RANGE, "there is no time zone %s; one is Europe/Athens", zone);
+}
+
 static enum err publisher_known(struct customer_editing *e, const char *publisher)
 {
 	struct key32 key;
@@ -99,6 +112,7 @@ static enum err customer_try(struct customer_editing *e, const struct customer_c
 		return ERR_OK;
 	}
 	TRY(customer_check(&fresh));
+	TRY(zone_known(fresh.time_zone));
 	TRY(publisher_known(e, fresh.publisher));
 	TRY(publisher_kept(e, fresh.publisher));
 	fresh.id = now->id;
@@ -133,6 +147,7 @@ static enum err place_try(struct customer_editing *e, const struct customer_chan
 		return ERR_OK;
 	}
 	TRY(customer_place_check(&c->place));
+	TRY(zone_known(c->place.time_zone));
 	TRY(place_json_text(e->arena, &c->place, &e->after));
 	if (was) {
 		*was = c->place;

@@ -317,6 +317,18 @@ static void pub_alive(const struct pub *c)
 	}
 }
 
+static void pub_ordered(const struct pub *c)
+{
+	const struct presence_ports *ports = &c->p->ports;
+
+	if (!ports->ordered)
+		refused(c, "no such order stands here");
+	else if (ports->ordered(ports->ctx, c->publisher, c->m->ordered) != ERR_OK)
+		refused(c, err_text());
+	else
+		noted(c, "");
+}
+
 void handle_pub(struct presence *p, const struct root *root, const char *publisher,
 	const struct publisher_msg *m, struct arena *a, struct now now)
 {
@@ -332,7 +344,7 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 		return;
 	}
 	if (m->state == PUB_ORDERED) {
-		noted(&c, "no such order stands here");
+		pub_ordered(&c);
 		return;
 	}
 	if (m->state == PUB_RECORDED) {

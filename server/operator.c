@@ -15,6 +15,7 @@ static const struct verb_table *const tables[] = {
 	&operator_command_verbs,
 	&operator_package_verbs,
 	&operator_media_verbs,
+	&operator_customer_verbs,
 };
 
 const struct verb_row *operator_verb_at(size_t index)
@@ -48,12 +49,15 @@ static const char *const type_words[] = {
 	[ARG_PACKAGE] = "package",
 	[ARG_WORD] = "word",
 	[ARG_LIST] = "list",
+	[ARG_LONG] = "text",
 };
 
 const char *arg_type_word(enum arg_type t)
 {
-	return t >= ARG_ID && t <= ARG_LIST ? type_words[t] : "?";
+	return t >= ARG_ID && t <= ARG_LONG ? type_words[t] : "?";
 }
+
+#define LONG_TEXT 2048u
 
 static enum err number_check(const struct arg *a, uint64_t max)
 {
@@ -73,7 +77,9 @@ static bool word_is_listed(const char *words, const char *word)
 {
 	size_t n = strlen(word);
 
-	if (n == 0 || strchr(word, '|'))
+	if (n == 0) // "|a|b": nothing will do too
+		return words[0] == '|';
+	if (strchr(word, '|'))
 		return false;
 	for (const char *w = words; w; w = strchr(w, '|')) {
 		w += *w == '|';
@@ -94,8 +100,10 @@ static enum err package_text_check(const struct arg *a)
 
 static enum err value_check(const struct arg_row *row, const struct arg *a)
 {
-	if (strlen(a->value) > LIMIT_TEXT)
-		return err_set(ERR_RANGE, "%s is longer than %d bytes", a->name, LIMIT_TEXT);
+	size_t most = row->type == ARG_LONG ? LONG_TEXT : LIMIT_TEXT;
+
+	if (strlen(a->value) > most)
+		return err_set(ERR_RANGE, "%s is longer than %zu bytes", a->name, most);
 	switch (row->type) {
 	case ARG_ID:
 		return id_is_valid(a->value) ? ERR_OK
@@ -117,6 +125,7 @@ static enum err value_check(const struct arg_row *row, const struct arg *a)
 			       : err_set(ERR_FORMAT, "%s is one of %s", a->name, row->words);
 	case ARG_TEXT:
 	case ARG_LIST:
+	case ARG_LONG:
 		return ERR_OK;
 	}
 	return err_set(ERR_FORMAT, "%s has no type", a->name);

@@ -22,7 +22,8 @@ enum arg_type {
 	ARG_BOOL,
 	ARG_PACKAGE, // digest, or the first 8 digits or more of a known package
 	ARG_WORD,    // one of `words`
-	ARG_LIST     // texts; may be repeated, at most LIMIT_ARGS
+	ARG_LIST,    // texts; may be repeated, at most LIMIT_ARGS
+	ARG_LONG     // a text of up to 2 KiB
 };
 
 struct arg_row {
@@ -33,7 +34,7 @@ struct arg_row {
 	const char *help;
 };
 
-#define VERB_ARGS 12
+#define VERB_ARGS 24
 
 struct operator_call;
 
@@ -60,6 +61,7 @@ struct operator_room {
 	struct findings *findings;
 	struct freshness *freshness;
 	struct media *media;
+	struct orders *orders;
 	// Adds what is not written down but looked up: disk, brokers, clients.
 	void (*look)(void *ctx, struct findings *out);
 	void *ctx;
@@ -131,7 +133,8 @@ void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package);
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
-	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs;
+	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs,
+	operator_customer_verbs;
 
 // ---- a request
 

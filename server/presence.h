@@ -86,6 +86,8 @@ struct presence_ports {
 	bool (*mass_silence)(void *ctx);
 	// Reads over the server's own connection; presence_readback is called with the verdict.
 	void (*readback)(void *ctx, const char *broker, const struct readback_order *order);
+	// What became of an order: an error is told to the publisher. NULL: no order stands here.
+	enum err (*ordered)(void *ctx, const char *publisher, const struct order_outcome *m);
 };
 
 // A client that asked and was told to come again.

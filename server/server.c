@@ -107,6 +107,7 @@ static void on_tick(uv_timer_t *timer)
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
 		presence_tick(s->presence, s->now);
 		media_tick(&s->media, s->now);
+		orders_work(&s->orders, s->now);
 		freshness_tick(&s->freshness, s->core, s->now);
 		server_links_tick(s);
 		if (s->stopping)
@@ -179,7 +180,8 @@ static enum err presence_open(struct server *s)
 	server_core_hooks(s, &hooks);
 	core_set_hooks(s->core, &hooks);
 	server_media_open(s);
-	return presence_load(s->presence, s->now);
+	TRY(presence_load(s->presence, s->now));
+	return server_customers_open(s);
 }
 
 static void room_open(struct server *s)
@@ -194,6 +196,7 @@ static void room_open(struct server *s)
 		.findings = &s->findings,
 		.freshness = &s->freshness,
 		.media = &s->media,
+		.orders = &s->orders,
 		.look = server_look,
 		.ctx = s,
 	};
@@ -279,6 +282,7 @@ void server_free(struct server *s)
 	enrol_scan_end(&s->enrolling);
 	core_free(s->core);
 	media_fini(&s->media);
+	orders_fini(&s->orders);
 	presence_free(s->presence);
 	data_brokers_fini(&s->brokers);
 	freshness_fini(&s->freshness);

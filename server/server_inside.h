@@ -9,6 +9,7 @@
 #include "server/freshness.h"
 #include "server/load_meter.h"
 #include "server/operator.h"
+#include "server/orders.h"
 #include "server/probe.h"
 #include "server/readback.h"
 #include "server/router.h"
@@ -58,6 +59,7 @@ struct server {
 	struct presence *presence;
 	struct findings findings;
 	struct media media;
+	struct orders orders;
 	struct freshness freshness;
 	struct operator_room room;
 	struct server_link control;
@@ -101,6 +103,12 @@ void server_presence_ports(struct server *s, struct presence_ports *out);
 void server_media_open(struct server *s);
 void server_media_hooks(struct core_hooks *hooks);
 void server_media_said(struct server *s, const char *publisher, const struct medium_outcome *o);
+
+// server_customers.c
+enum err server_customers_open(struct server *s) MUST_CHECK;
+void server_customers_hooks(struct core_hooks *hooks);
+enum err server_customers_said(
+	void *ctx, const char *publisher, const struct order_outcome *m) MUST_CHECK;
 
 // server_look.c
 void server_look(void *ctx, struct findings *out);

@@ -88,6 +88,7 @@ void server_look(void *ctx, struct findings *out)
 	look_brokers(s, out);
 	look_packages(s, out);
 	look_clients(s, out);
+	orders_look(&s->orders, out);
 	if (core_is_degraded(s->core))
 		finding_add(out, FINDING_ERROR, "", "STORE",
 			"the store cannot be written: nobody is answered",

@@ -3,6 +3,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "server/customer_edit.h"
 
 // ---------------------------------------------------------------- core: ports
 
@@ -75,6 +76,7 @@ static void on_pub(
 	(void)core;
 	if (m->recorded)
 		server_media_said(s, who->id, m->recorded);
+	orders_publisher(&s->orders, who->id, who->session_id);
 	handle_pub(s->presence, &s->trust.root, who->id, m, who->arena, who->now);
 }
 
@@ -133,6 +135,8 @@ static void on_principal_gone(void *ctx, struct core *core, const char *id, enum
 	struct server *s = ctx;
 
 	presence_principal_gone(s->presence, id, role, core_now(core));
+	if (role == ROLE_CLIENT)
+		customer_client_gone(&s->orders, id);
 }
 
 static enum err on_reload(void *ctx, struct core *core)
@@ -140,7 +144,8 @@ static enum err on_reload(void *ctx, struct core *core)
 	struct server *s = ctx;
 
 	freshness_again(&s->freshness);
-	return presence_load(s->presence, core_now(core));
+	TRY(presence_load(s->presence, core_now(core)));
+	return orders_load(&s->orders);
 }
 
 static enum err on_before_commit(void *ctx, struct core *core)
@@ -166,6 +171,7 @@ void server_core_hooks(struct server *s, struct core_hooks *out)
 		.before_commit = on_before_commit,
 	};
 	server_media_hooks(out);
+	server_customers_hooks(out);
 }
 
 // ---------------------------------------------------------------- presence: ports
@@ -277,5 +283,6 @@ void server_presence_ports(struct server *s, struct presence_ports *out)
 		.lease_id = lease_id,
 		.mass_silence = mass_silence,
 		.readback = read_back,
+		.ordered = server_customers_said,
 	};
 }

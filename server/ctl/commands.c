@@ -51,6 +51,40 @@ static const struct option_row package_publish_options[] = {
 	{"wait", NULL, "until a data broker holds it (limit: --timeout, else 10 min)"}};
 static const struct option_row media_list_options[] = {{"client", "ID", "only to this client"},
 	{"state", "STATE", "pending, recorded, posted, arrived, cancelled or superseded"}};
+#define EDIT                                                                                       \
+	{"revision", "N", "edit this one (else the one that stands)"},                             \
+	{                                                                                          \
+		"dry-run", NULL, "write nothing; show what would follow"                           \
+	}
+static const struct option_row customer_options[] = {{"name", "TEXT", "for people"},
+	{"publisher", "ID", "who makes its packages (else the only one)"},
+	{"time-zone", "ZONE", "of its hours, as Europe/Athens"},
+	{"order", "WORD", "in which pictures are shown: list, shuffle or weight"},
+	{"seed", "N", "of shuffle"}, {"duration", "MS", "how long each picture is shown"},
+	{"transition", "MS", "length of the cross-fade"},
+	{"fit", "MODE", "fit, fill, stretch or center"}, {"background", "RRGGBB", "behind pictures"},
+	{"max-images", "N", "of a package; 0: no limit"},
+	{"max-bytes", "N", "of a package; 0: no limit"}, EDIT};
+static const struct option_row plan_options[] = {
+	{"expression", "TEXT", "tags with and, or, not; an empty one matches nothing"},
+	{"min-size", "WxH", "least resolution of its pictures, or auto"},
+	{"max-images", "N", "at most so many; 0: all"}, {"max-bytes", "N", "at most so much; 0: all"},
+	{"order", "WORD", "which come first: list, shuffle, weight or newest"},
+	{"seed", "N", "of shuffle"}, {"duration", "MS", "how long each is shown; 0: the customer's"},
+	{"fit", "MODE", "fit, fill, stretch or center"}, {"weight", "N", "share of showings"},
+	{"from", "DAY", "first day (UTC), or always"}, {"until", "DAY", "day after the last, or always"},
+	{"dayparts", "TEXT", "\"mon-fri 08:00-18:00; sat 10:00-16:00\"; empty: always"},
+	{"places", "PLACE,...", "only there; empty: everywhere"},
+	{"orientation", "WORD", "only on screens that stand so: landscape, portrait or square"},
+	{"pause", NULL, "keep it and show nothing of it"}, {"resume", NULL, "show it again"}, EDIT};
+static const struct option_row place_options[] = {{"name", "TEXT", "for people"},
+	{"address", "TEXT", "for the post"},
+	{"time-zone", "ZONE", "its own; empty: the customer's"}, EDIT};
+static const struct option_row customer_client_options[] = {
+	{"place", "PLACE", "where it stands"}, {"name", "TEXT", "for people"},
+	{"screen", "WxH", "its pixels, or auto: as it reports"},
+	{"orientation", "WORD", "how it hangs: landscape or portrait"}, EDIT};
+static const struct option_row edit_options[] = {EDIT};
 static const struct option_row wait_options[] = {WAIT};
 static const struct option_row channel_publish_options[] = {
 	WAIT, {"no-activate", NULL, "install it, but do not switch to it"}};
@@ -220,6 +254,37 @@ const struct command ctl_commands[] = {
 		cmd_media_cancel, NULL},
 	{"media merge", "PATH", "take what clients wrote back to a stick", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_media_merge, NULL},
+	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list, NULL},
+	{"customer show", "CUSTOMER", "its plans, clients and packages", NEED_SETTINGS, 1, 1,
+		NO_OPTIONS, cmd_customer_show, NULL},
+	{"customer add", "CUSTOMER", "make a customer", NEED_SETTINGS, 1, 1,
+		OPTIONS(customer_options), cmd_customer_add, NULL},
+	{"customer set", "CUSTOMER", "what holds for all its screens", NEED_SETTINGS, 1, 1,
+		OPTIONS(customer_options), cmd_customer_set, NULL},
+	{"customer remove", "CUSTOMER", "end a customer that has no clients", NEED_SETTINGS, 1, 1,
+		OPTIONS(edit_options), cmd_customer_remove, NULL},
+	{"customer plan", "CUSTOMER PLAN", "make or edit an image plan", NEED_SETTINGS, 2, 2,
+		OPTIONS(plan_options), cmd_customer_plan,
+		"What is not given stays as it is. An expression: sea and (city or harbour) and not "
+		"night, width >= 1920.\n"
+		"Each edit makes a revision; if somebody else edited meanwhile, it is refused."},
+	{"customer plan-remove", "CUSTOMER PLAN", "end an image plan", NEED_SETTINGS, 2, 2,
+		OPTIONS(edit_options), cmd_customer_plan_remove, NULL},
+	{"customer place", "CUSTOMER PLACE", "make or edit a place where screens stand",
+		NEED_SETTINGS, 2, 2, OPTIONS(place_options), cmd_customer_place, NULL},
+	{"customer place-remove", "CUSTOMER PLACE", "end a place where nothing stands",
+		NEED_SETTINGS, 2, 2, OPTIONS(edit_options), cmd_customer_place_remove, NULL},
+	{"customer client", "CUSTOMER CLIENT", "give it a client, or edit its place and screen",
+		NEED_SETTINGS, 2, 2, OPTIONS(customer_client_options), cmd_customer_client, NULL},
+	{"customer client-remove", "CUSTOMER CLIENT", "take a client from it", NEED_SETTINGS, 2, 2,
+		OPTIONS(edit_options), cmd_customer_client_remove, NULL},
+	{"customer history", "CUSTOMER", "who edited what, and what it was before", NEED_SETTINGS,
+		1, 1, OPTIONS(max_options), cmd_customer_history, NULL},
+	{"customer diff", "CUSTOMER REVISION", "what changed since a revision", NEED_SETTINGS, 2, 2,
+		NO_OPTIONS, cmd_customer_diff, NULL},
+	{"customer preview", "CUSTOMER", "which pictures its packages have, and why", NEED_SETTINGS,
+		1, 1, NO_OPTIONS, cmd_customer_preview,
+		"Asks the publisher on this machine. The same of an edit: its --dry-run."},
 	{"counters", "", "the server's counters since its start", NEED_SETTINGS, 0, 0, NO_OPTIONS,
 		cmd_counters, NULL},
 	{"ca init", "DIR --fleet NAME", "make keys, authority and root of trust of a fleet",

@@ -127,7 +127,7 @@ static struct presence *presence_make(struct world *w)
 		.route = {.attempts_max = 3},
 	};
 	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
-		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback};
+		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback, NULL};
 
 	return presence_new(&config, &ports, &w->brokers, w->db);
 }
