@@ -566,6 +566,7 @@ size_t core_counters(const struct core *core, struct core_counter *out, size_t m
 		{"log.untold", core->untold},
 		{"alerts.client-disagrees", core->alerts},
 		{"alerts.client-hasty", core->hasty},
+		{"alerts.update-failed", core->updates_failed},
 	};
 	size_t count = 0;
 

@@ -309,6 +309,9 @@ enum err core_client_holdings(struct core *core, const char *id, struct arena *a
 	struct digest **out, size_t *count) MUST_CHECK;
 enum err core_client_software(struct core *core, const char *id, struct arena *a,
 	struct software_version **out, size_t *count) MUST_CHECK;
+// Updates that it is at, or that failed there. Errors: as above.
+enum err core_client_updates(struct core *core, const char *id, struct arena *a,
+	struct update_status **out, size_t *count) MUST_CHECK;
 enum err core_client_set_channel(struct core *core, const char *id, const char *channel) MUST_CHECK;
 // Several channels; what a client changes becomes an event of the first. Each is made when first
 // named. Errors: ERR_NOT_FOUND, ERR_RANGE (1 to LIMIT_CLIENT_CHANNELS, each once).

@@ -230,7 +230,7 @@ struct core {
 	struct log_gate reject_gates[REJECT_COUNT];
 	uint64_t heartbeats, stale_boots, sign_ins, answers[5], resends, mismatches, reports, wants,
 		publisher_messages, requests, commits_failed, views_sent, restored_count,
-		skipped_messages, untold, alerts, hasty;
+		skipped_messages, untold, alerts, hasty, updates_failed;
 };
 
 // An authenticated message, on its way through the gate.
@@ -490,11 +490,25 @@ void view_remove(struct core *core, const char *client);
 void host_publish(struct core *core, bool up);
 enum err profile_encode(const struct status *s, struct buf *out) MUST_CHECK;
 bool profile_is(struct bytes profile, const struct status *s); // what profile_encode would make
+// ---- told_updates.c: the end of a profile
+enum err told_updates_encode(const struct status *s, struct buf *out) MUST_CHECK;
+bool told_updates_are(struct bytes told, const struct status *s);
+enum err told_updates_read(struct bytes told, struct arena *a, struct update_status **out,
+	size_t *count) MUST_CHECK;
+// The client said of this package that it failed there and is not tried now.
+bool client_is_penalised(struct core *core, const struct client *c, const struct digest *package);
+// Takes such software out of r. True when that was something.
+bool retrieve_drop_penalised(
+	struct core *core, const struct client *c, struct retrieve_information *r);
+// A profile comes that says more: new failures are told in the log, and counted.
+void told_updates_alert(struct core *core, const struct client *c, const struct status *s);
+
+// ---- views.c
 enum err showing_encode(const struct status *s, struct buf *out) MUST_CHECK;
 bool showing_is(struct bytes showing, const struct status *s);
 struct profile {
 	const char *agent_version, *hw_class, *state;
-	struct bytes software;
+	struct bytes software, updates;
 };
 void profile_split(struct bytes profile, struct profile *out);
 enum err profile_software(struct bytes software, struct arena *a, struct software_version **out,

@@ -147,6 +147,7 @@ static enum err element_retrieve(struct core *core, struct client *c, const stru
 {
 	if (membership_count(c) > 1)
 		TRY(element_overrule(core, c, q, *r));
+	(void)retrieve_drop_penalised(core, c, *r);
 	if (!retrieve_still_exists(core, *r))
 		*r = NULL;
 	return ERR_OK;
@@ -178,7 +179,8 @@ static enum err element_answer(struct core *core, uint32_t number, uint64_t seq,
 		TRY(element_retrieve(core, c, q, &a.retrieve));
 	if (body.retrieve && !a.retrieve)
 		return respond_no_action(core, number, seq, REASON_EVENT,
-			"what the event named was withdrawn, or a heavier channel says otherwise");
+			"what the event named was withdrawn, or failed on this client, or a "
+			"heavier channel says otherwise");
 	if (a.retrieve)
 		interval_apply(core, number, a.retrieve);
 	if (client_open(c))
@@ -346,12 +348,14 @@ enum err channel_ask_holdings(struct core *core, uint32_t number, uint64_t seq)
 
 // ---- the snapshot
 
-static bool lacks(const struct core *core, const struct client *c, const struct slot_row *slot,
-	bool newest_shown)
+static bool lacks(
+	struct core *core, const struct client *c, const struct slot_row *slot, bool newest_shown)
 {
 	struct digest showing;
 	const char *image = NULL;
 
+	if (slot->kind == PACKAGE_SOFTWARE && client_is_penalised(core, c, &slot->package))
+		return false;
 	if (!client_holds(core, c, &slot->package))
 		return true;
 	if (!newest_shown || slot->kind != PACKAGE_IMAGES)

@@ -47,10 +47,12 @@ static void record_status(struct core *core, const struct passed *p, const struc
 
 	c->free = free_pack(s->free_bytes);
 	// Mostly nothing is new.
-	if (!profile_is(intern_get(&core->interned, c->profile), s) &&
-		profile_encode(s, b) == ERR_OK &&
-		intern_set(&core->interned, &c->profile, buf_bytes(b)))
-		c->flags |= CLIENT_STALE_ROW;
+	if (!profile_is(intern_get(&core->interned, c->profile), s)) {
+		told_updates_alert(core, c, s);
+		if (profile_encode(s, b) == ERR_OK &&
+			intern_set(&core->interned, &c->profile, buf_bytes(b)))
+			c->flags |= CLIENT_STALE_ROW;
+	}
 	if (showing_is(intern_get(&core->interned, c->showing), s) ||
 		showing_encode(s, b) != ERR_OK)
 		return;

@@ -241,6 +241,17 @@ static enum err outcome_write(struct core *core, const struct client *c,
 	return ERR_OK;
 }
 
+// All that it named failed on the client for good: to ask again, or by a medium, is of no use.
+static bool is_hopeless(struct core *core, const struct client *c, const struct open_operation *op)
+{
+	struct response_body body;
+
+	return op->kind == KIND_RETRIEVE_INFORMATION &&
+	       body_open(core, bytes_of(op->body, op->body_size), &body) == ERR_OK &&
+	       body.retrieve && retrieve_drop_penalised(core, c, body.retrieve) &&
+	       body.retrieve->package_count == 0 && body.retrieve->change_count == 0;
+}
+
 static bool repeats(
 	const struct core *core, const struct open_operation *op, enum op_status outcome)
 {
@@ -288,7 +299,8 @@ enum err operation_close(
 	struct client *c = client_at(&core->clients, number);
 	struct client_rare *rare = c->rare;
 	struct open_operation *op = rare->open;
-	bool again = repeats(core, op, outcome);
+	bool hopeless = outcome == OP_FAILED && is_hopeless(core, c, op);
+	bool again = !hopeless && repeats(core, op, outcome);
 	enum err e = ERR_OK;
 
 	if (op->passed)
@@ -307,7 +319,7 @@ enum err operation_close(
 		rare->retry = op;
 		return e;
 	}
-	bool failed = outcome == OP_FAILED && !op->command;
+	bool failed = outcome == OP_FAILED && !op->command && !hopeless;
 	if (e == ERR_OK && (failed || refuses_snapshot(core, c, op, outcome)))
 		e = exhausted(core, number, op);
 	free(op);
@@ -380,6 +392,8 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 	struct response_body body;
 
 	TRY(body_open(core, bytes_of(old->body, old->body_size), &body));
+	if (body.retrieve)
+		(void)retrieve_drop_penalised(core, c, body.retrieve);
 	if (body.retrieve && !retrieve_still_exists(core, body.retrieve))
 		return retry_drop(core, number, seq);
 	TRY(rows_operation_place(core->db, client_id(&core->clients, c), old->op_id, PLACE_ENDED));

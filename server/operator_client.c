@@ -160,6 +160,28 @@ static enum err run_list(struct operator_call *c)
 	return ERR_OK;
 }
 
+static enum err json_updates(struct operator_call *c, const char *id)
+{
+	struct update_status *updates = NULL;
+	size_t count = 0;
+	cJSON *list = put_list(c->json, "updates");
+
+	TRY(core_client_updates(c->room->core, id, c->arena, &updates, &count));
+	for (size_t i = 0; i < count; i++) {
+		const struct update_status *u = &updates[i];
+		cJSON *o = put_item(list);
+
+		put_text(o, "name", u->name);
+		put_text(o, "version", u->version);
+		put_digest(o, "package", &u->package);
+		put_text(o, "state", u->state);
+		put_text(o, "reason", u->reason);
+		put_number(o, "failures", u->failures);
+		put_time(o, "until_unix_ms", (struct wall){u->until_unix_ms});
+	}
+	return ERR_OK;
+}
+
 static enum err run_show(struct operator_call *c)
 {
 	const char *id = call_text(c, "client");
@@ -189,7 +211,7 @@ static enum err run_show(struct operator_call *c)
 		put_digest(o, "package", &software[i].package);
 	}
 	json_leases(c, c->json, id, NULL);
-	return ERR_OK;
+	return info->role == ROLE_CLIENT ? json_updates(c, id) : ERR_OK;
 }
 
 // An operator must not lock itself out by a slip of the hand.

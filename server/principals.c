@@ -372,6 +372,19 @@ enum err core_client_software(struct core *core, const char *id, struct arena *a
 	return profile_software(profile.software, a, out, count);
 }
 
+enum err core_client_updates(struct core *core, const char *id, struct arena *a,
+	struct update_status **out, size_t *count)
+{
+	const struct client *c = client_find(core, id);
+	struct profile profile;
+
+	*count = 0;
+	if (!c)
+		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	profile_split(intern_get(&core->interned, c->profile), &profile);
+	return told_updates_read(profile.updates, a, out, count);
+}
+
 enum err core_client_set_interval(struct core *core, const char *id, uint32_t interval_ms)
 {
 	struct client *c = client_find(core, id);

@@ -30,6 +30,7 @@ void view_old(struct core *core, uint32_t number)
 
 // ---- what a client says of itself, as one interned value:
 //      agent_version NUL hw_class NUL state NUL (name NUL version NUL package[32])*
+//      and when there are any, NUL and the updates (told_updates.c)
 
 enum err profile_encode(const struct status *s, struct buf *out)
 {
@@ -43,7 +44,7 @@ enum err profile_encode(const struct status *s, struct buf *out)
 		TRY(buf_append(out, v->version, strlen(v->version) + 1));
 		TRY(buf_append(out, v->package.b, sizeof(v->package.b)));
 	}
-	return ERR_OK;
+	return told_updates_encode(s, out);
 }
 
 static bool take_equal(struct bytes *b, const void *data, size_t size)
@@ -69,7 +70,7 @@ bool profile_is(struct bytes profile, const struct status *s)
 		equal = take_text(&profile, v->name) && take_text(&profile, v->version) &&
 			take_equal(&profile, v->package.b, sizeof(v->package.b));
 	}
-	return equal && profile.size == 0;
+	return equal && told_updates_are(profile, s);
 }
 
 static const char *text_take(struct bytes *b)
@@ -91,6 +92,15 @@ void profile_split(struct bytes profile, struct profile *out)
 	out->hw_class = text_take(&profile);
 	out->state = text_take(&profile);
 	out->software = profile;
+	while (profile.size && profile.data[0]) {
+		(void)text_take(&profile);
+		(void)text_take(&profile);
+		size_t package = sizeof(struct digest);
+		package = profile.size < package ? profile.size : package;
+		profile = bytes_of(profile.data + package, profile.size - package);
+	}
+	out->software.size -= profile.size;
+	out->updates = profile;
 }
 
 enum err profile_software(
