@@ -153,6 +153,7 @@ static const struct codec_row publisher_msg_rows[] = {
 	ROW_COUNTER(publisher_msg, object_bytes, 0),
 	ROW_MESSAGE(publisher_msg, ordered, order_outcome, 0),
 	ROW_MESSAGE(publisher_msg, recorded, medium_outcome, 0),
+	ROW_FIXED_AS(publisher_msg, base_package, base, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(
@@ -164,7 +165,8 @@ static enum err directive_check(const struct codec_path *path, const void *messa
 	const struct directive *m = message;
 	bool transmit = m->kind == DIRECTIVE_TRANSMIT, repair = m->kind == DIRECTIVE_REPAIR;
 
-	if ((transmit || repair || m->kind == DIRECTIVE_STOP) && digest_is_zero(&m->package))
+	if ((transmit || repair || m->kind == DIRECTIVE_STOP || m->kind == DIRECTIVE_SERVE_BASES) &&
+		digest_is_zero(&m->package))
 		return codec_refuse(path, "package", ERR_RANGE, "is missing");
 	if (transmit && !m->to)
 		return codec_refuse(path, "to", ERR_RANGE, "is missing");
@@ -185,7 +187,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_COUNTER(directive, seq, 0),
 	ROW_FIXED(directive, boot, 0),
 	ROW_U64(directive, request_id, 0, UINT64_MAX),
-	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_RECORD),
+	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_SERVE_BASES),
 	ROW_U64(directive, directive_id, 0, UINT64_MAX),
 	ROW_FIXED(directive, package, 0),
 	ROW_MESSAGE(directive, to, address, 0),

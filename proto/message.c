@@ -154,7 +154,8 @@ const char *directive_word(enum directive_kind k)
 		[DIRECTIVE_REPAIR] = "repair",
 		[DIRECTIVE_PACKAGE_ORDER] = "package-order",
 		[DIRECTIVE_NOTED] = "noted",
-		[DIRECTIVE_RECORD] = "record"};
+		[DIRECTIVE_RECORD] = "record",
+		[DIRECTIVE_SERVE_BASES] = "serve-bases"};
 
 	return WORD(words, k);
 }

@@ -29,7 +29,7 @@ enum reason_code { REASON_CAUGHT_UP = 1, REASON_OPERATION_OPEN, REASON_BUSY, REA
 enum publisher_state { PUB_SIGN_IN = 1, PUB_OFFER, PUB_SENDING, PUB_STORED, PUB_STOPPED, PUB_FAILED, PUB_WITHDRAWN, PUB_ALIVE,
 	PUB_ORDERED, PUB_RECORDED };
 enum directive_kind { DIRECTIVE_TRANSMIT = 1, DIRECTIVE_STOP, DIRECTIVE_WAIT, DIRECTIVE_DEFER, DIRECTIVE_REPAIR,
-	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED, DIRECTIVE_RECORD };
+	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED, DIRECTIVE_RECORD, DIRECTIVE_SERVE_BASES };
 enum media_state { MEDIA_PENDING = 1, MEDIA_RECORDED, MEDIA_POSTED, MEDIA_ARRIVED, MEDIA_CANCELLED, MEDIA_SUPERSEDED };
 
 // Lower-case words for people and JSON ("no-action"); "?" outside the enum.
@@ -395,6 +395,7 @@ struct publisher_msg {
 	uint64_t object_bytes;
 	struct order_outcome *ordered;
 	struct medium_outcome *recorded;
+	struct digest base;
 };
 
 struct directive {

@@ -99,7 +99,8 @@ static const char *ordered_id(const struct publisher_msg *m)
 static bool is_same_request(const struct publisher_msg *a, const struct publisher_msg *b)
 {
 	return a->state == b->state && digest_equal(&a->package, &b->package) &&
-	       a->directive_id == b->directive_id && strcmp(ordered_id(a), ordered_id(b)) == 0;
+	       a->directive_id == b->directive_id && digest_equal(&a->base, &b->base) &&
+	       strcmp(ordered_id(a), ordered_id(b)) == 0;
 }
 
 static enum err request_copy(const struct publisher_msg *m, struct request *r)

@@ -1,4 +1,5 @@
 // Rows of packages and of the objects they are made of.
+#include "delta_store.h"
 #include "store.h"
 #include <stdlib.h>
 #include <string.h>
@@ -274,15 +275,21 @@ static enum err orphans_list(
 	return e != ERR_OK ? e : ended;
 }
 
-static enum err package_delete(
+static enum err orphans_delete(
 	struct store *s, const struct digest *id, const struct known *orphans)
 {
 	for (size_t i = 0; i < orphans->object_count; i++)
 		TRY(db_run(s->db, "DELETE FROM object WHERE sha256 = $1",
 			DB_D(&orphans->objects[i].sha256)));
 	TRY(db_run(s->db, "DELETE FROM package_object WHERE package = $1", DB_D(id)));
+	return db_run(s->db, "DELETE FROM placement WHERE package = $1", DB_D(id));
+}
+
+static enum err package_delete(struct store *s, void *ctx)
+{
+	const struct digest *id = ctx;
+
 	TRY(db_run(s->db, "DELETE FROM package_image WHERE package = $1", DB_D(id)));
-	TRY(db_run(s->db, "DELETE FROM placement WHERE package = $1", DB_D(id)));
 	return db_run(s->db, "DELETE FROM package WHERE id = $1", DB_D(id));
 }
 
@@ -306,22 +313,60 @@ static enum err known_without(struct store *s, const struct known *orphans)
 	return ERR_OK;
 }
 
-enum err package_remove(struct store *s, const struct digest *id, uint64_t *freed_bytes)
+// What no package was ever made of need not be forgotten.
+static bool any_is_known(const struct store *s, const struct known *orphans)
 {
-	struct package p;
+	for (size_t i = 0; i < s->known.object_count; i++)
+		if (known_has(orphans, &s->known.objects[i].sha256))
+			return true;
+	return false;
+}
+
+enum err objects_release(struct store *s, const struct digest *id,
+	enum err (*more)(struct store *s, void *ctx), void *ctx, uint64_t *freed_bytes)
+{
 	struct known orphans;
 
-	*freed_bytes = 0;
-	TRY(package_find(s, id, &p));
 	TRY(placement_check(s, id));
 	known_init(&orphans);
 	enum err e = orphans_list(s, id, &orphans, freed_bytes);
 	if (e == ERR_OK)
-		e = store_end(s, package_delete(s, id, &orphans));
+		e = orphans_delete(s, id, &orphans);
 	if (e == ERR_OK)
+		e = more(s, ctx);
+	e = store_end(s, e);
+	if (e == ERR_OK && any_is_known(s, &orphans))
 		e = known_without(s, &orphans);
 	for (size_t i = 0; e == ERR_OK && i < orphans.object_count; i++)
 		e = blob_remove(&s->objects, &orphans.objects[i].sha256);
 	known_fini(&orphans);
 	return e;
+}
+
+struct bases {
+	struct digest of[64];
+	size_t count;
+};
+
+static bool base_collect(void *ctx, const struct delta_row *d)
+{
+	struct bases *b = ctx;
+
+	b->of[b->count++] = d->base;
+	return b->count < sizeof b->of / sizeof b->of[0];
+}
+
+enum err package_remove(struct store *s, const struct digest *id, uint64_t *freed_bytes)
+{
+	struct package p;
+	struct bases b = {0};
+	struct digest own = *id;
+
+	*freed_bytes = 0;
+	TRY(package_find(s, id, &p));
+	TRY(placement_check(s, id));
+	TRY(delta_list(s, id, base_collect, &b));
+	for (size_t i = 0; i < b.count; i++)
+		TRY(delta_remove(s, id, &b.of[i]));
+	return objects_release(s, id, package_delete, &own, freed_bytes);
 }

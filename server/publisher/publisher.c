@@ -26,6 +26,8 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 		recorder_directive(p, d);
 	else if (d->kind == DIRECTIVE_PACKAGE_ORDER)
 		orders_directive(p->orders, d);
+	else if (d->kind == DIRECTIVE_SERVE_BASES)
+		deltas_directive(p->deltas, d);
 	else
 		transmit_directive(p->transmit, d, asked);
 	if (asked)
@@ -83,6 +85,8 @@ static enum err connections_start(struct publisher *p)
 	TRY(transmit_new(&p->config, &p->store, p->control, &p->transmit));
 	TRY(orders_new(p, &p->orders));
 	transmit_on_command(p->transmit, commands_answer, p);
+	TRY(deltas_new(p->config.loop, &p->store, p->control, p->transmit, &p->deltas));
+	transmit_on_job(p->transmit, deltas_report, p->deltas);
 	return socket_open(p->config.loop, p->settings->socket, publisher_serve, p, &p->socket);
 }
 
@@ -116,6 +120,7 @@ void publisher_stop(struct publisher *p)
 	p->cancel = true;
 	waiters_tick(p, clock_now().mono);
 	work_line_stop(&p->work);
+	deltas_stop(p->deltas);
 	socket_close(p->socket);
 	orders_free(p->orders);
 	transmit_free(p->transmit);
@@ -128,6 +133,7 @@ void publisher_stop(struct publisher *p)
 
 void publisher_fini(struct publisher *p)
 {
+	deltas_free(p->deltas);
 	store_close(&p->store);
 	sign_key_free(p->identity);
 	trust_close(&p->trust);

@@ -2,6 +2,7 @@
 #ifndef HELIO_PUBLISHER_PUBLISHER_H
 #define HELIO_PUBLISHER_PUBLISHER_H
 
+#include "deltas.h"
 #include "proto/base/log.h"
 #include "proto/fleet_settings.h"
 #include "proto/trust.h"
@@ -45,6 +46,7 @@ struct publisher {
 	struct control *control;
 	struct transmit *transmit;
 	struct orders *orders; // orders.h
+	struct deltas *deltas;
 	struct socket_server *socket;
 	struct work_line work;
 	struct waiter *waiters;

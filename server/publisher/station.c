@@ -1,4 +1,5 @@
 #include "station.h"
+#include "delta_store.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/content.h"
@@ -30,7 +31,8 @@ enum phase {
 
 struct job {
 	enum job_kind kind;
-	struct digest package;
+	struct digest package, base;
+	struct digest key; // of claims: the package, or the delta's id
 	uint64_t directive_id;
 	struct digest *resend;
 	size_t resend_count;
@@ -132,6 +134,7 @@ static void report(struct station *s, enum job_event event, const char *detail)
 		.event = event,
 		.broker = s->broker,
 		.package = j->package,
+		.base = j->base,
 		.directive_id = j->directive_id,
 		.sent_bytes = s->run.sent_bytes,
 		.total_bytes = s->run.total_bytes,
@@ -154,10 +157,15 @@ static void job_fail(struct station *s, const char *why)
 	log_warn("PUBLISH-FAILED", "broker=%s package=%s directive=%llu why=%s", s->broker,
 		digest_short(&j->package), (unsigned long long)j->directive_id, log_quote(text));
 	if (j->kind == JOB_TRANSMIT &&
-		store_end(s->store, claim_fail(s->store, s->broker, &j->package)) != ERR_OK)
+		store_end(s->store, claim_fail(s->store, s->broker, &j->key)) != ERR_OK)
 		log_error("PUBLISHER-STORE-WRITE", "why=%s", log_quote(err_text()));
 	report(s, JOB_FAILED, text);
 	job_pop(s);
+}
+
+static bool is_delta(const struct job *j)
+{
+	return !digest_is_zero(&j->base);
 }
 
 // ---- publishing
@@ -191,9 +199,10 @@ static enum err object_send(struct station *s, size_t at)
 
 static enum err envelope_send(struct station *s, bool index)
 {
-	const struct digest *package = &job_head(s)->package;
+	const struct job *j = job_head(s);
 	struct topic t =
-		index ? topic_idx(s->config->id, package, NULL) : topic_pkg(s->config->id, package);
+		index ? topic_idx(s->config->id, &j->package, is_delta(j) ? &j->base : NULL)
+		      : topic_pkg(s->config->id, &j->package);
 	struct bytes payload = buf_bytes(index ? &s->run.index : &s->run.manifest);
 
 	if (job_head(s)->kind == JOB_WITHDRAW)
@@ -217,20 +226,6 @@ static enum err objects_send(struct station *s)
 
 // ---- beginning and end of a job
 
-static enum err envelopes_make(struct station *s)
-{
-	SCOPED_BUF struct buf index;
-	struct sign_key *const keys[1] = {(struct sign_key *)(uintptr_t)s->config->identity};
-
-	buf_init(&index, LIMIT_INDEX);
-	buf_init(&s->run.manifest, LIMIT_ENVELOPE);
-	buf_init(&s->run.index, LIMIT_INDEX + 4096);
-	TRY(package_bytes(s->store, &job_head(s)->package, NULL, &s->run.manifest, &index));
-	if (s->run.manifest.size == 0)
-		return err_set(ERR_NOT_NOW, "the package is not signed");
-	return envelope_make(PURPOSE_INDEX, buf_bytes(&index), keys, 1, &s->run.index);
-}
-
 static bool is_listed(const struct job *j, const struct digest *object)
 {
 	for (size_t i = 0; i < j->resend_count; i++)
@@ -245,7 +240,7 @@ static enum err withdraw_start(struct station *s)
 	struct run *r = &s->run;
 
 	r->phase = PHASE_INDEX;
-	return store_end(s->store, withdraw_begin(s->store, s->broker, &j->package, j->directive_id,
+	return store_end(s->store, withdraw_begin(s->store, s->broker, &j->key, j->directive_id,
 					   &r->objects, &r->object_count));
 }
 
@@ -254,8 +249,9 @@ static enum err transmit_start(struct station *s)
 	const struct job *j = job_head(s);
 	struct run *r = &s->run;
 
-	TRY(envelopes_make(s));
-	TRY(store_end(s->store, claim_package(s->store, s->broker, &j->package, j->directive_id,
+	TRY(envelopes_make(
+		s->store, s->config->identity, &j->package, &j->base, &r->manifest, &r->index));
+	TRY(store_end(s->store, claim_package(s->store, s->broker, &j->key, j->directive_id,
 					&r->objects, &r->object_count)));
 	for (size_t i = 0; i < r->object_count; i++) {
 		if (is_listed(j, &r->objects[i].sha256))
@@ -309,8 +305,8 @@ static enum err job_end(struct station *s)
 	}
 	bool withdraw = j->kind == JOB_WITHDRAW;
 
-	TRY(store_end(s->store, withdraw ? withdraw_end(s->store, s->broker, &j->package)
-					 : claim_complete(s->store, s->broker, &j->package)));
+	TRY(store_end(s->store, withdraw ? withdraw_end(s->store, s->broker, &j->key)
+					 : claim_complete(s->store, s->broker, &j->key)));
 	log_info(withdraw ? "PUBLISH-STOPPED" : "PUBLISH-STORED", "broker=%s package=%s bytes=%llu",
 		s->broker, digest_short(&j->package), (unsigned long long)s->run.sent_bytes);
 	report(s, withdraw ? JOB_STOPPED : JOB_STORED, "");
@@ -420,6 +416,10 @@ static enum err envelope_step(struct station *s)
 
 	if (s->outstanding > 0)
 		return ERR_OK;
+	if (!index && is_delta(job_head(s))) { // the manifest is the package's affair
+		s->run.phase = withdraw ? PHASE_OBJECTS : PHASE_INDEX;
+		return ERR_OK;
+	}
 	if (withdraw)
 		s->run.phase = index ? PHASE_MANIFEST : PHASE_OBJECTS;
 	else
@@ -665,12 +665,28 @@ bool station_is_idle(const struct station *s)
 
 // ---- jobs from outside
 
+static struct job job_of(enum job_kind kind, const struct digest *package, uint64_t directive_id)
+{
+	return (struct job){
+		.kind = kind, .package = *package, .key = *package, .directive_id = directive_id};
+}
+
+bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,
+	uint64_t directive_id)
+{
+	for (size_t i = 0; i < s->job_count; i++)
+		if (s->jobs[i].kind == kind && s->jobs[i].directive_id == directive_id &&
+			digest_equal(&s->jobs[i].key, package))
+			return i > 0 || !s->run.replaced;
+	return false;
+}
+
 static enum err job_add(struct station *s, const struct job *j)
 {
 	for (size_t i = s->job_count; i-- > 1;)
-		if (digest_equal(&s->jobs[i].package, &j->package))
+		if (digest_equal(&s->jobs[i].key, &j->key))
 			job_drop(s, i);
-	if (s->job_count > 0 && digest_equal(&s->jobs[0].package, &j->package))
+	if (s->job_count > 0 && digest_equal(&s->jobs[0].key, &j->key))
 		s->run.replaced = true;
 	if (s->job_count == JOBS_MAX)
 		return err_set(ERR_FULL, "%d packages wait for broker %s", JOBS_MAX, s->broker);
@@ -685,16 +701,14 @@ static enum err job_add(struct station *s, const struct job *j)
 enum err station_transmit(struct station *s, const struct digest *package, uint64_t directive_id,
 	const struct digest *resend, size_t resend_count)
 {
-	struct job j = {.kind = JOB_TRANSMIT,
-		.package = *package,
-		.directive_id = directive_id,
-		.resend_count = resend_count};
+	struct job j = job_of(JOB_TRANSMIT, package, directive_id);
 
 	if (resend_count > 0) {
 		j.resend = calloc(resend_count, sizeof *j.resend);
 		if (!j.resend)
 			return err_set(ERR_MEMORY, "no memory for a list of objects");
 		memcpy(j.resend, resend, resend_count * sizeof *j.resend);
+		j.resend_count = resend_count;
 	}
 	enum err e = job_add(s, &j);
 	if (e == ERR_FULL)
@@ -704,15 +718,26 @@ enum err station_transmit(struct station *s, const struct digest *package, uint6
 
 enum err station_withdraw(struct station *s, const struct digest *package, uint64_t directive_id)
 {
-	struct job j = {.kind = JOB_WITHDRAW, .package = *package, .directive_id = directive_id};
+	struct job j = job_of(JOB_WITHDRAW, package, directive_id);
 
 	return job_add(s, &j);
 }
 
+enum err station_delta(struct station *s, enum job_kind kind, const struct digest *package,
+	const struct digest *base)
+{
+	struct job j = job_of(kind, package, 0);
+
+	j.base = *base;
+	j.key = delta_id(package, base);
+	return station_has(s, kind, &j.key, 0) ? ERR_OK : job_add(s, &j);
+}
+
 enum err station_command(struct station *s, const struct digest *sha256, struct bytes envelope)
 {
-	struct job j = {.kind = JOB_COMMAND, .package = *sha256, .envelope_size = envelope.size};
+	struct job j = job_of(JOB_COMMAND, sha256, 0);
 
+	j.envelope_size = envelope.size;
 	j.envelope = malloc(envelope.size + 1);
 	if (!j.envelope)
 		return err_set(ERR_MEMORY, "no memory for a command");
@@ -722,16 +747,6 @@ enum err station_command(struct station *s, const struct digest *sha256, struct 
 	if (e == ERR_FULL)
 		free(j.envelope);
 	return e;
-}
-
-bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,
-	uint64_t directive_id)
-{
-	for (size_t i = 0; i < s->job_count; i++)
-		if (s->jobs[i].kind == kind && s->jobs[i].directive_id == directive_id &&
-			digest_equal(&s->jobs[i].package, package))
-			return i > 0 || !s->run.replaced;
-	return false;
 }
 
 // ---- time

@@ -33,6 +33,7 @@ struct job_report {
 	enum job_event event;
 	const char *broker;
 	struct digest package;
+	struct digest base; // of a delta; else zero
 	uint64_t directive_id;
 	uint64_t sent_bytes, total_bytes; // of this job
 	uint32_t objects;
@@ -72,11 +73,16 @@ enum err station_transmit(struct station *s, const struct digest *package, uint6
 enum err station_withdraw(
 	struct station *s, const struct digest *package, uint64_t directive_id) MUST_CHECK;
 
+// A delta, or its withdrawal; the package itself is to lie there. Nothing happens when that waits
+// or runs already. Errors: ERR_FULL.
+enum err station_delta(struct station *s, enum job_kind kind, const struct digest *package,
+	const struct digest *base) MUST_CHECK;
+
 // envelope: copied; empty takes the command away. Errors: ERR_FULL, ERR_MEMORY.
 enum err station_command(
 	struct station *s, const struct digest *sha256, struct bytes envelope) MUST_CHECK;
 
-// This very job waits or runs.
+// This very job waits or runs. package: of a delta its id.
 bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,
 	uint64_t directive_id);
 

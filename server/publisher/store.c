@@ -22,6 +22,8 @@ static enum err known_load(struct store *s)
 		s->db, &rows, "SELECT sha256, size_bytes, coding, chunks FROM object", NULL, 0));
 	while (e == ERR_OK && db_next(&rows)) {
 		struct bytes chunks = db_blob(&rows, 3);
+		if (chunks.size == 0)
+			continue; // of a delta
 		struct object o = {.size_bytes = (uint32_t)db_int(&rows, 1),
 			.coding = (enum coding)db_int(&rows, 2),
 			.chunk_count = (uint32_t)(chunks.size / sizeof(struct digest))};

@@ -142,8 +142,13 @@ enum err package_bytes(struct store *s, const struct digest *id, struct buf *man
 	struct buf *envelope, struct buf *index) MUST_CHECK;
 enum err package_images(struct store *s, const struct digest *id, struct digest **images,
 	size_t *count) MUST_CHECK; // free
-// Refused while it lies on a broker. Removes the objects that no other package uses.
+// Refused while it lies on a broker. Removes its deltas, and the objects that no other package
+// uses.
 enum err package_remove(struct store *s, const struct digest *id, uint64_t *freed_bytes) MUST_CHECK;
+// The list of objects under this id, and those of them that nothing else uses; what else goes with
+// it is `more`'s, in the same commit. For package_remove and delta_remove.
+enum err objects_release(struct store *s, const struct digest *id,
+	enum err (*more)(struct store *s, void *ctx), void *ctx, uint64_t *freed_bytes) MUST_CHECK;
 
 // ---- what lies where
 

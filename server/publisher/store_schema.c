@@ -59,6 +59,9 @@ static const char *const version_2[] = {
 	"CREATE TABLE order_package (id TEXT NOT NULL, package BLOB NOT NULL, at INTEGER NOT NULL,"
 	" PRIMARY KEY (id, package)) WITHOUT ROWID",
 	"CREATE INDEX order_package_package ON order_package (package)",
+	"CREATE TABLE delta (id BLOB PRIMARY KEY, package BLOB NOT NULL, base BLOB NOT NULL,"
+	" object_bytes INTEGER NOT NULL, delta_index BLOB NOT NULL) WITHOUT ROWID",
+	"CREATE INDEX delta_package ON delta (package)",
 };
 
 #define VERSION(list)                                                                              \

@@ -1,4 +1,5 @@
 #include "transmit.h"
+#include "delta_store.h"
 #include "proto/base/log.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@ struct transmit {
 	struct log_gate ignored_gate;
 	void (*command_done)(void *ctx, const struct job_report *r);
 	void *command_ctx;
+	void (*job_done)(void *ctx, const struct job_report *r);
+	void *job_ctx;
 };
 
 static void complain(const char *id, const struct digest *package)
@@ -58,6 +61,11 @@ static void on_report(void *ctx, const struct job_report *r)
 			t->command_done(t->command_ctx, r);
 		return;
 	}
+	if (!digest_is_zero(&r->base)) { // a delta is deltas.c's
+		if (t->job_done)
+			t->job_done(t->job_ctx, r);
+		return;
+	}
 	switch (r->event) {
 	case JOB_PROGRESS:
 		m = message_of(PUB_SENDING, r);
@@ -65,6 +73,8 @@ static void on_report(void *ctx, const struct job_report *r)
 		break;
 	case JOB_STORED:
 		tell_outcome(t, PUB_STORED, r);
+		if (t->job_done)
+			t->job_done(t->job_ctx, r);
 		break;
 	case JOB_STOPPED:
 		tell_outcome(t, PUB_STOPPED, r);
@@ -173,27 +183,84 @@ static bool stop_collect(void *ctx, const struct placement *p)
 	return s->count < STATIONS_MAX;
 }
 
-static enum err stop_at(
-	struct transmit *t, const char *broker, const struct digest *package, uint64_t directive_id)
+// What lies where: of a package, or of a delta by its id.
+static enum err stop_list(
+	struct transmit *t, const struct digest *key, const char *broker, struct stop *s)
+{
+	*s = (struct stop){.t = t, .broker = broker};
+	return placement_list(t->store, key, stop_collect, s);
+}
+
+static enum err station_known(struct transmit *t, const char *broker, struct station **out)
 {
 	SCOPED_ARENA struct arena a;
 	struct address to;
-	struct station *s = NULL;
 
 	arena_init(&a, 4096, 16);
 	TRY(broker_address(t->store, broker, &a, &to));
-	TRY(station_get(t, &to, &s));
+	return station_get(t, &to, out);
+}
+
+static enum err stop_at(
+	struct transmit *t, const char *broker, const struct digest *package, uint64_t directive_id)
+{
+	struct station *s = NULL;
+
+	TRY(station_known(t, broker, &s));
 	if (station_has(s, JOB_WITHDRAW, package, directive_id))
 		return ERR_OK;
 	return station_withdraw(s, package, directive_id);
 }
 
+struct delta_bases {
+	struct digest of[64];
+	size_t count;
+};
+
+static bool delta_collect(void *ctx, const struct delta_row *d)
+{
+	struct delta_bases *b = ctx;
+
+	b->of[b->count++] = d->base;
+	return b->count < sizeof b->of / sizeof b->of[0];
+}
+
+static enum err delta_stop_at(struct transmit *t, const struct digest *package,
+	const struct digest *base, const char *broker, bool *lies)
+{
+	struct digest id = delta_id(package, base);
+	struct station *station = NULL;
+	struct stop s;
+
+	TRY(stop_list(t, &id, broker, &s));
+	for (size_t i = 0; i < s.count; i++) {
+		*lies = true;
+		TRY(station_known(t, s.brokers[i], &station));
+		TRY(station_delta(station, JOB_WITHDRAW, package, base));
+	}
+	return ERR_OK;
+}
+
+// A package's deltas go before it.
+static enum err deltas_stop_all(
+	struct transmit *t, const struct digest *package, const char *broker)
+{
+	struct delta_bases b = {0};
+	bool lies = false;
+
+	TRY(delta_list(t->store, package, delta_collect, &b));
+	for (size_t i = 0; i < b.count; i++)
+		TRY(delta_stop_at(t, package, &b.of[i], broker, &lies));
+	return ERR_OK;
+}
+
 static enum err stop_all(struct transmit *t, const struct digest *package, uint64_t directive_id,
 	const char *broker, size_t *count)
 {
-	struct stop s = {.t = t, .broker = broker};
+	struct stop s;
 
-	TRY(placement_list(t->store, package, stop_collect, &s));
+	TRY(deltas_stop_all(t, package, broker));
+	TRY(stop_list(t, package, broker, &s));
 	for (size_t i = 0; i < s.count; i++)
 		TRY(stop_at(t, s.brokers[i], package, directive_id));
 	*count = s.count;
@@ -244,6 +311,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 		return ERR_OK;
 	case DIRECTIVE_PACKAGE_ORDER: // orders.c
 	case DIRECTIVE_RECORD:        // recorder.c
+	case DIRECTIVE_SERVE_BASES:   // deltas.c
 		break;
 	}
 	return err_set(ERR_UNSUPPORTED, "%s is no matter of transmission", directive_word(d->kind));
@@ -351,6 +419,49 @@ void transmit_session(struct transmit *t)
 	}
 	free(o.packages);
 	free(o.states);
+}
+
+// ---- deltas
+
+struct stored {
+	char brokers[STATIONS_MAX][LIMIT_ID + 1];
+	size_t count;
+};
+
+static bool stored_collect(void *ctx, const struct placement *p)
+{
+	struct stored *s = ctx;
+
+	if (p->state == PLACEMENT_STORED)
+		(void)str_copy(s->brokers[s->count++], sizeof s->brokers[0], p->broker);
+	return s->count < STATIONS_MAX;
+}
+
+enum err transmit_delta(struct transmit *t, const struct digest *package, const struct digest *base)
+{
+	struct stored s = {0};
+	struct station *station = NULL;
+
+	TRY(placement_list(t->store, package, stored_collect, &s));
+	for (size_t i = 0; i < s.count; i++) {
+		TRY(station_known(t, s.brokers[i], &station));
+		TRY(station_delta(station, JOB_TRANSMIT, package, base));
+	}
+	return ERR_OK;
+}
+
+enum err transmit_delta_stop(
+	struct transmit *t, const struct digest *package, const struct digest *base, bool *lies)
+{
+	*lies = false;
+	return delta_stop_at(t, package, base, NULL, lies);
+}
+
+void transmit_on_job(
+	struct transmit *t, void (*done)(void *ctx, const struct job_report *r), void *ctx)
+{
+	t->job_done = done;
+	t->job_ctx = ctx;
 }
 
 // ---- life

@@ -29,6 +29,16 @@ enum err transmit_command(struct transmit *t, const struct address *to, const st
 void transmit_on_command(
 	struct transmit *t, void (*done)(void *ctx, const struct job_report *r), void *ctx);
 
+// The delta of the package from this base: to every broker where the package lies, and away from
+// wherever the delta lies (*lies: anywhere). Errors: ERR_NOT_FOUND, ERR_FULL.
+enum err transmit_delta(
+	struct transmit *t, const struct digest *package, const struct digest *base) MUST_CHECK;
+enum err transmit_delta_stop(struct transmit *t, const struct digest *package,
+	const struct digest *base, bool *lies) MUST_CHECK;
+// done: of every job of a delta, and of every package that is stored.
+void transmit_on_job(
+	struct transmit *t, void (*done)(void *ctx, const struct job_report *r), void *ctx);
+
 // A session began, or the server restarted: offers again what is offered.
 void transmit_session(struct transmit *t);
 // asked: it answers a request of ours, so that it is in force whatever its number.
