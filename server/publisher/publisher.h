@@ -73,10 +73,18 @@ void commands_answer(void *ctx, const struct job_report *r);
 // Refuses the call; a full or read-only disk is also an alert in the log.
 void publisher_refuse(struct publisher *p, struct call *call, enum err e);
 
-// verbs_image.c, verbs_package.c, verbs_command.c
+// verbs_image.c, verbs_image_edit.c, verbs_order.c, verbs_package.c, verbs_command.c
 void verb_image_add(struct publisher *p, struct call *c);
 void verb_image_list(struct publisher *p, struct call *c);
 void verb_image_remove(struct publisher *p, struct call *c);
+void verb_image_set(struct publisher *p, struct call *c);
+void verb_image_retire(struct publisher *p, struct call *c);
+void verb_image_restore(struct publisher *p, struct call *c);
+void verb_image_gc(struct publisher *p, struct call *c);
+void verb_image_thumb(struct publisher *p, struct call *c);
+void verb_image_why(struct publisher *p, struct call *c);
+void verb_order_list(struct publisher *p, struct call *c);
+void verb_order_preview(struct publisher *p, struct call *c);
 void verb_package_build(struct publisher *p, struct call *c);
 void verb_package_sign(struct publisher *p, struct call *c);
 void verb_package_publish(struct publisher *p, struct call *c);
@@ -85,6 +93,12 @@ void verb_package_remove(struct publisher *p, struct call *c);
 void verb_package_list(struct publisher *p, struct call *c);
 void verb_package_show(struct publisher *p, struct call *c);
 void verb_command_put(struct publisher *p, struct call *c);
+
+// An image as lists tell it.
+cJSON *image_json(const struct image *i);
+// What may be given with a picture and edited later is taken from the call where it says it: title,
+// licence, weight, released_unix_ms, expires_unix_ms. Errors: ERR_FORMAT, ERR_RANGE.
+enum err image_details(struct call *c, struct image *i) MUST_CHECK;
 
 // Arguments. Errors: ERR_FORMAT with the argument's name.
 enum err call_digest(struct call *c, const char *key, struct digest *out) MUST_CHECK;

@@ -17,25 +17,6 @@ enum err call_digest(struct call *c, const char *key, struct digest *out)
 	return ERR_OK;
 }
 
-enum err call_tags(
-	struct call *c, const char *key, char tags[LIMIT_TAGS][LIMIT_ID + 1], size_t *count)
-{
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(call_json(c), key);
-	const cJSON *item = NULL;
-
-	*count = 0;
-	cJSON_ArrayForEach(item, list)
-	{
-		const char *tag = cJSON_GetStringValue(item);
-		if (!tag || !id_is_valid(tag) || *count == LIMIT_TAGS)
-			return err_set(ERR_FORMAT,
-				"%s: a tag is 1..64 of letters, digits, . _ -; at most %d of them",
-				key, LIMIT_TAGS);
-		(void)str_copy(tags[(*count)++], LIMIT_ID + 1, tag);
-	}
-	return ERR_OK;
-}
-
 // Bytes of one UTF-8 character, 0 when it is none, or a control character.
 static size_t character_size(const unsigned char *s)
 {
@@ -59,6 +40,42 @@ static size_t character_size(const unsigned char *s)
 		return good ? n + 1 : 0;
 	}
 	return 0;
+}
+
+// A word, a text, or a typed tag NAME=VALUE as criteria.h reads them.
+static bool tag_is_good(const char *tag)
+{
+	size_t at = 0, n = strlen(tag);
+
+	if (n == 0 || n > LIMIT_ID || tag[0] == ' ' || tag[n - 1] == ' ' || strchr(tag, '"'))
+		return false;
+	while (tag[at]) {
+		size_t c = character_size((const unsigned char *)tag + at);
+		if (c == 0)
+			return false;
+		at += c;
+	}
+	return true;
+}
+
+enum err call_tags(
+	struct call *c, const char *key, char tags[LIMIT_TAGS][LIMIT_ID + 1], size_t *count)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(call_json(c), key);
+	const cJSON *item = NULL;
+
+	*count = 0;
+	cJSON_ArrayForEach(item, list)
+	{
+		const char *tag = cJSON_GetStringValue(item);
+		if (!tag || !tag_is_good(tag) || *count == LIMIT_TAGS)
+			return err_set(ERR_FORMAT,
+				"%s: a tag is a text of 1..%d bytes without quotes and control "
+				"characters; at most %d of them",
+				key, LIMIT_ID, LIMIT_TAGS);
+		(void)str_copy(tags[(*count)++], LIMIT_ID + 1, tag);
+	}
+	return ERR_OK;
 }
 
 enum err call_line(struct call *c, const char *key, size_t max, const char **out)
@@ -167,6 +184,14 @@ static const struct {
 	{"image-add", verb_image_add},
 	{"image-list", verb_image_list},
 	{"image-remove", verb_image_remove},
+	{"image-set", verb_image_set},
+	{"image-retire", verb_image_retire},
+	{"image-restore", verb_image_restore},
+	{"image-gc", verb_image_gc},
+	{"image-thumb", verb_image_thumb},
+	{"image-why", verb_image_why},
+	{"order-list", verb_order_list},
+	{"order-preview", verb_order_preview},
 	{"package-build", verb_package_build},
 	{"package-sign", verb_package_sign},
 	{"package-publish", verb_package_publish},

@@ -7,8 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
+
+#define TIME_MAX (UINT64_C(1) << 52) // JSON keeps whole numbers up to here
 
 static const char *format_word(uint32_t format)
 {
@@ -114,15 +115,62 @@ static void image_done(struct work *work)
 	free(w);
 }
 
-static enum err image_arguments(struct call *c, struct image *i)
+enum err image_details(struct call *c, struct image *i)
 {
-	const char *title = NULL, *licence = NULL;
+	const char *licence_key = call_string(c, "license") ? "license" : "licence";
+	const char *text = NULL;
+	uint64_t weight = 0, released = 0, expires = 0;
 
-	TRY(call_line(c, "title", 200, &title));
-	TRY(call_line(c, call_string(c, "license") ? "license" : "licence", LIMIT_ID, &licence));
-	TRY(call_tags(c, "tags", i->tags, &i->tag_count));
-	(void)str_copy(i->title, sizeof i->title, title);
-	(void)str_copy(i->licence, sizeof i->licence, licence);
+	TRY(call_line(c, "title", 200, &text));
+	if (call_string(c, "title"))
+		(void)str_copy(i->title, sizeof i->title, text);
+	TRY(call_line(c, licence_key, LIMIT_ID, &text));
+	if (call_string(c, licence_key))
+		(void)str_copy(i->licence, sizeof i->licence, text);
+	if (!call_number(c, "weight", i->weight, LIMIT_WEIGHT, &weight) ||
+		!call_number(c, "released_unix_ms", (uint64_t)i->released_unix_ms, TIME_MAX,
+			&released) ||
+		!call_number(
+			c, "expires_unix_ms", (uint64_t)i->expires_unix_ms, TIME_MAX, &expires))
+		return err_set(ERR_RANGE,
+			"weight is 0..%d; released_unix_ms and expires_unix_ms are times",
+			LIMIT_WEIGHT);
+	if (expires != 0 && expires <= released)
+		return err_set(ERR_RANGE, "the picture would expire before it is released");
+	i->weight = (uint32_t)weight;
+	i->released_unix_ms = (int64_t)released;
+	i->expires_unix_ms = (int64_t)expires;
+	return ERR_OK;
+}
+
+// A file that became an image before: its tags grow, nothing is decoded. Whoever was cut in the
+// middle of a large import begins again with this.
+static enum err image_known(struct publisher *p, struct call *c, struct image *i)
+{
+	struct store *s = &p->store;
+	struct image_work w = {.call = c};
+	struct digest image;
+	bool duplicate = false;
+
+	TRY(call_digest(c, "original", &i->original));
+	TRY(image_of_original(s, &i->original, &image));
+	TRY(image_find(s, &image, &w.image));
+	struct image row = w.image;
+	row.original = i->original;
+	row.tag_count = i->tag_count;
+	memcpy(row.tags, i->tags, sizeof row.tags);
+	bool gains = row.retired_unix_ms != 0;
+	for (size_t t = 0; t < i->tag_count; t++) {
+		bool has = false;
+		for (size_t k = 0; k < w.image.tag_count; k++)
+			has |= strcmp(w.image.tags[k], i->tags[t]) == 0;
+		gains |= !has;
+	}
+	if (gains) {
+		TRY(store_end(s, image_add(s, &row, &duplicate)));
+		orders_images_changed(p->orders);
+	}
+	image_reply(&w, true);
 	return ERR_OK;
 }
 
@@ -138,12 +186,22 @@ void verb_image_add(struct publisher *p, struct call *c)
 	w->work.run = image_run;
 	w->work.done = image_done;
 	w->fd = call_take_fd(c);
-	enum err e = w->fd < 0 ? err_set(ERR_FORMAT, "no file came with the request")
-			       : image_arguments(c, &w->image);
+	enum err e = image_details(c, &w->image);
 	if (e == ERR_OK)
+		e = call_tags(c, "tags", w->image.tags, &w->image.tag_count);
+	if (e == ERR_OK && w->fd < 0) {
+		e = call_string(c, "original")
+			    ? image_known(p, c, &w->image)
+			    : err_set(ERR_FORMAT, "no file came with the request");
+		if (e == ERR_OK) {
+			free(w);
+			return;
+		}
+	} else if (e == ERR_OK) {
 		e = work_add(&p->work, &w->work);
-	if (e == ERR_OK)
-		return;
+		if (e == ERR_OK)
+			return;
+	}
 	publisher_refuse(p, c, e);
 	if (w->fd >= 0)
 		close(w->fd);
@@ -152,7 +210,12 @@ void verb_image_add(struct publisher *p, struct call *c)
 
 // ---- listing
 
-static bool image_put(void *ctx, const struct image *i)
+static const char *orientation_word(const struct image *i)
+{
+	return i->width == i->height ? "square" : i->width > i->height ? "landscape" : "portrait";
+}
+
+cJSON *image_json(const struct image *i)
 {
 	cJSON *j = cJSON_CreateObject();
 
@@ -166,25 +229,75 @@ static bool image_put(void *ctx, const struct image *i)
 	cJSON_AddNumberToObject(j, "size_bytes", (double)i->size_bytes);
 	cJSON_AddNumberToObject(j, "width", i->width);
 	cJSON_AddNumberToObject(j, "height", i->height);
+	cJSON_AddStringToObject(j, "orientation", orientation_word(i));
 	cJSON_AddStringToObject(j, "licence", i->licence);
+	cJSON_AddNumberToObject(j, "weight", i->weight);
 	cJSON_AddNumberToObject(j, "added_unix_ms", (double)i->added_unix_ms);
-	lister_add(ctx, j);
+	cJSON_AddNumberToObject(j, "released_unix_ms", (double)i->released_unix_ms);
+	cJSON_AddNumberToObject(j, "expires_unix_ms", (double)i->expires_unix_ms);
+	cJSON_AddNumberToObject(j, "retired_unix_ms", (double)i->retired_unix_ms);
+	return j;
+}
+
+struct image_listing {
+	struct lister list;
+	struct criteria criteria;
+	bool by_criteria, retired;
+};
+
+static bool image_is_wanted(const struct image_listing *l, const struct image *i)
+{
+	const char *tags[LIMIT_TAGS];
+
+	if (!l->by_criteria)
+		return true;
+	for (size_t t = 0; t < i->tag_count; t++)
+		tags[t] = i->tags[t];
+	const struct criteria_picture p = {.title = i->title,
+		.licence = i->licence,
+		.tags = tags,
+		.tag_count = i->tag_count,
+		.width_px = i->width,
+		.height_px = i->height,
+		.weight = i->weight,
+		.size_bytes = i->size_bytes,
+		.added_unix_ms = i->added_unix_ms,
+		.released_unix_ms = i->released_unix_ms,
+		.expires_unix_ms = i->expires_unix_ms};
+	return criteria_match(&l->criteria, &p, NULL);
+}
+
+static bool image_put(void *ctx, const struct image *i)
+{
+	struct image_listing *l = ctx;
+
+	if ((i->retired_unix_ms != 0) == l->retired && image_is_wanted(l, i))
+		lister_add(&l->list, image_json(i));
 	return true;
 }
 
 void verb_image_list(struct publisher *p, struct call *c)
 {
-	const char *tag = call_string(c, "tag");
-	struct lister l;
+	const char *tag = call_string(c, "tag"), *where = call_string(c, "where");
+	struct image_listing *l = calloc(1, sizeof *l);
+	enum err e = ERR_OK;
 
-	lister_init(&l, c, "images");
-	enum err e = image_list(&p->store, &tag, tag && tag[0] ? 1 : 0, image_put, &l);
+	if (!l)
+		abort();
+	lister_init(&l->list, c, "images");
+	l->by_criteria = where != NULL;
+	l->retired = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(call_json(c), "retired"));
+	if (where)
+		e = criteria_parse(where, &l->criteria);
+	if (e == ERR_OK)
+		e = image_list(&p->store, &tag, tag && tag[0] ? 1 : 0, image_put, l);
 	if (e == ERR_OK) {
-		lister_end(&l, NULL);
-		return;
+		lister_end(&l->list, NULL);
+	} else {
+		buf_fini(&l->list.items);
+		publisher_refuse(p, c, e);
 	}
-	buf_fini(&l.items);
-	publisher_refuse(p, c, e);
+	free(l);
 }
 
 // ---- removing
