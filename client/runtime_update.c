@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNDO_AGAIN_MS 5000
+#define UNDO_AGAIN_MS 2000
 #define SAID_BYTES 200 // of a program's output, in a reason
 
 static void verb_go(struct updates *u);

@@ -12,7 +12,7 @@
 #include "client/update_rows.h"
 
 #define GUARD_PROGRAM "helio-agent" // in the folder of a release
-#define GUARD_ALARM_S 60            // behind the end of the trial
+#define GUARD_ALARM_S 30            // behind the end of the trial
 
 // Returns when this process is the one that goes on: no release, or it is the release already, or
 // another agent holds the state folder (which the start then says). Does not return otherwise.

@@ -138,3 +138,186 @@ def test_S001_c18_what_is_not_well_is_rolled_back_and_not_given_again(fleet_of, 
     publish(fleet, bad)
     fleet.wait_client("f1", lambda c: any(u["failures"] == 1 and u["state"] == "rolled-back" for u in c["updates"]), 20)
     assert len(asked.read_text().splitlines()) > before and current(root) == "releases/3"
+
+
+def test_S001_c24_what_is_for_other_hardware_or_no_software_is_refused_and_nothing_changes(fleet_of, folder, pictures):
+    root = folder / "app"
+    fleet = rig(fleet_of, {"handler": f"app symlink {root}"}, agent={"hw_class": "rpi4"})
+    publish(fleet, release(fleet, "1", {"bin/run": "one"}, "app", None, "--hw-class", "rpi4"))
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
+    publish(fleet, release(fleet, "2", {"bin/run": "two"}, "app", None, "--hw-class", "other"))
+    wait_for(lambda: any("hw-class" in o[2] for o in operations(fleet)), 15, "the refusal")
+    assert current(root) == "releases/1" and version_of(fleet) == "1"
+    # An image package of that name is shown, and is no software.
+    publish(fleet, fleet.image_package("app", "9", pictures[:1]))
+    fleet.wait_client("f1", lambda c: len(c["holdings"]) == 2, 20)
+    assert current(root) == "releases/1" and version_of(fleet) == "1"
+
+
+# ---------------------------------------------------------------- a program of the device's own
+
+
+HANDLER = """#!/bin/sh
+# VERB FOLDER VERSION PACKAGE; what a test wants is in files beside it
+cd {home}
+echo "$1 $3" >> log
+[ -e kill-$1 ] && rm kill-$1 && kill -9 $PPID && exit 0
+[ -e fail-$1 ] && rm -f fail-rollback && echo "no $1" && exit 4
+[ "$1" = install ] && cp "$2"/what running
+[ "$1" = rollback ] && cp before running
+[ "$1" = commit ] && cp running before
+exit 0
+"""
+
+
+class Script:
+    def __init__(self, folder):
+        self.home = folder / "device"
+        self.home.mkdir()
+        (self.home / "before").write_text("nothing")
+        self.path = self.home / "handler"
+        self.path.write_text(HANDLER.format(home=self.home))
+        self.path.chmod(0o755)
+
+    def verbs(self, version):
+        lines = (self.home / "log").read_text().splitlines()
+        return [v.split()[0] for v in lines if v.split()[1] == version]
+
+    def running(self):
+        return (self.home / "running").read_text()
+
+
+def test_S001_c18_a_handler_that_fails_at_any_verb_leaves_what_ran_before(fleet_of, folder):
+    device = Script(folder)
+    fleet = rig(fleet_of, {"handler": f"app script {device.path}", "trial_s": 2})
+    publish(fleet, release(fleet, "1", {"what": "one"}))
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
+    assert device.verbs("1") == ["prepare", "install", "verify", "commit"]
+    for number, (verb, reason) in enumerate([("prepare", "prepare"), ("install", "install"), ("verify", "health"), ("commit", "commit")]):
+        (device.home / f"fail-{verb}").touch()
+        if verb == "install":
+            (device.home / "fail-rollback").touch()      # once: it is tried again
+        version = f"{number}.bad"
+        package = release(fleet, version, {"what": version})
+        publish(fleet, package)
+        found = fleet.wait_client("f1", lambda c: any(u["package"] == package and u["failures"] for u in c["updates"]), 20)
+        mine = next(u for u in found["updates"] if u["package"] == package)
+        assert mine["state"] == "rolled-back" and mine["reason"].startswith(reason) and f"no {verb}" in mine["reason"], mine
+        assert version_of(fleet) == "1" and device.running() == "one"
+        assert ("rollback" in device.verbs(version)) == (verb != "prepare"), device.verbs(version)
+        (device.home / f"fail-{verb}").unlink(missing_ok=True)
+    publish(fleet, release(fleet, "2", {"what": "two"}))
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["2"], 20)
+    assert device.running() == "two"
+
+
+def test_F36_S001_c18_killed_at_every_verb_it_ends_with_the_old_or_the_new_and_says_which(fleet_of, folder):
+    device = Script(folder)
+    fleet = rig(fleet_of, {"handler": f"app script {device.path}", "trial_s": 3})
+    publish(fleet, release(fleet, "1", {"what": "one"}))
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
+    agent = fleet.procs["f1"]
+    for verb in ("prepare", "install", "verify", "commit"):
+        (device.home / f"kill-{verb}").touch()
+    publish(fleet, release(fleet, "2", {"what": "two"}))
+    for _ in range(4):
+        wait_for(lambda: not agent.alive(), 20, "the kill")
+        assert agent.p.returncode == -signal.SIGKILL
+        fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["2"], 20)
+    assert device.running() == "two" and device.verbs("2").count("install") == 2
+    wait_for(lambda: operations(fleet)[0][2] == "confirmed", 10, "one outcome, over all starts")
+    for verb in ("install", "rollback"):
+        (device.home / f"kill-{verb}").touch()
+    (device.home / "fail-verify").touch()
+    publish(fleet, release(fleet, "3", {"what": "three"}))
+    for _ in range(2):
+        wait_for(lambda: not agent.alive(), 20, "the kill")
+        fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: any(u["failures"] == 1 for u in c["updates"]), 20)
+    assert device.running() == "two" and version_of(fleet) == "2"
+
+
+# ---------------------------------------------------------------- when
+
+
+def test_S001_c18_it_is_fetched_now_and_installed_in_its_window(fleet_of, folder):
+    import datetime
+    import zoneinfo
+    root, zone = folder / "app", "Asia/Kolkata"
+
+    def window(hours):
+        begin = datetime.datetime.now(zoneinfo.ZoneInfo(zone)) + datetime.timedelta(hours=hours)
+        return f"app {begin:%H:%M}-{begin + datetime.timedelta(hours=1, minutes=59):%H:%M} {zone}"
+    fleet = rig(fleet_of, {"handler": f"app symlink {root}", "window": window(2)})
+    package = release(fleet, "1", {"bin/run": "one"})
+    publish(fleet, package)
+    found = fleet.wait_client("f1", lambda c: package in c["holdings"] and c["updates"], 20)
+    assert found["updates"][0]["state"] == "waiting" and not (root / "current").exists()
+    assert wait_for(lambda: operations(fleet), 10, "the outcome")[0][2] == "held: waits for its window"
+    # Nothing else waits for it: what comes meanwhile is done.
+    other = release(fleet, "1", {"what": "x"}, "other")
+    publish(fleet, other)
+    fleet.wait_client("f1", lambda c: other in c["holdings"] and not (root / "current").exists(), 20)
+    fleet.procs["f1"].kill()
+    fleet.agent("f1", {"update": {**QUICK, "handler": f"app symlink {root}", "window": window(-1)}})
+    fleet.wait_client("f1", lambda c: "app" in [s["name"] for s in c["software"]], 20)
+    assert current(root) == "releases/1"
+
+
+# ---------------------------------------------------------------- the agent itself
+
+
+def build_of(version):
+    """The same program, another build: it says another version of itself."""
+    program = pathlib.Path(PROGRAMS["helio-agent"]).read_bytes()
+    assert b"0.1.0\0" in program and len(version) == 5
+    return program.replace(b"0.1.0\0", version.encode() + b"\0")
+
+
+def executable(fleet):
+    return os.readlink(f"/proc/{fleet.procs['f1'].pid}/exe")
+
+
+def supervised(fleet, fact, timeout=30):
+    """What systemd does: who ended is started again."""
+    def look():
+        if not fleet.procs["f1"].alive():
+            fleet.procs["f1"].start()
+        found = fleet.ctl("client", "show", "f1", check=False)
+        return found.returncode == 0 and fact(fleet.client("f1"))
+    return wait_for(look, timeout, "the supervised agent")
+
+
+@pytest.mark.parametrize("how", ["exec", "exit"])
+def test_F50_S001_c18_the_agent_updates_itself_and_one_that_crashes_is_rolled_back(fleet_of, folder, how):
+    root = folder / "heliograph"
+    fleet = rig(fleet_of, {"handler": f"agent symlink {root}", "restart": f"agent {how}"})
+    first = fleet.procs["f1"].pid
+    publish(fleet, release(fleet, "0.1.1", {"helio-agent": build_of("0.1.1")}, "agent"))
+    assert supervised(fleet, lambda c: c["agent_version"] == "0.1.1" and [s["version"] for s in c["software"]] == ["0.1.1"])
+    assert executable(fleet) == str(root / "releases/0.1.1/helio-agent")
+    assert (fleet.procs["f1"].pid == first) == (how == "exec")
+    wait_for(lambda: [o for o in operations(fleet) if o[2] == "confirmed"], 10, "the outcome")
+    text = len(fleet.procs["f1"].text())
+    bad = {"exec": b"\x7fELF, not really", "exit": "#!/bin/sh\nkill -SEGV $$\n"}[how]
+    package = release(fleet, "0.2.0", {"helio-agent": bad}, "agent")
+    publish(fleet, package)
+    assert supervised(fleet, lambda c: any(u["package"] == package and u["failures"] == 1 for u in c["updates"]))
+    assert executable(fleet) == str(root / "releases/0.1.1/helio-agent") and current(root) == "releases/0.1.1"
+    reason = updates(fleet, "agent")[0]["reason"]
+    assert reason.startswith("cannot-start" if how == "exec" else "crash-loop"), reason
+    starts = fleet.procs["f1"].text()[text:].count("to=trial")
+    assert starts == (1 if how == "exec" else 3), "counted before it began"
+    last = wait_for(lambda: [o for o in operations(fleet) if "rolled-back" in o[2]], 10, "the outcome")[0]
+    assert last[1] == "1"
+
+
+@pytest.mark.long
+def test_F50_an_agent_that_hangs_is_ended_by_an_alarm_and_rolled_back(fleet_of, folder):
+    root = folder / "heliograph"
+    fleet = rig(fleet_of, {"handler": f"agent symlink {root}", "restart": "agent exit", "trial_starts": 1, "trial_s": 2})
+    package = release(fleet, "0.2.0", {"helio-agent": "#!/bin/sh\nexec sleep 1000\n"}, "agent")
+    publish(fleet, package)
+    assert supervised(fleet, lambda c: any(u["package"] == package and u["failures"] == 1 for u in c["updates"]), 60)
+    assert executable(fleet) == str(PROGRAMS["helio-agent"].resolve()) and current(root) is None
