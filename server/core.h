@@ -304,6 +304,9 @@ bool core_client_is_in(struct core *core, size_t place, const char *channel);
 size_t core_client_places(const struct core *core);
 bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
+// How many clients hold the one package complete and not the other. Costs a look at every distinct
+// set of holdings, not at every client.
+uint64_t core_holders(struct core *core, const struct digest *package, const struct digest *but);
 // Into the arena. Errors: ERR_NOT_FOUND, ERR_FULL.
 enum err core_client_holdings(struct core *core, const char *id, struct arena *a,
 	struct digest **out, size_t *count) MUST_CHECK;

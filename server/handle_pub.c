@@ -2,6 +2,7 @@
 // directive: the one in force for its package, or NOTED. A refused offer obtains NOTED with a
 // reason that begins with "refused: ", and no directive id.
 #include "proto/base/log.h"
+#include "server/bases.h"
 #include "server/db/rows_content.h"
 #include "server/offer.h"
 #include "server/presence.h"
@@ -123,6 +124,7 @@ static enum err offer_known(const struct pub *c, struct package *k)
 		package_place(c->p, k, c->m->request_id, "offered", c->now);
 	else
 		directive_send(c->p, k, c->m->request_id, c->now);
+	bases_again(k); // a session began: it has forgotten them
 	return ERR_OK;
 }
 
@@ -354,6 +356,11 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 	k = own_package(&c);
 	if (!k)
 		return;
+	if (!digest_is_zero(&m->base)) {
+		noted(&c, "");
+		bases_said(k, m);
+		return;
+	}
 	switch (m->state) {
 	case PUB_SENDING:
 		pub_sending(&c, k);

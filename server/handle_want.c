@@ -6,6 +6,7 @@
 #include "proto/base/log.h"
 #include "proto/digest.h"
 #include "proto/topics.h"
+#include "server/bases.h"
 #include "server/db/rows_content.h"
 #include "server/presence.h"
 #include <inttypes.h>
@@ -19,7 +20,8 @@ void waiting_drop(struct presence *p, struct package *k, struct waiting *w)
 	free(w);
 }
 
-void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id)
+void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id,
+	const struct digest *base)
 {
 	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
 	struct waiting *w;
@@ -36,6 +38,7 @@ void waiting_add(struct presence *p, struct package *k, const char *client, uint
 		p->waiting_count++;
 	}
 	w->request_id = request_id;
+	w->base = *base;
 	w->until_attended_ms = p->attended_ms + lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms);
 }
 
@@ -65,6 +68,15 @@ static void deny(struct presence *p, const char *client, const struct digest *pa
 	grant_send(p, client, &g);
 }
 
+// From what the client is served: judged each time it asks.
+static void lease_rebase(
+	struct presence *p, const struct package *k, struct lease *l, const struct digest *named)
+{
+	const struct digest *base = bases_choose(p, k, l->client, named);
+
+	l->base = base ? *base : (struct digest){{0}};
+}
+
 static void grant_lease(struct presence *p, struct package *k, struct lease *l)
 {
 	struct data_broker *b = data_brokers_find(p->brokers, l->broker);
@@ -79,6 +91,7 @@ static void grant_lease(struct presence *p, struct package *k, struct lease *l)
 		.rate_bytes_per_s = l->rate_bytes_per_s,
 		.window = lease_window(l->rate_bytes_per_s),
 		.publisher = k->publisher,
+		.index_base = l->base,
 	};
 
 	if (!b || p->ports.publisher_key(p->ports.ctx, k->publisher, &g.publisher_key) != ERR_OK) {
@@ -108,7 +121,7 @@ static void lease_store(struct presence *p, const struct lease *l)
 }
 
 static void lease_grant(struct presence *p, struct package *k, const char *client,
-	uint64_t request_id, struct now now)
+	uint64_t request_id, const struct digest *base, struct now now)
 {
 	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
 	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
@@ -126,6 +139,7 @@ static void lease_grant(struct presence *p, struct package *k, const char *clien
 	l.expires_attended_ms = p->attended_ms + l.ttl_ms;
 	str_copy(l.client, sizeof(l.client), client);
 	memcpy(l.broker, k->broker, sizeof(l.broker));
+	lease_rebase(p, k, &l, base);
 	if (leases_add(p->leases, &l) != ERR_OK) {
 		deny(p, client, &k->id, request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
 		return;
@@ -180,9 +194,10 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 			continue;
 		waiting_drop(p, k, w);
 		if (!l)
-			lease_grant(p, k, one.client, one.request_id, now);
+			lease_grant(p, k, one.client, one.request_id, &one.base, now);
 		else {
 			l->request_id = one.request_id;
+			lease_rebase(p, k, l, &one.base);
 			lease_store(p, l);
 			grant_lease(p, k, l);
 		}
@@ -201,7 +216,7 @@ struct want_call {
 
 static void wait_for(const struct want_call *c, const char *reason)
 {
-	waiting_add(c->p, c->k, c->client, c->m->request_id);
+	waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
 }
 
@@ -239,7 +254,7 @@ static bool moved(const struct want_call *c, struct lease *l)
 		return false;
 	if (l)
 		lease_end(c->p, l, "its client cannot reach the broker", c->now);
-	waiting_add(c->p, k, c->client, c->m->request_id);
+	waiting_add(c->p, k, c->client, c->m->request_id, &c->m->base);
 	if (k->leases > 0) {
 		wait_for(c, "elsewhere: it moves when the others have fetched it");
 		return true;
@@ -316,10 +331,11 @@ static void grant_now(const struct want_call *c)
 	if (moved(c, l))
 		return;
 	if (!l) {
-		lease_grant(c->p, c->k, c->client, c->m->request_id, c->now);
+		lease_grant(c->p, c->k, c->client, c->m->request_id, &c->m->base, c->now);
 		return;
 	}
 	l->expires_attended_ms = c->p->attended_ms + l->ttl_ms;
+	lease_rebase(c->p, c->k, l, &c->m->base);
 	if (l->request_id != c->m->request_id) {
 		l->request_id = c->m->request_id;
 		lease_store(c->p, l);
@@ -337,7 +353,7 @@ static void fetch_known(const struct want_call *c)
 		grant_now(c);
 		break;
 	case PLACE_WAITING:
-		waiting_add(c->p, c->k, c->client, c->m->request_id);
+		waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
 		package_place(c->p, c->k, 0, "a client asks for it", c->now);
 		wait_for(c, "preparing: it is sent to a data broker");
 		break;

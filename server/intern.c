@@ -47,6 +47,19 @@ struct bytes intern_get(const struct intern *in, uint32_t number)
 	return bytes_of(v->data, v->size);
 }
 
+bool intern_next(const struct intern *in, uint32_t *at, struct bytes *value, uint32_t *users)
+{
+	while (*at < in->count) {
+		const struct intern_value *v = in->values[(*at)++];
+		if (is_free(v))
+			continue;
+		*value = bytes_of(v->data, v->size);
+		*users = v->users;
+		return true;
+	}
+	return false;
+}
+
 static uint32_t slot_find(const struct intern *in, uint32_t hash, struct bytes value)
 {
 	uint32_t mask = in->slot_count - 1, at = hash & mask;

@@ -27,6 +27,8 @@ void intern_fini(struct intern *in);
 uint32_t intern_take(struct intern *in, struct bytes value);
 void intern_drop(struct intern *in, uint32_t number);
 struct bytes intern_get(const struct intern *in, uint32_t number);
+// Every value and how many use it, in no order; *at begins at 0. False: that was all.
+bool intern_next(const struct intern *in, uint32_t *at, struct bytes *value, uint32_t *users);
 // *held becomes the number of value; nothing is hashed when it is that already. True when it
 // changed.
 bool intern_set(struct intern *in, uint32_t *held, struct bytes value);

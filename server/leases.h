@@ -20,6 +20,7 @@ struct lease {
 	uint64_t id;
 	char client[LIMIT_ID + 1], broker[LIMIT_ID + 1];
 	struct digest package;
+	struct digest base;  // the delta it was granted from; zero: the full index
 	uint64_t request_id; // of the request that obtained it
 	struct wall granted;
 	int64_t granted_attended_ms, expires_attended_ms;

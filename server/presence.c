@@ -1,5 +1,7 @@
 #include "server/presence.h"
 
+#include "server/bases.h"
+
 #include "proto/base/log.h"
 #include "proto/topics.h"
 #include "server/db/rows_content.h"
@@ -141,6 +143,10 @@ bool package_step(struct presence *p, struct package *k, enum place_event e, con
 		k->since = now.wall;
 		k->idle_since_attended_ms = p->attended_ms;
 	}
+	if (to != PLACE_STORED && to != PLACE_LINGER)
+		bases_doubt(k);
+	else if (k->state != PLACE_STORED && k->state != PLACE_LINGER)
+		bases_again(k);
 	k->state = to;
 	if (!place_is_on_broker(to))
 		k->reading_back = false;
@@ -282,11 +288,12 @@ static void leases_to_waiting(struct presence *p, struct package *k, struct now 
 	for (struct lease *l; k->leases > 0 && (l = leases_next(p->leases, &cursor));) {
 		char client[LIMIT_ID + 1];
 		uint64_t request_id = l->request_id;
+		struct digest base = l->base;
 
 		if (!digest_equal(&l->package, &k->id))
 			continue;
 		memcpy(client, l->client, sizeof(client));
-		waiting_add(p, k, client, request_id);
+		waiting_add(p, k, client, request_id, &base);
 		lease_end(p, l, "the copy it names is gone", now);
 	}
 }

@@ -33,6 +33,7 @@
 
 #define PRESENCE_PACKAGES_MAX 100000
 #define PRESENCE_WAITING_MAX 100000 // of all packages
+#define PRESENCE_BASES_MAX 4        // older packages that a package is served from as a delta
 #define PRESENCE_MISSING_MAX 8      // objects of a client's complaint that are looked at
 #define PRESENCE_RETRY_MS 1000      // a client that waits comes again after this
 #define PRESENCE_REFUSED_RETRY_MS 60000
@@ -46,8 +47,8 @@ struct presence_config {
 	uint32_t linger_s;             // without a lease, after there was one
 	uint32_t first_viewer_grace_s; // without ever a lease; 0: for ever
 	uint32_t lease_ttl_s;          // the least
-	uint32_t reconnect_spread_s;   // attended time stands still this long after a gap, until told
-	uint32_t broker_away_s;        // then content that is wanted moves
+	uint32_t reconnect_spread_s; // attended time stands still this long after a gap, until told
+	uint32_t broker_away_s;      // then content that is wanted moves
 	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
 	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
@@ -88,14 +89,25 @@ struct presence_ports {
 	void (*readback)(void *ctx, const char *broker, const struct readback_order *order);
 	// What became of an order: an error is told to the publisher. NULL: no order stands here.
 	enum err (*ordered)(void *ctx, const char *publisher, const struct order_outcome *m);
+	// How many clients, roughly, hold this package complete and not the other; and does this
+	// one hold it? NULL: nobody knows, and there are no deltas.
+	uint64_t (*holders)(void *ctx, const struct digest *package, const struct digest *but);
+	bool (*holds)(void *ctx, const char *client, const struct digest *package);
 };
 
 // A client that asked and was told to come again.
 struct waiting {
 	char client[LIMIT_ID + 1];
 	uint64_t request_id;
+	struct digest base; // that it holds; zero: it wants the full index
 	int64_t until_attended_ms;
 	UT_hash_handle hh;
+};
+
+struct package_base {
+	struct digest id;
+	bool stored; // the publisher says that its delta lies beside the package
+	uint64_t object_bytes;
 };
 
 struct package {
@@ -129,6 +141,9 @@ struct package {
 	uint64_t sent_bytes, total_bytes;
 	uint32_t leases;
 	struct waiting *waiting;
+	struct package_base bases[PRESENCE_BASES_MAX]; // bases.h
+	size_t base_count;
+	bool bases_due, bases_told;
 	UT_hash_handle hh;
 };
 
@@ -147,6 +162,8 @@ struct presence {
 	int64_t spread_ms, spread_left_ms;
 	enum err store_error;
 	uint64_t grants, denials, directives;
+	bool holdings_changed; // since the bases were looked at
+	struct mono bases_looked;
 };
 
 // Nothing is loaded yet. brokers and db are borrowed.
@@ -198,7 +215,8 @@ void lease_end(struct presence *p, struct lease *l, const char *because, struct 
 void waiting_serve(struct presence *p, struct package *k, struct now now);
 // Those who still wait for a stored package cannot reach its broker. Nobody else fetches: it moves.
 void waiting_move(struct presence *p, struct package *k, struct now now);
-void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id);
+void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id,
+	const struct digest *base);
 void waiting_drop(struct presence *p, struct package *k, struct waiting *w);
 void presence_store(struct presence *p, enum err e);
 void presence_clear(struct presence *p); // forgets packages and leases, in memory alone

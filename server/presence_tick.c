@@ -3,6 +3,7 @@
 #include "server/presence.h"
 
 #include "proto/base/log.h"
+#include "server/bases.h"
 #include <inttypes.h>
 
 void presence_broker(
@@ -195,4 +196,5 @@ void presence_tick(struct presence *p, struct now now)
 	{
 		package_tick(p, k, now);
 	}
+	bases_tick(p, now);
 }

@@ -341,6 +341,27 @@ bool core_client_holds(struct core *core, const char *id, const struct digest *p
 	return c && client_holds(core, c, package);
 }
 
+static bool set_has(struct bytes set, const struct digest *d)
+{
+	for (size_t at = 0; at + sizeof(*d) <= set.size; at += sizeof(*d))
+		if (memcmp(set.data + at, d->b, sizeof(*d)) == 0)
+			return true;
+	return false;
+}
+
+// Other values of the table are no lists of digests: none of their places holds one.
+uint64_t core_holders(struct core *core, const struct digest *package, const struct digest *but)
+{
+	struct bytes set;
+	uint64_t holders = 0;
+	uint32_t at = 0, users = 0;
+
+	while (intern_next(&core->interned, &at, &set, &users))
+		if (set.size % sizeof(*package) == 0 && set_has(set, package) && !set_has(set, but))
+			holders += users;
+	return holders;
+}
+
 enum err core_client_holdings(
 	struct core *core, const char *id, struct arena *a, struct digest **out, size_t *count)
 {

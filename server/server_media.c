@@ -75,6 +75,7 @@ static void on_distributed(void *ctx, struct core *core, const char *queue)
 static void on_held(void *ctx, struct core *core, const char *client)
 {
 	struct server *s = ctx;
+	s->presence->holdings_changed = true;
 
 	(void)core;
 	media_held(&s->media, client);

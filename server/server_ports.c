@@ -229,6 +229,20 @@ static bool is_meant(void *ctx, const char *client, const struct digest *package
 	return queue_names(s, private_queue, package);
 }
 
+static uint64_t holders(void *ctx, const struct digest *package, const struct digest *but)
+{
+	struct server *s = ctx;
+
+	return core_holders(s->core, package, but);
+}
+
+static bool holds(void *ctx, const char *client, const struct digest *package)
+{
+	struct server *s = ctx;
+
+	return core_client_holds(s->core, client, package);
+}
+
 static uint32_t told_interval_ms(void *ctx, const char *client)
 {
 	struct server *s = ctx;
@@ -282,6 +296,8 @@ void server_presence_ports(struct server *s, struct presence_ports *out)
 		.client = client_for_route,
 		.lease_id = lease_id,
 		.mass_silence = mass_silence,
+		.holders = holders,
+		.holds = holds,
 		.readback = read_back,
 		.ordered = server_customers_said,
 	};

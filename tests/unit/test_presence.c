@@ -30,6 +30,10 @@ struct world {
 	struct digest package;
 	struct arena arena;
 	uint64_t request;
+	uint64_t holders; // of every older package
+	struct digest bases[PRESENCE_BASES_MAX];
+	size_t base_count;
+	unsigned bases_told;
 };
 
 // ---------------------------------------------------------------- everybody else
@@ -38,6 +42,13 @@ static enum err fake_directive(void *ctx, const char *publisher, struct directiv
 {
 	struct world *w = ctx;
 
+	if (m->kind == DIRECTIVE_SERVE_BASES) {
+		w->base_count = m->held_count;
+		for (size_t i = 0; i < m->held_count; i++)
+			w->bases[i] = m->held[i];
+		w->bases_told++;
+		return ERR_OK;
+	}
 	w->directive = (struct sent){.directive = *m, .objects = m->object_count};
 	str_copy(w->directive.to, sizeof(w->directive.to), publisher);
 	str_copy(w->directive.broker, sizeof(w->directive.broker), m->to ? m->to->broker_id : "");
@@ -104,6 +115,22 @@ static void fake_readback(void *ctx, const char *broker, const struct readback_o
 	w->readbacks++;
 }
 
+// Clients named in `holds` hold every package but the one that is at hand.
+static uint64_t fake_holders(void *ctx, const struct digest *package, const struct digest *but)
+{
+	const struct world *w = ctx;
+
+	(void)but;
+	return digest_equal(package, &w->package) ? 0 : w->holders;
+}
+
+static bool fake_holds(void *ctx, const char *client, const struct digest *package)
+{
+	const struct world *w = ctx;
+
+	return strcmp(client, "holder") == 0 && !digest_equal(package, &w->package);
+}
+
 // ---------------------------------------------------------------- the world
 
 static bool many_are_silent;
@@ -127,7 +154,8 @@ static struct presence *presence_make(struct world *w)
 		.route = {.attempts_max = 3},
 	};
 	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
-		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback, NULL};
+		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback, NULL,
+		fake_holders, fake_holds};
 
 	return presence_new(&config, &ports, &w->brokers, w->db);
 }
@@ -893,12 +921,122 @@ static void a_removed_client_holds_no_lease(void **state)
 	assert_int_equal(pack(w)->state, PLACE_WITHDRAWN);
 }
 
+// ---------------------------------------------------------------- deltas
+
+static struct digest two_versions(struct world *w)
+{
+	stored(w);
+	struct digest old = w->package;
+	offer_images(w, "2");
+	claim(w, pack(w)->directive_id);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	return old;
+}
+
+static void delta_said(struct world *w, const struct digest *base, enum publisher_state state)
+{
+	struct publisher_msg m = {.state = state,
+		.package = w->package,
+		.base = *base,
+		.broker_id = pack(w)->broker,
+		.mark = {{9}},
+		.object_bytes = 5};
+
+	tell(w, "pub", &m);
+}
+
+static void bases_that_clients_hold_are_told_to_the_publisher(void **state)
+{
+	struct world *w = *state;
+
+	w->holders = 3;
+	struct digest old = two_versions(w);
+	pass(w, 1);
+	assert_int_equal(w->base_count, 1);
+	assert_true(digest_equal(&w->bases[0], &old));
+	unsigned told = w->bases_told;
+	pass(w, 5);
+	assert_int_equal(w->bases_told, told); // nothing changed
+	offer(w, "pub");                       // a new session of the publisher
+	pass(w, 1);
+	assert_int_equal(w->bases_told, told + 1);
+}
+
+static void a_grant_names_a_base_only_when_its_delta_lies_there(void **state)
+{
+	struct world *w = *state;
+
+	w->holders = 1;
+	struct digest old = two_versions(w);
+	pass(w, 1);
+	want(w, "c1", (struct fetch_request){.request_id = 1, .base = old});
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+	delta_said(w, &old, PUB_STORED);
+	want(w, "c1", (struct fetch_request){.request_id = 2, .base = old});
+	assert_true(digest_equal(&w->grant.grant.index_base, &old));
+	want(w, "c2", (struct fetch_request){.request_id = 3}); // wants none
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+	want(w, "c3", (struct fetch_request){.request_id = 4, .base = {{4}}}); // of another
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+	want(w, "holder", (struct fetch_request){.request_id = 5, .base = {{4}}}); // holds it too
+	assert_true(digest_equal(&w->grant.grant.index_base, &old));
+	delta_said(w, &old, PUB_FAILED);
+	want(w, "c1", (struct fetch_request){.request_id = 6, .base = old});
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+}
+
+static void a_base_is_dropped_when_nobody_holds_or_fetches_from_it(void **state)
+{
+	struct world *w = *state;
+
+	w->holders = 1;
+	struct digest old = two_versions(w);
+	pass(w, 1);
+	delta_said(w, &old, PUB_STORED);
+	want(w, "c1", (struct fetch_request){.request_id = 1, .base = old});
+	w->holders = 0;
+	w->p->holdings_changed = true;
+	pass(w, 3);
+	assert_int_equal(w->base_count, 1); // c1 fetches from it
+	release(w, "c1", w->grant.grant.lease);
+	w->p->holdings_changed = true;
+	pass(w, 3);
+	assert_int_equal(w->base_count, 0);
+	want(w, "c2", (struct fetch_request){.request_id = 2, .base = old});
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+}
+
+static void a_copy_in_doubt_has_no_deltas(void **state)
+{
+	struct world *w = *state;
+
+	w->holders = 1;
+	struct digest old = two_versions(w);
+	pass(w, 1);
+	delta_said(w, &old, PUB_STORED);
+	unsigned told = w->bases_told;
+	presence_broker(w->p, pack(w)->broker, false, "gone", w->now);
+	presence_broker(w->p, pack(w)->broker, true, "", w->now);
+	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	pass(w, 1);
+	assert_int_equal(w->bases_told, told + 1); // asked for anew
+	want(w, "c1", (struct fetch_request){.request_id = 1, .base = old});
+	assert_true(digest_is_zero(&w->grant.grant.index_base));
+	delta_said(w, &old, PUB_STORED);
+	want(w, "c1", (struct fetch_request){.request_id = 2, .base = old});
+	assert_true(digest_equal(&w->grant.grant.index_base, &old));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_make, world_drop)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(S002_3_an_offer_obtains_one_directive),
+		T(bases_that_clients_hold_are_told_to_the_publisher),
+		T(a_grant_names_a_base_only_when_its_delta_lies_there),
+		T(a_base_is_dropped_when_nobody_holds_or_fetches_from_it),
+		T(a_copy_in_doubt_has_no_deltas),
 		T(S002_3_a_bad_offer_is_refused),
 		T(S002_14_a_package_and_its_name_belong_to_one_publisher),
 		T(an_offer_whose_id_is_not_its_manifests_is_refused),
