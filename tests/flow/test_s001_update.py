@@ -145,12 +145,12 @@ def test_S001_c24_what_is_for_other_hardware_or_no_software_is_refused_and_nothi
     fleet = rig(fleet_of, {"handler": f"app symlink {root}"}, agent={"hw_class": "rpi4"})
     publish(fleet, release(fleet, "1", {"bin/run": "one"}, "app", None, "--hw-class", "rpi4"))
     fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
-    publish(fleet, release(fleet, "2", {"bin/run": "two"}, "app", None, "--hw-class", "other"))
-    wait_for(lambda: any("hw-class" in o[2] for o in operations(fleet)), 15, "the refusal")
-    assert current(root) == "releases/1" and version_of(fleet) == "1"
     # An image package of that name is shown, and is no software.
     publish(fleet, fleet.image_package("app", "9", pictures[:1]))
     fleet.wait_client("f1", lambda c: len(c["holdings"]) == 2, 20)
+    assert current(root) == "releases/1" and version_of(fleet) == "1"
+    publish(fleet, release(fleet, "2", {"bin/run": "two"}, "app", None, "--hw-class", "other"))
+    wait_for(lambda: any("hw-class" in o[2] for o in operations(fleet)), 15, "the refusal")
     assert current(root) == "releases/1" and version_of(fleet) == "1"
 
 
