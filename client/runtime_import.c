@@ -415,10 +415,10 @@ static void orders_read(struct import *i)
 	DIR *dir = opendir(path);
 	if (dir == NULL) {
 		struct stat st;
-		if (back_is_wanted(i))
-			return; // a stick that only collects
 		(void)snprintf(path, sizeof path, "%s/" MEDIUM_ORDERS, i->dir);
 		bool medium = stat(path, &st) == 0;
+		if (!medium && back_is_wanted(i))
+			return; // a stick that only collects
 		refuse(i, 0, medium ? "other-client" : "no-medium",
 			medium ? "nothing on it is for this client" : "this is no medium");
 		return;

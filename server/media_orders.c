@@ -17,6 +17,11 @@ struct media_asked {
 	UT_hash_handle hh;
 };
 
+bool media_is_by_hand(const struct media_row *r)
+{
+	return strcmp(r->reason, REASON_ASKED) == 0;
+}
+
 static void failed(const char *what)
 {
 	log_warn("MEDIA-FAILED", "what=%s why=%s", what, log_quote(err_text()));
@@ -393,7 +398,7 @@ static enum err order_unwanted(struct media *m, struct media_row *r, struct aren
 	size_t count = 0;
 	bool stepped;
 
-	if (strcmp(r->reason, REASON_ASKED) == 0)
+	if (media_is_by_hand(r))
 		return ERR_OK;
 	TRY(core_client_awaits(m->core, r->client, a, &packages, &count));
 	for (size_t i = 0; i < count; i++)

@@ -92,6 +92,7 @@ enum err media_act(struct media *m, uint64_t order, enum media_event e, struct a
 // Which way would the package go to the client now? Errors: ERR_NOT_FOUND.
 enum err media_route(struct media *m, const char *client, struct away_client *at,
 	struct route_decision *out) MUST_CHECK;
+bool media_is_by_hand(const struct media_row *order);
 // An order because an operator wants one. Errors: ERR_NOT_FOUND, ERR_EXISTS (one is open).
 enum err media_order_by_hand(struct media *m, const char *client, const struct package *k,
 	struct arena *a, struct media_row *out) MUST_CHECK;

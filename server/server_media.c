@@ -2,6 +2,7 @@
 #include "server/server_inside.h"
 
 #include "proto/envelope.h"
+#include "server/db/rows.h"
 
 // What lies on the medium, signed for one client, as a response and a grant would be.
 static enum err order_seal(struct server *s, const struct media_row *row, struct buf *out)
@@ -23,21 +24,44 @@ static enum err order_seal(struct server *s, const struct media_row *row, struct
 	};
 	struct sign_key *const keys[1] = {s->online};
 
+	SCOPED_ARENA struct arena a;
+	struct principal_row client;
+
+	arena_init(&a, 64 * 1024, 256);
 	buf_init(&payload, LIMIT_MANIFEST_ROOT);
+	TRY(rows_principal_find(core_db(s->core), row->client, &a, &client));
+	m.client_name = client.name;
+	m.customer = "";
 	TRY(core_principal_key(s->core, row->publisher, ROLE_PUBLISHER, &m.publisher_key));
 	TRY(medium_encode(&m, &payload));
 	return envelope_make(PURPOSE_MEDIUM, buf_bytes(&payload), keys, 1, out);
+}
+
+// What the client said that it holds whole. An order that a person wanted is whole: the device may
+// have lost its disk.
+static enum err held_fill(
+	struct server *s, const struct media_row *order, struct arena *a, struct directive *d)
+{
+	if (media_is_by_hand(order))
+		return ERR_OK;
+	TRY(core_client_holdings(s->core, order->client, a, &d->held, &d->held_count));
+	if (d->held_count > LIMIT_HOLDINGS)
+		d->held_count = LIMIT_HOLDINGS;
+	return ERR_OK;
 }
 
 static enum err record(void *ctx, const struct media_row *order)
 {
 	struct server *s = ctx;
 	SCOPED_BUF struct buf envelope;
+	SCOPED_ARENA struct arena a = {0};
 	struct directive d = {.kind = DIRECTIVE_RECORD, .package = order->package, .reason = ""};
 
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
 	TRY(order_seal(s, order, &envelope));
 	d.medium = buf_bytes(&envelope);
+	arena_init(&a, 64 * 1024, 256);
+	TRY(held_fill(s, order, &a, &d));
 	return core_send_directive(s->core, order->publisher, &d);
 }
 

@@ -121,9 +121,9 @@ static void file_merge(struct merge *m, int dir, const char *name)
 	struct sums s = {0};
 	struct bytes left, part;
 
+	buf_init(&file, MEDIUM_RETURN_MAX + 1);
 	if (!client_of(name, client))
 		return;
-	buf_init(&file, MEDIUM_RETURN_MAX + 1);
 	enum err e = return_read(dir, name, &file);
 	left = buf_bytes(&file);
 	while (e == ERR_OK && left.size > 0) {

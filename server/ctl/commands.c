@@ -85,6 +85,10 @@ static const struct option_row customer_client_options[] = {
 	{"screen", "WxH", "its pixels, or auto: as it reports"},
 	{"orientation", "WORD", "how it hangs: landscape or portrait"}, EDIT};
 static const struct option_row edit_options[] = {EDIT};
+static const struct option_row media_record_options[] = {
+	{"to", "DIR", "onto a stick: the folder where it is mounted"},
+	{"iso", "FILE", "into an image"},
+	{"client", "ID", "all that is recorded for this client (may be repeated)"}};
 static const struct option_row wait_options[] = {WAIT};
 static const struct option_row channel_publish_options[] = {
 	WAIT, {"no-activate", NULL, "install it, but do not switch to it"}};
@@ -252,6 +256,12 @@ const struct command ctl_commands[] = {
 		cmd_media_posted, NULL},
 	{"media cancel", "ORDER", "give a medium up", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_media_cancel, NULL},
+	{"media record", "[ORDER...] (--to DIR | --iso FILE)",
+		"put one recorded medium, or several, onto a stick or into an image",
+		NEED_SETTINGS, 0, 64, OPTIONS(media_record_options), cmd_media_record,
+		"Without ORDER: every medium that is recorded and not yet posted. The publisher of "
+		"this machine holds them. Name all orders of a stick at once: its label names those of "
+		"the last call."},
 	{"media merge", "PATH", "take what clients wrote back to a stick", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_media_merge, NULL},
 	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list, NULL},

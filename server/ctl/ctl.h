@@ -143,6 +143,7 @@ CTL_COMMAND(customer_client_remove);
 CTL_COMMAND(customer_history);
 CTL_COMMAND(customer_preview);
 CTL_COMMAND(customer_diff);
+CTL_COMMAND(media_record);
 CTL_COMMAND(counters);
 CTL_COMMAND(flow);
 CTL_COMMAND(watch);

@@ -186,7 +186,8 @@ enum err publisher_call(struct publisher *p, const char *verb, cJSON *request, i
 	return ERR_OK;
 }
 
-enum err publisher_simple(struct ctl *c, const char *verb, cJSON *request, cJSON **out)
+enum err publisher_call_with(
+	struct ctl *c, const char *verb, cJSON *request, int fd, cJSON **out)
 {
 	struct publisher p;
 	enum err e = publisher_open(c, &p);
@@ -195,9 +196,14 @@ enum err publisher_simple(struct ctl *c, const char *verb, cJSON *request, cJSON
 		cJSON_Delete(request);
 		return e;
 	}
-	e = publisher_call(&p, verb, request, -1, NULL, out);
+	e = publisher_call(&p, verb, request, fd, NULL, out);
 	publisher_close(&p);
 	return e;
+}
+
+enum err publisher_simple(struct ctl *c, const char *verb, cJSON *request, cJSON **out)
+{
+	return publisher_call_with(c, verb, request, -1, out);
 }
 
 enum err image_choose(const cJSON *images, const char *text, char out[65])

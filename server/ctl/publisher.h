@@ -28,6 +28,8 @@ enum err publisher_call(struct publisher *p, const char *verb, cJSON *request, i
 
 // Opens, calls, closes.
 enum err publisher_simple(struct ctl *c, const char *verb, cJSON *request, cJSON **out) MUST_CHECK;
+enum err publisher_call_with(
+	struct ctl *c, const char *verb, cJSON *request, int fd, cJSON **out) MUST_CHECK;
 // The one row of {image} whose digest begins with text. Errors: ERR_NOT_FOUND, ERR_EXISTS.
 enum err image_choose(const cJSON *images, const char *text, char out[65]) MUST_CHECK;
 

@@ -49,3 +49,35 @@ enum err medium_write_folder(const struct medium_content *m, const char *path)
 		TRY(entry_write(m, &m->entries[i], part));
 	return rename(part, path) == 0 ? ERR_OK : err_set_errno("rename %s", part);
 }
+
+// ---- a stream
+
+static enum err stream_entry(
+	const struct medium_content *m, const struct medium_entry *e, int fd, uint64_t *size)
+{
+	SCOPED_BUF struct buf blob;
+	struct bytes data = e->bytes;
+	size_t n = strlen(e->path);
+
+	buf_init(&blob, LIMIT_OBJECT);
+	if (!data.size) {
+		TRY(blob_read(m->objects, &e->object, &blob));
+		data = buf_bytes(&blob);
+	}
+	const uint8_t head[6] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)data.size,
+		(uint8_t)(data.size >> 8), (uint8_t)(data.size >> 16), (uint8_t)(data.size >> 24)};
+	TRY(fd_write_all(fd, head, sizeof(head)));
+	TRY(fd_write_all(fd, e->path, n));
+	*size += data.size;
+	return fd_write_all(fd, data.data, data.size);
+}
+
+enum err medium_write_stream(const struct medium_content *m, int fd, uint64_t *size)
+{
+	const uint8_t end[6] = {0};
+
+	*size = 0;
+	for (size_t i = 0; i < m->count; i++)
+		TRY(stream_entry(m, &m->entries[i], fd, size));
+	return fd_write_all(fd, end, sizeof(end));
+}

@@ -1,5 +1,8 @@
-// A medium as an ISO 9660 image, written with libarchive; the one file here that knows it. The
-// files are the same each time; the times of folders in the image are those of its writing.
+// A medium as an ISO 9660 image, written with libarchive; the one file here that knows it.
+//
+// The same content gives the same bytes: every file and folder bears the time of the order, and the
+// moment of writing, which libarchive puts into the volume descriptors, the root folder and a note
+// behind the descriptors, is replaced in the finished image.
 #include "medium_write.h"
 
 #include "proto/base/file.h"
@@ -38,6 +41,50 @@ static enum err data_write(struct archive *a, struct bytes data, const char *pat
 		       : refused(a, path);
 }
 
+static void entry_times(struct archive_entry *entry, struct wall at)
+{
+	time_t t = (time_t)(at.ms / 1000);
+
+	archive_entry_set_mtime(entry, t, 0);
+	archive_entry_set_ctime(entry, t, 0);
+	archive_entry_set_atime(entry, t, 0);
+	archive_entry_set_birthtime(entry, t, 0);
+}
+
+static enum err header_write(
+	struct archive *a, const struct medium_content *m, const char *path, int64_t size)
+{
+	struct archive_entry *entry = archive_entry_new();
+
+	if (!entry)
+		return err_set(ERR_MEMORY, "no memory for a file of a medium");
+	archive_entry_set_pathname(entry, path);
+	archive_entry_set_size(entry, size < 0 ? 0 : size);
+	archive_entry_set_filetype(entry, size < 0 ? AE_IFDIR : AE_IFREG);
+	archive_entry_set_perm(entry, size < 0 ? 0555 : 0444);
+	entry_times(entry, m->created);
+	enum err e = archive_write_header(a, entry) == ARCHIVE_OK ? ERR_OK : refused(a, path);
+	archive_entry_free(entry);
+	return e;
+}
+
+// The folders of `path` that `before`, the path ahead of it, is not in.
+static enum err folders_write(
+	struct archive *a, const struct medium_content *m, const char *path, const char *before)
+{
+	char folder[LIMIT_TOPIC];
+
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		size_t n = (size_t)(slash - path);
+		if (strncmp(path, before, n + 1) == 0)
+			continue;
+		memcpy(folder, path, n);
+		folder[n] = '\0';
+		TRY(header_write(a, m, folder, -1));
+	}
+	return ERR_OK;
+}
+
 static enum err entry_write(
 	struct archive *a, const struct medium_content *m, const struct medium_entry *e)
 {
@@ -49,25 +96,11 @@ static enum err entry_write(
 		TRY(blob_read(m->objects, &e->object, &blob));
 		data = buf_bytes(&blob);
 	}
-	struct archive_entry *entry = archive_entry_new();
-	if (!entry)
-		return err_set(ERR_MEMORY, "no memory for a file of a medium");
-	archive_entry_set_pathname(entry, e->path);
-	archive_entry_set_size(entry, (la_int64_t)data.size);
-	archive_entry_set_filetype(entry, AE_IFREG);
-	archive_entry_set_perm(entry, 0444);
-	archive_entry_set_mtime(entry, (time_t)(m->created.ms / 1000), 0);
-	archive_entry_set_ctime(entry, (time_t)(m->created.ms / 1000), 0);
-	archive_entry_set_atime(entry, (time_t)(m->created.ms / 1000), 0);
-	archive_entry_set_birthtime(entry, (time_t)(m->created.ms / 1000), 0);
-	enum err e_header =
-		archive_write_header(a, entry) == ARCHIVE_OK ? ERR_OK : refused(a, e->path);
-	archive_entry_free(entry);
-	TRY(e_header);
+	TRY(header_write(a, m, e->path, (int64_t)data.size));
 	return data_write(a, data, e->path);
 }
 
-static enum err image_write(const struct medium_content *m, const char *path)
+static enum err image_write(const struct medium_content *m, int fd)
 {
 	__attribute__((cleanup(archive_close))) struct archive *a = archive_write_new();
 	char options[160];
@@ -80,11 +113,138 @@ static enum err image_write(const struct medium_content *m, const char *path)
 		m->volume);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
 		archive_write_set_options(a, options) != ARCHIVE_OK ||
-		archive_write_open_filename(a, path) != ARCHIVE_OK)
-		return refused(a, path);
-	for (size_t i = 0; i < m->count; i++)
+		archive_write_open_fd(a, fd) != ARCHIVE_OK)
+		return refused(a, "the image");
+	for (size_t i = 0; i < m->count; i++) {
+		TRY(folders_write(a, m, m->entries[i].path, i ? m->entries[i - 1].path : ""));
 		TRY(entry_write(a, m, &m->entries[i]));
-	return archive_write_close(a) == ARCHIVE_OK ? ERR_OK : refused(a, path);
+	}
+	return archive_write_close(a) == ARCHIVE_OK ? ERR_OK : refused(a, "the image");
+}
+
+// ---- the moment of writing
+
+#define SECTOR 2048
+#define FIRST_DESCRIPTOR 16
+#define DESCRIPTORS_MAX 8
+#define DATES_AT 813 // of a descriptor: four of 17 bytes: made, changed, expires, good from
+#define DATE_BYTES 17
+#define ROOT_AT 156 // of a descriptor: the record of the root folder
+#define RECORD_EXTENT 2
+#define RECORD_SIZE 10
+#define RECORD_DATE 18
+#define RECORD_DATE_BYTES 7
+#define FOLDER_MAX (64u << 20)
+
+static uint32_t low_first(const uint8_t *b)
+{
+	return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+struct dates {
+	int fd;
+	uint8_t was[RECORD_DATE_BYTES], is[RECORD_DATE_BYTES];
+	char long_is[DATE_BYTES + 1];
+};
+
+// Every copy of the moment inside of record[size].
+static void record_set(const struct dates *d, uint8_t *record, size_t size)
+{
+	const uint8_t *end = record + size;
+
+	for (uint8_t *at = record;
+		(at = memmem(at, (size_t)(end - at), d->was, sizeof(d->was))) != NULL;
+		at += sizeof(d->is))
+		memcpy(at, d->is, sizeof(d->is));
+}
+
+// The records of one folder; its own record says how long it is.
+static enum err folder_set(const struct dates *d, uint32_t extent)
+{
+	uint8_t head[RECORD_SIZE + 4];
+	off_t at = (off_t)extent * SECTOR;
+
+	TRY(fd_pread_all(d->fd, head, sizeof(head), at));
+	size_t size = low_first(head + RECORD_SIZE);
+	if (size == 0 || size > FOLDER_MAX)
+		return err_set(ERR_CORRUPT, "a folder of the image has %zu bytes", size);
+	SCOPED_FREE uint8_t *all = malloc(size);
+	if (!all)
+		return err_set(ERR_MEMORY, "no memory for a folder of the image");
+	TRY(fd_pread_all(d->fd, all, size, at));
+	for (size_t i = 0; i < size;) {
+		if (all[i] == 0) { // no record crosses a sector
+			i = (i / SECTOR + 1) * SECTOR;
+			continue;
+		}
+		if (i + all[i] > size)
+			return err_set(ERR_CORRUPT, "a record of the image crosses its folder");
+		record_set(d, all + i, all[i]);
+		i += all[i];
+	}
+	return fd_pwrite_all(d->fd, all, size, at);
+}
+
+// Every folder of one descriptor, by its table of paths.
+static enum err folders_set(const struct dates *d, const uint8_t *descriptor)
+{
+	size_t size = low_first(descriptor + 132);
+	off_t at = (off_t)low_first(descriptor + 140) * SECTOR;
+
+	if (size == 0 || size > FOLDER_MAX)
+		return err_set(ERR_CORRUPT, "the image's table of paths has %zu bytes", size);
+	SCOPED_FREE uint8_t *table = malloc(size);
+	if (!table)
+		return err_set(ERR_MEMORY, "no memory for the table of paths");
+	TRY(fd_pread_all(d->fd, table, size, at));
+	for (size_t i = 0; i + 8 <= size; i += 8u + table[i] + (table[i] & 1))
+		TRY(folder_set(d, low_first(table + i + 2)));
+	return ERR_OK;
+}
+
+static enum err descriptor_set(struct dates *d, uint8_t *descriptor)
+{
+	memcpy(d->was, descriptor + ROOT_AT + RECORD_DATE, sizeof(d->was));
+	record_set(d, descriptor + ROOT_AT, descriptor[ROOT_AT]);
+	for (size_t i = 0; i < 4; i++) {
+		uint8_t *date = descriptor + DATES_AT + i * DATE_BYTES;
+		if (date[0] != '0' || date[1] != '0') // 0000...: not said
+			memcpy(date, d->long_is, DATE_BYTES);
+	}
+	return folders_set(d, descriptor);
+}
+
+static void dates_of(struct dates *d, struct wall at)
+{
+	time_t t = (time_t)(at.ms / 1000);
+	struct tm tm = {.tm_year = 70, .tm_mday = 1};
+
+	(void)gmtime_r(&t, &tm);
+	const uint8_t date[RECORD_DATE_BYTES] = {(uint8_t)tm.tm_year, (uint8_t)(tm.tm_mon + 1),
+		(uint8_t)tm.tm_mday, (uint8_t)tm.tm_hour, (uint8_t)tm.tm_min, (uint8_t)tm.tm_sec,
+		0};
+	memcpy(d->is, date, sizeof(date));
+	(void)strftime(d->long_is, sizeof(d->long_is), "%Y%m%d%H%M%S00", &tm);
+	d->long_is[DATE_BYTES - 1] = '\0'; // the 17th byte is the zone: 0
+}
+
+static enum err moment_replace(int fd, const struct medium_content *m)
+{
+	struct dates d = {.fd = fd};
+	uint8_t sector[SECTOR];
+
+	dates_of(&d, m->created);
+	for (int i = 0; i < DESCRIPTORS_MAX; i++) {
+		off_t at = (off_t)(FIRST_DESCRIPTOR + i) * SECTOR;
+		TRY(fd_pread_all(fd, sector, sizeof(sector), at));
+		if (sector[0] == 255) { // the last; behind it libarchive's note
+			memset(sector, 0, sizeof(sector));
+			return fd_pwrite_all(fd, sector, sizeof(sector), at + SECTOR);
+		}
+		TRY(descriptor_set(&d, sector));
+		TRY(fd_pwrite_all(fd, sector, sizeof(sector), at));
+	}
+	return err_set(ERR_CORRUPT, "the image has no last descriptor");
 }
 
 static enum err image_hash(int fd, struct digest *sha256, uint64_t *size)
@@ -103,6 +263,15 @@ static enum err image_hash(int fd, struct digest *sha256, uint64_t *size)
 	return n == 0 ? ERR_OK : err_set_errno("reading the image back");
 }
 
+enum err medium_write_image(
+	const struct medium_content *m, int fd, struct digest *sha256, uint64_t *size)
+{
+	TRY(image_write(m, fd));
+	TRY(moment_replace(fd, m));
+	TRY(image_hash(fd, sha256, size));
+	return fsync(fd) == 0 ? ERR_OK : err_set_errno("the image");
+}
+
 enum err medium_write_iso(
 	const struct medium_content *m, const char *path, struct digest *sha256, uint64_t *size)
 {
@@ -111,14 +280,10 @@ enum err medium_write_iso(
 
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return err_set(ERR_RANGE, "the path %s is too long", path);
-	enum err e = image_write(m, part);
-	SCOPED_FD int fd = e == ERR_OK ? open(part, O_RDONLY | O_CLOEXEC) : -1;
-	if (e == ERR_OK && fd < 0)
-		e = err_set_errno("%s", part);
+	SCOPED_FD int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	enum err e = fd >= 0 ? ERR_OK : err_set_errno("%s", part);
 	if (e == ERR_OK)
-		e = image_hash(fd, sha256, size);
-	if (e == ERR_OK && fsync(fd) != 0)
-		e = err_set_errno("%s", part);
+		e = medium_write_image(m, fd, sha256, size);
 	if (e == ERR_OK && rename(part, path) != 0)
 		e = err_set_errno("rename %s", part);
 	if (e != ERR_OK)

@@ -28,5 +28,11 @@ struct medium_content {
 enum err medium_write_folder(const struct medium_content *m, const char *path) MUST_CHECK;
 enum err medium_write_iso(const struct medium_content *m, const char *path, struct digest *sha256,
 	uint64_t *size) MUST_CHECK;
+// Into an empty file that is open for reading and writing.
+enum err medium_write_image(const struct medium_content *m, int fd, struct digest *sha256,
+	uint64_t *size) MUST_CHECK;
+// One entry after the other: size of the path (2 bytes), of the content (4), path, content; the
+// lowest byte first; a last path of no bytes. For a reader that has rights which we have not.
+enum err medium_write_stream(const struct medium_content *m, int fd, uint64_t *size) MUST_CHECK;
 
 #endif

@@ -93,6 +93,7 @@ void verb_package_remove(struct publisher *p, struct call *c);
 void verb_package_list(struct publisher *p, struct call *c);
 void verb_package_show(struct publisher *p, struct call *c);
 void verb_command_put(struct publisher *p, struct call *c);
+void verb_media_record(struct publisher *p, struct call *c);
 
 // An image as lists tell it.
 cJSON *image_json(const struct image *i);

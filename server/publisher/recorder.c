@@ -1,10 +1,9 @@
 // See recorder.h.
 #include "recorder.h"
 
-#include "medium_write.h"
+#include "medium_set.h"
 #include "proto/base/file.h"
 #include "proto/envelope.h"
-#include "proto/topics.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -13,20 +12,17 @@
 #include <sys/stat.h>
 
 #define MEDIUM_DIR 448
-#define FIXED_ENTRIES 4 // label, order, manifest, index
 
 struct recording {
 	struct work work;
 	struct publisher *p;
 	struct recording *next;
 	uint64_t order;
-	char client[LIMIT_ID + 1], volume[33], path[PATH_MAX], label[2048];
+	char client[LIMIT_ID + 1], path[PATH_MAX];
 	struct digest package;
 	bool iso;
-	struct buf order_bytes, manifest, index;
-	struct medium_entry *entries;
-	size_t count;
-	struct medium_content content;
+	struct buf order_bytes;
+	struct medium_set set;
 	enum err result;
 	char why[LIMIT_TEXT + 1];
 	struct digest sha256;
@@ -36,9 +32,7 @@ struct recording {
 static void recording_free(struct recording *r)
 {
 	buf_fini(&r->order_bytes);
-	buf_fini(&r->manifest);
-	buf_fini(&r->index);
-	free(r->entries);
+	medium_set_fini(&r->set);
 	free(r);
 }
 
@@ -56,6 +50,23 @@ static void answer(struct publisher *p, const struct digest *package, const stru
 		o.size_bytes = r->size;
 	}
 	control_tell(p->control, &m);
+}
+
+static void medium_dir(const struct publisher *p, char out[MEDIUM_DIR])
+{
+	const char *set = p->settings->medium_dir;
+
+	(void)snprintf(out, MEDIUM_DIR, "%s%s", set[0] ? set : p->settings->state_dir,
+		set[0] ? "" : "/media");
+}
+
+enum err recorder_order_path(const struct publisher *p, uint64_t order, char out[PATH_MAX])
+{
+	char dir[MEDIUM_DIR];
+
+	medium_dir(p, dir);
+	int n = snprintf(out, PATH_MAX, "%s/%" PRIu64 ".order", dir, order);
+	return n > 0 && n < PATH_MAX ? ERR_OK : err_set(ERR_RANGE, "medium_dir is too long");
 }
 
 // ---- what was recorded before: a line beside the medium, written when that is whole
@@ -89,14 +100,27 @@ static bool note_read(struct recording *r)
 	       hex_decode(hex, r->sha256.b, sizeof(r->sha256.b)) == ERR_OK;
 }
 
+// The signed order stays, for a medium of several that somebody makes by hand.
+static enum err order_keep(const struct recording *r)
+{
+	char path[PATH_MAX];
+
+	TRY(recorder_order_path(r->p, r->order, path));
+	return file_write_atomic(path, r->order_bytes.data, r->order_bytes.size, 0644);
+}
+
 // ---- the work
 
 static void record_run(struct work *w)
 {
 	struct recording *r = (struct recording *)w;
 
-	r->result = r->iso ? medium_write_iso(&r->content, r->path, &r->sha256, &r->size)
-			   : medium_write_folder(&r->content, r->path);
+	const struct medium_content *content = &r->set.content;
+
+	r->result = order_keep(r);
+	if (r->result == ERR_OK)
+		r->result = r->iso ? medium_write_iso(content, r->path, &r->sha256, &r->size)
+				   : medium_write_folder(content, r->path);
 	if (r->result == ERR_OK)
 		r->result = note_write(r);
 	if (r->result != ERR_OK && !str_copy(r->why, sizeof(r->why), err_text()))
@@ -131,112 +155,6 @@ static void record_done(struct work *w)
 	recording_end(r);
 }
 
-// ---- what lies on it
-
-static enum err objects_list(struct recording *r, size_t *count, bool fill)
-{
-	struct db_rows rows;
-	struct store *s = &r->p->store;
-	size_t at = 0;
-
-	TRY(db_query(s->db, &rows,
-		"SELECT DISTINCT o.sha256, o.size_bytes FROM package_object p JOIN object o"
-		" ON o.sha256 = p.object WHERE p.package = $1 ORDER BY o.sha256",
-		DB_D(&r->package)));
-	while (db_next(&rows)) {
-		struct medium_entry *e = fill ? &r->entries[at] : NULL;
-		at++;
-		if (!e)
-			continue;
-		(void)db_fixed(&rows, 0, e->object.b, sizeof(e->object.b));
-		e->size = (uint32_t)db_int(&rows, 1);
-		struct topic t = topic_chunk(r->p->config.id, &e->object);
-		(void)str_copy(e->path, sizeof(e->path), t.s);
-	}
-	*count = at;
-	return db_end(&rows);
-}
-
-static void entry_put(struct recording *r, const char *path, struct bytes bytes)
-{
-	struct medium_entry *e = &r->entries[r->count++];
-
-	e->bytes = bytes;
-	(void)str_copy(e->path, sizeof(e->path), path);
-}
-
-static int entry_order(const void *a, const void *b)
-{
-	return strcmp(
-		((const struct medium_entry *)a)->path, ((const struct medium_entry *)b)->path);
-}
-
-static enum err envelopes_read(struct recording *r)
-{
-	SCOPED_BUF struct buf index;
-	struct sign_key *const keys[1] = {r->p->identity};
-
-	buf_init(&index, LIMIT_INDEX);
-	TRY(package_bytes(&r->p->store, &r->package, NULL, &r->manifest, &index));
-	if (r->manifest.size == 0)
-		return err_set(ERR_NOT_NOW, "the package is not signed");
-	return envelope_make(PURPOSE_INDEX, buf_bytes(&index), keys, 1, &r->index);
-}
-
-static void label_write(struct recording *r, const struct medium *m)
-{
-	char day[32] = "";
-	time_t at = (time_t)(m->created_unix_ms / 1000);
-	struct tm t;
-
-	if (gmtime_r(&at, &t))
-		(void)strftime(day, sizeof(day), "%Y-%m-%d %H:%M UTC", &t);
-	(void)snprintf(r->label, sizeof(r->label),
-		"Heliograph medium\r\n\r\n"
-		"For       %s\r\nPackage   %s %s (%s)\r\nOrder     %" PRIu64 "\r\nMade      %s\r\n"
-		"Id        %s\r\n\r\n"
-		"Put this medium into the device, or run there:\r\n"
-		"  helio-agent import /path/of/this/medium\r\n",
-		m->client_id, m->package->name, m->package->version,
-		package_kind_word(m->package->kind), m->order, day, digest_hex(&r->package));
-}
-
-static enum err content_make(struct recording *r, const struct medium *m)
-{
-	char path[LIMIT_TOPIC];
-	size_t objects = 0;
-
-	TRY(envelopes_read(r));
-	TRY(objects_list(r, &objects, false));
-	r->entries = calloc(objects + FIXED_ENTRIES, sizeof(*r->entries));
-	if (!r->entries)
-		return err_set(ERR_MEMORY, "no memory for a medium of %zu objects", objects);
-	TRY(objects_list(r, &r->count, true));
-	label_write(r, m);
-	entry_put(r, MEDIUM_LABEL, bytes_of(r->label, strlen(r->label)));
-	(void)snprintf(path, sizeof(path), MEDIUM_ORDERS "/%s/%" PRIu64, r->client, r->order);
-	entry_put(r, path, buf_bytes(&r->order_bytes));
-	entry_put(r, topic_pkg(r->p->config.id, &r->package).s, buf_bytes(&r->manifest));
-	entry_put(r, topic_idx(r->p->config.id, &r->package, NULL).s, buf_bytes(&r->index));
-	qsort(r->entries, r->count, sizeof(*r->entries), entry_order);
-	r->content = (struct medium_content){
-		.entries = r->entries,
-		.count = r->count,
-		.objects = &r->p->store.objects,
-		.volume = r->volume,
-		.created = {m->created_unix_ms},
-	};
-	return ERR_OK;
-}
-
-static void medium_dir(const struct publisher *p, char out[MEDIUM_DIR])
-{
-	const char *set = p->settings->medium_dir;
-
-	(void)snprintf(out, MEDIUM_DIR, "%s%s", set[0] ? set : p->settings->state_dir,
-		set[0] ? "" : "/media");
-}
-
 static enum err recording_fill(struct recording *r, const struct directive *d, bool *known)
 {
 	SCOPED_ARENA struct arena a;
@@ -252,7 +170,6 @@ static enum err recording_fill(struct recording *r, const struct directive *d, b
 	r->order = m.order;
 	r->package = m.package->package;
 	(void)str_copy(r->client, sizeof(r->client), m.client_id);
-	(void)snprintf(r->volume, sizeof(r->volume), "HELIO_%" PRIu64, m.order);
 	medium_dir(r->p, dir);
 	int n = snprintf(
 		r->path, sizeof(r->path), "%s/%" PRIu64 "%s", dir, m.order, r->iso ? ".iso" : "");
@@ -263,7 +180,8 @@ static enum err recording_fill(struct recording *r, const struct directive *d, b
 	if (*known)
 		return ERR_OK;
 	TRY(dir_make(dir));
-	return content_make(r, &m);
+	TRY(medium_set_add(&r->set, d->medium, d->held, d->held_count));
+	return medium_set_finish(&r->set);
 }
 
 static bool is_running(const struct publisher *p, uint64_t order)
@@ -284,8 +202,7 @@ static struct recording *recording_new(struct publisher *p)
 	r->iso = strcmp(p->settings->medium_kind, "iso9660") == 0;
 	r->work = (struct work){.class = WORK_BUILD, .run = record_run, .done = record_done};
 	buf_init(&r->order_bytes, LIMIT_MEDIUM_ENVELOPE);
-	buf_init(&r->manifest, LIMIT_ENVELOPE);
-	buf_init(&r->index, LIMIT_INDEX + 4096);
+	medium_set_init(&r->set, p);
 	return r;
 }
 

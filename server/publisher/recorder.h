@@ -5,7 +5,11 @@
 #define HELIO_PUBLISHER_RECORDER_H
 
 #include "publisher.h"
+#include <limits.h>
 
 void recorder_directive(struct publisher *p, const struct directive *d);
+// Where the signed order of a medium is kept.
+enum err recorder_order_path(
+	const struct publisher *p, uint64_t order, char out[PATH_MAX]) MUST_CHECK;
 
 #endif

@@ -200,6 +200,7 @@ static const struct {
 	{"package-list", verb_package_list},
 	{"package-show", verb_package_show},
 	{"command-put", verb_command_put},
+	{"media-record", verb_media_record},
 	{"status", verb_status},
 };
 
