@@ -321,3 +321,228 @@ def test_F50_an_agent_that_hangs_is_ended_by_an_alarm_and_rolled_back(fleet_of, 
     publish(fleet, package)
     assert supervised(fleet, lambda c: any(u["package"] == package and u["failures"] == 1 for u in c["updates"]), 60)
     assert executable(fleet) == str(PROGRAMS["helio-agent"].resolve()) and current(root) is None
+
+
+# ---------------------------------------------------------------- RAUC
+
+
+BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:path={home}/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*"/><allow own="*"/><allow eavesdrop="true"/></policy></busconfig>
+"""
+
+BOOT = """#!/bin/sh
+# The boot loader: a file each for what it starts first, and for what it thinks of a slot.
+cd {home}
+case "$1" in
+get-primary) cat primary;;
+set-primary) echo "$2" > primary;;
+get-state) cat "state-$2" 2>/dev/null || echo good;;
+set-state) echo "$3" > "state-$2";;
+esac
+"""
+
+SYSTEM = """[system]
+compatible=helio-test
+bootloader=custom
+mountprefix={home}/mnt
+statusfile={home}/status
+[handlers]
+bootloader-custom-backend={home}/boot
+[keyring]
+path={home}/cert.pem
+[slot.rootfs.0]
+device={home}/slot-a
+type=raw
+bootname=A
+[slot.rootfs.1]
+device={home}/slot-b
+type=raw
+bootname=B
+"""
+
+
+class Device:
+    """Two slots, a boot loader, and the real rauc; a boot is a new boot id and a new service."""
+
+    def __init__(self, folder):
+        self.home = folder / "os"
+        self.home.mkdir()
+        for name, text in {"bus.conf": BUS, "boot": BOOT, "system.conf": SYSTEM}.items():
+            (self.home / name).write_text(text.format(home=self.home))
+        (self.home / "boot").chmod(0o755)
+        (self.home / "reboot").write_text(f"#!/bin/sh\ntouch {self.home}/rebooting\n")
+        (self.home / "reboot").chmod(0o755)
+        (self.home / "primary").write_text("A\n")
+        for slot in "ab":
+            (self.home / f"slot-{slot}").write_bytes(b"\0" * 65536)
+        self.key("cert", "key")
+        self.bus = Proc("dbus", ["dbus-daemon", f"--config-file={self.home}/bus.conf", "--nofork"], self.home).start()
+        wait_for(lambda: (self.home / "bus").exists(), 10, "the bus")
+        self.env = {"DBUS_STARTER_BUS_TYPE": "session", "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.home}/bus"}
+        self.service = None
+        self.boots = 0
+        self.boot("A")
+
+    def key(self, cert, key):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", self.home / f"{key}.pem",
+                        "-out", self.home / f"{cert}.pem", "-subj", "/CN=release", "-days", "3650"], check=True, capture_output=True)
+
+    def boot(self, slot):
+        self.boots += 1
+        self.booted = slot
+        (self.home / "rebooting").unlink(missing_ok=True)
+        (self.home / "boot_id").write_text(f"{self.boots:08x}-0000-4000-8000-000000000000\n")
+        if self.service:
+            self.service.kill()
+        self.service = Proc("rauc", ["rauc", "-c", self.home / "system.conf", f"--override-boot-slot={slot}", "service"], self.home, self.env).start()
+        wait_for(lambda: self.rauc("status").returncode == 0, 10, "the rauc service")
+
+    def rauc(self, *args):
+        return subprocess.run(["rauc", "-c", self.home / "system.conf", *args], env={**os.environ, **self.env}, capture_output=True, text=True)
+
+    def bundle(self, fleet, version, key=("cert", "key"), compatible="helio-test"):
+        content = self.home / f"content-{version}"
+        content.mkdir()
+        (content / "rootfs.img").write_bytes(f"system {version}\n".encode().ljust(65536, b"."))
+        (content / "manifest.raucm").write_text(f"[update]\ncompatible={compatible}\nversion={version}\n[bundle]\nformat=plain\n"
+                                                "[image.rootfs]\nfilename=rootfs.img\n")
+        package = fleet.folder / f"os-{version}"
+        package.mkdir()
+        subprocess.run(["rauc", "bundle", f"--cert={self.home}/{key[0]}.pem", f"--key={self.home}/{key[1]}.pem", content, package / "system.raucb"],
+                       check=True, capture_output=True)
+        return fleet.software_package("os", version, package), hashlib.sha256((content / "rootfs.img").read_bytes()).hexdigest()
+
+    def slot_sum(self, slot):
+        return subprocess.run(["sha256sum", self.home / f"slot-{slot}"], capture_output=True, text=True, check=True).stdout.split()[0]
+
+    def primary(self):
+        return (self.home / "primary").read_text().strip()
+
+    def update(self):
+        words = " ".join(f"{k}={v}" for k, v in self.env.items())
+        return {"handler": f"os rauc /usr/bin/env {words} /usr/bin/rauc -c {self.home}/system.conf"}
+
+    def agent_extra(self):
+        return {"agent": {"reboot": str(self.home / "reboot"), "reboot_defer_max_s": 60}, "test": {"boot_id_file": self.home / "boot_id"}}
+
+    def down(self):
+        for p in (self.service, self.bus):
+            if p:
+                p.kill()
+
+
+@pytest.fixture
+def device(folder):
+    made = Device(folder)
+    yield made
+    made.down()
+
+
+def reboot_when_asked(fleet, device, slot, extra):
+    wait_for(lambda: (device.home / "rebooting").exists(), 20, "the reboot")
+    fleet.procs["f1"].kill()
+    device.boot(slot)
+    fleet.agent("f1", extra)
+
+
+def test_S001_c18_a_rauc_bundle_is_installed_in_the_other_slot_booted_on_trial_and_kept_or_left(fleet_of, folder, device):
+    check = folder / "check"
+    check.write_text(f"#!/bin/sh\ngrep -q 'system 3' {device.home}/slot-a && exit 1\nexit 0\n")
+    check.chmod(0o755)
+    extra = device.agent_extra()
+    fleet = rig(fleet_of, {**device.update(), "check": f"os {check}", "trial_s": 3}, agents=())
+    fleet.agent("f1", extra)
+    defer = fleet.folder / "f1/display/defer"
+    wait_for(lambda: defer.parent.exists(), 10, "the agent's folder")
+    defer.touch()
+    two, image = device.bundle(fleet, "2")
+    publish(fleet, two)
+    # Written to the other slot; the application is still at work, so nothing reboots.
+    fleet.wait_client("f1", lambda c: any(u["state"] == "restarting" for u in c["updates"]), 20)
+    assert device.slot_sum("b") == image and device.primary() == "B" and not (device.home / "rebooting").exists()
+    defer.unlink()
+    reboot_when_asked(fleet, device, "B", extra)
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["2"], 20)
+    status = device.rauc("status", "--output-format=shell").stdout
+    assert "RAUC_SYSTEM_BOOTED_BOOTNAME='B'" in status and "RAUC_BOOT_PRIMARY='rootfs.1'" in status
+    assert (device.home / "state-B").read_text().strip() == "good"
+    assert wait_for(lambda: [o for o in operations(fleet) if o[2] == "confirmed"], 10, "one outcome over the reboot")
+    # Not well: the old slot is made the first again, and booted.
+    three, _ = device.bundle(fleet, "3")
+    publish(fleet, three)
+    reboot_when_asked(fleet, device, "A", extra)
+    reboot_when_asked(fleet, device, "B", extra)
+    fleet.wait_client("f1", lambda c: any(u["package"] == three and u["state"] == "rolled-back" for u in c["updates"]), 20)
+    assert device.primary() == "B" and device.booted == "B" and version_of(fleet, "os") == "2"
+    # The boot loader falls back by itself: seen, and told.
+    four, _ = device.bundle(fleet, "4")
+    publish(fleet, four)
+    reboot_when_asked(fleet, device, "B", extra)
+    found = fleet.wait_client("f1", lambda c: any(u["package"] == four and u["failures"] for u in c["updates"]), 20)["updates"]
+    assert next(u for u in found if u["package"] == four)["reason"].startswith("fell-back"), found
+    # Signed by somebody else: not a byte of a slot changes.
+    before = device.slot_sum("a"), device.slot_sum("b"), device.primary()
+    device.key("cert2", "key2")
+    five, _ = device.bundle(fleet, "5", ("cert2", "key2"))
+    publish(fleet, five)
+    found = fleet.wait_client("f1", lambda c: any(u["package"] == five and u["failures"] for u in c["updates"]), 20)["updates"]
+    assert next(u for u in found if u["package"] == five)["reason"].startswith("prepare"), found
+    assert (device.slot_sum("a"), device.slot_sum("b"), device.primary()) == before
+
+
+# ---------------------------------------------------------------- SWUpdate
+
+
+def cpio(files):
+    """The format `crc`, which SWUpdate wants."""
+    out = b""
+    for number, (name, data) in enumerate([*files, ("TRAILER!!!", b"")], 1):
+        n = name.encode() + b"\0"
+        mode = 0 if name == "TRAILER!!!" else 0o100644
+        fields = (number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(n), sum(data) & 0xffffffff)
+        out += b"070702" + b"".join(b"%08x" % v for v in fields) + n
+        out += b"\0" * (-len(out) % 4) + data
+        out += b"\0" * (-len(out) % 4)
+    return out + b"\0" * (-len(out) % 512)
+
+
+def swu(folder, target, content, cert="swu"):
+    if not (folder / f"{cert}.pem").exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / f"{cert}.key", "-out", folder / f"{cert}.pem",
+                        "-subj", "/CN=swu", "-addext", "extendedKeyUsage=emailProtection", "-days", "3650"], check=True, capture_output=True)
+    description = folder / "sw-description"
+    description.write_text(f'software = {{ version = "1"; hardware-compatibility: [ "1.0" ]; images: ( {{ filename = "img.raw"; device = "{target}"; '
+                           f'type = "raw"; sha256 = "{hashlib.sha256(content).hexdigest()}"; }} ); }}\n')
+    subprocess.run(["openssl", "cms", "-sign", "-in", description, "-out", folder / "sig", "-signer", folder / f"{cert}.pem", "-inkey", folder / f"{cert}.key",
+                    "-outform", "DER", "-nosmimecap", "-binary"], check=True, capture_output=True)
+    return cpio([("sw-description", description.read_bytes()), ("sw-description.sig", (folder / "sig").read_bytes()), ("img.raw", content)])
+
+
+def test_S001_c18_an_swupdate_image_is_installed_and_its_boot_loader_told(fleet_of, folder):
+    target, kept, back = folder / "target", folder / "kept", folder / "back"
+    target.write_bytes(b"\0" * 4096)
+    for path, line in ((kept, f"cp {target} {folder}/good"), (back, f"cp {folder}/good {target}")):
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    check = folder / "check"
+    check.write_text(f"#!/bin/sh\n! grep -q ill {target}\n")
+    check.chmod(0o755)
+    first = swu(folder, target, b"well 1".ljust(4096, b"."))
+    fleet = rig(fleet_of, {"handler": f"os swupdate /usr/bin/swupdate -k {folder}/swu.pem -H board:1.0 -M -m", "restart": "os none",
+                           "commit": f"os {kept}", "rollback": f"os {back}", "check": f"os {check}", "trial_s": 2})
+    publish(fleet, release(fleet, "1", {"a.swu": first}, "os"))
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
+    well = hashlib.sha256(b"well 1".ljust(4096, b".")).hexdigest()
+
+    def told():
+        return subprocess.run(["sha256sum", target], capture_output=True, text=True, check=True).stdout.split()[0]
+    assert told() == well and (folder / "good").exists()
+    for version, image, reason in (("2", swu(folder, target, b"ill 2".ljust(4096, b".")), "health"),
+                                   ("3", swu(folder, target, b"well 3".ljust(4096, b"."), "stranger"), "prepare")):
+        package = release(fleet, version, {"a.swu": image}, "os")
+        publish(fleet, package)
+        found = fleet.wait_client("f1", lambda c: any(u["package"] == package and u["failures"] for u in c["updates"]), 20)["updates"]
+        assert next(u for u in found if u["package"] == package)["reason"].startswith(reason), found
+        assert told() == well and version_of(fleet, "os") == "1"
