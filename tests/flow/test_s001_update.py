@@ -7,7 +7,6 @@ import hashlib
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +14,7 @@ import time
 import pytest
 
 from lib import wire
-from lib.fleet import PROGRAMS
+from lib.fleet import PROGRAMS, ROOT
 from lib.procs import Proc
 from lib.wait import wait_for
 
@@ -103,6 +102,14 @@ def test_S001_c18_a_release_is_switched_to_on_trial_confirmed_and_its_version_to
     publish(fleet, release(fleet, "0.9", {"bin/run": "old"}, counter=1))
     wait_for(lambda: any("security-counter" in o[2] for o in operations(fleet)), 15, "the refusal")
     assert current(root) == "releases/1.1" and version_of(fleet) == "1.1"
+    # The settings that the README shows are good ones.
+    shown = re.search(r"```ini\n(\[update\].*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    config = folder / "readme.ini"
+    config.write_text(re.sub(r"\[update\].*?(?=\n\[|\Z)", "", (folder / "f1.ini").read_text(), flags=re.S) + "\n" + shown)
+    config.chmod(0o600)
+    done = subprocess.run([PROGRAMS["helio-agent"], "--config", config, "--check-config"], env={**os.environ, "HELIO_TEST": "1"},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_S001_c18_what_is_not_well_is_rolled_back_and_not_given_again(fleet_of, folder):
