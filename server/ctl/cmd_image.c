@@ -1,219 +1,13 @@
-// image add|list|remove: the publisher's picture store.
+// image list|set|retire|restore|gc|thumb|why|remove: the pictures of the publisher's store; package
+// orders: what it makes of them for the server.
+#include "server/ctl/api.h"
+#include "server/ctl/image_args.h"
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
 #include "server/ctl/text.h"
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
-
-#define FILES_MAX 100000
-
-struct files {
-	char **paths;
-	size_t count;
-};
-
-static void files_free(struct files *f)
-{
-	for (size_t i = 0; i < f->count; i++)
-		free(f->paths[i]);
-	free(f->paths);
-}
-
-static enum err files_add(struct files *f, const char *path)
-{
-	if (f->count >= FILES_MAX)
-		return err_set(ERR_FULL, "more than %d files", FILES_MAX);
-	char **paths = realloc(f->paths, (f->count + 1) * sizeof(*paths));
-	if (!paths)
-		return err_set(ERR_MEMORY, "no memory for a list of files");
-	f->paths = paths;
-	paths[f->count] = strdup(path);
-	if (!paths[f->count])
-		return err_set(ERR_MEMORY, "no memory for a list of files");
-	f->count++;
-	return ERR_OK;
-}
-
-static bool looks_like_picture(const char *name)
-{
-	static const char *const ends[] = {".jpg", ".jpeg", ".png", ".webp"};
-	const char *dot = strrchr(name, '.');
-
-	for (size_t i = 0; dot && name[0] != '.' && i < CTL_COUNT(ends); i++) {
-		if (strcasecmp(dot, ends[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int name_order(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-// The pictures of one folder in the order of their names; folders below it are left out.
-static enum err folder_add(struct files *f, const char *folder)
-{
-	DIR *dir = opendir(folder);
-	size_t first = f->count;
-	enum err e = ERR_OK;
-	char path[PATH_MAX];
-
-	if (!dir)
-		return err_set_errno("cannot open %s", folder);
-	for (struct dirent *d; e == ERR_OK && (d = readdir(dir));) {
-		int n = snprintf(path, sizeof(path), "%s/%s", folder, d->d_name);
-
-		if (n > 0 && (size_t)n < sizeof(path) && looks_like_picture(d->d_name))
-			e = files_add(f, path);
-	}
-	closedir(dir);
-	if (e == ERR_OK && f->count == first)
-		return err_set(ERR_NOT_FOUND, "%s has no .jpg, .jpeg, .png or .webp", folder);
-	if (f->count > first)
-		qsort(f->paths + first, f->count - first, sizeof(*f->paths), name_order);
-	return e;
-}
-
-static enum err files_find(struct files *f, const struct args *a)
-{
-	for (size_t i = 0; i < a->word_count; i++) {
-		struct stat st;
-
-		if (stat(a->words[i], &st) < 0)
-			return err_set_errno("cannot look at %s", a->words[i]);
-		if (S_ISDIR(st.st_mode))
-			TRY(folder_add(f, a->words[i]));
-		else
-			TRY(files_add(f, a->words[i]));
-	}
-	return ERR_OK;
-}
-
-static void title_of(const char *path, char out[256])
-{
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path,
-		   *dot = strrchr(name, '.');
-	size_t number = strspn(name, "0123456789"), n;
-
-	// "0001-harbour.jpg": the number was for the order of files.
-	if (number > 0 && strchr("-_ ", name[number]) && name[number] && name[number + 1] != '.')
-		name += number + 1;
-	n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
-
-	snprintf(out, 256, "%.*s", (int)(n > 200 ? 200 : n), name);
-	for (char *p = out; *p; p++)
-		*p = *p == '_' || *p == '-' ? ' ' : *p;
-}
-
-static enum err image_send(struct publisher *p, const struct args *a, const char *path, cJSON **out)
-{
-	SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	struct stat st;
-	char title[256];
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_set_errno("cannot open %s", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(ERR_FORMAT, "%s is not a file", path);
-	cJSON *request = cJSON_CreateObject(), *tags = cJSON_AddArrayToObject(request, "tags");
-	title_of(path, title);
-	cJSON_AddStringToObject(request, "title", args_get(a, "title", title));
-	cJSON_AddStringToObject(
-		request, "licence", args_get(a, "license", args_get(a, "licence", "")));
-	for (size_t i = 0; i < a->option_count; i++) {
-		if (strcmp(a->options[i].name, "tag") == 0)
-			cJSON_AddItemToArray(tags, cJSON_CreateString(a->options[i].value));
-	}
-	return publisher_call(p, "image-add", request, fd, NULL, out);
-}
-
-struct adding {
-	struct ctl *c;
-	const struct args *a;
-	struct publisher p;
-	struct progress bar;
-	size_t added, known, refused;
-	cJSON *list;
-};
-
-static void refused_add(struct adding *sum, const char *path, enum err e)
-{
-	cJSON *bad = cJSON_CreateObject();
-
-	sum->refused++;
-	cJSON_AddStringToObject(bad, "file", path);
-	cJSON_AddStringToObject(bad, "error_word", err_word(e));
-	cJSON_AddStringToObject(bad, "error", err_text());
-	cJSON_AddItemToArray(sum->list, bad);
-	progress_end(&sum->bar);
-	fprintf(stderr, "helioctl: %s: %s\n", ctl_safe(path), ctl_safe(err_text()));
-}
-
-// A picture that is refused does not stop the others; a publisher that is gone does.
-static enum err image_add_one(struct adding *sum, const char *path)
-{
-	cJSON *one = NULL;
-	enum err e = image_send(&sum->p, sum->a, path, &one);
-
-	if (e == ERR_CLOSED || e == ERR_TIMEOUT)
-		return e;
-	if (e != ERR_OK) {
-		refused_add(sum, path, e);
-		return ERR_OK;
-	}
-	bool known = json_bool(one, "duplicate");
-	*(known ? &sum->known : &sum->added) += 1;
-	if (sum->c->out.tty)
-		progress_end(&sum->bar);
-	ctl_say(sum->c, "%s  %5.0f x %-5.0f %s%s", show_digest(one, "image"),
-		json_number(one, "width"), json_number(one, "height"), ctl_safe(path),
-		known ? "  (known already)" : "");
-	cJSON_AddStringToObject(one, "file", path);
-	cJSON_AddItemToArray(sum->list, one);
-	return ERR_OK;
-}
-
-static enum err images_add_all(struct adding *sum)
-{
-	struct files files = {NULL, 0};
-	enum err e = files_find(&files, sum->a);
-
-	if (e == ERR_OK)
-		e = publisher_open(sum->c, &sum->p);
-	progress_begin(&sum->bar, sum->c, false);
-	for (size_t i = 0; e == ERR_OK && i < files.count; i++) {
-		if (files.count > 1)
-			progress_show(&sum->bar, i, files.count, files.paths[i]);
-		e = image_add_one(sum, files.paths[i]);
-	}
-	progress_end(&sum->bar);
-	publisher_close(&sum->p);
-	files_free(&files);
-	return e;
-}
-
-enum exit_code cmd_image_add(struct ctl *c, const struct args *a)
-{
-	struct adding sum = {.c = c, .a = a, .p = {.fd = -1}, .list = cJSON_CreateArray()};
-	SCOPED_JSON cJSON *j = cJSON_CreateObject();
-
-	cJSON_AddItemToObject(j, "images", sum.list);
-	enum err e = images_add_all(&sum);
-	if (e != ERR_OK)
-		return ctl_fail(c, e);
-	if (c->json)
-		json_print(stdout, j, true);
-	ctl_say(c, "%zu added, %zu known already, %zu refused", sum.added, sum.known, sum.refused);
-	return sum.refused > 0 ? EXIT_FAILED : EXIT_DONE;
-}
 
 // ---- list, remove
 
@@ -254,6 +48,9 @@ enum exit_code cmd_image_list(struct ctl *c, const struct args *a)
 
 	if (args_has(a, "tag"))
 		cJSON_AddStringToObject(request, "tag", args_get(a, "tag", ""));
+	if (args_has(a, "where"))
+		cJSON_AddStringToObject(request, "where", args_get(a, "where", ""));
+	cJSON_AddBoolToObject(request, "retired", args_has(a, "retired"));
 	enum err e = publisher_simple(c, "image-list", request, &answer);
 	if (e != ERR_OK)
 		return ctl_fail(c, e);
@@ -264,27 +61,334 @@ enum exit_code cmd_image_list(struct ctl *c, const struct args *a)
 	return EXIT_DONE;
 }
 
-static enum err image_remove(struct ctl *c, const char *text, cJSON **answer)
+// ---- one picture
+
+// The image that a word names, also among those that are retired.
+static enum err image_resolve(struct publisher *p, const char *text, char image[65])
 {
-	SCOPED_JSON cJSON *list = NULL;
+	SCOPED_JSON cJSON *list = NULL, *retired = NULL;
+	cJSON *request = cJSON_CreateObject(), *images;
+
+	if (strlen(text) == 64) {
+		cJSON_Delete(request);
+		return str_copy(image, 65, text) ? ERR_OK : err_set(ERR_RANGE, "no image id");
+	}
+	cJSON_AddBoolToObject(request, "retired", true);
+	TRY(publisher_call(p, "image-list", request, -1, NULL, &retired));
+	TRY(publisher_call(p, "image-list", cJSON_CreateObject(), -1, NULL, &list));
+	images = cJSON_GetObjectItem(list, "images");
+	for (cJSON *one;
+		(one = cJSON_DetachItemFromArray(cJSON_GetObjectItem(retired, "images"), 0));)
+		cJSON_AddItemToArray(images, one);
+	return image_choose(images, text, image);
+}
+
+// Opens, finds the image, asks; request is freed here.
+static enum err image_call(
+	struct ctl *c, const char *verb, const char *text, cJSON *request, int fd, cJSON **answer)
+{
+	SCOPED_JSON cJSON *owned = request;
+	struct publisher p;
 	char image[65];
 
-	TRY(publisher_simple(c, "image-list", cJSON_CreateObject(), &list));
-	TRY(image_choose(cJSON_GetObjectItem(list, "images"), text, image));
-	cJSON *request = cJSON_CreateObject();
-	cJSON_AddStringToObject(request, "image", image);
-	return publisher_simple(c, "image-remove", request, answer);
+	TRY(publisher_open(c, &p));
+	enum err e = image_resolve(&p, text, image);
+	if (e == ERR_OK) {
+		cJSON_AddStringToObject(owned, "image", image);
+		request = owned;
+		owned = NULL;
+		e = publisher_call(&p, verb, request, fd, NULL, answer);
+	}
+	publisher_close(&p);
+	return e;
+}
+
+static enum exit_code image_answer(
+	struct ctl *c, enum err e, const cJSON *answer, const char *became)
+{
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (c->json)
+		json_print(stdout, answer, true);
+	ctl_say(c, "%s %s", show_digest(answer, "image"), became);
+	return EXIT_DONE;
 }
 
 enum exit_code cmd_image_remove(struct ctl *c, const struct args *a)
 {
 	SCOPED_JSON cJSON *answer = NULL;
-	enum err e = image_remove(c, a->words[0], &answer);
+	enum err e = image_call(c, "image-remove", a->words[0], cJSON_CreateObject(), -1, &answer);
 
+	return image_answer(c, e, answer, "removed");
+}
+
+enum exit_code cmd_image_retire(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	enum err e = image_call(c, "image-retire", a->words[0], cJSON_CreateObject(), -1, &answer);
+
+	return image_answer(c, e, answer, "is retired; `image restore` takes it back");
+}
+
+enum exit_code cmd_image_restore(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	enum err e = image_call(c, "image-restore", a->words[0], cJSON_CreateObject(), -1, &answer);
+
+	return image_answer(c, e, answer, "is back");
+}
+
+enum exit_code cmd_image_set(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	cJSON *request = cJSON_CreateObject();
+	enum err e = image_details_add(a, request);
+
+	options_add(a, "tag", request, "tags");
+	options_add(a, "add-tag", request, "add_tags");
+	options_add(a, "remove-tag", request, "remove_tags");
+	if (e != ERR_OK || cJSON_GetArraySize(request) == 0) {
+		cJSON_Delete(request);
+		return e != ERR_OK ? ctl_fail(c, e) : ctl_usage(c, "what is to be set?");
+	}
+	e = image_call(c, "image-set", a->words[0], request, -1, &answer);
 	if (e != ERR_OK)
 		return ctl_fail(c, e);
 	if (c->json)
 		json_print(stdout, answer, true);
-	ctl_say(c, "%s removed", json_text(answer, "image"));
+	else
+		show_document(c, answer);
+	return EXIT_DONE;
+}
+
+// ---- gc
+
+static void gc_show(const struct ctl *c, const cJSON *answer)
+{
+	static const struct table_column columns[] = {{"IMAGE", false, false, false},
+		{"SIZE", true, false, false}, {"TITLE", false, true, false},
+		{"RETIRED", false, false, true}, {"STAYS BECAUSE", false, true, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(answer, "images"))
+	{
+		table_add_style(t, show_digest(one, "image"), STYLE_BOLD);
+		table_add(t, amount_text(json_u64(one, "size_bytes")));
+		table_add(t, json_text(one, "title"));
+		table_add(t, show_when(one, "retired_unix_ms"));
+		table_add(t, json_text(one, "kept"));
+	}
+	if (table_rows(t) > 0)
+		table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_image_gc(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	cJSON *request = cJSON_CreateObject();
+	uint64_t days = 7;
+	enum err e = args_number(a, "older-than", 0, 3650, &days);
+
+	cJSON_AddNumberToObject(request, "grace_s", (double)days * 24 * 3600);
+	cJSON_AddBoolToObject(request, "dry_run", args_has(a, "dry-run"));
+	if (e == ERR_OK)
+		e = publisher_simple(c, "image-gc", request, &answer);
+	else
+		cJSON_Delete(request);
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (c->json)
+		json_print(stdout, answer, true);
+	else
+		gc_show(c, answer);
+	ctl_say(c, "%.0f pictures, %s: %s", json_number(answer, "removed"),
+		amount_text(json_u64(answer, "bytes")),
+		json_bool(answer, "dry_run") ? "would go; nothing was touched" : "gone");
+	return EXIT_DONE;
+}
+
+// ---- thumb
+
+enum exit_code cmd_image_thumb(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	SCOPED_FD int fd = memfd_create("helio-thumb", MFD_CLOEXEC);
+	cJSON *request = cJSON_CreateObject();
+	uint64_t side = 256;
+	char buffer[16384];
+	ssize_t n = 0;
+	enum err e = fd < 0 ? err_set_errno("no memory for a thumbnail")
+			    : args_number(a, "side", 16, 1024, &side);
+
+	cJSON_AddNumberToObject(request, "side", (double)side);
+	if (e == ERR_OK)
+		e = image_call(c, "image-thumb", a->words[0], request, fd, &answer);
+	else
+		cJSON_Delete(request);
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (isatty(STDOUT_FILENO))
+		return ctl_usage(c, "a picture is no text: send it to a file with >");
+	(void)lseek(fd, 0, SEEK_SET);
+	while ((n = read(fd, buffer, sizeof(buffer))) > 0) {
+		if (fwrite(buffer, 1, (size_t)n, stdout) != (size_t)n)
+			return ctl_fail(c, err_set_errno("cannot write the thumbnail"));
+	}
+	return EXIT_DONE;
+}
+
+// ---- why
+
+// The orders of a client are its channels that are called like one.
+static enum err client_orders(struct ctl *c, const char *client, cJSON *request)
+{
+	struct api *api = NULL;
+	struct api_result r;
+	struct arg arg = {"client", client};
+	const cJSON *one;
+
+	TRY(api_open(c, &api));
+	enum err e = api_call(api, "client-show", &arg, 1, bytes_of(NULL, 0), &r);
+	if (e == ERR_OK) {
+		cJSON *orders = cJSON_AddArrayToObject(request, "orders");
+		cJSON_ArrayForEach(one, cJSON_GetObjectItem(r.document, "channels"))
+		{
+			cJSON_AddItemToArray(orders, cJSON_CreateString(json_text(one, "channel")));
+		}
+		api_result_free(&r);
+	}
+	api_close(api);
+	return e;
+}
+
+static enum err is_order(struct publisher *p, const char *word, bool *found)
+{
+	SCOPED_JSON cJSON *list = NULL;
+	const cJSON *one;
+
+	TRY(publisher_call(p, "order-list", cJSON_CreateObject(), -1, NULL, &list));
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(list, "orders"))
+	{
+		*found |= strcmp(json_text(one, "order"), word) == 0;
+	}
+	return ERR_OK;
+}
+
+static enum err why_request(struct ctl *c, const struct args *a, cJSON *request)
+{
+	struct publisher p;
+	bool order = false;
+
+	if (a->word_count < 2)
+		return ERR_OK;
+	TRY(publisher_open(c, &p));
+	enum err e = is_order(&p, a->words[1], &order);
+	publisher_close(&p);
+	TRY(e);
+	if (!order)
+		return client_orders(c, a->words[1], request);
+	cJSON_AddItemToArray(
+		cJSON_AddArrayToObject(request, "orders"), cJSON_CreateString(a->words[1]));
+	return ERR_OK;
+}
+
+static void why_show(const struct ctl *c, const cJSON *answer)
+{
+	static const struct table_column columns[] = {{"ORDER", false, true, false},
+		{"IN", false, false, false}, {"WHY", false, true, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one, *plan;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(answer, "orders"))
+	{
+		cJSON_ArrayForEach(plan, cJSON_GetObjectItem(one, "plans"))
+		{
+			bool in = json_bool(plan, "in");
+			table_add_style(t, json_text(one, "order"), STYLE_BOLD);
+			table_add_style(t, in ? "yes" : "no", in ? STYLE_GOOD : STYLE_DIM);
+			table_add(t, json_text(plan, "why"));
+		}
+		if (*json_text(one, "reason")) {
+			table_add_style(t, json_text(one, "order"), STYLE_BOLD);
+			table_add_style(t, "no", STYLE_DIM);
+			table_add(t, json_text(one, "reason"));
+		}
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_image_why(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	cJSON *request = cJSON_CreateObject();
+	enum err e = why_request(c, a, request);
+
+	if (e == ERR_OK)
+		e = image_call(c, "image-why", a->words[0], request, -1, &answer);
+	else
+		cJSON_Delete(request);
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (c->json)
+		json_print(stdout, answer, true);
+	else
+		why_show(c, answer);
+	return EXIT_DONE;
+}
+
+// ---- what was ordered
+
+static void orders_show(const struct ctl *c, const cJSON *orders)
+{
+	static const struct table_column columns[] = {{"ORDER", false, true, false},
+		{"REVISION", true, false, true}, {"PACKAGE", false, false, false},
+		{"PICTURES", true, false, false}, {"SIZE", true, false, false},
+		{"SINCE", false, false, true}, {"REMARK", false, true, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one, *warning;
+
+	cJSON_ArrayForEach(one, orders)
+	{
+		char remark[600] = "";
+
+		if (!json_bool(one, "told"))
+			text_join(remark, sizeof(remark), "(not told yet)");
+		if (*json_text(one, "reason"))
+			text_join(remark, sizeof(remark), "%s", json_text(one, "reason"));
+		cJSON_ArrayForEach(warning, cJSON_GetObjectItem(one, "warnings"))
+		{
+			if (cJSON_IsString(warning))
+				text_join(remark, sizeof(remark), "%s", warning->valuestring);
+		}
+		table_add_style(t, json_text(one, "order"), STYLE_BOLD);
+		table_addf(t, "%.0f", json_number(one, "revision"));
+		table_add_style(t,
+			*json_text(one, "package") ? show_digest(one, "package") : "none",
+			*json_text(one, "package") ? STYLE_DIM : STYLE_BAD);
+		table_addf(t, "%.0f of %.0f", json_number(one, "included"),
+			json_number(one, "matched"));
+		table_add(t, amount_text(json_u64(one, "size_bytes")));
+		table_add(t, show_when(one, "changed_unix_ms"));
+		table_add(t, remark);
+	}
+	table_print(t, &c->out);
+	table_free(t);
+}
+
+enum exit_code cmd_package_orders(struct ctl *c, const struct args *a)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	enum err e = publisher_simple(c, "order-list", cJSON_CreateObject(), &answer);
+
+	(void)a;
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (c->json)
+		json_print(stdout, answer, true);
+	else
+		orders_show(c, cJSON_GetObjectItem(answer, "orders"));
 	return EXIT_DONE;
 }

@@ -24,11 +24,29 @@ static const struct option_row enrol_options[] = {CA,
 	{"name", "TEXT", "label for people"}, UNTIL,
 	{"public-key", "HEX", "identity key made on the device, with --csr"},
 	{"csr", "FILE", "certificate request made on the device"}};
+#define IMAGE_DETAILS                                                                              \
+	{"license", "TEXT", "whose picture it is"}, {"licence", "TEXT", "the same"},               \
+		{"weight", "N", "0 to 1000: how often it is shown against others"},                \
+		{"released", "DAY", "not shown before this day; none: at once"},                   \
+	{                                                                                          \
+		"expires", "DAY", "not shown from this day on; none: never"                        \
+	}
 static const struct option_row image_add_options[] = {
 	{"tag", "TAG", "tag of the pictures (may be repeated)"},
 	{"title", "TEXT", "title (else the file's name)"},
-	{"license", "TEXT", "whose picture it is"}, {"licence", "TEXT", "the same"}};
-static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"}};
+	IMAGE_DETAILS, {"recursive", NULL, "folders below a folder too"}};
+static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"},
+	{"where", "EXPRESSION", "only those it holds for: \"sea and width >= 1920\""},
+	{"retired", NULL, "those that are retired"}};
+static const struct option_row image_set_options[] = {{"title", "TEXT", "title"},
+	{"tag", "TAG", "all its tags from now on (may be repeated)"},
+	{"add-tag", "TAG", "one more (may be repeated)"},
+	{"remove-tag", "TAG", "one less (may be repeated)"}, IMAGE_DETAILS};
+static const struct option_row image_gc_options[] = {
+	{"dry-run", NULL, "say what would go, and touch nothing"},
+	{"older-than", "DAYS", "retired for so long (7)"}};
+static const struct option_row image_thumb_options[] = {
+	{"side", "PIXELS", "its longer side, 16 to 1024 (256)"}};
 static const struct option_row package_build_options[] = {
 	{"name", "NAME", "name of the package, when not given first"},
 	{"version", "VERSION", "its version, when not given second"},
@@ -230,14 +248,31 @@ const struct command ctl_commands[] = {
 		"When many fall silent at once, what follows from silence waits until they are "
 		"heard again,\nor for this."},
 	{"image add", "FILE|FOLDER...", "put pictures into the store", NEED_SETTINGS, 1, MANY,
-		OPTIONS(image_add_options), cmd_image_add, NULL},
+		OPTIONS(image_add_options), cmd_image_add,
+		"A file that was added before is known by its digest: an import that was cut goes "
+		"on where it was.\n"
+		"A picture that is refused does not stop the others."},
 	{"image list", "", "pictures in the store", NEED_SETTINGS, 0, 0,
 		OPTIONS(image_list_options), cmd_image_list, NULL},
+	{"image set", "IMAGE", "edit what is said of a picture", NEED_SETTINGS, 1, 1,
+		OPTIONS(image_set_options), cmd_image_set, NULL},
+	{"image retire", "IMAGE", "put it into no new package", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_image_retire, NULL},
+	{"image restore", "IMAGE", "take back what was retired", NEED_SETTINGS, 1, 1, NO_OPTIONS,
+		cmd_image_restore, NULL},
+	{"image gc", "[--dry-run]", "remove for good what is retired and in no package",
+		NEED_SETTINGS, 0, 0, OPTIONS(image_gc_options), cmd_image_gc, NULL},
+	{"image thumb", "IMAGE > FILE", "a small copy of a picture", NEED_SETTINGS, 1, 1,
+		OPTIONS(image_thumb_options), cmd_image_thumb, NULL},
+	{"image why", "IMAGE [CLIENT|ORDER]", "why a picture is in a package, or is not",
+		NEED_SETTINGS, 1, 2, NO_OPTIONS, cmd_image_why, NULL},
 	{"image remove", "IMAGE", "take a picture out of the store", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_image_remove, NULL},
 	{"package build", "NAME VERSION (--image ID... | --tag TAG... | --software PATH)",
 		"build a package and sign it", NEED_SETTINGS, 0, 2, OPTIONS(package_build_options),
 		cmd_package_build, NULL},
+	{"package orders", "", "what the server ordered, and what became of it", NEED_SETTINGS, 0,
+		0, NO_OPTIONS, cmd_package_orders, NULL},
 	{"package list", "", "packages the server knows, and where they lie", NEED_SETTINGS, 0, 0,
 		OPTIONS(package_list_options), cmd_package_list, NULL},
 	{"package show", "PACKAGE", "everything about one package", NEED_SETTINGS, 1, 1, NO_OPTIONS,

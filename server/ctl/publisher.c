@@ -166,21 +166,56 @@ static enum err answer_receive(struct publisher *p, struct progress *progress, c
 	return ERR_OK;
 }
 
-enum err publisher_call(struct publisher *p, const char *verb, cJSON *request, int fd,
-	struct progress *progress, cJSON **out)
+enum err publisher_send(
+	struct publisher *p, const char *verb, cJSON *request, int fd, uint64_t *number)
 {
-	SCOPED_JSON cJSON *owned = request, *answer = NULL;
+	SCOPED_JSON cJSON *owned = request;
 
+	*number = ++p->request;
 	cJSON_AddStringToObject(owned, "verb", verb);
-	cJSON_AddNumberToObject(owned, "request", (double)++p->request);
+	cJSON_AddNumberToObject(owned, "request", (double)*number);
 	SCOPED_FREE char *text = cJSON_PrintUnformatted(owned);
 	if (!text)
 		return err_set(ERR_MEMORY, "no memory for a request");
-	TRY(packet_send(p, text, fd));
-	TRY(answer_receive(p, progress, &answer));
+	return packet_send(p, text, fd);
+}
+
+static void answer_strip(cJSON *answer)
+{
 	cJSON_DeleteItemFromObject(answer, "request");
 	cJSON_DeleteItemFromObject(answer, "ok");
 	cJSON_DeleteItemFromObject(answer, "more");
+}
+
+enum err publisher_receive(struct publisher *p, uint64_t *number, enum err *refused, cJSON **out)
+{
+	SCOPED_BUF struct buf bytes;
+	cJSON *packet = NULL;
+	bool done = false;
+
+	*out = NULL;
+	*refused = ERR_OK;
+	buf_init(&bytes, PUBLISHER_PACKET_MAX + 16);
+	while (!done) {
+		TRY(packet_receive(p, &bytes, &packet));
+		*number = json_u64(packet, "request");
+		*refused = packet_take(NULL, packet, out, &done);
+		done |= *refused != ERR_OK;
+	}
+	if (*out)
+		answer_strip(*out);
+	return ERR_OK;
+}
+
+enum err publisher_call(struct publisher *p, const char *verb, cJSON *request, int fd,
+	struct progress *progress, cJSON **out)
+{
+	SCOPED_JSON cJSON *answer = NULL;
+	uint64_t number = 0;
+
+	TRY(publisher_send(p, verb, request, fd, &number));
+	TRY(answer_receive(p, progress, &answer));
+	answer_strip(answer);
 	*out = answer;
 	answer = NULL;
 	return ERR_OK;

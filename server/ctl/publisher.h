@@ -26,6 +26,14 @@ void publisher_close(struct publisher *p);
 enum err publisher_call(struct publisher *p, const char *verb, cJSON *request, int fd,
 	struct progress *progress, cJSON **out) MUST_CHECK;
 
+// The same in two halves, for several calls at a time: *number tells them apart. Progress and lists
+// in several packets are not for these. A refusal of the next answer is *refused with *out empty,
+// its sentence in err_text(); errors end the connection: ERR_CLOSED, ERR_TIMEOUT.
+enum err publisher_send(
+	struct publisher *p, const char *verb, cJSON *request, int fd, uint64_t *number) MUST_CHECK;
+enum err publisher_receive(
+	struct publisher *p, uint64_t *number, enum err *refused, cJSON **out) MUST_CHECK;
+
 // Opens, calls, closes.
 enum err publisher_simple(struct ctl *c, const char *verb, cJSON *request, cJSON **out) MUST_CHECK;
 enum err publisher_call_with(
