@@ -3,6 +3,7 @@ import json
 
 from lib import wire
 from lib.orders import manifest_on, png
+from lib.seat import Seat
 from lib.wait import wait_for
 
 pb = wire.pb
@@ -141,9 +142,129 @@ def test_S001_c13_a_preference_becomes_a_package_on_the_wire(fleet_of):
     assert fleet.sql("select expression from customer_plan where customer = 'harbour'") == "unicorn"
     assert len(events(fleet, "c.harbour.1920x1080")) == 2
     assert after["package"] in fleet.client("f1")["holdings"]
-    assert any("unicorn" in f["what"] or "empty" in f["what"] for f in fleet.ctl("doctor", check=False) and json.loads(
-        fleet.ctl("doctor", check=False).stdout)["findings"])
+    findings = json.loads(fleet.ctl("doctor", check=False).stdout)["findings"]
+    assert any(f["id"] == "c.harbour.1920x1080" and "empty" in f["what"] for f in findings), findings
 
 
 def version(fleet, o):
     return fleet.sql(f"select version from package where hex(id) = upper('{o['package']}')")
+
+
+# ---------------------------------------------------------------- edits
+
+def edit_many(fleet, seat, revision, edits, kill_after):
+    """Edits of one plan, many on the way at a time; heliod is killed when so many are answered. Returns the highest revision
+    that was answered as done."""
+    asked = answered = 0
+    highest = revision
+    for _ in range(edits):
+        seat.ask("customer-plan-set", wait=False, customer="harbour", revision=revision + asked, plan="all",
+                 expression=f"sea and not night{revision + asked}")
+        asked += 1
+        while asked - answered > 40 or (asked == edits and answered < asked):
+            said = seat.heard()
+            assert said and not said[1], said
+            answered += 1
+            highest = max(highest, said[2]["revision"])
+        if answered >= kill_after:
+            fleet.procs["heliod"].kill()
+            break
+    while (said := seat.heard(timeout=0.5)):
+        if not said[1]:
+            highest = max(highest, said[2]["revision"])
+    return highest
+
+
+def whole(fleet):
+    """The store after a kill: sqlite3 finds it sound, and every edit is there with all that belongs to it or not at all."""
+    assert fleet.sql("pragma integrity_check") == "ok"
+    revision, edits, last, plan, body = fleet.sql(
+        "select c.revision, (select count(*) from customer_history h where h.customer = c.id),"
+        " (select max(revision) from customer_history h where h.customer = c.id),"
+        " (select expression from customer_plan p where p.customer = c.id),"
+        " (select json_extract(after, '$.expression') from customer_history h where h.customer = c.id and h.revision = c.revision)"
+        " from customer c where c.id = 'harbour'").split("|")
+    assert revision == edits == last and plan == body, (revision, edits, last, plan, body)
+    return int(revision)
+
+
+def test_S001_c12_an_edit_that_was_answered_outlives_a_kill(fleet_of):
+    fleet = fleet_of(data_brokers=("da",), clients=("f1",))
+    fleet.up(agents=[])
+    fleet.ctl("customer", "add", "harbour")
+    fleet.ctl("customer", "plan", "harbour", "all", "--expression", "sea")
+    fleet.ctl("customer", "client", "harbour", "f1", "--screen", "1920x1080")
+    revision, done = 3, 0
+    for edits, kill_after in ((600, 250), (600, 150), (600, 600)):
+        if not fleet.procs["heliod"].alive():
+            fleet.heliod()
+        seat = Seat(fleet)
+        answered = edit_many(fleet, seat, revision, edits, kill_after)
+        seat.close()
+        if kill_after == edits:
+            fleet.procs["heliod"].stop()
+        found = whole(fleet)
+        # Nothing that was answered is lost; what was asked and not answered may be there.
+        assert answered <= found, (answered, found)
+        done += found - revision
+        revision = found
+    assert done >= 1000, done
+    # A plain restart keeps it all.
+    before = stored(fleet)
+    fleet.heliod()
+    assert fleet.ctl("customer", "show", "harbour")["revision"] == revision
+    assert stored(fleet) == before
+    assert fleet.client("f1")["channel"] == "c.harbour.1920x1080"
+
+
+def test_S001_c12_two_editors_do_not_overwrite_each_other(fleet_of):
+    fleet = fleet_of(data_brokers=("da",), clients=("f1", "f2", "f3"))
+    fleet.up(agents=[])
+    customers(fleet)
+    seen = fleet.ctl("customer", "show", "harbour")["revision"]
+    fleet.ctl("customer", "plan", "harbour", "all", "--revision", seen, "--max-images", "7")
+    before = stored(fleet)
+    why = refused(fleet, "stale", "customer", "plan", "harbour", "all", "--revision", seen, "--expression", "mine")
+    assert f"revision {seen + 1}, not {seen}" in why
+    # What is not valid leaves the row as it was.
+    for args in (("--expression", "sea and"), ("--expression", "a\nb"), ("--max-bytes", "-1"), ("--dayparts", "mon 25:00-26:00"),
+                 ("--order", "random"), ("--from", "2026-02-30")):
+        done = fleet.ctl("customer", "plan", "harbour", "all", *args, check=False)
+        assert done.returncode != 0, args
+    assert stored(fleet) == before
+    # Who, when, what it was before.
+    history = fleet.ctl("customer", "history", "harbour")["edits"]
+    assert [e["revision"] for e in history] == list(range(seen + 1, 0, -1))
+    assert history[0]["seat"] == "alice.1" and history[0]["before"]["max_images"] == 0 and history[0]["after"]["max_images"] == 7
+    row = fleet.sql(f"select seat, json_extract(before, '$.max_images') from customer_history where customer = 'harbour' and revision = {seen + 1}")
+    assert row == "alice.1|0"
+    changed = fleet.ctl("customer", "diff", "harbour", str(seen))["items"]
+    assert [(c["item"], c["before"]["max_images"], c["after"]["max_images"]) for c in changed] == [("all", 0, 7)]
+
+
+def test_S001_c13_a_dry_run_shows_the_pictures_and_changes_nothing(fleet_of):
+    fleet = packaging(fleet_of, clients=("f1",), agents=())
+    fleet.ctl("customer", "add", "harbour")
+    fleet.ctl("customer", "plan", "harbour", "all", "--expression", "sea")
+    fleet.ctl("customer", "client", "harbour", "f1", "--screen", "1920x1080")
+    package = made(fleet, "harbour")["package"]
+    before = stored(fleet), fleet.sql("select id, revision, hex(body) from package_order")
+    would = fleet.ctl("customer", "plan", "harbour", "all", "--expression", "city or sea and not beach", "--dry-run")
+    assert would["dry_run"] and would["changed"]
+    (one,) = would["orders"]
+    assert [p["title"] for p in one["added"]] == ["tower"] and one["removed"] == [], one
+    assert one["publisher_says"]["package_would_change"] is True
+    # An edit that takes the same pictures says that the package stays.
+    same = fleet.ctl("customer", "plan", "harbour", "all", "--expression", "sea or sea", "--dry-run")["orders"][0]
+    assert same["change"] == "changed" and same["added"] == same["removed"] == []
+    # And nothing was written, nor was anything made.
+    assert (stored(fleet), fleet.sql("select id, revision, hex(body) from package_order")) == before
+    assert order(fleet, "harbour")["package"] == package
+    preview = fleet.ctl("customer", "preview", "harbour")["orders"][0]["pictures"]
+    assert {p["title"]: p["in"] for p in preview} == {"wave": True, "beach": True, "tower": False, "wood": False}
+    assert all(p["why"] for p in preview)
+    # An expression that matches everything by mistake is seen before it is shown; an empty one matches nothing.
+    all_ = fleet.ctl("customer", "plan", "harbour", "all", "--expression", "*", "--dry-run")["orders"][0]
+    assert len(all_["added"]) == 2
+    none = fleet.ctl("customer", "plan", "harbour", "all", "--expression", "", "--dry-run")["orders"][0]
+    assert len(none["removed"]) == 2 and none["added"] == []
