@@ -6,7 +6,6 @@
 #include "client/depot.h"
 
 #define DISPLAY_ARGS 4
-#define LEDGER_READ_MAX (4 * 1024 * 1024) // newest bytes of the ledger that a report looks at
 
 struct display_side {
 	char dir[256];

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static uint32_t clock_quality(const char *word)
 {
@@ -23,8 +22,8 @@ static uint32_t clock_quality(const char *word)
 	return record_u64(word, &n) == ERR_OK && n >= 1 && n <= 3 ? (uint32_t)n : 1;
 }
 
-// The kernel's boot as the ledger names it (32 hex digits): its first half is enough to tell two
-// apart.
+// The kernel's boot as the ledger names it (32 hex digits): 63 bits of its first half, which a
+// store's integer holds, are enough to tell two apart.
 static uint64_t boot_number(const char *boot_id)
 {
 	uint8_t b[8];
@@ -37,10 +36,11 @@ static uint64_t boot_number(const char *boot_id)
 		return 0;
 	for (size_t i = 0; i < sizeof b; i++)
 		n = n << 8 | b[i];
-	return n;
+	return n & INT64_MAX;
 }
 
-static bool row_parse(char *line, struct arena *a, struct shown *out)
+// The picture's name stays in the line.
+static bool row_parse(char *line, struct shown *out)
 {
 	char *f[8];
 	uint64_t from, duration;
@@ -54,27 +54,17 @@ static bool row_parse(char *line, struct arena *a, struct shown *out)
 		!escape_decode(f[3]))
 		return false;
 	out->boot_counter = boot_number(f[1]);
-	out->image = arena_strdup(a, f[3]);
+	out->image = f[3];
 	out->from_unix_ms = (int64_t)from;
 	out->duration_ms = (uint32_t)duration;
 	out->clock_quality = clock_quality(f[6]);
-	return out->image != NULL;
+	return true;
 }
 
 static FILE *ledger_open(const struct display_side *d, const char *name)
 {
-	char path[300], line[2048];
-	struct stat st;
-	if (path_join(path, sizeof path, d->dir, name) != ERR_OK)
-		return NULL;
-	FILE *in = fopen(path, "re");
-	if (in == NULL || fstat(fileno(in), &st) != 0 || st.st_size <= LEDGER_READ_MAX)
-		return in;
-	if (fseeko(in, st.st_size - LEDGER_READ_MAX, SEEK_SET) == 0 &&
-		fgets(line, sizeof line, in) != NULL)
-		return in;
-	fclose(in);
-	return NULL;
+	char path[300];
+	return path_join(path, sizeof path, d->dir, name) == ERR_OK ? fopen(path, "re") : NULL;
 }
 
 struct usage_read {
@@ -95,11 +85,15 @@ static void ledger_read(const struct display_side *d, const char *name, struct u
 		bool whole = line[n] == '\n';
 		struct shown row;
 		line[n] = '\0';
-		if (!whole || !row_parse(line, x->a, &row) || row.ledger_seq <= x->last_seq)
+		if (!whole || !row_parse(line, &row) || row.ledger_seq <= x->last_seq)
 			continue;
 		x->last_seq = row.ledger_seq;
-		if (row.from_unix_ms >= x->since_unix_ms)
-			x->rows[x->count++] = row;
+		if (row.from_unix_ms < x->since_unix_ms)
+			continue;
+		row.image = arena_strdup(x->a, row.image);
+		if (row.image == NULL)
+			break;
+		x->rows[x->count++] = row;
 	}
 	if (in != NULL)
 		fclose(in);

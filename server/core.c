@@ -28,6 +28,8 @@ void core_config_default(struct core_config *c)
 		.queue_high_water = 64,
 		.queue_max = 1024,
 		.view_period_s = 30,
+		.usage_keep_days = 400,
+		.usage_rows_max = 1000000,
 		.views_per_s = 2000,
 		.host_period_ms = 5000,
 		.save_period_s = 30,

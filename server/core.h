@@ -63,6 +63,8 @@ struct core_config {
 	uint32_t save_period_s;    // last_heard and status are saved in batches
 	uint32_t why_entries;      // answers remembered in memory, of all clients together
 	uint64_t rate_bytes_per_s; // told in every response; 0: no limit
+	uint32_t usage_keep_days;  // of what was shown
+	uint32_t usage_rows_max;   // of one client; the oldest go
 };
 
 void core_config_default(struct core_config *c);

@@ -3,9 +3,11 @@
 
 #include "proto/base/log.h"
 #include "server/db/rows.h"
+#include "server/db/rows_usage.h"
 #include <stdio.h>
 #include <string.h>
 
+#define USAGE_OVERLAP_MS 86400000
 #define BUSY_S 1                  // it has other things to do: until it is looked at again
 #define CLOCK_BACK_MS (60 * 1000) // further back, and what is due says nothing
 
@@ -101,11 +103,16 @@ static bool is_free(const struct client_info *i)
 static enum err ask(struct core *core, const char *client, enum info_kind what, int64_t now_ms)
 {
 	char queue[LIMIT_ID + 2];
-	const struct send_information question = {.what = what, .unit = "", .pattern = ""};
+	struct send_information question = {.what = what, .unit = "", .pattern = ""};
 	const struct event e = {
 		.type = ELEMENT_REQUEST, .request = &question, .author = "freshness"};
 
 	(void)snprintf(queue, sizeof(queue), "@%s", client);
+	// Of what was shown only what is not held yet; a day more, for clocks that were set.
+	if (what == INFO_USAGE)
+		TRY(rows_usage_newest(core_db(core), client, &question.since_unix_ms));
+	if (question.since_unix_ms > USAGE_OVERLAP_MS)
+		question.since_unix_ms -= USAGE_OVERLAP_MS;
 	TRY(rows_question_put(core_db(core), client, what, now_ms));
 	return core_append_event(core, queue, &e, NULL, NULL);
 }

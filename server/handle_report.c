@@ -7,6 +7,7 @@
 // on behind them, also after either side was killed. A part that does not fit is ignored. Only when
 // the whole report has arrived does DONE of the operation that asked for it count.
 #include "server/core_inside.h"
+#include "server/db/rows_usage.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,7 +105,11 @@ static enum err usage_record(struct core *core, const char *id, const struct rep
 	TRY(rows_device_find(core->db, id, &device));
 	for (size_t i = 0; i < r->usage_count; i++)
 		TRY(rows_usage_add(core->db, id, &device.store_id, &r->usage[i]));
-	return ERR_OK;
+	if (r->part + 1 < r->parts)
+		return ERR_OK;
+	return rows_usage_trim(core->db, id,
+		core->now.wall.ms - (int64_t)core->config.usage_keep_days * 86400000,
+		core->config.usage_rows_max);
 }
 
 // *whole: r was the last part. A part that does not fit changes nothing. Each row of the usage

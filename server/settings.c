@@ -79,6 +79,10 @@ const struct setting heliod_rows[] = {
 	FRESH("software_s", INFO_SOFTWARE),
 	FRESH("logs_s", INFO_LOGS),
 	FRESH("screenshot_s", INFO_SCREENSHOT),
+	NUMBER("usage", "keep_days", usage_keep_days, 1, 36500, "400",
+		"what was shown before is forgotten"),
+	NUMBER("usage", "rows_per_client", usage_rows_max, 100, 1000000000, "1000000",
+		"of more showings the oldest are forgotten"),
 	{"data", "broker", SETTING_LIST, AT(brokers), 0, 0, 0, "", NULL,
 		"a data broker: id name ip port capacity_bytes_per_s"},
 	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
@@ -173,6 +177,8 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	out->host_period_ms = s->host_period_ms;
 	out->save_period_s = s->save_period_s;
 	out->rate_bytes_per_s = s->rate_bytes_per_s;
+	out->usage_keep_days = s->usage_keep_days;
+	out->usage_rows_max = s->usage_rows_max;
 }
 
 void heliod_presence_config(const struct heliod_settings *s, struct presence_config *out)

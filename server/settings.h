@@ -22,6 +22,7 @@ struct heliod_settings {
 	uint64_t rate_bytes_per_s;
 
 	uint32_t fresh_s[INFO_SCREENSHOT + 1]; // by kind
+	uint32_t usage_keep_days, usage_rows_max;
 
 	struct setting_list brokers;
 	uint32_t sys_interval_s, recent_period_s, linger_s, first_viewer_grace_s, lease_ttl_s;

@@ -67,6 +67,17 @@ static const struct option_row package_list_options[] = {{"kind", "KIND", "image
 	{"store", NULL, "what the publisher holds, published or not"}};
 static const struct option_row package_publish_options[] = {
 	{"wait", NULL, "until a data broker holds it (limit: --timeout, else 10 min)"}};
+#define SPAN                                                                                       \
+	{"customer", "ID", "only of this customer's clients"},                                     \
+		{"since", "MOMENT", "from here on: 2026-11-21, 2026-11-21T12:00 (UTC) or unix ms"}, \
+	{                                                                                          \
+		"until", "MOMENT", "before"                                                        \
+	}
+static const struct option_row usage_options[] = {
+	{"by", "WORD", "a sum for each picture, client, customer, hour or package"}, SPAN,
+	{"after", "KEY", "go on behind this one"}};
+static const struct option_row usage_export_options[] = {{"csv", NULL, "as CSV (RFC 4180)"},
+	{"client", "ID", "only of this client"}, SPAN, {"out", "FILE", "into this file"}};
 static const struct option_row media_list_options[] = {{"client", "ID", "only to this client"},
 	{"state", "STATE", "pending, recorded, posted, arrived, cancelled or superseded"}};
 #define EDIT                                                                                       \
@@ -281,6 +292,13 @@ const struct command ctl_commands[] = {
 		1, OPTIONS(package_publish_options), cmd_package_publish, NULL},
 	{"package withdraw", "PACKAGE", "take a package off the brokers", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_package_withdraw, NULL},
+	{"usage export", "--csv|--json", "each showing, for other programs", NEED_SETTINGS, 0, 0,
+		OPTIONS(usage_export_options), cmd_usage_export, NULL},
+	{"usage gaps", "CLIENT", "showings that a client has numbered and that never came",
+		NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_usage_gaps, NULL},
+	{"usage", "[CLIENT]", "what was shown: sums for each picture, client, customer, hour",
+		NEED_SETTINGS, 0, 1, OPTIONS(usage_options), cmd_usage,
+		"Sums are of what clients have reported; `helioctl ask CLIENT usage` asks for more."},
 	{"media list", "", "what goes to clients on a disc or a stick", NEED_SETTINGS, 0, 0,
 		OPTIONS(media_list_options), cmd_media_list, NULL},
 	{"media show", "ORDER", "one medium", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_media_show,

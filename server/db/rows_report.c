@@ -43,11 +43,12 @@ enum err rows_usage_add(
 {
 	return db_run(db,
 		"INSERT OR IGNORE INTO usage (client, store_id, ledger_seq, package, image, "
-		"from_ms, duration_ms, clock_quality)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		"from_ms, duration_ms, clock_quality, boot, customer)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
+		" COALESCE((SELECT customer FROM customer_client WHERE client = $1), ''))",
 		DB_T(client), DB_D(store_id), DB_I(s->ledger_seq), DB_D(&s->package),
 		DB_T(s->image), DB_I(s->from_unix_ms), DB_I(s->duration_ms),
-		DB_I(s->clock_quality));
+		DB_I(s->clock_quality), DB_I(s->boot_counter));
 }
 
 enum err rows_usage_count(

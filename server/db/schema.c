@@ -19,6 +19,7 @@
 #include "server/db/schema_content.h"
 #include "server/db/schema_customer.h"
 #include "server/db/schema_media.h"
+#include "server/db/schema_usage.h"
 
 static const char version_1[] =
 	"CREATE TABLE meta (key TEXT PRIMARY KEY, number INTEGER NOT NULL DEFAULT 0, data BLOB) "
@@ -126,7 +127,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_1, SCHEMA_CONTENT_1},
 	{version_2, SCHEMA_CONTENT_2},
 	{version_3},
-	{SCHEMA_MEDIA, SCHEMA_CUSTOMER},
+	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -1,0 +1,163 @@
+"""US 8,949,380 / claim 17: what was shown comes back, is counted once, and can be asked for in sums and as a whole.
+The ledger that the display wrote, and sqlite3 over the server's store, are the witnesses."""
+import csv
+import io
+import json
+from collections import Counter
+
+from lib import wire
+from lib.orders import png
+from lib.screen import Screen
+from lib.wait import wait_for
+
+pb = wire.pb
+BOOT = "0123456789abcdef" * 2
+HOUR_MS = 3_600_000
+
+
+def asked(fleet, client, *more):
+    return fleet.ctl("ask", client, "usage", "--wait", *more)
+
+
+def sums(fleet, *args):
+    answer = fleet.ctl("usage", *args)
+    return {one["key"]: (one["shown"], one["duration_ms"]) for one in answer["sums"]}
+
+
+def test_S001_c17_usage_of_a_real_display_comes_back_and_is_summed(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200).up()
+    names = ("dawn", "noon", "dusk")
+    for n, name in enumerate(names):
+        png(folder / f"{name}.png", seed=n + 1)
+    added = fleet.ctl("image", "add", *[folder / f"{name}.png" for name in names])
+    images = [one["image"] for one in added["images"]]
+    built = fleet.ctl("package", "build", "--name", "art", "--version", "1", "--duration", "1000", "--transition", "0",
+                      *[w for i in images for w in ("--image", i)])
+    fleet.ctl("package", "publish", built["package"])
+    fleet.ctl("channel", "publish", "default", built["package"], "--wait")
+    with Screen(fleet, "f1") as screen:
+        wait_for(lambda: len(screen.ledger()) >= 4, 15, "four showings")
+        asked(fleet, "f1")
+        held = fleet.sql("SELECT lower(hex(package)), image, from_ms, from_ms + duration_ms FROM usage ORDER BY ledger_seq")
+        rows = [tuple(line.split("|")) for line in held.splitlines()]
+        ledger = [tuple(map(str, row)) for row in screen.ledger()]
+        assert len(rows) >= 4 and rows == ledger[:len(rows)]
+    assert all(r[0] == built["package"] and 900 <= int(r[3]) - int(r[2]) <= 1200 for r in rows)
+    assert len({r[1] for r in rows}) == 3
+    # The sums are those of the ledger; a picture's name is its own, without the place in the package.
+    want = Counter()
+    for _, image, begin, end in rows:
+        want[image[5:]] += int(end) - int(begin)
+    assert {k: v[1] for k, v in sums(fleet, "f1").items()} == want
+    assert sums(fleet, "f1", "--by", "package") == {built["package"]: (len(rows), sum(want.values()))}
+    # Each row says which boot of the device it was.
+    boots = fleet.sql("SELECT DISTINCT boot FROM usage").splitlines()
+    said = (screen.meet / "shown.log").read_text().split("\t")[1]
+    assert [int(b) for b in boots] == [int(said[:16], 16) & (2 ** 63 - 1)]
+
+
+def write_ledger(fleet, client, rows):
+    meet = fleet.folder / client / "display"
+    meet.mkdir(parents=True, exist_ok=True)
+    with open(meet / "shown.log", "w") as out:
+        for seq, image, at, ms, clock in rows:
+            out.write(f"{seq}\t{BOOT}\t{'ab' * 32}\t{image}\t{at}\t{ms}\t{clock}\n")
+
+
+def exported(fleet, form, *more):
+    out = fleet.folder / "export"
+    fleet.ctl_plain("--config", fleet.ctl_config(), "usage", "export", f"--{form}", "--out", out, *more)
+    if form == "json":
+        return json.loads(out.read_text())
+    text = out.read_bytes()
+    assert text.endswith(b"\r\n") and text.count(b"\r\n") == text.count(b"\n")
+    return list(csv.DictReader(io.StringIO(text.decode())))
+
+
+def test_S001_c17_sums_gaps_and_exports_are_those_of_the_ledgers(fleet_of, folder):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), interval_ms=200,
+                     server={"usage": {"rows_per_client": 100000}}).up()
+    fleet.ctl("customer", "add", "harbour")
+    fleet.ctl("customer", "client", "harbour", "f1", "--screen", "1920x1080")
+    begin = 1_795_000_000_000 // HOUR_MS * HOUR_MS
+    one = [(n, f"{n % 7:04}-sea{n % 3},=\"x\".png" if n % 50 == 0 else f"{n % 7:04}-sea{n % 3}.png", begin + n * 9_000, 8_000 + n, 3)
+           for n in range(1, 1301) if not 411 < n < 431]          # the device dropped nineteen
+    two = [(n, "0001-=cmd.png", begin + n * 60_000, 60_000, 1) for n in range(200, 231)]
+    write_ledger(fleet, "f1", one)
+    write_ledger(fleet, "f2", two)
+    asked(fleet, "f1")
+    asked(fleet, "f2")
+    asked(fleet, "f2")   # again: counted once
+    assert fleet.sql("SELECT client, customer, COUNT(*) FROM usage GROUP BY client") == f"f1|harbour|{len(one)}\nf2||{len(two)}"
+
+    # Sums, by the test's own arithmetic.
+    everything = [("f1", "harbour", *r) for r in one] + [("f2", "", *r) for r in two]
+
+    def want(key, rows=everything):
+        out = {}
+        for r in rows:
+            n, ms = out.get(key(r), (0, 0))
+            out[key(r)] = (n + 1, ms + r[5])
+        return out
+    assert sums(fleet, "--by", "client") == want(lambda r: r[0])
+    assert sums(fleet, "--by", "customer") == want(lambda r: r[1])
+    assert sums(fleet, "--by", "picture") == want(lambda r: r[3][5:])
+    assert sums(fleet, "--by", "hour") == want(lambda r: str(r[4] // HOUR_MS * 3600))
+    since, until = begin + HOUR_MS, begin + 2 * HOUR_MS
+    span = ("--since", since, "--until", until)
+    inside = [r for r in everything if since <= r[4] < until]
+    assert inside and sums(fleet, "--by", "client", *span) == want(lambda r: r[0], inside)
+    assert sums(fleet, "f2", "--by", "client", *span) == want(lambda r: r[0], [r for r in inside if r[0] == "f2"])
+    assert sums(fleet, "--customer", "harbour", "--by", "client") == want(lambda r: r[0], everything[:len(one)])
+    done = fleet.ctl("usage", "--since", "soon", check=False)
+    assert done.returncode == 2 and "2026-11-21" in done.stderr
+
+    # What is missing is seen.
+    gaps = fleet.ctl("usage", "gaps", "f1")
+    assert [(g["from_seq"], g["to_seq"], g["first"]) for g in gaps["gaps"]] == [(412, 430, False)] and gaps["missing"] == 19
+    gaps = fleet.ctl("usage", "gaps", "f2")
+    assert [(g["from_seq"], g["to_seq"], g["first"]) for g in gaps["gaps"]] == [(1, 199, True)]
+
+    # The whole of it, over three pages, in two forms.
+    rows = exported(fleet, "csv")
+    clock = {3: "ntp", 1: "none"}
+    flat = [(r[0], r[1], str(r[2]), r[3], str(r[4]), str(r[5]), clock[r[6]]) for r in everything]
+    assert [(r["client"], r["customer"], r["seq"], r["image"], r["from_unix_ms"], r["duration_ms"], r["clock"]) for r in rows] == flat
+    assert {(r["package"], r["boot"]) for r in rows} == {("ab" * 32, BOOT[:16])}
+    objects = exported(fleet, "json")
+    assert [(o["client"], o["customer"], str(o["seq"]), o["image"], str(o["from_unix_ms"]), str(o["duration_ms"]), o["clock"])
+            for o in objects] == flat
+    assert len(exported(fleet, "csv", *span)) == len(inside)
+    assert len(exported(fleet, "json", "--client", "f2", *span)) == len([r for r in inside if r[0] == "f2"])
+    assert exported(fleet, "json", "--since", "4000000000000") == []
+    assert fleet.ctl("usage", "export", "--client", "f2")[0]["image"] == "0001-=cmd.png"   # to the standard output
+    assert fleet.ctl_plain("--config", fleet.ctl_config(), "usage", "export", check=False).returncode == 2
+
+    # A change of owner changes no account.
+    fleet.ctl("customer", "client-remove", "harbour", "f1")
+    assert sums(fleet, "--by", "customer") == want(lambda r: r[1])
+
+
+def test_S001_c17_the_store_of_usage_is_bounded_and_the_server_asks_only_for_what_it_lacks(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200,
+                     server={"usage": {"rows_per_client": 250, "keep_days": 30}, "freshness": {"usage_s": 1}})
+    fleet.up(agents=[])
+    watch = fleet.watch("helio/v1/report/#")
+    now = int(fleet.sql("SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"))
+    old = [(n, "0001-old.png", now - 40 * 86_400_000 + n, 5_000, 3) for n in range(1, 21)]
+    unknown = [(n, "0001-dark.png", n, 5_000, 1) for n in range(21, 31)]   # a clock in 1970
+    new = [(n, "0001-new.png", now - 8 * 86_400_000 + n * 10_000, 5_000, 3) for n in range(31, 261)]
+    write_ledger(fleet, "f1", old + unknown + new)
+    fleet.agent("f1")
+    wait_for(lambda: fleet.sql("SELECT COUNT(*) FROM usage") == "240", 5, "what is kept")
+    # Older than what is kept goes; when the dark ones were shown nobody knows: they stay.
+    assert fleet.sql("SELECT MIN(ledger_seq), SUM(image = '0001-dark.png') FROM usage") == "21|10"
+    more = [(n, "0001-more.png", now - n * 1000, 5_000, 3) for n in range(281, 260, -1)]
+    write_ledger(fleet, "f1", old + unknown + new + sorted(more))
+    seen = len(watch.of("helio/v1/report/"))
+    wait_for(lambda: fleet.sql("SELECT COUNT(*) FROM usage WHERE image = '0001-more.png'") == "21", 15, "what came later")
+    assert fleet.sql("SELECT COUNT(*) FROM usage") == "250"
+    assert fleet.sql("SELECT SUM(image = '0001-dark.png') FROM usage") == "0"   # the bound counts for all
+    later = [m.decode(pb.Report) for m in watch.of("helio/v1/report/")[seen:]]
+    # It was asked from a day before the newest one that was held: old rows do not travel again.
+    assert later and all(s.ledger_seq > 30 for r in later for s in r.usage)
