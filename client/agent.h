@@ -130,6 +130,9 @@ struct agent_port {
 	void (*random)(void *ctx, void *out, size_t size);
 	// A session became current. For tests that check MACs with other tools; may do nothing.
 	void (*session_began)(void *ctx, uint64_t session_id, const struct session_keys *keys);
+	// The package that an update of this name begins from: what its slot shows, if it is held.
+	// False: none. NULL: never.
+	bool (*base)(void *ctx, const struct package_ref *package, struct digest *out);
 };
 
 // Borrowed for the life of the core; may be shared by many cores of one thread.
@@ -301,6 +304,8 @@ void agent_tick(struct agent_core *c, struct now now);
 struct mono agent_deadline(const struct agent_core *c, struct mono now);
 
 void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total);
+// Bytes that are still to come; delta: made of what is held.
+void agent_fetch_bytes(struct agent_core *c, uint64_t to_come, bool delta);
 // Verified, installed, and switched to when the order said so.
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package);
 // How far a switch is, and what it is at; the last text is the outcome's.

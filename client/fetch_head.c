@@ -85,6 +85,7 @@ static const char *manifest_word(enum err e)
 
 enum err fetch_head_check(struct fetch *f)
 {
+	f->index_failed = false;
 	struct bytes index = arena_copy(&f->head_arena, buf_bytes(&f->singles[0].bytes));
 	if (index.data == NULL)
 		return reason(f, "memory", err_set(ERR_MEMORY, "no memory for the index"));
@@ -95,6 +96,9 @@ enum err fetch_head_check(struct fetch *f)
 		&f->head_arena, &f->manifest);
 	TRY(reason(f, manifest_word(e), e));
 	TRY(manifest_fits(f));
+	f->index_failed = true;
 	TRY(index_open(f, index));
-	return reason(f, "index", index_check(&f->index, &f->manifest, &f->package));
+	TRY(reason(f, "index", index_check(&f->index, &f->manifest, &f->package)));
+	f->index_failed = false;
+	return ERR_OK;
 }

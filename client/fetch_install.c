@@ -88,8 +88,32 @@ static void plan_after(uv_work_t *work, int status)
 		fetch_page_planned(work->data);
 }
 
+// ---- old bytes
+
+static void bases_run(uv_work_t *work)
+{
+	struct fetch *f = work->data;
+	work_end(f, base_source_find(
+			    &f->bases, &f->page_arena, f->config->store, &f->base, &f->index_page));
+}
+
+static void bases_after(uv_work_t *work, int status)
+{
+	(void)status;
+	if (work_after(work, "io"))
+		fetch_bases_found(work->data);
+}
+
+void fetch_bases_start(struct fetch *f)
+{
+	work_start(f, FETCH_BASES, bases_run, bases_after);
+}
+
 void fetch_plan_start(struct fetch *f)
 {
+	f->carry_before = f->carry;
+	f->carry_of = f->page;
+	f->carry_moved = true;
 	arena_reset(&f->page_arena);
 	work_start(f, FETCH_PLAN, plan_run, plan_after);
 }

@@ -18,6 +18,20 @@ static bool object_is_needed(const struct fetch *f, const struct object *o)
 	return false;
 }
 
+// Of the last page it is known to the byte what is to come, of earlier ones at most how much.
+static void plan_count(struct fetch *f)
+{
+	uint64_t page = 0;
+	for (size_t i = 0; i < f->plan.count; i++)
+		page += f->plan.items[i].size_bytes;
+	if (f->page + 1 == f->manifest.page_count || page > f->to_come)
+		f->to_come = page;
+	log_info("FETCH-PLAN", "package=%s page=%u objects=%zu bytes=%llu base=%s",
+		digest_short(&f->package), f->page, f->plan.count, (unsigned long long)page,
+		fetch_is_delta(f) ? digest_short(&f->base) : "-");
+	fetch_tell_bytes(f);
+}
+
 enum err fetch_objects_begin(struct fetch *f)
 {
 	const struct index_page *x = &f->index_page;
@@ -40,8 +54,10 @@ enum err fetch_objects_begin(struct fetch *f)
 	struct digest own = sha256(f->config->client_id, strlen(f->config->client_id));
 	memcpy(&seed, own.b, sizeof seed);
 	fetch_plan_init(&f->plan, &f->pace, items, order, count, seed + f->page, fetch_now());
-	fetch_pool_page(&f->pool, &f->staging, &f->staged_page);
+	fetch_pool_page(
+		&f->pool, &f->staging, &f->staged_page, fetch_is_delta(f) ? &f->bases : NULL);
 	f->planned = true;
+	plan_count(f);
 	return ERR_OK;
 }
 
@@ -52,6 +68,8 @@ static void object_stored(struct fetch *f, uint32_t item)
 	const struct object *o = &f->index_page.objects[f->plan.items[item].tag];
 	for (uint32_t c = o->first_chunk; c < o->first_chunk + o->chunk_count; c++)
 		staging_mark(&f->staging, f->page, c);
+	uint32_t size = f->plan.items[item].size_bytes;
+	f->to_come -= size < f->to_come ? size : f->to_come;
 	fetch_plan_stored(&f->plan, item);
 	f->link_tries = 0;
 }
@@ -69,6 +87,12 @@ static bool object_end(struct fetch *f, const struct pool_object *it, const char
 		fetch_plan_bad(&f->plan, it->item);
 		return true;
 	}
+	bool disk = it->result == ERR_NO_SPACE || it->result == ERR_READ_ONLY;
+	if (fetch_is_delta(f) && !disk) {
+		fetch_plan_stored(&f->plan, it->item); // gone through; its chunks stay missing
+		fetch_fall_back_later(f, why);
+		return true;
+	}
 	fetch_fail_err(f, it->result, "hash", why);
 	return false;
 }
@@ -79,6 +103,7 @@ static void tell_progress(struct fetch *f)
 	if (mono_since_ms(now, f->told) < PROGRESS_PERIOD_MS)
 		return;
 	f->told = now;
+	fetch_tell_bytes(f);
 	f->owner->events.progress(f->owner->ctx, f->staging.have,
 		f->staging.page_first[f->staging.manifest.page_count]);
 }
@@ -149,12 +174,37 @@ static void objects_finish(struct fetch *f)
 		if (f->plan.items[i].state == ITEM_MISSING)
 			missing[count++] = f->plan.items[i].topic;
 	}
+	if (count != 0 && fetch_is_delta(f)) {
+		fetch_fall_back(f, "the broker does not have all of its objects");
+		return;
+	}
 	if (count != 0) {
 		fetch_missing(f, missing, count);
 		return;
 	}
 	f->page++;
 	fetch_next_page(f);
+}
+
+// Nothing more is asked for; when the workers are done, the full index takes over.
+static void objects_abandon(struct fetch *f)
+{
+	struct topic topics[FETCH_BATCH];
+	size_t n = 0;
+	for (size_t i = 0; i < f->plan.count; i++) {
+		struct fetch_item *it = &f->plan.items[i];
+		if (!it->subscribed)
+			continue;
+		it->subscribed = false;
+		topics[n++] = topic_chunk(f->publisher, &it->topic);
+		if (n == FETCH_BATCH) {
+			fetch_unsubscribe(f, topics, n);
+			n = 0;
+		}
+	}
+	fetch_unsubscribe(f, topics, n);
+	if (!fetch_pool_is_busy(&f->pool) && f->pool.held == 0)
+		fetch_fall_back(f, "its objects gave wrong output");
 }
 
 void fetch_objects_pump(struct fetch *f)
@@ -164,6 +214,10 @@ void fetch_objects_pump(struct fetch *f)
 		return;
 	if (!f->up)
 		return;
+	if (f->falls_back) {
+		objects_abandon(f);
+		return;
+	}
 	fetch_plan_step(&f->plan, fetch_now(), &step);
 	step_send(f, &step);
 	if (f->phase != FETCH_OBJECTS)

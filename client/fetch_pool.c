@@ -1,6 +1,8 @@
 // The workers of a fetch; see fetch_pool.h.
 #include "client/fetch_pool.h"
 
+#include "proto/digest.h"
+
 #include <string.h>
 
 // The loop is told of what is done in lots: each wake-up of another CPU costs as much as hashing
@@ -9,10 +11,40 @@
 
 // ---- worker
 
+static enum err delta_open(struct fetch_pool *p, const struct object *o,
+	const struct chunk_ref *run, struct bytes transported, struct bytes *plain)
+{
+	struct digest have = sha256(transported.data, transported.size);
+	if (!digest_equal(&have, &o->sha256)) // before the disk is asked for anything
+		return err_set(ERR_CORRUPT, "object %s has other bytes", digest_short(&o->sha256));
+	if (p->bases == NULL)
+		return err_set(ERR_NOT_FOUND, "an object needs a base");
+	if (p->base_decoder == NULL)
+		TRY(object_decoder_new(&p->base_decoder));
+	TRY(base_source_read(p->bases, o, &p->base_bytes));
+	return object_open(p->base_decoder, o, run, transported, buf_bytes(&p->base_bytes), plain);
+}
+
+static enum err delta_store(struct pool_worker *w, const struct pool_object *it)
+{
+	struct fetch_pool *p = w->pool;
+	const struct object *o = it->object;
+	struct bytes plain;
+	uv_mutex_lock(&p->base_lock);
+	enum err e =
+		delta_open(p, o, &p->page->plan.chunks[o->first_chunk], it->payload.bytes, &plain);
+	if (e == ERR_OK)
+		e = staging_write(p->staging, p->page, o->first_chunk, o->chunk_count, plain);
+	uv_mutex_unlock(&p->base_lock);
+	return e;
+}
+
 static enum err object_store(struct pool_worker *w, struct pool_object *it)
 {
 	const struct fetch_pool *p = w->pool;
 	const struct object *o = it->object;
+	if (coding_has_base(o->coding))
+		return delta_store(w, it);
 	const struct chunk_ref *run = &p->page->plan.chunks[o->first_chunk];
 	struct bytes plain;
 	TRY(object_open(w->decoder, o, run, it->payload.bytes, bytes_of(NULL, 0), &plain));
@@ -131,7 +163,8 @@ enum err fetch_pool_init(
 	p->flush.pool = p;
 	for (size_t i = 0; i < POOL_WORKERS; i++)
 		p->workers[i].pool = p;
-	if (uv_mutex_init(&p->lock) != 0)
+	buf_init(&p->base_bytes, OBJECT_BASE_MAX);
+	if (uv_mutex_init(&p->lock) != 0 || uv_mutex_init(&p->base_lock) != 0)
 		return err_set(ERR_MEMORY, "no lock for the pool");
 	for (size_t i = 0; i < POOL_WORKERS; i++)
 		TRY(object_decoder_new(&p->workers[i].decoder));
@@ -145,14 +178,19 @@ void fetch_pool_fini(struct fetch_pool *p)
 	fetch_pool_drop(p);
 	for (size_t i = 0; i < POOL_WORKERS; i++)
 		object_decoder_free(p->workers[i].decoder);
+	object_decoder_free(p->base_decoder);
+	buf_fini(&p->base_bytes);
+	uv_mutex_destroy(&p->base_lock);
 	uv_mutex_destroy(&p->lock);
 	p->loop = NULL;
 }
 
-void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct staged_page *page)
+void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct staged_page *page,
+	const struct base_source *bases)
 {
 	p->staging = s;
 	p->page = page;
+	p->bases = bases;
 	p->file_count = 0;
 }
 

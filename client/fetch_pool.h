@@ -6,6 +6,7 @@
 #ifndef HELIO_CLIENT_FETCH_POOL_H
 #define HELIO_CLIENT_FETCH_POOL_H
 
+#include "client/base_source.h"
 #include "client/staging.h"
 #include "proto/mqtt_link.h"
 
@@ -48,11 +49,17 @@ struct fetch_pool {
 	void *ctx;
 	const struct staging *staging; // of the page at work
 	const struct staged_page *page;
+	const struct base_source *bases; // NULL: no object needs old bytes
 	struct pool_worker workers[POOL_WORKERS];
 	struct pool_flush flush;
 	uint32_t files[POOL_FLUSH_FILES]; // written since the last flush
 	size_t file_count;
 	uint64_t unflushed_bytes;
+
+	// One object at a time is made of old bytes: what that takes in memory is there once.
+	uv_mutex_t base_lock; // over the two below
+	struct object_decoder *base_decoder;
+	struct buf base_bytes;
 
 	uv_mutex_t lock; // over all below
 	struct pool_object ring[FETCH_WINDOW_MAX];
@@ -70,7 +77,8 @@ enum err fetch_pool_init(struct fetch_pool *p, uv_loop_t *loop, uv_async_t *wake
 void fetch_pool_fini(struct fetch_pool *p);
 
 // The page whose objects come next. Nothing may be under way.
-void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct staged_page *page);
+void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct staged_page *page,
+	const struct base_source *bases);
 // Errors: ERR_FULL; the payload stays the caller's.
 enum err fetch_pool_put(struct fetch_pool *p, const struct object *o, uint32_t item,
 	struct link_payload *payload) MUST_CHECK;

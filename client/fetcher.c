@@ -19,33 +19,6 @@ struct mono fetch_now(void)
 	return clock_now().mono;
 }
 
-// ---- memory
-
-// What a fetch needs beside its window: the page at work, index, manifest, decoders.
-#define WORK_BYTES ((size_t)2304 * 1024)
-#define RESERVE_PIECE ((size_t)256 * 1024)
-#define RESERVE_PIECES 512
-
-// Takes from the system what the fetch will need and gives it to the heap: a device that is short
-// of memory says so before the first byte, not half-way, and a large package needs no more than a
-// small one.
-static enum err memory_reserve(size_t bytes)
-{
-	SCOPED_FREE void **pieces = calloc(RESERVE_PIECES, sizeof *pieces);
-	size_t count = bytes / RESERVE_PIECE + 1, got = 0;
-	if (pieces == NULL)
-		return err_set(ERR_MEMORY, "no memory for a fetch");
-	if (count > RESERVE_PIECES)
-		count = RESERVE_PIECES;
-	while (got < count && (pieces[got] = malloc(RESERVE_PIECE)) != NULL)
-		explicit_bzero(pieces[got++], RESERVE_PIECE);
-	for (size_t i = 0; i < got; i++)
-		free(pieces[i]);
-	if (got < count)
-		return err_set(ERR_MEMORY, "a fetch needs %zu bytes of memory", bytes);
-	return ERR_OK;
-}
-
 // ---- ending
 
 static void fetch_free(struct fetch *f)
@@ -276,6 +249,10 @@ static void singles_timeout(struct fetch *f)
 		if (!s->wanted || s->done || ++s->tries < FETCH_TRIES)
 			continue;
 		struct digest lacking = s->digest;
+		if (fetch_is_delta(f) && (i == 0 || f->phase != FETCH_HEAD)) {
+			fetch_fall_back(f, "the broker does not have it");
+			return;
+		}
 		if (digest_is_zero(&lacking))
 			fetch_broker_failed(
 				f, "the broker has no index or manifest of this package");
@@ -293,10 +270,16 @@ static bool single_open(struct fetch *f, size_t i, const struct object *o,
 	const struct chunk_ref *run, struct bytes *plain)
 {
 	struct fetch_single *s = &f->singles[i];
-	enum err e =
-		object_open(f->decoder, o, run, buf_bytes(&s->bytes), bytes_of(NULL, 0), plain);
+	SCOPED_BUF struct buf base;
+	enum err e = fetch_page_base(f, o, &base);
+	if (e == ERR_OK)
+		e = object_open(f->decoder, o, run, buf_bytes(&s->bytes), buf_bytes(&base), plain);
 	if (e == ERR_OK)
 		return true;
+	if (e != ERR_CORRUPT && fetch_is_delta(f)) {
+		fetch_fall_back(f, err_text());
+		return false;
+	}
 	if (e != ERR_CORRUPT) {
 		fetch_fail_err(f, e, "hash", err_text());
 		return false;
@@ -307,6 +290,10 @@ static bool single_open(struct fetch *f, size_t i, const struct object *o,
 	buf_clear(&s->bytes);
 	if (++s->tries >= FETCH_TRIES) {
 		struct digest bad = s->digest;
+		if (fetch_is_delta(f)) {
+			fetch_fall_back(f, "an object of its pages is not what it should be");
+			return false;
+		}
 		fetch_missing(f, &bad, 1);
 		return false;
 	}
@@ -332,7 +319,11 @@ static bool index_page_take(struct fetch *f)
 	enum err e = kept.data != NULL ? index_page_decode(&f->page_arena, kept, &f->index_page)
 				       : err_set(ERR_MEMORY, "no memory for a page of the index");
 	if (e == ERR_OK)
-		e = index_page_check(&f->index_page, &f->staged_page.plan, false);
+		e = index_page_check(&f->index_page, &f->staged_page.plan, fetch_is_delta(f));
+	if (e != ERR_OK && fetch_is_delta(f)) {
+		fetch_fall_back(f, err_text());
+		return false;
+	}
 	if (e != ERR_OK) {
 		fetch_fail_err(f, e, "index", err_text());
 		return false;
@@ -351,6 +342,18 @@ static void objects_start(struct fetch *f)
 	if (!index_page_take(f))
 		return;
 	singles_clear(f);
+	if (fetch_is_delta(f))
+		fetch_bases_start(f);
+	else
+		fetch_bases_found(f);
+}
+
+void fetch_bases_found(struct fetch *f)
+{
+	if (fetch_is_delta(f) && !fetch_delta_serves(f)) {
+		fetch_fall_back(f, "it does not yield all that is missing here");
+		return;
+	}
 	enum err e = fetch_objects_begin(f);
 	if (e != ERR_OK) {
 		fetch_fail_err(f, e, "index", err_text());
@@ -419,11 +422,20 @@ static void singles_there(struct fetch *f)
 	uv_timer_stop(&f->timer);
 	if (f->phase == FETCH_HEAD) {
 		if (fetch_head_check(f) != ERR_OK) {
+			if (fetch_is_delta(f) && f->index_failed) {
+				fetch_fall_back(f, err_text());
+				return;
+			}
 			fetch_fail(f, f->fail_word, err_text());
 			return;
 		}
 		singles_clear(f);
-		fetch_stage_start(f);
+		f->to_come = f->index.object_bytes;
+		fetch_tell_bytes(f);
+		if (f->staged)
+			fetch_next_page(f);
+		else
+			fetch_stage_start(f);
 	} else if (f->phase == FETCH_PAGE) {
 		page_bytes_there(f);
 	} else if (f->phase == FETCH_INDEX_PAGE) {
@@ -437,12 +449,7 @@ void fetch_is_up(struct fetch *f)
 {
 	f->up = true;
 	if (f->phase == FETCH_CONNECT) {
-		struct topic index = topic_idx(
-			f->publisher, &f->package, digest_is_zero(&f->base) ? NULL : &f->base);
-		struct topic manifest = topic_pkg(f->publisher, &f->package);
-		f->phase = FETCH_HEAD;
-		fetch_single_want(f, 0, index.s, LIMIT_INDEX, NULL);
-		fetch_single_want(f, 1, manifest.s, LIMIT_ENVELOPE, NULL);
+		fetch_head_want(f);
 	}
 	if (f->phase == FETCH_OBJECTS)
 		fetch_objects_pump(f);
@@ -674,7 +681,7 @@ static enum err fetch_init(struct fetcher *o, const struct fetch_order *order, s
 	for (size_t i = 0; i < FETCH_SINGLES; i++)
 		buf_init(&f->singles[i].bytes, LIMIT_INDEX_PAGE + LIMIT_PAGE);
 	TRY(order_copy(f, order));
-	TRY(memory_reserve((size_t)o->config.window_bytes + WORK_BYTES));
+	TRY(fetch_memory_reserve((size_t)o->config.window_bytes));
 	TRY(object_decoder_new(&f->decoder));
 	TRY(fetch_pool_init(&f->pool, o->loop, &o->told, on_pool_idle, f));
 	fetch_pace_init(

@@ -37,6 +37,9 @@ struct fetch_result {
 // All on the loop's thread. The fetch has ended when one of the last four is called.
 struct fetcher_events {
 	void (*progress)(void *ctx, uint32_t have, uint32_t total);
+	// Bytes of objects that are still to come, exact once the last page is planned; delta: made
+	// of what this device holds. May be NULL.
+	void (*bytes)(void *ctx, uint64_t to_come, bool delta);
 	void (*done)(void *ctx, const struct fetch_result *r);
 	void (*failed)(void *ctx, const char *word, const char *text);
 	void (*missing)(void *ctx, const struct digest *objects, size_t count);

@@ -2,7 +2,9 @@
 //
 //   fetcher.c        the life of a fetch, its link, single topics, one page after the other
 //   fetch_head.c     index and manifest: what is believed, and why not
+//   fetch_delta.c    a delta index in the place of the full one, and the way back
 //   fetch_objects.c  the window of one page
+//   fetch_memory.c   what it needs of memory, asked for at once
 //   fetch_pool.c     the workers that verify and write (a room of its own)
 //   fetch_medium.c   a folder in the place of a broker
 //   fetch_install.c  staging and installing, in the pool
@@ -24,6 +26,7 @@ enum fetch_phase {
 	FETCH_PAGE,       // the page's bytes (and its index page at once when nothing is held)
 	FETCH_PLAN,       // pool: staging_begin_page
 	FETCH_INDEX_PAGE, // the index page's bytes
+	FETCH_BASES,      // pool: where the old bytes of its objects lie
 	FETCH_OBJECTS,
 	FETCH_INSTALL, // pool
 	FETCH_OVER,    // told; waits for the pool
@@ -91,13 +94,18 @@ struct fetch {
 	struct staging staging;
 
 	struct arena page_arena;
-	struct page_carry carry;
-	uint32_t page;
+	struct page_carry carry, carry_before; // before the page whose number is carry_of
+	uint32_t page, carry_of;
+	bool carry_moved;
 	struct staged_page staged_page;
 	struct index_page index_page;
 	bool index_page_there;
 	struct fetch_plan plan;
 	bool planned;
+	struct base_source bases;       // of the page, with a delta index
+	bool index_failed;              // of the two of the head it was the index
+	bool falls_back;                // to the full index, as soon as the pool is idle
+	uint64_t to_come;               // bytes of objects, as far as the indexes tell
 	struct object_decoder *decoder; // of the loop's thread
 	struct fetch_pool pool;
 
@@ -128,6 +136,19 @@ void fetch_fail(struct fetch *f, const char *word, const char *text);
 void fetch_fail_err(struct fetch *f, enum err e, const char *word, const char *text);
 void fetch_broker_failed(struct fetch *f, const char *why);
 void fetch_missing(struct fetch *f, const struct digest *objects, size_t count);
+// fetch_delta.c: the index in use is one of a delta; it failed, and the full one takes its place.
+// At once, or when the workers have let go.
+bool fetch_is_delta(const struct fetch *f);
+void fetch_fall_back(struct fetch *f, const char *why);
+void fetch_fall_back_later(struct fetch *f, const char *why);
+// Old bytes of a manifest page's object into `out`.
+enum err fetch_page_base(struct fetch *f, const struct object *o, struct buf *out) MUST_CHECK;
+// The index page yields all that is missing, from bases that are here.
+bool fetch_delta_serves(const struct fetch *f);
+void fetch_head_want(struct fetch *f);
+// What is to come is told.
+void fetch_tell_bytes(struct fetch *f);
+
 // The pool let go of something: frees what waits for it.
 void fetch_released(struct fetch *f);
 
@@ -152,6 +173,10 @@ void fetch_objects_pump(struct fetch *f);
 // Takes over what the workers have done, and pumps.
 void fetch_objects_drain(struct fetch *f);
 
+// fetch_memory.c: takes from the system what a fetch with this window needs, and gives it to the
+// heap. Errors: ERR_MEMORY.
+enum err fetch_memory_reserve(size_t window_bytes) MUST_CHECK;
+
 // The link is up: subscribe to what is wanted.
 void fetch_is_up(struct fetch *f);
 void fetch_message(struct fetch *f, const struct link_message *m);
@@ -162,6 +187,8 @@ void medium_subscribe(struct fetch *f, const struct topic *topics, size_t count)
 // fetch_install.c
 void fetch_stage_start(struct fetch *f);
 void fetch_plan_start(struct fetch *f);
+void fetch_bases_start(struct fetch *f);
+void fetch_bases_found(struct fetch *f);
 void fetch_install_start(struct fetch *f);
 
 #endif

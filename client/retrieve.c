@@ -6,6 +6,7 @@
 // the operation. Releases are told until they are acknowledged, and nothing waits for them.
 #include "client/agent_parts.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,20 @@ static void item_release(
 
 // ---- want
 
+static struct package_ref item_ref(const struct retrieve_item *item)
+{
+	return (struct package_ref){
+		.package = item->package,
+		.publisher = item->publisher,
+		.kind = item->kind,
+		.name = item->name,
+		.version = item->version,
+		.size_bytes = item->size_bytes,
+		.activate = item->activate,
+		.activate_unix_ms = item->activate_unix_ms,
+	};
+}
+
 static void want_fetch(struct agent_core *c, struct now now)
 {
 	struct retrieve_job *job = &c->retrieve;
@@ -105,6 +120,9 @@ static void want_fetch(struct agent_core *c, struct now now)
 		.missing_count = job->missing_count,
 		.failed_broker = job->failed_broker,
 	};
+	struct package_ref ref = item_ref(item);
+	if (c->port->base != NULL && !c->port->base(c->ctx, &ref, &request.base))
+		request.base = (struct digest){{0}};
 	struct want want = {.fetch = &request};
 	job->next =
 		mono_add_ms(now.mono, agent_backoff_ms(c, job->tries, WANT_FIRST_MS, WANT_MAX_MS));
@@ -158,20 +176,6 @@ static enum err items_copy(struct retrieve_job *job, const struct retrieve_infor
 	}
 	job->item_count = r->package_count;
 	return ERR_OK;
-}
-
-static struct package_ref item_ref(const struct retrieve_item *item)
-{
-	return (struct package_ref){
-		.package = item->package,
-		.publisher = item->publisher,
-		.kind = item->kind,
-		.name = item->name,
-		.version = item->version,
-		.size_bytes = item->size_bytes,
-		.activate = item->activate,
-		.activate_unix_ms = item->activate_unix_ms,
-	};
 }
 
 // Held already: only switched to, or kept for later. False: not yet, or the operation ended.
@@ -416,6 +420,16 @@ void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total)
 	item->chunks_have = have;
 	item->chunks_total = total;
 	c->state.op.percent = percent_of(&c->retrieve);
+}
+
+void agent_fetch_bytes(struct agent_core *c, uint64_t to_come, bool delta)
+{
+	struct retrieve_item *item = item_now(c);
+	struct op_record *op = &c->state.op;
+	if (item == NULL || c->retrieve.phase != RETRIEVE_FETCH)
+		return;
+	(void)snprintf(op->detail, sizeof op->detail, "%llu bytes to come%s",
+		(unsigned long long)to_come, delta ? ", as a delta" : "");
 }
 
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package)

@@ -130,6 +130,12 @@ static void on_progress(void *ctx, uint32_t have, uint32_t total)
 	agent_fetch_progress(&rt->core, have, total);
 }
 
+static void on_bytes(void *ctx, uint64_t to_come, bool delta)
+{
+	struct runtime *rt = ctx;
+	agent_fetch_bytes(&rt->core, to_come, delta);
+}
+
 enum err runtime_installed(struct runtime *rt, const struct fetch_result *r)
 {
 	if (!r->activated)
@@ -287,6 +293,7 @@ static enum err doers_open(struct runtime *rt)
 {
 	static const struct fetcher_events fetch_events = {
 		.progress = on_progress,
+		.bytes = on_bytes,
 		.done = on_fetch_done,
 		.failed = on_fetch_failed,
 		.missing = on_fetch_missing,

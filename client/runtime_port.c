@@ -160,6 +160,19 @@ static enum err software_switch(struct runtime *rt, const struct held_package *h
 	return agent_state_save(&rt->core);
 }
 
+static bool port_base(void *ctx, const struct package_ref *package, struct digest *out)
+{
+	const struct runtime *rt = ctx;
+	static const enum slot_link links[] = {SLOT_CURRENT, SLOT_NEXT, SLOT_PREVIOUS};
+	for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
+		if (depot_slot(&rt->store, package->kind, package->name, links[i], out) == ERR_OK &&
+			depot_find(&rt->store, out) != NULL &&
+			!digest_equal(out, &package->package))
+			return true;
+	}
+	return false;
+}
+
 static enum err port_activate(void *ctx, const struct package_ref *package)
 {
 	struct runtime *rt = ctx;
@@ -342,6 +355,7 @@ const struct agent_port runtime_port = {
 	.view = port_view,
 	.holdings = port_holdings,
 	.holding = port_holding,
+	.base = port_base,
 	.activate = port_activate,
 	.refuses = port_refuses,
 	.switch_cancel = port_switch_cancel,

@@ -1,0 +1,122 @@
+"""An update from what a device holds costs no more than a patch. What crossed the wire is read in the data broker's own
+log; zstd --patch-from is the peer, mosquitto_sub says what lies there, sha256sum what was installed."""
+import random
+import re
+import subprocess
+
+from lib.wait import wait_for
+
+SIZE = 3_000_000
+NAME = "program.bin"
+
+
+def program(folder, number):
+    """Like machine code: the second version has some bytes more in the middle, and addresses behind them that moved."""
+    home = folder / f"program-{number}"
+    home.mkdir()
+    code = bytearray(random.Random(1).randbytes(SIZE))
+    if number > 1:
+        for at in range(5000, SIZE, 5000):
+            code[at] = (code[at] + 16 * (number - 1)) % 256
+        middle = SIZE // 2
+        code[middle:middle] = random.Random(number).randbytes(2000)
+    (home / NAME).write_bytes(code)
+    (home / "run").write_text("#!/bin/sh\nexit 0\n")
+    (home / "run").chmod(0o755)
+    return home
+
+
+def patch_from(old, new, folder):
+    """Bytes of the peer's patch, and of the whole file compressed as well as it can."""
+    def size(*more):
+        out = folder / "peer.zst"
+        subprocess.run(["zstd", "-q", "-f", "-19", "--long=31", *more, new / NAME, "-o", out], check=True)
+        return out.stat().st_size
+    return size("--patch-from", old / NAME), size()
+
+
+def sent(fleet, client, since=0):
+    """Bytes of every message that the data broker sent to this client, with topic and 10 bytes of MQTT."""
+    log = fleet.broker_log("da")[since:]
+    rows = re.findall(rf"Sending PUBLISH to {client} \(d\d, q\d, r\d, m\d+, '(\S+)', \.\.\. \((\d+) bytes\)", log)
+    return [(topic, int(size) + len(topic) + 10) for topic, size in rows]
+
+
+def installed(fleet, client, package, timeout=40):
+    wait_for(lambda: (fleet.folder / client / "packages" / package).exists(), timeout, f"{client} has {package[:12]}")
+
+
+def assert_same_files(fleet, client, package, home):
+    def sums(folder):
+        return subprocess.run(["sha256sum", NAME, "run"], cwd=folder, stdout=subprocess.PIPE, check=True).stdout
+    assert sums(fleet.folder / client / "packages" / package / "files") == sums(home)
+
+
+class Updated:
+    """f1 and f2 hold version 1; version 2 and its delta lie on the broker and are told to nobody yet."""
+
+    def __init__(self, fleet_of, folder, clients=("f1", "f2"), **settings):
+        self.fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), **settings,
+                              server={"data": {"recent_period_s": 0}})
+        self.fleet.up(agents=list(clients))
+        self.homes = {n: program(folder, n) for n in (1, 2)}
+        self.first = self.fleet.software_package("app", "1", self.homes[1])
+        self.fleet.ctl("channel", "publish", "default", self.first)
+        for client in clients:
+            installed(self.fleet, client, self.first)
+        self.second = self.fleet.software_package("app", "2", self.homes[2])
+        # Publishing waited for nothing; the delta follows when it is made.
+        self.fleet.procs["heliod"].wait_text("stored=1", 40)
+        self.mark = len(self.fleet.broker_log("da"))
+
+    def publish(self):
+        self.fleet.ctl("channel", "publish", "default", self.second)
+
+    def index(self, base, timeout=2):
+        """What mosquitto_sub finds on the topic of the index."""
+        return self.fleet.mosquitto_sub(f"helio/v1/idx/pub/{self.second}/{base}", "-C", "1", "-N", broker="da",
+                                        timeout=timeout, check=False)
+
+
+def test_S001_c9_an_update_costs_no_more_than_a_patch(fleet_of, folder):
+    u = Updated(fleet_of, folder, clients=("f1",))
+    patch, whole = patch_from(u.homes[1], u.homes[2], folder)
+    assert len(u.index(u.first)) > 100 and len(u.index("full")) > 100
+    u.publish()
+    installed(u.fleet, "f1", u.second)
+    assert_same_files(u.fleet, "f1", u.second, u.homes[2])
+    rows = sent(u.fleet, "f1", u.mark)
+    cost = sum(size for _, size in rows)
+    print(f"delta {cost} bytes in {len(rows)} messages, zstd --patch-from {patch}, whole {whole}")
+    assert cost <= 1.15 * patch + 6000
+    assert any(topic.endswith(f"/{u.first}") for topic, _ in rows), "the index of the delta served"
+    # What was announced is what came, to the byte of the objects.
+    plan = re.search(r"bytes=(\d+)", u.fleet.procs["f1"].lines("FETCH-PLAN")[-1])
+    objects = [(topic, size - len(topic) - 10) for topic, size in rows if "/chunk/" in topic]
+    assert sum(size for _, size in objects[2:]) == int(plan[1]), "the page and its index came before"
+    # Control: a client that holds nothing costs the whole.
+    u.fleet.agent("f2")
+    installed(u.fleet, "f2", u.second)
+    assert_same_files(u.fleet, "f2", u.second, u.homes[2])
+    assert sum(size for _, size in sent(u.fleet, "f2", u.mark)) > 0.95 * whole
+    # Nobody holds version 1 and lacks version 2 any more: its delta goes, the package stays.
+    wait_for(lambda: u.index(u.first, timeout=1) == b"", 30, "the delta is withdrawn")
+    assert len(u.index("full")) > 100
+
+
+def test_S001_c9_a_rotten_base_falls_back_to_the_full_objects(fleet_of, folder):
+    u = Updated(fleet_of, folder, clients=("f1",))
+    path = u.fleet.folder / "f1" / "packages" / u.first / "files" / NAME
+    path.chmod(0o600)
+    with open(path, "r+b") as f:
+        f.seek(SIZE // 3)
+        byte = f.read(1)[0]
+        f.seek(SIZE // 3)
+        f.write(bytes([byte ^ 1]))
+    path.chmod(0o400)
+    u.publish()
+    installed(u.fleet, "f1", u.second)
+    assert_same_files(u.fleet, "f1", u.second, u.homes[2])
+    assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
+    u.fleet.procs["heliod"].wait_text("outcome=done", 20, count=2)
+    assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
