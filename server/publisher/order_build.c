@@ -201,6 +201,8 @@ static void build_done(struct work *work)
 		(void)err_set(e, "%s", j->why);
 	}
 	struct order *r = order_find(o, j->id);
+	if (r)
+		r->making = false;
 	if (r && e == ERR_OK)
 		order_dirty(o, r); // finds what stands now
 	else if (r)
@@ -239,6 +241,7 @@ enum err order_build(struct orders *o, struct order *r, struct evaluation *e)
 		return added;
 	}
 	o->job = j;
+	r->making = true;
 	return ERR_OK;
 }
 

@@ -212,7 +212,7 @@ void orders_directive(struct orders *o, const struct directive *d)
 			"ORDER-REFUSED", "order=%s why=%s", d->order->order, log_quote(err_text()));
 	if (!r)
 		return;
-	if (r->row.told || r->dirty)
+	if (r->row.told || r->dirty || r->making)
 		rest(o, r);
 	r->row.told = false;
 	orders_work(o);
@@ -265,7 +265,7 @@ static void orders_tell(struct orders *o)
 {
 	for (size_t i = 0; i < o->count && o->waiting < WAITING_MAX; i++) {
 		struct order *r = o->list[i];
-		if (r->row.told || r->dirty || r->phase != ORDER_RESTS)
+		if (r->row.told || r->dirty || r->making || r->phase != ORDER_RESTS)
 			continue;
 		bool fresh = digest_is_zero(&r->row.package) && !r->row.reason[0];
 		enum err e = fresh                             ? ERR_OK

@@ -16,6 +16,7 @@ enum order_phase {
 struct order {
 	struct order_row row; // body, reason and warnings are its own
 	bool dirty;
+	bool making; // its package is being built: what the row says is of before
 	int64_t change_unix_ms; // when time alone changes it; 0: never
 	enum order_phase phase;
 	uint64_t request_id;

@@ -118,3 +118,98 @@ def test_S001_c9c_without_a_package_there_is_a_reason(fleet_of):
     o = order(order_of("c.x.a", "sea", name="x"))
     assert not o.package and o.reason.startswith("no-key") and o.matched == 2
     assert {m.package for m in fleet.voice.offers} == {made.package} and len(packages(fleet)) == 1
+
+
+def test_S001_c13_a_preference_changes_the_manifest(fleet_of):
+    fleet = packager(fleet_of)
+    for name, tag in (("wave", "sea"), ("beach", "sea"), ("tower", "city"), ("bridge", "city")):
+        add(fleet, name, tag)
+    mine = fleet.voice.order(order_of("c.mine.a", "sea"))
+    other = fleet.voice.order(order_of("c.other.a", "sea or city", customer="other"))
+    assert titles(stored(fleet, mine.package)[1]) == ["wave", "beach"]
+    # sea -> city: the next package has the pictures of the city, the other customer's is as it was.
+    now = fleet.voice.order(order_of("c.mine.a", "city", revision=2))
+    assert titles(stored(fleet, now.package)[1]) == ["tower", "bridge"]
+    assert [o.package for o in fleet.voice.outcomes if o.order == "c.other.a"] == [other.package]
+    # A lower revision is not taken any more.
+    fleet.voice.direct(pb.PACKAGE_ORDER, order=order_of("c.mine.a", "sea"))
+    assert fleet.voice.outcome("c.mine.a", lambda o: o.revision == 2 and o.package == now.package)
+    # A tag that nobody has: said with a warning, and no package takes the place of what is shown.
+    none = fleet.voice.order(order_of("c.mine.a", "cty", revision=3))
+    assert not none.package and "no picture has the tag cty" in none.warnings[0]
+    assert "offered" in fleet.sql("SELECT CASE state WHEN 3 THEN 'offered' END FROM package WHERE lower(hex(id)) = '%s'"
+                                  % now.package.hex(), "pub")
+    # Plans in one package: order, hours and weight of each are in the manifest, as protoc prints it.
+    o = order_of("c.mine.a", None, revision=4)
+    o.show.order, o.show.time_zone, o.show.duration_ms = "weight", "Europe/Athens", 5000
+    morning = o.parts.add(plan="morning", expression="sea", order="newest", weight=3, fit="fill")
+    morning.dayparts.add(weekdays=0x1f, from_minute=360, until_minute=600)
+    o.parts.add(plan="rest", expression="city", max_images=1, until_unix_ms=4102444800000)
+    both = fleet.voice.order(o)
+    root, files, envelope = stored(fleet, both.package)
+    assert titles(files) == ["beach", "wave", "tower"] and [f.picture.group for f in files] == [1, 1, 2]
+    printed = fleet.protoc("Manifest", envelope.payload)
+    for text in ('plan: "morning"', "from_minute: 360", "until_minute: 600", "weekdays: 31", 'time_zone: "Europe/Athens"', 'plan: "rest"',
+                 "until_unix_ms: 4102444800000", "weight: 3"):
+        assert text in printed, text
+    assert (both.matched, both.included) == (4, 3) and both.reason == "limit: 3 of 4 pictures"
+    # Withdrawn: told as such, and nothing is made of it any more.
+    gone = fleet.voice.order(order_of("c.mine.a", "sea", revision=5, withdrawn=True))
+    assert not gone.package and gone.reason.startswith("withdrawn")
+    count = len(packages(fleet))
+    add(fleet, "surf", "sea")
+    fleet.voice.outcome("c.other.a", lambda o: o.package != other.package)
+    assert len(packages(fleet)) == count + 1
+
+
+def test_S001_c9c_an_order_survives_kill_9_everywhere(fleet_of):
+    fleet = packager(fleet_of)
+    voice, images = fleet.voice, 0
+
+    def killed():
+        fleet.procs["pub"].kill()
+        (fleet.folder / "pub.sock").unlink(missing_ok=True)
+        said = len(voice.said)
+        fleet.publisher()
+        wait_for(lambda: len(voice.said) > said, 20, "the next session")
+
+    for i in range(4):
+        add(fleet, f"sea{i}", "sea", seed=500 + i, width=200, height=150)
+        images += 1
+    # Taken and never told: the server hears nothing of the offer, then nothing of the outcome.
+    for deaf, seen in ((pb.PUB_OFFER, lambda: voice.offers), (pb.PUB_ORDERED, lambda: voice.outcomes)):
+        voice.deaf = {deaf}
+        voice.direct(pb.PACKAGE_ORDER, order=order_of("c.k.a", "sea", screen_width_px=100, screen_height_px=100))
+        wait_for(seen, 20, "the publisher says it")
+        assert fleet.sql("SELECT told FROM package_order", "pub") == "0"
+        killed()
+        assert fleet.sql("SELECT told FROM package_order", "pub") == "0"
+    voice.deaf, seen = set(), len(voice.outcomes)
+    first = wait_for(lambda: voice.outcomes[seen:], 20, "told again, unasked")[0]
+    wait_for(lambda: fleet.sql("SELECT told FROM package_order", "pub") == "1", 10, "the server knows it")
+    assert first.included == 4 and len(packages(fleet)) == 1
+    # Killed while it decodes, sizes, builds, signs, offers: whatever stood, the last edit wins, and nothing is there twice.
+    for i in range(5):
+        add(fleet, f"more{i}", "sea", seed=600 + i, width=200, height=150)
+        images += 1
+        revision = 2 + i
+        voice.direct(pb.PACKAGE_ORDER, order=order_of("c.k.a", "sea", revision, screen_width_px=100 + i, screen_height_px=100))
+        time.sleep(0.02 * i)
+        killed()
+    last = voice.order(order_of("c.k.a", "sea", 20, screen_width_px=90, screen_height_px=90))
+    assert last.included == images == 9
+    root, files, _ = stored(fleet, last.package)
+    assert len(files) == 9 and {(f.picture.width_px, f.picture.height_px) for f in files} == {(90, 68)}
+    assert fleet.sql("PRAGMA integrity_check", "pub") == "ok"
+    twice = fleet.sql("SELECT name, version, count(*) FROM package GROUP BY 1, 2 HAVING count(*) > 1", "pub")
+    assert twice == ""
+    # Every file of the store hashes to its name, and each is named by a row.
+    files = [p for p in (fleet.folder / "pub/images").glob("*/*") if p.is_file()]
+    sums = subprocess.run(["sha256sum", *files], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert all(line.split()[0] == line.split("/")[-1] for line in sums)
+    named = set(fleet.sql("SELECT lower(hex(sha256)) FROM image UNION SELECT lower(hex(sha256)) FROM variant", "pub").split())
+    fleet.procs["pub"].stop()
+    fleet.publisher()
+    assert {p.name for p in (fleet.folder / "pub/images").glob("*/*")} <= named
+    # And an untold edit is heard with its last word only: asked again, the same package.
+    assert voice.order(order_of("c.k.a", "sea", 20, screen_width_px=90, screen_height_px=90)).package == last.package
