@@ -565,12 +565,23 @@ static void progress_tell(struct updates *u, const struct update_record *r)
 		&u->rt->core, first + (uint32_t)(gone * share / (whole > 0 ? whole : 1)), detail);
 }
 
+static bool all_ended(const struct updates *u)
+{
+	for (size_t i = 0; i < UPDATES_MAX; i++) {
+		if (!update_is_final(u->list.records[i].state))
+			return false;
+	}
+	return true;
+}
+
 static void on_look(uv_timer_t *timer)
 {
 	struct updates *u = timer->data;
 	struct update_record *r = update_at_work(&u->list);
-	if (u->rt->stopping)
-		return;
+	if (u->rt->stopping || u->rt->offline)
+		return; // who only imports leaves it to the agent that runs next
+	if (all_ended(u) && u->process == NULL && !u->working)
+		uv_timer_stop(timer);
 	if (r != NULL)
 		progress_tell(u, r);
 	if (u->process != NULL || u->working || mono_since_ms(clock_now().mono, u->again) < 0)

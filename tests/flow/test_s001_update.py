@@ -117,7 +117,10 @@ def test_S001_c18_what_is_not_well_is_rolled_back_and_not_given_again(fleet_of, 
     check = folder / "check"
     check.write_text(f"#!/bin/sh\necho ask >> {asked}\n[ \"$(cat {root}/current/bin/run)\" != bad ] || {{ echo it is ill; exit 3; }}\n")
     check.chmod(0o755)
-    fleet = rig(fleet_of, {"handler": f"app symlink {root}", "check": f"app {check}", "trial_s": 2, "penalty_s": 3600})
+    anew = folder / "anew"
+    anew.write_text(f"#!/bin/sh\nreadlink {root}/current >> {folder}/starts\n")
+    anew.chmod(0o755)
+    fleet = rig(fleet_of, {"handler": f"app symlink {root}", "check": f"app {check}", "trial_s": 2, "penalty_s": 3600, "restart": f"app {anew}"})
     publish(fleet, release(fleet, "1", {"bin/run": "good"}))
     fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
     spy = fleet.watch(wire.hb_topic("f1"))
@@ -127,7 +130,8 @@ def test_S001_c18_what_is_not_well_is_rolled_back_and_not_given_again(fleet_of, 
     assert found["state"] == "rolled-back" and found["package"] == bad and found["reason"].startswith("health") and "it is ill" in found["reason"]
     assert found["until_unix_ms"] > time.time() * 1000 + 3000_000
     assert current(root) == "releases/1" and version_of(fleet) == "1"
-    assert states(spy)[-2:] == ["rolling-back", "rolled-back"] or states(spy)[-1] == "rolled-back"
+    assert states(spy)[-1] == "rolled-back"
+    assert (folder / "starts").read_text().split() == ["releases/1", "releases/2", "releases/1"], "each was started anew"
     last = wait_for(lambda: [o for o in operations(fleet) if "rolled-back" in o[2]], 10, "the outcome")[0]
     assert "reason=health" in last[2] and last[1] == "1", last
     fleet.procs["heliod"].wait_text("UPDATE-FAILED client=f1 name=app version=2", 5)
@@ -243,6 +247,19 @@ def test_F36_S001_c18_killed_at_every_verb_it_ends_with_the_old_or_the_new_and_s
         fleet.agent("f1")
     fleet.wait_client("f1", lambda c: any(u["failures"] == 1 for u in c["updates"]), 20)
     assert device.running() == "two" and version_of(fleet) == "2"
+
+
+def test_S001_c18_a_cancel_undoes_what_is_on_trial_without_a_penalty(fleet_of, folder):
+    device = Script(folder)
+    fleet = rig(fleet_of, {"handler": f"app script {device.path}", "check": "app /bin/false", "trial_s": 60})
+    package = release(fleet, "1", {"what": "one"})
+    publish(fleet, package)
+    fleet.wait_client("f1", lambda c: any(u["state"] == "trial" for u in c["updates"]) and c["op"] and c["op"]["percent"] >= 70, 20)
+    assert device.running() == "one"
+    fleet.ctl("cancel", "f1")
+    found = fleet.wait_client("f1", lambda c: any(u["state"] == "rolled-back" for u in c["updates"]), 20)["updates"][0]
+    assert found["reason"].startswith("cancelled") and found["failures"] == 0
+    assert device.running() == "nothing" and version_of(fleet) is None
 
 
 # ---------------------------------------------------------------- when
