@@ -370,7 +370,7 @@ static void tell_due(struct orders *o, struct now now)
 	}
 }
 
-void orders_work(struct orders *o, struct now now)
+void customer_orders_work(struct orders *o, struct now now)
 {
 	if (core_is_degraded(o->core))
 		return;

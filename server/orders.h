@@ -52,7 +52,7 @@ void orders_fini(struct orders *o);
 // What stands in the store, at start and whenever the core has loaded again: every order is told
 // once more, every client looked at.
 enum err orders_load(struct orders *o) MUST_CHECK;
-void orders_work(struct orders *o, struct now now);
+void customer_orders_work(struct orders *o, struct now now);
 
 // ---- edits
 

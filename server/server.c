@@ -107,7 +107,7 @@ static void on_tick(uv_timer_t *timer)
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
 		presence_tick(s->presence, s->now);
 		media_tick(&s->media, s->now);
-		orders_work(&s->orders, s->now);
+		customer_orders_work(&s->orders, s->now);
 		freshness_tick(&s->freshness, s->core, s->now);
 		server_links_tick(s);
 		if (s->stopping)

@@ -4,6 +4,7 @@ import json
 from lib import wire
 from lib.orders import manifest_on, png
 from lib.seat import Seat
+from lib.steps import answer
 from lib.wait import wait_for
 
 pb = wire.pb
@@ -59,6 +60,31 @@ def test_S001_c9b_the_store_holds_clients_and_criteria_of_customers(fleet_of):
     refused(fleet, "not-found", "customer", "client", "town", "f9")
     refused(fleet, "not-found", "customer", "client", "harbour", "f1", "--place", "attic")
     assert stored(fleet) == before
+
+
+def test_S001_c10_a_client_has_a_name_a_place_and_a_resolution(fleet_of):
+    fleet = fleet_of(data_brokers=("da",), clients=("f1", "f2", "f3"))
+    fleet.up(agents=[])
+    customers(fleet)
+    fleet.ctl("customer", "place", "harbour", "hall", "--name", "Great hall", "--time-zone", "Atlantic/Azores")
+    done = fleet.ctl("customer", "client", "harbour", "f2", "--name", "<b>Left</b>", "--place", "hall", "--screen", "1080x1920")
+    assert done["before"]["width"] == 1900 and done["after"]["place"] == "hall"
+    row = "select name, place, width_px, height_px from customer_client where client = 'f2'"
+    assert fleet.sql(row) == "<b>Left</b>|hall|1080|1920"
+    # Its package is made for that screen, in the place's hours; the other client's is untouched.
+    orders = {o["screen"]: o for o in fleet.ctl("customer", "show", "harbour")["orders"]}
+    assert orders["1080x1920"]["time_zone"] == "Atlantic/Azores" and orders["1920x1080"]["time_zone"] == "Europe/Athens"
+    assert fleet.client("f2")["channel"] == orders["1080x1920"]["order"] != fleet.client("f1")["channel"] == "c.harbour.1920x1080"
+    before = stored(fleet)
+    refused(fleet, "not-found", "customer", "client", "harbour", "f9", "--name", "nobody")
+    refused(fleet, "not-found", "customer", "client", "nobody", "f1", "--name", "x")
+    assert fleet.ctl("customer", "client", "harbour", "f1", "--screen", "1920", check=False).returncode != 0
+    refused(fleet, "range", "customer", "set", "harbour", "--time-zone", "Europe/Nowhere")
+    assert stored(fleet) == before
+    # A device that is taken out of the fleet is nobody's any more.
+    fleet.ctl("client", "remove", "f2")
+    assert fleet.sql("select count(*) from customer_client where client = 'f2'") == "0"
+    assert [o["screen"] for o in fleet.ctl("customer", "show", "harbour")["orders"]] == ["1920x1080"]
 
 
 # ---------------------------------------------------------------- to the screen
@@ -148,6 +174,57 @@ def test_S001_c13_a_preference_becomes_a_package_on_the_wire(fleet_of):
 
 def version(fleet, o):
     return fleet.sql(f"select version from package where hex(id) = upper('{o['package']}')")
+
+
+def obey(p, told=None, beats=3):
+    """Does as a good client does until there is nothing to do: says that it has what it was to fetch. Returns the packages that
+    it was told of besides."""
+    named = []
+    for _ in range(beats):
+        fresh = told or p.beat()
+        held = [pb.Holding(package=k.package, complete=True) for k in fresh.body.retrieve.packages]
+        if fresh.body.kind == pb.NO_ACTION:
+            return named
+        if not told:
+            named += [h.package for h in held]
+        answer(p, fresh)
+        told = p.beat(holdings=pb.Holdings(items=held)) if held else None
+        if told is not None and told.body.kind == pb.NO_ACTION:
+            return named
+    raise AssertionError(f"there is always something to do: {fresh}")
+
+
+def test_S004_4_a_customers_edit_is_one_display_event_of_its_channel(fleet_of):
+    fleet = packaging(fleet_of, agents=())
+    f1, f2, f3 = (fleet.principal(c).sign_in() for c in ("f1", "f2", "f3"))
+    customers(fleet)
+    harbour = made(fleet, "harbour")
+    made(fleet, "town")
+    for p in (f1, f2, f3):
+        obey(p, beats=8)
+    seen = events(fleet, "c.harbour.1920x1080")
+    assert seen == [f"alice.1|c.harbour@{version(fleet, harbour)}"]
+    fleet.ctl("customer", "plan", "harbour", "all", "--expression", "city or forest")
+    after = made(fleet, "harbour", lambda o: o["package"] != harbour["package"])
+    # Both clients of the channel are told of it, at their next heartbeat, once; the other customer's is not.
+    numbers = []
+    for p in (f1, f2):
+        told = p.beat()
+        assert told.body.kind == pb.RETRIEVE_INFORMATION, told
+        (named,) = told.body.retrieve.packages
+        assert named.package.hex() == after["package"] and named.activate
+        numbers.append(told.body.event_seq)
+        assert obey(p, told) == []
+    assert numbers[0] == numbers[1] > 0
+    assert f3.beat().body.kind == pb.NO_ACTION
+    (author, text), = [e.split("|") for e in events(fleet, "c.harbour.1920x1080")[len(seen):]]
+    assert author == "alice.1" and text == f"c.harbour@{version(fleet, after)}"
+    # An edit that yields what is shown already is none, and nobody is told anything.
+    revision = after["revision"]
+    fleet.ctl("customer", "plan", "harbour", "all", "--expression", "forest or city")
+    made(fleet, "harbour", lambda o: o["revision"] > revision)
+    assert len(events(fleet, "c.harbour.1920x1080")) == len(seen) + 1
+    assert [p.beat().body.kind for p in (f1, f2, f3)] == [pb.NO_ACTION] * 3
 
 
 # ---------------------------------------------------------------- edits

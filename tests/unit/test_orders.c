@@ -478,7 +478,7 @@ static void a_store_that_is_read_again_goes_on(void **state)
 	assert_int_equal(orders_load(&w->orders), ERR_OK);
 	assert_int_equal(w->orders.standing, 2);
 	assert_int_equal(HASH_COUNT(w->orders.told), 2); // told once more, answered or not
-	orders_work(&w->orders, w->now);
+	customer_orders_work(&w->orders, w->now);
 	core_turn_end(w->core, w->now);
 	assert_string_equal(channel_of_client(w, "f1"), "c.inn.any");
 }
@@ -570,7 +570,7 @@ static void orders_cost_by_distinct_packages_and_not_by_clients(void **state)
 	assert_int_equal(w->orders.standing, orders);
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	while (w->orders.walks) {
-		orders_work(&w->orders, w->now);
+		customer_orders_work(&w->orders, w->now);
 		core_turn_end(w->core, w->now);
 	}
 	walk_ms = ms_since(&from);
