@@ -68,8 +68,10 @@
 
 // Broker.
 #define BROKER_MAX_INFLIGHT 20
+#define CONTROL_MAX_INFLIGHT 400           // also the Receive Maximum that the server is told
 #define BROKER_MAX_QUEUED 1000
 #define CONTROL_OUTSTANDING 15             // QoS 1 publishes of a Paho client; 20 can stall it
+#define SERVER_OUTSTANDING 200             // half of what the control broker takes: Paho does not stall
 #define CHUNK_OUTSTANDING 4                // large ones
 #define FETCH_WINDOW_MAX 64
 #define INBOX_MESSAGES 65536

@@ -88,21 +88,28 @@ void link_fail_later(struct mqtt_link *l)
 	uv_async_send(&l->wake);
 }
 
+// Paho holds back all it has, SUBSCRIBE too, once the broker's maximum is under way, and then waits
+// for its one-second tick: a quarter stays free.
+static size_t outstanding_below(size_t most, uint32_t receive_maximum)
+{
+	uint32_t free = receive_maximum < 8 ? 1 : receive_maximum / 4;
+
+	if (receive_maximum <= 1)
+		return 1;
+	return most < receive_maximum - free ? most : receive_maximum - free;
+}
+
 static void on_up(struct mqtt_link *l)
 {
 	const struct link_news *n = &l->conn->news;
 	const struct link_address *a = walk_address(l);
-	size_t most = l->config.outstanding_max;
 
 	walk_succeeded(l);
 	l->state = LINK_UP;
 	l->stats.connects++;
 	l->packet_max = n->packet_max;
 	l->keepalive_limit_s = n->server_keepalive_s;
-	// Paho also holds back SUBSCRIBE once the broker's maximum is under way: leave one free.
-	if (n->receive_maximum > 1 && most >= (size_t)n->receive_maximum)
-		most = (size_t)n->receive_maximum - 1;
-	l->outstanding_limit = n->receive_maximum == 1 ? 1 : most;
+	l->outstanding_limit = outstanding_below(l->config.outstanding_max, (uint32_t)n->receive_maximum);
 	bool found = socket_set_nodelay(a->port, l->resolved, l->resolved_count, l->peer,
 			     sizeof(l->peer)) > 0 ||
 		     socket_set_nodelay(a->port, NULL, 0, l->peer, sizeof(l->peer)) > 0;

@@ -1,9 +1,9 @@
 // Publishes and subscriptions.
 //
 // Order is kept: once one publish waits, every later one waits behind it. What is handed to Paho is
-// bounded: `outstanding_max` that expect an answer, and for QoS 0 what is not written yet. More
-// than 20 outstanding, or more than 4 large ones, make Paho 1.3.12 crawl (its sending thread then
-// waits for its one-second tick), so the next one is handed over from the completion.
+// bounded: `outstanding_max` that expect an answer, and for QoS 0 what is not written yet. As many
+// outstanding as the broker takes, or more than 4 large ones, make Paho 1.3.12 crawl (its sending
+// thread then waits for its one-second tick), so the next one is handed over from the completion.
 #include "proto/mqtt_link_internal.h"
 
 #include <stdlib.h>

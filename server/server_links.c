@@ -339,7 +339,7 @@ static void link_config_fill(struct server_link *l, const char *host, const char
 		.connect_timeout_s = 5,
 		.backoff_min_ms = 200,
 		.backoff_max_ms = 5000,
-		.outstanding_max = CONTROL_OUTSTANDING,
+		.outstanding_max = SERVER_OUTSTANDING,
 		.outbox_max = 200000,
 		.inbox_messages = INBOX_MESSAGES,
 		.inbox_bytes = INBOX_BYTES,

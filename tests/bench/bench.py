@@ -2,6 +2,7 @@
 printed, never asserted. Absolute figures of one machine mean little: read the ratios."""
 import argparse
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -418,13 +419,14 @@ def bench_latency(quick):
                 latency_row(latency_pairs(generators, rate, seconds, pairs), rate, answers="no-action", qos=0, **options)
             plain = heliod.sizes(0)
             heliod.elements(3)
-            generators["echo"].echo_as(heliod.sizes(1), 1)
-            for rate in (5000, 15000):
+            sizes = heliod.sizes(1)
+            for rate, records in itertools.product((5000, 15000), (False, True)):
+                generators["echo"].echo_as(sizes, 1, records)
                 heliod.kinds.clear()
                 found = latency_pairs(generators, rate, seconds, pairs,
-                                      lambda: heliod.elements(int(rate * seconds / clients) + 2))
+                                      lambda rate=rate: heliod.elements(int(rate * seconds / clients) + 2))
                 latency_row(found, rate, answers="execute-command", qos=1, at_qos1=heliod.share_at_qos1(), outstanding=15,
-                            **options)
+                            echo_records=int(records), **options)
             generators["echo"].echo_as(plain, 0)
             latency_row(latency_rollout(generators, 10000, max(2, seconds), 2 if quick else pairs), 10000, answers="rollout", qos="0-1",
                         **options)

@@ -36,8 +36,10 @@ class Generator:
         self.devices = self._devices()
         self.watch = None if echo else self._watch()
 
-    def _echo(self, qos):
-        server = Proc("echo", [BUILD / "tests/echo_server", self.fleet.port["control"], self.answer_bytes, qos], self.folder)
+    def _echo(self, qos, records=False):
+        record = ("--record", self.folder / "answers") if records else ()
+        server = Proc("echo", [BUILD / "tests/echo_server", *record, self.fleet.port["control"], self.answer_bytes, qos],
+                      self.folder)
         ready = server.text().count("ready") if server.log.exists() else 0
         server.start().wait_text("ready", count=ready + 1)
         return server
@@ -109,11 +111,12 @@ class Generator:
             self.rate_value += 1
             self.fleet.ctl("channel", "rate", "default", self.rate_value)
 
-    def echo_as(self, sizes, qos):
-        """The echo server anew, with answers of this size and QoS."""
+    def echo_as(self, sizes, qos, records=False):
+        """The echo server anew, with answers of this size and QoS; one that records has each turn's answers on the disk
+        before it sends them, as heliod must have a state that it sets."""
         self.server.stop()
         self.heartbeat_bytes, self.answer_bytes = sizes
-        self.server = self._echo(qos)
+        self.server = self._echo(qos, records)
 
     def agent(self, id_):
         """A real agent and a publisher beside the simulated devices."""

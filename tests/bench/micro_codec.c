@@ -13,8 +13,18 @@ static struct software_version software[] = {
 static struct holding items[] = {{{{1}}, 0, true, 10, 10}, {{{2}}, 7, false, 60, 100}};
 static struct holdings holdings = {true, items, 2};
 static struct operation operation = {UINT64_C(1763700000) << 32 | 5, OP_DONE, "", 100};
-static struct status status = {"idle", "0.1.0", 123456789012, {{9}}, "0001-bridge.jpg", 30000, 3,
-	"rpi4", software, 2, 1920, 1080};
+static struct status status = {.state = "idle",
+	.agent_version = "0.1.0",
+	.free_bytes = 123456789012,
+	.showing_package = {{9}},
+	.showing_image = "0001-bridge.jpg",
+	.interval_ms = 30000,
+	.clock_quality = 3,
+	.hw_class = "rpi4",
+	.software = software,
+	.software_count = 2,
+	.screen_width_px = 1920,
+	.screen_height_px = 1080};
 static struct status status_bare = {.state = "idle", .interval_ms = 30000, .clock_quality = 3};
 static const uint8_t ip[4] = {10, 0, 0, 7};
 static struct heartbeat heartbeat = {.client_id = "screen-000123",
