@@ -334,6 +334,7 @@ class Quickstart:
             self.house.start("heliod", [self.program["heliod"], "--config", self.settings("heliod", s)])
             p = self.common("gallery")
             p["publisher"] = {"state_dir": self.home / "publisher", "socket": self.home / "publisher.sock"}
+            p["packager"] = {"image_key": self.ca / "keys/image.key"}
             self.house.start("helio-publisher", [self.program["helio-publisher"], "--config", self.settings("helio-publisher", p)])
             b = self.ca / "out" / "alice.1"
             self.settings("helioctl", {
