@@ -515,6 +515,106 @@ static void ingest_of_an_ingested_picture_changes_nothing(void **state)
 	ingested_close(&b);
 }
 
+// ---- smaller
+
+static struct ingested resized(const struct buf *in, uint32_t width, uint32_t height)
+{
+	struct ingest_limits limits = {.width = width, .height = height};
+	struct ingested i;
+	SCOPED_FD int fd = file_with(in->data, in->size);
+
+	assert_int_equal(ingest_run(fd, &limits, &i), ERR_OK);
+	return i;
+}
+
+// Every new pixel is the mean of those it covers, exactly; a transparent one has no colour.
+static void a_smaller_raster_is_the_mean_of_what_it_covers(void **state)
+{
+	(void)state;
+	struct raster r, out;
+
+	assert_true(raster_new(&r, 3, 2, 1));
+	memcpy(r.pixels, "\x00\x30\x60\x90\xc0\xf0", 6);
+	assert_true(raster_shrink(&r, 1, 1, &out));
+	assert_int_equal(out.pixels[0], 0x78);
+	raster_free(&out);
+	assert_true(raster_shrink(&r, 3, 2, &out)); // the same size: the same pixels
+	assert_memory_equal(out.pixels, r.pixels, 6);
+	raster_free(&out);
+	assert_true(raster_shrink(&r, 2, 1, &out)); // columns 0 and half of 1; half of 1 and 2
+	assert_int_equal(out.pixels[0], (2 * (0x00 + 0x90) + 0x30 + 0xc0 + 3) / 6);
+	raster_free(&out);
+	assert_false(raster_shrink(&r, 4, 1, &out)); // never larger
+	raster_free(&r);
+	assert_true(raster_new(&r, 2, 1, 4));
+	memcpy(r.pixels, "\xff\x00\x00\xff\x00\xff\x00\x00",
+		8); // red, and a green that is not seen
+	assert_true(raster_shrink(&r, 1, 1, &out));
+	assert_memory_equal(out.pixels, "\xff\x00\x00\x80", 4);
+	raster_free(&out);
+	raster_free(&r);
+}
+
+static void a_picture_gets_the_size_of_a_screen(void **state)
+{
+	(void)state;
+	static const uint32_t sides[][2] = {{48, 32}, {95, 63}, {10, 7}, {1, 1}, {96, 64}};
+	struct raster r, small;
+
+	paint(&r, 3);
+	struct buf jpeg = test_jpeg(&(struct jpeg_make){0}), png = png_of(&r, 0);
+	for (size_t k = 0; k < sizeof sides / sizeof sides[0]; k++)
+		for (int as_png = 0; as_png < 2; as_png++) {
+			struct ingested i =
+				resized(as_png ? &png : &jpeg, sides[k][0], sides[k][1]);
+			struct ingested again =
+				resized(as_png ? &png : &jpeg, sides[k][0], sides[k][1]);
+			assert_int_equal(i.word, PICTURE_GOOD);
+			assert_int_equal(i.width, sides[k][0]);
+			assert_int_equal(i.height, sides[k][1]);
+			assert_int_equal(i.format, as_png ? PICTURE_PNG : PICTURE_JPEG);
+			struct buf out = bytes_read(&i), same = bytes_read(&again);
+			assert_true(bytes_equal(buf_bytes(&out), buf_bytes(&same)));
+			if (as_png)
+				png_pixels(&out, &small, 3);
+			else
+				jpeg_pixels(&out, &small);
+			if (sides[k][0] >= 10)
+				is_upright(&small, sides[k][0], sides[k][1]);
+			raster_free(&small);
+			buf_fini(&out);
+			buf_fini(&same);
+			ingested_close(&i);
+			ingested_close(&again);
+		}
+	struct ingested larger = resized(&png, W + 1, H);
+	assert_int_equal(larger.word, PICTURE_DAMAGED);
+	raster_free(&r);
+	buf_fini(&jpeg);
+	buf_fini(&png);
+}
+
+// A profile, a comment and a thumbnail in EXIF do not travel.
+static void a_profile_in_a_jpeg_is_left_behind(void **state)
+{
+	(void)state;
+	struct buf in = test_jpeg(&(struct jpeg_make){.orientation = 1}), with;
+	static const uint8_t profile[] = "\xff\xe2\x00\x20ICC_PROFILE\0\1\1secret profile..";
+
+	buf_init(&with, PICTURE_OUTPUT_MAX);
+	assert_int_equal(buf_append(&with, in.data, 2), ERR_OK);
+	assert_int_equal(buf_append(&with, profile, 34), ERR_OK);
+	assert_int_equal(buf_append(&with, in.data + 2, in.size - 2), ERR_OK);
+	struct ingested i = ingest(with.data, with.size);
+	assert_int_equal(i.word, PICTURE_GOOD);
+	struct buf out = bytes_read(&i);
+	assert_false(holds(&out, "ICC_PROFILE"));
+	buf_fini(&out);
+	buf_fini(&in);
+	buf_fini(&with);
+	ingested_close(&i);
+}
+
 // ---- bad pictures
 
 static void what_is_no_picture_is_refused(void **state)
@@ -731,6 +831,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(webp_becomes_jpeg_or_png),
 		cmocka_unit_test(the_same_picture_comes_out_as_the_same_bytes),
 		cmocka_unit_test(ingest_of_an_ingested_picture_changes_nothing),
+		cmocka_unit_test(a_smaller_raster_is_the_mean_of_what_it_covers),
+		cmocka_unit_test(a_picture_gets_the_size_of_a_screen),
+		cmocka_unit_test(a_profile_in_a_jpeg_is_left_behind),
 		cmocka_unit_test(what_is_no_picture_is_refused),
 		cmocka_unit_test(a_jpeg_cut_anywhere_is_refused),
 		cmocka_unit_test(a_png_cut_anywhere_is_refused),

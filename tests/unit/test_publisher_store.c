@@ -3,6 +3,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
+#include "server/publisher/order_store.h"
 #include "server/publisher/packager.h"
 #include "server/publisher/store.h"
 #include <dirent.h>
@@ -683,6 +684,269 @@ static void a_newer_store_is_refused(void **state)
 	f->store.lock_fd = -1;
 }
 
+// ---- editing and collecting
+
+static void image_retire(struct fixture *f, const struct digest *d, int64_t at)
+{
+	struct image i;
+
+	assert_int_equal(image_find(&f->store, d, &i), ERR_OK);
+	i.retired_unix_ms = at;
+	assert_int_equal(store_end(&f->store, image_update(&f->store, &i)), ERR_OK);
+}
+
+struct collected {
+	size_t told, kept;
+	char why[200];
+};
+
+static void collected_put(void *ctx, const struct image *i, const char *kept)
+{
+	struct collected *c = ctx;
+
+	(void)i;
+	c->told++;
+	c->kept += kept[0] != 0;
+	if (kept[0])
+		(void)str_copy(c->why, sizeof c->why, kept);
+}
+
+static uint64_t collect(struct fixture *f, int64_t before, bool dry, struct collected *c)
+{
+	struct image_gc gc = {.before = {before}, .dry = dry, .each = collected_put, .ctx = c};
+
+	*c = (struct collected){0};
+	assert_int_equal(image_collect(&f->store, &gc), ERR_OK);
+	return gc.removed;
+}
+
+static void an_image_is_edited(void **state)
+{
+	struct fixture *f = *state;
+	struct image i, back;
+	struct digest d = image_put(f, 100, 1, "a"), found;
+
+	assert_int_equal(image_find(&f->store, &d, &i), ERR_OK);
+	(void)str_copy(i.title, sizeof i.title, "It's \"new\"");
+	(void)str_copy(i.tags[1], sizeof i.tags[1], "b");
+	i.tag_count = 2;
+	i.weight = 7;
+	i.released_unix_ms = 1000;
+	i.expires_unix_ms = 2000;
+	assert_int_equal(store_end(&f->store, image_update(&f->store, &i)), ERR_OK);
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(image_find(&f->store, &d, &back), ERR_OK);
+	assert_string_equal(back.title, "It's \"new\"");
+	assert_int_equal(back.tag_count, 2);
+	assert_string_equal(back.tags[1], "b");
+	assert_int_equal(back.weight, 7);
+	assert_int_equal(back.released_unix_ms, 1000);
+	assert_int_equal(back.expires_unix_ms, 2000);
+	assert_int_equal(image_of_original(&f->store, &d, &found), ERR_OK);
+	assert_true(digest_equal(&found, &d));
+	found.b[0] ^= 1;
+	assert_int_equal(image_of_original(&f->store, &found, &found), ERR_NOT_FOUND);
+}
+
+// Whatever state the package is in, as long as its row is there somebody may show it, fetch it or
+// go back to it.
+static void what_a_package_names_is_never_collected(void **state)
+{
+	struct fixture *f = *state;
+	struct digest images[3];
+	struct package_built b;
+	struct collected c;
+	uint64_t freed = 0;
+
+	for (uint64_t i = 0; i < 3; i++)
+		images[i] = image_put(f, 1000 + i, 40 + i, "a");
+	build_images(f, "1", images, 2, &b);
+	for (size_t i = 0; i < 3; i++)
+		image_retire(f, &images[i], 100);
+	for (enum package_state s = PACKAGE_BUILT; s <= PACKAGE_WITHDRAWN; s++) {
+		assert_int_equal(
+			store_end(&f->store, package_set_state(&f->store, &b.id, s)), ERR_OK);
+		assert_int_equal(collect(f, 1000, true, &c), 1); // dry: only the third would go
+		assert_int_equal(c.told, 3);
+		assert_int_equal(c.kept, 2);
+		assert_string_equal(c.why, "package show 1 shows this image");
+	}
+	assert_int_equal(collect(f, 99, false, &c), 0); // retired only lately
+	assert_int_equal(files_below(f->store.images.dir), 3);
+	assert_int_equal(collect(f, 100, false, &c), 1);
+	assert_int_equal(files_below(f->store.images.dir), 2);
+	assert_int_equal(collect(f, 100, false, &c), 0);
+	// The last one that named them is gone: they may go, and take their variants along.
+	struct variant v = {.image = images[0], .sha256 = {{9}}, .width = 1, .height = 1};
+	assert_int_equal(blob_put(&f->store.images, &v.sha256, bytes_of("v", 1)), ERR_OK);
+	assert_int_equal(store_end(&f->store, variant_add(&f->store, &v)), ERR_OK);
+	assert_int_equal(package_remove(&f->store, &b.id, &freed), ERR_OK);
+	assert_int_equal(collect(f, 100, false, &c), 2);
+	assert_int_equal(files_below(f->store.images.dir), 0);
+	package_built_fini(&b);
+}
+
+// Bytes that two rows name stay as long as one of them does: a variant of one image may be another
+// image of the store.
+static void bytes_that_are_named_twice_stay(void **state)
+{
+	struct fixture *f = *state;
+	struct collected c;
+	struct digest a = image_put(f, 2000, 1, "a"), small = image_put(f, 100, 2, "a");
+	struct variant v = {
+		.image = a, .sha256 = small, .width = 1, .height = 1, .size_bytes = 100};
+
+	assert_int_equal(store_end(&f->store, variant_add(&f->store, &v)), ERR_OK);
+	image_retire(f, &small, 5);
+	assert_int_equal(collect(f, 10, false, &c), 1);
+	assert_int_equal(files_below(f->store.images.dir), 2); // the variant needs it
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(files_below(f->store.images.dir), 2);
+	struct digest again = image_put(f, 100, 2, "a");
+	assert_true(digest_equal(&again, &small));
+	image_retire(f, &a, 5);
+	assert_int_equal(collect(f, 10, false, &c), 1);
+	assert_int_equal(files_below(f->store.images.dir), 1); // and the image needs it
+}
+
+// Killed between the commit of the rows and the removal of the bytes: the sweep at start ends it.
+static void a_collection_that_was_cut_is_ended_at_the_start(void **state)
+{
+	struct fixture *f = *state;
+	struct digest d = image_put(f, 100, 1, "a");
+
+	assert_int_equal(
+		db_run(f->store.db, "DELETE FROM image WHERE sha256 = $1", DB_D(&d)), ERR_OK);
+	assert_int_equal(db_commit(f->store.db), ERR_OK);
+	assert_int_equal(files_below(f->store.images.dir), 1);
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(files_below(f->store.images.dir), 0);
+}
+
+static void a_store_of_version_1_is_brought_along(void **state)
+{
+	static const char *const back[] = {"DROP TABLE variant", "DROP TABLE image_original",
+		"DROP TABLE package_order", "DROP TABLE order_package", "DROP TABLE delta",
+		"DROP INDEX package_name", "ALTER TABLE image DROP COLUMN released_unix_ms",
+		"ALTER TABLE image DROP COLUMN expires_unix_ms",
+		"ALTER TABLE image DROP COLUMN weight",
+		"ALTER TABLE image DROP COLUMN retired_unix_ms", "PRAGMA user_version = 1"};
+	struct fixture *f = *state;
+	struct digest d = image_put(f, 100, 1, "a"), found;
+	struct image i;
+
+	for (size_t k = 0; k < sizeof back / sizeof back[0]; k++)
+		if (db_run_values(f->store.db, back[k], NULL, 0) != ERR_OK)
+			fail_msg("%s: %s", back[k], err_text());
+	assert_int_equal(db_commit(f->store.db), ERR_OK);
+	store_close(&f->store);
+	if (store_open(&f->store, f->state) != ERR_OK)
+		fail_msg("%s", err_text());
+	assert_int_equal(image_find(&f->store, &d, &i), ERR_OK);
+	assert_int_equal(i.weight, 0);
+	assert_int_equal(image_of_original(&f->store, &i.original, &found), ERR_OK);
+	assert_int_equal(files_below(f->store.images.dir), 1);
+}
+
+// ---- orders
+
+struct old_list {
+	struct digest list[16];
+	size_t count;
+};
+
+static bool old_put(void *ctx, const struct digest *package)
+{
+	struct old_list *l = ctx;
+
+	l->list[l->count++] = *package;
+	return true;
+}
+
+static void outcome_put(struct fixture *f, const char *id, uint8_t package)
+{
+	struct order_row r = {.reason = "", .warnings = ""};
+
+	(void)str_copy(r.id, sizeof r.id, id);
+	r.package.b[0] = package;
+	assert_int_equal(store_end(&f->store, order_set_outcome(&f->store, &r)), ERR_OK);
+}
+
+static size_t old_count(struct fixture *f, uint32_t keep, struct old_list *l)
+{
+	l->count = 0;
+	assert_int_equal(order_old_packages(&f->store, keep, old_put, l), ERR_OK);
+	return l->count;
+}
+
+static bool order_look(void *ctx, const struct order_row *r)
+{
+	assert_string_equal(r->id, "a");
+	assert_int_equal(r->revision, 3);
+	assert_true(bytes_equal(r->body, bytes_of("three", 5)));
+	assert_string_equal(r->reason, "why not");
+	assert_string_equal(r->warnings, "one\ntwo");
+	assert_int_equal(r->matched, 9);
+	*(bool *)ctx = r->told;
+	return true;
+}
+
+static void an_order_comes_back_as_it_was(void **state)
+{
+	struct fixture *f = *state;
+	struct order_row r = {
+		.id = "a", .revision = 2, .body = bytes_of("two", 3), .reason = "", .warnings = ""};
+	bool told = true;
+
+	assert_int_equal(store_end(&f->store, order_put(&f->store, &r)), ERR_OK);
+	r.reason = "why not";
+	r.warnings = "one\ntwo";
+	r.matched = 9;
+	assert_int_equal(store_end(&f->store, order_set_outcome(&f->store, &r)), ERR_OK);
+	assert_int_equal(store_end(&f->store, order_set_told(&f->store, "a", true)), ERR_OK);
+	r = (struct order_row){.id = "a",
+		.revision = 3,
+		.body = bytes_of("three", 5),
+		.reason = "",
+		.warnings = ""};
+	store_close(&f->store);
+	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	assert_int_equal(store_end(&f->store, order_put(&f->store, &r)), ERR_OK);
+	// A new revision is untold; what became of the order stands until there is another outcome.
+	assert_int_equal(order_list(&f->store, order_look, &told), ERR_OK);
+	assert_false(told);
+}
+
+static void old_packages_are_those_that_no_order_goes_back_to(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const ids[] = {"a", "b"};
+	struct old_list l;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct order_row r = {
+			.revision = 1, .body = bytes_of("x", 1), .reason = "", .warnings = ""};
+		(void)str_copy(r.id, sizeof r.id, ids[i]);
+		assert_int_equal(store_end(&f->store, order_put(&f->store, &r)), ERR_OK);
+	}
+	for (uint8_t p = 1; p <= 5; p++)
+		outcome_put(f, "a", p);
+	assert_int_equal(old_count(f, 4, &l), 0);
+	assert_int_equal(old_count(f, 3, &l), 1);
+	assert_int_equal(l.list[0].b[0], 1);
+	assert_int_equal(old_count(f, 1, &l), 3);
+	outcome_put(f, "b", 1); // another order shows it now
+	assert_int_equal(old_count(f, 1, &l), 2);
+	outcome_put(f, "a", 2); // back again: the newest now
+	assert_int_equal(old_count(f, 1, &l), 2);
+	assert_int_equal(l.list[0].b[0] + l.list[1].b[0], 3 + 4);
+	outcome_put(f, "a", 0); // no package: what was shown before is kept like a present one
+	assert_int_equal(old_count(f, 1, &l), 2);
+}
+
 // On a real small file system, where the test may mount one.
 static void a_full_disk_leaves_nothing_half_written(void **state)
 {
@@ -740,6 +1004,13 @@ int main(void)
 		WITH_STORE(a_claim_knows_what_lies_where),
 		WITH_STORE(what_no_row_names_is_swept_at_start),
 		WITH_STORE(a_second_publisher_is_refused),
+		WITH_STORE(an_image_is_edited),
+		WITH_STORE(what_a_package_names_is_never_collected),
+		WITH_STORE(bytes_that_are_named_twice_stay),
+		WITH_STORE(a_collection_that_was_cut_is_ended_at_the_start),
+		WITH_STORE(a_store_of_version_1_is_brought_along),
+		WITH_STORE(an_order_comes_back_as_it_was),
+		WITH_STORE(old_packages_are_those_that_no_order_goes_back_to),
 		WITH_STORE(a_newer_store_is_refused),
 		WITH_STORE(a_full_disk_leaves_nothing_half_written),
 	};
