@@ -204,6 +204,7 @@ static enum err slot_write(struct core *core, const struct event_queue *q, const
 	slot.package = p->package;
 	slot.version = p->version;
 	slot.activate = p->activate;
+	slot.activate_unix_ms = p->activate_unix_ms;
 	slot.seq = e->seq;
 	slot.flow_id = e->flow_id;
 	return rows_slot_put(core->db, &slot);

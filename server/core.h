@@ -353,6 +353,7 @@ struct event {
 	const struct digest *packages; // known to package_find
 	size_t package_count;
 	bool activate; // show, or switch to it
+	int64_t activate_unix_ms; // not before this moment; 0: at once
 	const struct change *changes;
 	size_t change_count;
 	const struct send_information *request;

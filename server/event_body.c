@@ -24,6 +24,7 @@ static enum err packages_find(
 			return err_set(
 				ERR_RANGE, "package %s is of the other kind", r->packages[i].name);
 		r->packages[i].activate = e->activate;
+		r->packages[i].activate_unix_ms = e->activate ? e->activate_unix_ms : 0;
 	}
 	r->package_count = e->package_count;
 	return ERR_OK;

@@ -49,12 +49,14 @@ bool retrieve_still_exists(struct core *core, struct retrieve_information *r)
 	for (size_t i = 0; i < r->package_count; i++) {
 		struct package_ref found;
 		bool activate = r->packages[i].activate;
+		int64_t moment = r->packages[i].activate_unix_ms;
 		if (core->hooks.package_find) {
 			if (core->hooks.package_find(core->hooks.ctx, core, &r->packages[i].package,
 				    &core->arena, &found) != ERR_OK)
 				continue;
 			r->packages[i] = found;
 			r->packages[i].activate = activate;
+			r->packages[i].activate_unix_ms = moment;
 		}
 		r->packages[kept++] = r->packages[i];
 	}
@@ -439,6 +441,7 @@ static enum err snapshot_packages(struct core *core, struct client *c,
 			return ERR_OK;
 		}
 		ref.activate = slot->activate && (slot->kind == PACKAGE_SOFTWARE || i == w.shown);
+		ref.activate_unix_ms = ref.activate ? slot->activate_unix_ms : 0;
 		r->packages[r->package_count++] = ref;
 		*flow = slot->flow_id;
 	}

@@ -59,14 +59,15 @@ static enum err run_list(struct operator_call *c)
 	return ERR_OK;
 }
 
-static enum err publish(
-	struct operator_call *c, const char *channel, const struct package *k, bool activate)
+static enum err publish(struct operator_call *c, const char *channel, const struct package *k,
+	bool activate, uint64_t at_unix_ms)
 {
 	struct event e = {
 		.type = k->kind == PACKAGE_SOFTWARE ? ELEMENT_SOFTWARE : ELEMENT_DISPLAY,
 		.packages = &k->id,
 		.package_count = 1,
 		.activate = activate,
+		.activate_unix_ms = (int64_t)at_unix_ms,
 	};
 
 	if (k->state == PLACE_WITHDRAWN)
@@ -86,7 +87,10 @@ static enum err run_publish(struct operator_call *c)
 
 	TRY(core_channel_find(c->room->core, call_text(c, "channel"), &ch));
 	TRY(call_package(c, "package", &k));
-	return publish(c, ch.name, k, call_bool(c, "activate", true));
+	uint64_t at = call_u64(c, "at", 0);
+	if (at > INT64_MAX / 1000)
+		return err_set(ERR_RANGE, "at: no such moment");
+	return publish(c, ch.name, k, call_bool(c, "activate", true), at);
 }
 
 // The slot that is meant: by name and kind, or the only one.
@@ -127,7 +131,7 @@ static enum err run_rollback(struct operator_call *c)
 	if (!k)
 		return err_set(
 			ERR_NOT_FOUND, "the version before %s is not known any more", slot.version);
-	TRY(publish(c, ch.name, k, true));
+	TRY(publish(c, ch.name, k, true, 0));
 	put_digest(c->json, "previous", &slot.package);
 	return ERR_OK;
 }
@@ -229,7 +233,8 @@ static const struct verb_row rows[] = {
 		.run = run_publish,
 		.args = {CHANNEL_ARG, {"package", ARG_PACKAGE, true, NULL, "what"},
 			{"activate", ARG_BOOL, false, NULL,
-				"show it, or switch to it, when it is installed (true)"}}},
+				"show it, or switch to it, when it is installed (true)"},
+			{"at", ARG_U64, false, NULL, "not before this moment, in unix_ms"}}},
 	{.name = "channel-rollback",
 		.help = "the version before, in one event",
 		.writes = true,

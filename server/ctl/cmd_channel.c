@@ -72,6 +72,7 @@ enum exit_code cmd_channel_publish(struct ctl *c, const struct args *a)
 
 	api_verb_add(&v, "channel", a->words[0]);
 	api_verb_add(&v, "activate", args_has(a, "no-activate") ? "false" : NULL);
+	api_verb_add(&v, "at", args_get(a, "at", NULL));
 	return flow_act(c, a, &v, a->words[1], NULL, NULL);
 }
 

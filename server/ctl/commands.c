@@ -120,7 +120,8 @@ static const struct option_row media_record_options[] = {
 	{"client", "ID", "all that is recorded for this client (may be repeated)"}};
 static const struct option_row wait_options[] = {WAIT};
 static const struct option_row channel_publish_options[] = {
-	WAIT, {"no-activate", NULL, "install it, but do not switch to it"}};
+	WAIT, {"no-activate", NULL, "install it, but do not switch to it"},
+	{"at", "UNIX_MS", "fetch it now, and switch to it not before this moment"}};
 static const struct option_row channel_rollback_options[] = {
 	WAIT, {"kind", "KIND", "images or software"}};
 static const struct option_row client_list_options[] = {{"channel", "ID", "only of this channel"},

@@ -173,6 +173,7 @@ struct slot_row {
 	enum package_kind kind;
 	struct digest package, previous;
 	bool activate;
+	int64_t activate_unix_ms; // in the column of activate: 0 not, 1 at once, else the moment
 	uint32_t seq;
 	uint64_t flow_id;
 };

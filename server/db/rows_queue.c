@@ -136,6 +136,17 @@ enum err rows_event_prune(struct db *db, int64_t before_ms)
 	return db_run(db, "DELETE FROM event WHERE live = 0 AND at_ms < $1", DB_I(before_ms));
 }
 
+static int64_t activate_pack(const struct slot_row *r)
+{
+	return !r->activate ? 0 : r->activate_unix_ms > 1 ? r->activate_unix_ms : 1;
+}
+
+static void activate_split(int64_t value, struct slot_row *r)
+{
+	r->activate = value != 0;
+	r->activate_unix_ms = value > 1 ? value : 0;
+}
+
 enum err rows_slot_put(struct db *db, const struct slot_row *r)
 {
 	return db_run(db,
@@ -143,7 +154,7 @@ enum err rows_slot_put(struct db *db, const struct slot_row *r)
 		"activate, seq, flow)"
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 		DB_T(r->queue), DB_I(r->kind), DB_T(r->name), DB_T(r->version), DB_D(&r->package),
-		DB_D(&r->previous), DB_I(r->activate), DB_I(r->seq), DB_I(r->flow_id));
+		DB_D(&r->previous), DB_I(activate_pack(r)), DB_I(r->seq), DB_I(r->flow_id));
 }
 
 enum err rows_slot_find(struct db *db, const char *queue, enum package_kind kind, const char *name,
@@ -159,7 +170,7 @@ enum err rows_slot_find(struct db *db, const char *queue, enum package_kind kind
 	if (db_next(&rows)) {
 		(void)db_fixed(&rows, 0, out->package.b, sizeof(out->package.b));
 		(void)db_fixed(&rows, 1, out->previous.b, sizeof(out->previous.b));
-		out->activate = db_int(&rows, 2) != 0;
+		activate_split(db_int(&rows, 2), out);
 		out->seq = (uint32_t)db_int(&rows, 3);
 		out->flow_id = (uint64_t)db_int(&rows, 4);
 	}
@@ -196,10 +207,10 @@ enum err rows_slot_list(
 			.kind = (enum package_kind)db_int(&rows, 0),
 			.name = arena_strdup(a, db_text(&rows, 1)),
 			.version = arena_strdup(a, db_text(&rows, 2)),
-			.activate = db_int(&rows, 5) != 0,
 			.seq = (uint32_t)db_int(&rows, 6),
 			.flow_id = (uint64_t)db_int(&rows, 7),
 		};
+		activate_split(db_int(&rows, 5), r);
 		(void)db_fixed(&rows, 3, r->package.b, sizeof(r->package.b));
 		(void)db_fixed(&rows, 4, r->previous.b, sizeof(r->previous.b));
 		if (!r->name || !r->version)

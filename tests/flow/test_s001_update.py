@@ -287,6 +287,15 @@ def test_S001_c18_it_is_fetched_now_and_installed_in_its_window(fleet_of, folder
     fleet.agent("f1", {"update": {**QUICK, "handler": f"app symlink {root}", "window": window(-1)}})
     fleet.wait_client("f1", lambda c: "app" in [s["name"] for s in c["software"]], 20)
     assert current(root) == "releases/1"
+    # And at a moment: on the wire, and kept by whoever starts meanwhile.
+    spy, moment = fleet.watch("helio/v1/rsp/f1"), int(time.time() * 1000) + 6000
+    fleet.ctl("channel", "publish", "default", release(fleet, "2", {"bin/run": "two"}), "--at", moment)
+    fleet.wait_client("f1", lambda c: any(u["state"] == "waiting" for u in c["updates"]), 20)
+    assert moment in [p.activate_unix_ms for m in spy.of("helio/v1/rsp/f1") for p in m.decode(pb.Response).body.retrieve.packages]
+    fleet.procs["f1"].kill()
+    fleet.agent("f1", {"update": {"window": window(-1)}})
+    wait_for(lambda: current(root) == "releases/2" or time.time() * 1000 > moment + 15000, 30, "the moment")
+    assert current(root) == "releases/2" and os.lstat(root / "current").st_mtime * 1000 >= moment
 
 
 # ---------------------------------------------------------------- the agent itself
