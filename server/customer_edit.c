@@ -105,7 +105,7 @@ static enum err customer_try(struct customer_editing *e, const struct customer_c
 	if (c->removes) {
 		if (counts.clients)
 			return err_set(ERR_NOT_NOW,
-				"%s has %" PRIu64 " clients; take them away first", now->id,
+				"%s still has clients (%" PRIu64 "); take them away first", now->id,
 				counts.clients);
 		now->removed = true;
 		e->whole.place_count = e->whole.plan_count = 0;

@@ -258,6 +258,22 @@ static enum err channels_cut(struct operator_call *c, char *list, const char **o
 	return ERR_OK;
 }
 
+// A customer's client stays in the channel of its order, whatever it is in besides.
+static void order_channel_keep(
+	const struct client_info *info, const char *names[LIMIT_CLIENT_CHANNELS], size_t *count)
+{
+	const char *order = info->places[0].channel;
+
+	if (strncmp(order, "c.", 2) != 0 || *count == LIMIT_CLIENT_CHANNELS)
+		return;
+	for (size_t i = 0; i < *count; i++)
+		if (strcmp(names[i], order) == 0)
+			return;
+	memmove(&names[1], &names[0], *count * sizeof(names[0]));
+	names[0] = order;
+	++*count;
+}
+
 static enum err run_channel(struct operator_call *c)
 {
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
@@ -269,6 +285,7 @@ static enum err run_channel(struct operator_call *c)
 		return err_set(ERR_FULL, "no memory for this request");
 	TRY(call_client(c, "client", info));
 	TRY(channels_cut(c, list, names, &count));
+	order_channel_keep(info, names, &count);
 	TRY(core_client_set_channels(c->room->core, info->id, names, count));
 	TRY(core_client_find(c->room->core, info->id, info));
 	put_text(c->json, "client", info->id);

@@ -138,8 +138,9 @@ void customer_pictures_show(const struct ctl *c, const cJSON *document)
 
 		if (!added)
 			continue;
-		ctl_say(c, "%s: %d pictures come, %d go%s", ctl_safe(json_text(one, "order")),
-			cJSON_GetArraySize(added), cJSON_GetArraySize(removed),
+		ctl_say(c, "%s: pictures that come %d, that go %d%s",
+			ctl_safe(json_text(one, "order")), cJSON_GetArraySize(added),
+			cJSON_GetArraySize(removed),
 			says && !json_bool(says, "package_would_change")
 				? "; the package stays the same"
 				: "");
@@ -160,7 +161,7 @@ static void preview_show(const struct ctl *c, const cJSON *document)
 	{
 		struct table *t = table_new(columns, CTL_COUNT(columns));
 
-		ctl_say(c, "%s, %.0f clients, plans %s", ctl_safe(json_text(one, "order")),
+		ctl_say(c, "%s, clients %.0f, plans %s", ctl_safe(json_text(one, "order")),
 			json_number(one, "clients"), ctl_safe(customer_plans(one)));
 		cJSON_ArrayForEach(picture, cJSON_GetObjectItem(one, "pictures"))
 		{

@@ -75,6 +75,17 @@ def test_S001_c10_a_client_has_a_name_a_place_and_a_resolution(fleet_of):
     orders = {o["screen"]: o for o in fleet.ctl("customer", "show", "harbour")["orders"]}
     assert orders["1080x1920"]["time_zone"] == "Atlantic/Azores" and orders["1920x1080"]["time_zone"] == "Europe/Athens"
     assert fleet.client("f2")["channel"] == orders["1080x1920"]["order"] != fleet.client("f1")["channel"] == "c.harbour.1920x1080"
+    # What an operator gives it besides stays beside it.
+    fleet.ctl("channel", "create", "updates")
+    fleet.ctl("client", "channel", "f2", "updates")
+    assert [c["channel"] for c in fleet.client("f2")["channels"]] == [orders["1080x1920"]["order"], "updates"]
+    # Where the operator says nothing, the device's own word counts, as soon as it says another.
+    fleet.ctl("customer", "client", "town", "f3", "--screen", "auto")
+    assert fleet.client("f3")["channel"] == "c.town.any"
+    f3 = fleet.principal("f3").sign_in()
+    f3.beat(status=pb.Status(state="idle", agent_version="1", interval_ms=1000, clock_quality=3, screen_width_px=1280, screen_height_px=800))
+    fleet.wait_client("f3", lambda c: c["channel"] == "c.town.1280x800")
+    assert fleet.sql("select id, clients, withdrawn from package_order where customer = 'town' and not withdrawn") == "c.town.1280x800|1|0"
     before = stored(fleet)
     refused(fleet, "not-found", "customer", "client", "harbour", "f9", "--name", "nobody")
     refused(fleet, "not-found", "customer", "client", "nobody", "f1", "--name", "x")
