@@ -59,6 +59,7 @@ static const struct option_row package_build_options[] = {
 	{"hw-class", "WORD", "only for devices of this class"},
 	{"product", "WORD", "only for this product"},
 	{"min-agent", "VERSION", "oldest agent that may install it"},
+	{"profile", "WORD", "fast (default), or small: slowly, least bytes for a first install"},
 	{"security-counter", "N", "never install a lower one afterwards"}, CA,
 	{"key", "FILE", "sign with this key instead (may be repeated)"},
 	{"no-sign", NULL, "leave it unsigned"}};

@@ -16,10 +16,22 @@
 
 // ---- objects
 
+// Objects of the fast profile are small or of one chunk: the small profile makes its own.
+static bool is_large_group(const struct known_object *o, const struct chunk_ref *run)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < o->chunk_count; i++)
+		size += run[i].size;
+	return o->chunk_count > 1 && size >= OBJECT_OUTPUT_MAX / 2;
+}
+
 const struct known_object *pack_object_find(
 	const struct pack_work *w, const struct chunk_ref *run, size_t count)
 {
 	const struct known_object *a = known_run(w->job->known, run, count);
+	if (a && w->job->small && !is_large_group(a, run))
+		a = NULL;
 	const struct known_object *b = known_run(&w->out->fresh, run, count);
 
 	if (!a || (b && b->chunk_count > a->chunk_count))
@@ -98,7 +110,7 @@ static enum err chunk_take(struct pack_work *w, const struct chunk_ref *c, const
 {
 	struct object o;
 
-	if (c->size < OBJECT_PACK_MIN)
+	if (w->job->small || c->size < OBJECT_PACK_MIN)
 		return spool_put(w, c, data);
 	return pack_object(w, w->content, c, 1, bytes_of(data, c->size), &o);
 }

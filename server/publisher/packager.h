@@ -36,6 +36,7 @@ struct pack_job {
 	struct blob_store *images, *objects;
 	const struct known *known; // not changed while the job runs
 	struct object_profile profile;
+	bool small; // all chunks in groups of OBJECT_OUTPUT_MAX: least bytes for a first install
 	_Atomic uint64_t *done_bytes; // progress; may be NULL
 	_Atomic bool *cancel;         // may be NULL
 };

@@ -16,9 +16,14 @@ struct page_pack {
 	struct buf plain; // of the group at hand
 };
 
-static bool is_small(const struct chunk_ref *c)
+static bool is_grouped(const struct page_pack *p, const struct chunk_ref *c)
 {
-	return c->size < OBJECT_PACK_MIN;
+	return p->work->job->small || c->size < OBJECT_PACK_MIN;
+}
+
+static bool group_has_room(const struct page_pack *p, size_t size, const struct chunk_ref *c)
+{
+	return p->work->job->small ? size + c->size <= OBJECT_OUTPUT_MAX : size < OBJECT_PACK_MIN;
 }
 
 // How many chunks from `at` on make one group: small, all old or all new, until it is large enough,
@@ -30,7 +35,8 @@ static uint32_t group_length(const struct page_pack *p, size_t at)
 	bool old = known_has(store, &c[at].sha256);
 	size_t size = 0, end = at;
 
-	while (end < p->plan.chunk_count && is_small(&c[end]) && size < OBJECT_PACK_MIN) {
+	while (end < p->plan.chunk_count && is_grouped(p, &c[end]) &&
+		group_has_room(p, size, &c[end])) {
 		if (end > at &&
 			(known_has(store, &c[end].sha256) != old ||
 				pack_object_find(p->work, &c[end], p->plan.chunk_count - end)))

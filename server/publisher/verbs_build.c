@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define PROGRESS_MS 200
+#define SMALL_LEVEL 19
 
 struct build_work {
 	struct work work;
@@ -271,6 +272,23 @@ static enum err info_make(struct build_work *w)
 	return ERR_OK;
 }
 
+// Fast: packed while it is read. Small: level 19 and large groups, minutes for what is large.
+static enum err profile_choose(struct build_work *w, bool pictures)
+{
+	const char *word = call_string(w->call, "profile");
+	bool fast = !word || !word[0] || strcmp(word, "fast") == 0;
+
+	if (!fast && strcmp(word, "small") != 0)
+		return err_set(ERR_FORMAT, "profile is fast or small");
+	w->job.small = !fast && !pictures;
+	w->job.profile = (struct object_profile){
+		.zstd_level = pictures       ? 0
+			      : w->job.small ? SMALL_LEVEL
+					     : (int)w->publisher->settings->zstd_level,
+		.keep_percent = 95};
+	return ERR_OK;
+}
+
 static enum err build_prepare(struct build_work *w)
 {
 	struct publisher *p = w->publisher;
@@ -283,8 +301,7 @@ static enum err build_prepare(struct build_work *w)
 	w->job.images = &p->store.images;
 	w->job.objects = &p->store.objects;
 	w->job.known = &p->store.known;
-	w->job.profile = (struct object_profile){
-		.zstd_level = pictures ? 0 : (int)p->settings->zstd_level, .keep_percent = 95};
+	TRY(profile_choose(w, pictures));
 	w->job.done_bytes = &w->done_bytes;
 	w->job.cancel = &p->cancel;
 	return ERR_OK;

@@ -106,6 +106,8 @@ static struct digest image_put(struct fixture *f, size_t size, uint64_t seed, co
 	return i.sha256;
 }
 
+static bool build_small; // the profile of build_tree
+
 static enum err build_tree(
 	struct fixture *f, const char *version, struct package_built *out, bool *existing)
 {
@@ -118,7 +120,8 @@ static enum err build_tree(
 		.images = &f->store.images,
 		.objects = &f->store.objects,
 		.known = &f->store.known,
-		.profile = {.zstd_level = 3, .keep_percent = 95}};
+		.small = build_small,
+		.profile = {.zstd_level = build_small ? 19 : 3, .keep_percent = 95}};
 
 	TRY(tree_walk(fd, UINT64_MAX, &t));
 	struct pack_file *files = calloc(t.count, sizeof *files);
@@ -308,6 +311,45 @@ static void a_tree_of_software_reads_back(void **state)
 	assert_true(b.objects.object_count < 40);
 	assert_true(read_package(f, &b.id, NULL) >= b.object_bytes);
 	package_built_fini(&b);
+}
+
+// Words repeat within a megabyte, not within a chunk: the groups of the small profile see it.
+static void text_put(const struct fixture *f, const char *path, size_t size)
+{
+	SCOPED_FREE uint8_t *words = malloc(100000);
+	SCOPED_FREE uint8_t *text = malloc(size);
+	uint64_t random = 5;
+
+	assert_non_null(words);
+	assert_non_null(text);
+	noise_fill(words, 100000, 5);
+	for (size_t at = 0; at < size; at += 50) {
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		memcpy(text + at, words + (random >> 33) % 99950, size - at < 50 ? size - at : 50);
+	}
+	file_put(f, path, text, size, 0644);
+}
+
+static void the_small_profile_reads_back_and_is_smaller(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built fast, small, again;
+	bool existing = false;
+
+	text_put(f, "bin/program", 3 * 1000 * 1000);
+	noise_put(f, "etc/small", 100, 3);
+	assert_int_equal(build_tree(f, "1", &fast, &existing), ERR_OK);
+	build_small = true;
+	assert_int_equal(build_tree(f, "2", &small, &existing), ERR_OK);
+	assert_int_equal(build_tree(f, "3", &again, &existing), ERR_OK);
+	build_small = false;
+	(void)read_package(f, &small.id, NULL);
+	assert_true(small.object_bytes * 10 < fast.object_bytes * 9);
+	assert_true(again.new_bytes * 2 < small.object_bytes); // whole groups are used again
+	(void)read_package(f, &fast.id, NULL);
+	package_built_fini(&fast);
+	package_built_fini(&small);
+	package_built_fini(&again);
 }
 
 static void equal_content_gives_the_equal_package_and_no_object(void **state)
@@ -989,6 +1031,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(a_tree_of_software_reads_back),
+		WITH_STORE(the_small_profile_reads_back_and_is_smaller),
 		WITH_STORE(equal_content_gives_the_equal_package_and_no_object),
 		WITH_STORE(another_store_gives_the_equal_package),
 		WITH_STORE(a_tenth_of_new_pictures_costs_little_more_than_itself),

@@ -39,6 +39,7 @@ static enum err build(struct bench *b, const char *path, struct package_built *o
 		.known = &b->known,
 		.files = &file,
 		.file_count = 1,
+		.small = b->level > 9,
 		.profile = {.zstd_level = b->level, .keep_percent = 95}};
 	enum err e = package_build(&job, out);
 	tree_fini(&t);
