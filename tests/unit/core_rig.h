@@ -409,6 +409,8 @@ struct agent {
 	uint32_t interval_ms;
 	struct change *changes;
 	size_t change_count;
+	struct update_status *updates;
+	size_t update_count;
 	uint64_t report_id;
 	enum response_kind kind; // of the operation
 	struct buf last;         // bytes of the last beat
@@ -532,7 +534,9 @@ static inline void agent_beat_bytes(struct agent *a, struct buf *out)
 		.free_bytes = 81234567890,
 		.hw_class = "x86",
 		.showing_package = a->showing,
-		.showing_image = digest_is_zero(&a->showing) ? "" : "0001-a.jpg"};
+		.showing_image = digest_is_zero(&a->showing) ? "" : "0001-a.jpg",
+		.updates = a->updates,
+		.update_count = a->update_count};
 	struct topic topic = topic_hb(a->id);
 	const struct heartbeat h = {
 		.client_id = a->id,
