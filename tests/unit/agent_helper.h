@@ -54,7 +54,9 @@ struct world {
 	char verb[64], arg[64];
 	uint64_t command_op;
 	uint64_t fetch_floor;
-	bool package_complete, activate_fails, command_answers_at_once;
+	bool package_complete, activate_fails, activate_later, command_answers_at_once;
+	const char *refusal; // of software
+	uint64_t switch_cancelled;
 	uint64_t random;
 	// the server
 	bool session;
@@ -138,7 +140,22 @@ static enum err world_activate(void *ctx, const struct package_ref *package)
 	struct world *w = ctx;
 	(void)package;
 	w->activations++;
+	if (w->activate_later)
+		return err_set(ERR_NOT_NOW, "the test's handler is at work");
 	return w->activate_fails ? err_set(ERR_IO, "the test's slot does not switch") : ERR_OK;
+}
+
+static const char *world_refuses(void *ctx, const struct package_ref *package)
+{
+	struct world *w = ctx;
+	(void)package;
+	return w->refusal;
+}
+
+static void world_switch_cancel(void *ctx, uint64_t op_id)
+{
+	struct world *w = ctx;
+	w->switch_cancelled = op_id;
 }
 
 static void world_fetch(void *ctx, const struct fetch_order *order)
@@ -244,6 +261,8 @@ static const struct agent_port world_port = {
 	.holdings = world_holdings,
 	.holding = world_holding,
 	.activate = world_activate,
+	.refuses = world_refuses,
+	.switch_cancel = world_switch_cancel,
 	.fetch = world_fetch,
 	.fetch_pace = world_fetch_pace,
 	.fetch_stop = world_fetch_stop,
@@ -540,11 +559,11 @@ static inline struct world_answer *world_answer_retrieve(
 	return x;
 }
 
-static inline void world_retrieve(struct world *w)
+static inline void world_retrieve_kind(struct world *w, enum package_kind kind)
 {
 	struct package_ref ref = {.package = w->package,
 		.publisher = "pub",
-		.kind = PACKAGE_IMAGES,
+		.kind = kind,
 		.name = "spring",
 		.version = "1",
 		.size_bytes = 1000,
@@ -552,6 +571,11 @@ static inline void world_retrieve(struct world *w)
 	struct retrieve_information r = {.packages = &ref, .package_count = 1};
 	world_answer_retrieve(w, &r);
 	world_answer_send(w);
+}
+
+static inline void world_retrieve(struct world *w)
+{
+	world_retrieve_kind(w, PACKAGE_IMAGES);
 }
 
 static inline void world_ask(struct world *w, enum info_kind what, struct address *to)

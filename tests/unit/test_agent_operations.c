@@ -543,6 +543,67 @@ static void what_is_held_is_only_switched_to(void **state)
 	assert_int_equal(w->core.state.op.status, OP_FAILED);
 }
 
+static void a_switch_that_takes_time_is_asked_again_until_it_is_done(void **state)
+{
+	struct world *w = *state;
+	w->package_complete = w->activate_later = true;
+	world_retrieve_kind(w, PACKAGE_SOFTWARE);
+	uint64_t op = w->core.state.op.op_id;
+	assert_int_equal(w->core.state.op.status, OP_RUNNING);
+	unsigned asked = w->activations;
+	world_run(w, 2000);
+	assert_true(w->activations > asked);
+	agent_switch_progress(&w->core, 72, "trial: 1 of 3 heartbeats answered");
+	world_no_action(w);
+	struct heartbeat h = world_next_beat(w);
+	assert_string_equal(h.status->state, "updating");
+	assert_int_equal(h.op->percent, 72);
+	assert_string_equal(h.op->detail, "trial: 1 of 3 heartbeats answered");
+	world_power_cut(w);
+	world_sign_in(w);
+	assert_int_equal(w->core.state.op.op_id, op);
+	assert_false(op_status_is_final(w->core.state.op.status));
+	w->activate_later = false;
+	agent_switch_progress(&w->core, 100, "confirmed");
+	world_run(w, 1000);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	assert_string_equal(w->core.state.op.detail, "confirmed");
+	assert_int_equal(w->fetches, 0);
+}
+
+static void a_switch_that_fails_ends_the_operation_and_a_cancel_gives_it_up(void **state)
+{
+	struct world *w = *state;
+	w->package_complete = w->activate_later = true;
+	world_retrieve_kind(w, PACKAGE_SOFTWARE);
+	uint64_t op = w->core.state.op.op_id;
+	char number[24];
+	(void)snprintf(number, sizeof number, "%llu", (unsigned long long)op);
+	world_run(w, 1000);
+	world_execute(w, "cancel", number);
+	assert_int_equal(w->switch_cancelled, op);
+	assert_int_equal(w->core.state.op.status, OP_DONE);
+	world_run(w, 1000);
+	world_retrieve_kind(w, PACKAGE_SOFTWARE);
+	w->activate_later = false;
+	w->activate_fails = true;
+	world_run(w, 1000);
+	assert_int_equal(w->core.state.op.status, OP_FAILED);
+}
+
+static void software_that_failed_here_is_not_even_fetched(void **state)
+{
+	struct world *w = *state;
+	w->refusal = "reason=penalty: app 2 failed once";
+	world_retrieve_kind(w, PACKAGE_SOFTWARE);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	assert_string_equal(w->core.state.op.detail, w->refusal);
+	assert_int_equal(world_count(w, TOPIC_WANT), 0);
+	world_run(w, 1000);
+	world_retrieve_kind(w, PACKAGE_IMAGES); // pictures are not asked about
+	assert_int_equal(world_count(w, TOPIC_WANT), 1);
+}
+
 static void a_retrieve_goes_on_after_a_power_cut(void **state)
 {
 	struct world *w = *state;
@@ -831,6 +892,9 @@ int main(void)
 		IN_SESSION(a_want_is_repeated_under_its_id_until_it_is_granted),
 		FETCHING(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
 		IN_SESSION(what_is_held_is_only_switched_to),
+		IN_SESSION(a_switch_that_takes_time_is_asked_again_until_it_is_done),
+		IN_SESSION(a_switch_that_fails_ends_the_operation_and_a_cancel_gives_it_up),
+		IN_SESSION(software_that_failed_here_is_not_even_fetched),
 		FETCHING(a_retrieve_goes_on_after_a_power_cut),
 		FETCHING(a_grant_that_will_never_come_ends_the_operation),
 		IN_SESSION(grants_that_do_not_answer_the_want_are_ignored),
