@@ -50,6 +50,7 @@ struct playlist {
 	struct buf text;
 	struct sha256_stream *hash;
 	size_t group_count;
+	bool is_later;
 };
 
 static enum err playlist_flush(struct playlist *p)
@@ -136,7 +137,7 @@ static enum err playlist_head(struct playlist *p, const struct display_side *d,
 		m->show != NULL ? show->transition_ms : DEFAULT_TRANSITION_MS,
 		m->show != NULL && show->fit[0] != '\0' ? show->fit : "fit",
 		show->background_rgb & 0xffffff));
-	if (d->command[0] != '\0')
+	if (d->command[0] != '\0' && !p->is_later)
 		TRY(buf_printf(&p->text, "%s\n", d->command));
 	return ERR_OK;
 }
@@ -178,6 +179,7 @@ static enum err playlist_write(
 	if (fd < 0)
 		return err_set_errno("cannot write the playlist");
 	p.fd = fd;
+	p.is_later = activate_unix_ms != 0;
 	p.hash = sha256_new();
 	buf_init(&p.text, 2 * FLUSH_BYTES);
 	enum err e = playlist_fill(&p, d, id, &m, activate_unix_ms);
@@ -202,6 +204,80 @@ enum err display_write(struct display_side *d, const char *name)
 	}
 	TRY(playlist_write(d, &id, "playlist", 0));
 	log_info("DISPLAY-PLAYLIST", "package=%s name=%s", digest_short(&id), log_quote(name));
+	return ERR_OK;
+}
+
+// ---- what waits for its moment, and the time
+
+enum err display_later_write(struct display_side *d, const struct digest *id, int64_t at_unix_ms)
+{
+	return playlist_write(d, id, "playlist.next", at_unix_ms);
+}
+
+static void later_line(char *line, struct display_later *out)
+{
+	char *f[4];
+	uint64_t at;
+	size_t count = record_fields(line, f, 4);
+	if (count == 4 && strcmp(f[0], "package") == 0 &&
+		hex_decode(f[1], out->package.b, sizeof out->package.b) == ERR_OK &&
+		escape_decode(f[2])) {
+		if (!str_copy(out->name, sizeof out->name, f[2]))
+			out->name[0] = '\0';
+	} else if (count == 2 && strcmp(f[0], "activate") == 0 && record_u64(f[1], &at) == ERR_OK &&
+		   at <= INT64_MAX) {
+		out->at_unix_ms = (int64_t)at;
+	}
+}
+
+enum err display_later_read(const struct display_side *d, struct display_later *out)
+{
+	char path[300], line[1024];
+	*out = (struct display_later){.at_unix_ms = 0};
+	TRY(path_join(path, sizeof path, d->dir, "playlist.next"));
+	FILE *in = fopen(path, "re");
+	if (in == NULL)
+		return err_set_errno("nothing waits");
+	for (int i = 0; i < 8 && fgets(line, sizeof line, in) != NULL; i++) {
+		line[strcspn(line, "\n")] = '\0';
+		later_line(line, out);
+	}
+	fclose(in);
+	if (out->name[0] != '\0' && out->at_unix_ms != 0)
+		return ERR_OK;
+	*out = (struct display_later){.at_unix_ms = 0};
+	return err_set(ERR_CORRUPT, "what waits cannot be read");
+}
+
+enum err display_later_drop(const struct display_side *d)
+{
+	char path[300];
+	TRY(path_join(path, sizeof path, d->dir, "playlist.next"));
+	if (unlink(path) != 0)
+		return errno == ENOENT ? ERR_OK : err_set_errno("cannot remove playlist.next");
+	return dir_sync(d->dir);
+}
+
+// Renewed often: not synced, only never half.
+enum err display_clock_write(const struct display_side *d, int64_t offset_ms, int64_t floor_ms)
+{
+	char path[300], temporary[310], boot[40] = "";
+	size_t n = 0;
+	TRY(path_join(path, sizeof path, d->dir, "clock"));
+	(void)snprintf(temporary, sizeof temporary, "%s.tmp", path);
+	FILE *in = fopen("/proc/sys/kernel/random/boot_id", "re");
+	for (int c; in != NULL && n < 32 && (c = fgetc(in)) != EOF;)
+		if (c != '-')
+			boot[n++] = (char)c;
+	if (in != NULL)
+		fclose(in);
+	FILE *out = fopen(temporary, "we");
+	if (out == NULL)
+		return err_set_errno("cannot write the clock");
+	fprintf(out, "server\t%s\t%lld\nfloor\t%lld\n", boot, (long long)offset_ms,
+		(long long)floor_ms);
+	if (fclose(out) != 0 || rename(temporary, path) != 0)
+		return err_set_errno("cannot write the clock");
 	return ERR_OK;
 }
 

@@ -25,6 +25,21 @@ enum err display_side_init(
 	struct display_side *d, const char *state_dir, const struct depot *store) MUST_CHECK;
 // The slot of images `name` becomes the playlist; no slot: the playlist goes away.
 enum err display_write(struct display_side *d, const char *name) MUST_CHECK;
+// What is to be shown from a moment on: playlist.next, which the display takes by itself. It is the
+// record of what waits.
+struct display_later {
+	struct digest package;
+	char name[AGENT_NAME_MAX + 1];
+	int64_t at_unix_ms; // 0: nothing waits
+};
+enum err display_later_write(
+	struct display_side *d, const struct digest *id, int64_t at_unix_ms) MUST_CHECK;
+// Errors: ERR_NOT_FOUND, ERR_CORRUPT.
+enum err display_later_read(const struct display_side *d, struct display_later *out) MUST_CHECK;
+enum err display_later_drop(const struct display_side *d) MUST_CHECK;
+// What the server says of the time: its clock less the monotonic one, and the newest moment told.
+enum err display_clock_write(
+	const struct display_side *d, int64_t offset_ms, int64_t floor_ms) MUST_CHECK;
 // Remembers a command for the next display_write. number rises.
 enum err display_command(
 	struct display_side *d, uint64_t number, const char *verb, const char *arg) MUST_CHECK;

@@ -650,7 +650,7 @@ static enum err order_copy(struct fetch *f, const struct fetch_order *order)
 	const struct grant *g = order->grant;
 	f->package = order->package->package;
 	f->kind = order->package->kind;
-	f->activate = order->package->activate;
+	f->activate = order->package->activate && order->package->activate_unix_ms == 0;
 	f->floor = order->floor;
 	f->base = g->index_base;
 	f->publisher_key = g->publisher_key;

@@ -440,8 +440,8 @@ void agent_fetch_done(struct agent_core *c, struct now now, const struct digest 
 		return;
 	item->complete = true;
 	item_release(c, now, item, OP_DONE);
-	// Software is held now, and only then switched to.
-	if (item->kind != PACKAGE_SOFTWARE)
+	// Software, and pictures for a moment to come, are held now, and only then switched to.
+	if (item->kind != PACKAGE_SOFTWARE && item->activate_unix_ms == 0)
 		c->retrieve.at++;
 	c->retrieve.failures = 0;
 	retrieve_step(c, now);

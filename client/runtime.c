@@ -141,7 +141,10 @@ enum err runtime_installed(struct runtime *rt, const struct fetch_result *r)
 	if (!r->activated)
 		return ERR_OK;
 	// Software is switched to by whoever asked for it, when it is held.
-	return r->kind == PACKAGE_IMAGES ? runtime_show(rt, r->name) : ERR_OK;
+	if (r->kind != PACKAGE_IMAGES)
+		return ERR_OK;
+	runtime_later_superseded(rt);
+	return runtime_show(rt, r->name);
 }
 
 static void on_fetch_done(void *ctx, const struct fetch_result *r)
@@ -328,8 +331,10 @@ static enum err loop_open(struct runtime *rt)
 	rt->timer.data = rt;
 	rt->once_timer.data = rt;
 	rt->reboot_timer.data = rt;
+	rt->later_timer.data = rt;
 	if (uv_timer_init(&rt->loop, &rt->timer) != 0 ||
 		uv_timer_init(&rt->loop, &rt->once_timer) != 0 ||
+		uv_timer_init(&rt->loop, &rt->later_timer) != 0 ||
 		uv_timer_init(&rt->loop, &rt->reboot_timer) != 0)
 		return err_set(ERR_MEMORY, "no timers");
 	rt->loop_there = true;
@@ -359,6 +364,7 @@ static enum err rooms_open(struct runtime *rt)
 		log_warn("DISPLAY-UNWRITTEN", "why=%s", log_quote(err_text()));
 	TRY(doers_open(rt));
 	TRY(updates_open(rt));
+	runtime_later_resume(rt);
 	return import_open(rt);
 }
 
@@ -409,6 +415,7 @@ void runtime_stop(void *ctx)
 	rt->link = NULL;
 	uv_close((uv_handle_t *)&rt->timer, NULL);
 	uv_close((uv_handle_t *)&rt->once_timer, NULL);
+	uv_close((uv_handle_t *)&rt->later_timer, NULL);
 	runtime_reboot_close(rt);
 	program_signals_close();
 }

@@ -40,13 +40,15 @@ struct runtime {
 	struct state_file state_file;
 	struct depot store;
 	struct display_side display;
+	struct display_later later;            // what is shown from a moment on
+	int64_t told_offset_ms, told_floor_ms; // what the display was told of the time
 	struct fetcher_config fetcher_config;
 	struct fetcher *fetcher;
 	struct side_link *side;
 	struct gather gather;
 	struct output_shelf outputs;
 	struct mqtt_link *link;
-	uv_timer_t timer, once_timer, reboot_timer;
+	uv_timer_t timer, once_timer, reboot_timer, later_timer;
 	int lock_fd;
 	struct named_command commands[RUNTIME_COMMANDS];
 	size_t command_count;
@@ -92,6 +94,17 @@ void runtime_tail(struct bytes output, char *out, size_t size);
 void runtime_idle(struct runtime *rt);
 // The images of slot `name` are what the display shows from now on.
 enum err runtime_show(struct runtime *rt, const char *name) MUST_CHECK;
+
+// runtime_moment.c
+// A package that is held is shown from a moment on.
+enum err runtime_later(
+	struct runtime *rt, const struct held_package *h, int64_t at_unix_ms) MUST_CHECK;
+// Something else is shown by order: what waits does not come any more.
+void runtime_later_superseded(struct runtime *rt);
+// After a start.
+void runtime_later_resume(struct runtime *rt);
+// What the server says of the time, when it changed.
+void runtime_clock_tell(struct runtime *rt);
 
 // runtime_reboot.c
 // The kernel's boot id. Errors: ERR_IO, ERR_FORMAT.

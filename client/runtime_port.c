@@ -109,6 +109,7 @@ static void view_display(struct runtime *rt, struct agent_view *out)
 static void port_view(void *ctx, struct arena *a, struct agent_view *out)
 {
 	struct runtime *rt = ctx;
+	runtime_clock_tell(rt);
 	view_address(rt, out);
 	view_display(rt, out);
 	if (disk_free(rt->settings->state_dir, &out->free_bytes) != ERR_OK)
@@ -188,6 +189,9 @@ static enum err port_activate(void *ctx, const struct package_ref *package)
 		return updates_activate(rt, h, package, rt->core.state.op.op_id);
 	if (h->kind == PACKAGE_SOFTWARE)
 		return software_switch(rt, h);
+	if (package->activate_unix_ms > agent_time_ms(&rt->core, clock_now()))
+		return runtime_later(rt, h, package->activate_unix_ms);
+	runtime_later_superseded(rt);
 	TRY(depot_activate(&rt->store, h->kind, h->name, &h->id));
 	return runtime_show(rt, h->name);
 }

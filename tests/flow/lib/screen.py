@@ -1,6 +1,8 @@
 """helio-display on an X server of its own, in front of it a camera that is not ours: ffmpeg's x11grab."""
 import os
+import re
 import subprocess
+import threading
 
 
 class Screen:
@@ -46,6 +48,30 @@ class Screen:
                               stdout=subprocess.PIPE, check=True)
         at = (self.height // 2 * self.width + self.width // 2) * 3
         return tuple(done.stdout[at:at + 3])
+
+
+class Eye:
+    """When the middle of a screen first has a colour: frames of ffmpeg with the wall clock on them."""
+
+    def __init__(self, screen, size, rgb, seconds):
+        self.rgb, self.at = rgb, None
+        self.p = subprocess.Popen(["ffmpeg", "-nostats", "-f", "x11grab", "-framerate", "100", "-video_size",
+                                   f"{size[0]}x{size[1]}", "-t", str(seconds), "-i", screen, "-copyts", "-vf",
+                                   f"crop=2:2:{size[0] // 2}:{size[1] // 2},format=rgb24,showinfo", "-f", "null", "-"], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        for line in self.p.stderr:
+            found = re.search(r" pts:\s*(\d+) .* mean:\[(\d+)", line)   # Unix microseconds; the mean of the bytes
+            if found and self.at is None and abs(int(found.group(2)) - sum(self.rgb) // 3) < 12:
+                self.at = int(found.group(1)) / 1000
+
+    def end(self):
+        self.p.wait()
+        self.thread.join()
+        return self.at
 
 
 def near(a, b, tolerance=10):
