@@ -420,3 +420,65 @@ enum exit_code api_show(struct ctl *c, const struct api_verb *v,
 	api_result_free(&r);
 	return EXIT_DONE;
 }
+
+#define PAGE_ROWS "1000" // a heartbeat waits at most for the making of so many
+
+// The page at `from`, whose rows go behind those of `whole`.
+static enum err page_add(
+	struct api *a, const struct api_verb *v, const char *list, cJSON *whole, double from)
+{
+	struct api_verb at = *v;
+	struct api_result page;
+	char text[24];
+
+	snprintf(text, sizeof(text), "%.0f", from);
+	api_verb_add(&at, "from", text);
+	TRY(api_call(a, at.verb, at.args, at.arg_count, at.body, &page));
+	cJSON *rows = cJSON_GetObjectItem(whole, list);
+	cJSON *more = cJSON_GetObjectItem(page.document, list);
+	for (cJSON *one; rows && more && (one = cJSON_DetachItemFromArray(more, 0));)
+		cJSON_AddItemToArray(rows, one);
+	cJSON *next = cJSON_DetachItemFromObject(page.document, "next");
+	enum err e = ERR_OK;
+	if (next && !(cJSON_IsNumber(next) && next->valuedouble > from))
+		e = err_set(ERR_FORMAT, "the pages of %s do not go on", v->verb);
+	cJSON_DeleteItemFromObject(whole, "next");
+	if (next && e == ERR_OK)
+		cJSON_AddItemToObject(whole, "next", next);
+	else
+		cJSON_Delete(next);
+	api_result_free(&page);
+	return e;
+}
+
+static enum err pages_call(
+	struct api *a, const struct api_verb *v, const char *list, struct api_result *out)
+{
+	const cJSON *next;
+	enum err e = api_call(a, v->verb, v->args, v->arg_count, v->body, out);
+
+	while (e == ERR_OK && (next = cJSON_GetObjectItem(out->document, "next")))
+		e = page_add(a, v, list, out->document, next->valuedouble);
+	return e;
+}
+
+enum exit_code api_show_all(struct ctl *c, const struct api_verb *v, const char *list,
+	void (*show)(const struct ctl *c, const cJSON *document))
+{
+	struct api *a = NULL;
+	struct api_result r = {0};
+	struct api_verb paged = *v;
+	enum err e = api_open(c, &a);
+
+	api_verb_add(&paged, "max", PAGE_ROWS);
+	if (e == ERR_OK)
+		e = pages_call(a, &paged, list, &r);
+	enum exit_code code = e == ERR_OK ? EXIT_DONE : ctl_fail(c, e);
+	api_close(a);
+	if (e == ERR_OK && c->json)
+		json_print(stdout, r.document, false);
+	else if (e == ERR_OK)
+		show(c, r.document);
+	api_result_free(&r);
+	return code;
+}

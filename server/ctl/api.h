@@ -52,6 +52,10 @@ void api_verb_add(struct api_verb *v, const char *name, const char *value); // N
 // *code is set when true is returned to end with (an error, or --json was served).
 bool api_simple(
 	struct ctl *c, const struct api_verb *v, struct api_result *out, enum exit_code *code);
+// The same for an answer that comes in pages: while it names a `next`, the rows of `list` that follow
+// are asked for and added, so that people and --json get all of them as one document.
+enum exit_code api_show_all(struct ctl *c, const struct api_verb *v, const char *list,
+	void (*show)(const struct ctl *c, const cJSON *document));
 // The whole of a command that asks once and shows the answer to people by `show`.
 enum exit_code api_show(struct ctl *c, const struct api_verb *v,
 	void (*show)(const struct ctl *c, const cJSON *document));

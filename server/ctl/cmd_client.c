@@ -18,7 +18,7 @@ enum exit_code cmd_client_list(struct ctl *c, const struct args *a)
 
 	api_verb_add(&v, "channel", args_get(a, "channel", NULL));
 	api_verb_add(&v, "role", args_get(a, "role", NULL));
-	return api_show(c, &v, clients_show);
+	return api_show_all(c, &v, "clients", clients_show);
 }
 
 enum exit_code cmd_client_show(struct ctl *c, const struct args *a)

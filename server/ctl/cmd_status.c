@@ -40,7 +40,7 @@ enum exit_code cmd_status(struct ctl *c, const struct args *a)
 	api_verb_add(&v, "channel", args_get(a, "channel", NULL));
 	api_verb_add(&v, "reach", args_get(a, "reach", NULL));
 	api_verb_add(&v, "client", a->word_count > 0 ? a->words[0] : NULL);
-	return api_show(c, &v, fleet_show);
+	return api_show_all(c, &v, "clients", fleet_show);
 }
 
 // ---- why

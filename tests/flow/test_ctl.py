@@ -481,3 +481,21 @@ def test_replay_takes_every_setting_that_decides_an_answer_and_no_other(folder):
         code, said = replay("--was", f"{name}={int(most) + 1}")
         assert code != 0 and f"{name} is a number from {least} to {most}" in said, said
     assert "cannot be seen in a recording" in replay("--set", "private_in_a_row=2")[1]
+
+
+def test_a_large_fleet_is_listed_whole_though_it_comes_in_pages(fleet_of):
+    """A page has a thousand rows: 2,345 devices are three pages for the API and one list for people and --json."""
+    count = 2345
+    fleet = fleet_of(clients=("f1",), data_brokers=(), log_types="error")
+    subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--count", str(count), "--enrol-key", fleet.ca / "keys/enrol.key", "--out",
+                    fleet.ca / "enrolments"], check=True, stdout=subprocess.DEVNULL)
+    fleet.brokers()
+    fleet.heliod()
+    for words in (("client", "list", "--role", "client"), ("status",)):
+        said = fleet.ctl(*words)
+        ids = [c["id"] for c in said["clients"]]
+        assert len(ids) == len(set(ids)) == count + 1 and "next" not in said
+        shown = fleet.ctl_plain("--config", fleet.ctl_config(), *words).stdout
+        assert shown.count("\ndev0") == count
+    # The witness's count, and what one question is told: more than fits a page.
+    assert int(fleet.sql("select count(*) from principal where role = 1")) == count + 1
