@@ -120,6 +120,14 @@ static void package_demote(struct depot *s, const char *name, const struct diges
 		log_error("PACKAGE-STUCK", "package=%s why=%s", name, log_quote(err_text()));
 }
 
+enum err depot_demote(struct depot *s, const struct digest *id)
+{
+	char name[65];
+	hex_encode(id->b, sizeof id->b, name);
+	package_demote(s, name, id);
+	return depot_scan(s);
+}
+
 enum err depot_scan(struct depot *s)
 {
 	char dir[DEPOT_PATH];

@@ -44,6 +44,9 @@ enum slot_link {
 enum err depot_open(struct depot *s, const char *state_dir, const struct root *root) MUST_CHECK;
 // Lists packages/ again.
 enum err depot_scan(struct depot *s) MUST_CHECK;
+// A package with a byte that is not its manifest's: it counts no longer, and what is whole of it is
+// not fetched again.
+enum err depot_demote(struct depot *s, const struct digest *id) MUST_CHECK;
 const struct held_package *depot_find(const struct depot *s, const struct digest *id);
 
 // Paths: out has DEPOT_PATH. They fit by construction (state_dir is limited).

@@ -44,7 +44,8 @@ void update_count_failure(struct updates *u, struct update_record *r)
 {
 	const struct agent_settings *s = u->rt->settings;
 	bool failed = r->state == UPDATE_ROLLED_BACK || r->state == UPDATE_BROKEN;
-	if (!failed || r->penalised || strcmp(r->reason, "cancelled") == 0)
+	if (!failed || r->penalised || strcmp(r->reason, UPDATE_GIVEN_UP) == 0 ||
+		strcmp(r->reason, UPDATE_DAMAGED) == 0)
 		return;
 	r->penalised = true;
 	update_penalise(&u->list, r, update_wall_ms(u), (int64_t)s->update_penalty_s * 1000,
@@ -208,6 +209,15 @@ struct update_record *update_of_verb(struct updates *u)
 		       : NULL;
 }
 
+// The disk lost a byte of the package: the release is not to blame, and is fetched anew.
+static void damaged(struct updates *u, struct update_record *r, const char *why)
+{
+	(void)update_take(u, r, UPDATE_FAILED, UPDATE_DAMAGED, why);
+	if (depot_demote(&u->rt->store, &u->doing.package) != ERR_OK)
+		log_error("UPDATE-DAMAGED", "client=%s why=%s", u->rt->config.client_id,
+			log_quote(err_text()));
+}
+
 static void verb_end(struct updates *u, enum err e, const char *why)
 {
 	struct update_record *r = update_of_verb(u);
@@ -215,6 +225,8 @@ static void verb_end(struct updates *u, enum err e, const char *why)
 	(void)snprintf(text, sizeof text, "%s", e != ERR_OK ? why : "");
 	if (r != NULL && e == ERR_OK)
 		verb_good(u, r);
+	else if (r != NULL && e == ERR_CORRUPT && !u->checked)
+		damaged(u, r, text);
 	else if (r != NULL)
 		verb_bad(u, r, text);
 	update_look_soon(u);
@@ -359,7 +371,7 @@ static void verb_begin(struct updates *u, const struct update_record *r, enum up
 	u->doing = *r;
 	u->said = (struct update_said){0};
 	u->step = 0;
-	u->checked = verb != UPDATE_PREPARE;
+	u->checked = verb != UPDATE_PREPARE && verb != UPDATE_INSTALL;
 	u->checking = false;
 	u->call = (struct update_call){
 		.verb = verb,

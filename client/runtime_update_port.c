@@ -146,7 +146,8 @@ void updates_cancel(struct runtime *rt, uint64_t op_id)
 		struct update_record *r = &u->list.records[i];
 		if (r->op_id != op_id || update_is_final(r->state))
 			continue;
-		if (update_take(u, r, UPDATE_CANCELLED, "cancelled", "the operator gave it up") &&
+		if (update_take(
+			    u, r, UPDATE_CANCELLED, UPDATE_GIVEN_UP, "the operator gave it up") &&
 			u->process != NULL && update_of_verb(u) == NULL)
 			process_stop(u->process); // its end finds nobody
 	}

@@ -27,6 +27,9 @@
 #define PENALTIES_MAX 32     // hashes that failed; the oldest goes
 #define UPDATE_TOKEN_MAX 120 // what ran before, in the handler's own word
 #define UPDATE_REASON_MAX 24
+// Words of failures that are not the release's: they cost no penalty.
+#define UPDATE_GIVEN_UP "cancelled"
+#define UPDATE_DAMAGED "damaged"
 
 enum update_state {
 	UPDATE_NONE,

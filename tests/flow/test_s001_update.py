@@ -298,6 +298,23 @@ def test_S001_c18_it_is_fetched_now_and_installed_in_its_window(fleet_of, folder
     assert current(root) == "releases/2" and os.lstat(root / "current").st_mtime * 1000 >= moment
 
 
+def test_F39_S001_c18_a_package_that_rots_while_it_waits_is_not_installed_and_fetched_anew(fleet_of, folder):
+    root = folder / "app"
+    fleet = rig(fleet_of, {"handler": f"app symlink {root}"})
+    moment = int(time.time() * 1000) + 4000
+    package = release(fleet, "1", {"bin/run": "one", "etc/more": "x" * 300_000})
+    fleet.ctl("channel", "publish", "default", package, "--at", moment)
+    fleet.wait_client("f1", lambda c: any(u["state"] == "waiting" for u in c["updates"]), 20)
+    rotten = fleet.folder / "f1/packages" / package / "files/bin/run"
+    rotten.chmod(0o644)
+    rotten.write_text("0ne")
+    found = fleet.wait_client("f1", lambda c: any(u["state"] == "rolled-back" for u in c["updates"]), 20)["updates"][0]
+    assert found["reason"].startswith("damaged") and found["failures"] == 0 and not (root / "current").exists()
+    publish(fleet, package)
+    fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
+    assert (root / "current/bin/run").read_text() == "one"
+
+
 # ---------------------------------------------------------------- the agent itself
 
 
