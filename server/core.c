@@ -456,6 +456,15 @@ static enum err peer_send(struct core *core, const struct client *c, const struc
 	return outbox_send(core, NULL, topic->s, &core->message, 1, false);
 }
 
+// A session outlives a start of ours, what was counted in it does not: the numbers of each start are
+// above all of those before.
+static uint64_t seq_next(const struct core *core, uint64_t *seq)
+{
+	if (*seq == 0)
+		*seq = (uint64_t)core->incarnation << 32;
+	return ++*seq;
+}
+
 enum err core_send_grant(struct core *core, const char *client, struct grant *m)
 {
 	struct client_rare *rare = NULL;
@@ -466,7 +475,7 @@ enum err core_send_grant(struct core *core, const char *client, struct grant *m)
 	struct topic topic = topic_of(TOPIC_GRANT, client);
 	m->client_id = client;
 	m->session_id = c->session_id;
-	m->seq = ++rare->grant_seq;
+	m->seq = seq_next(core, &rare->grant_seq);
 	m->boot = core->boot;
 	TRY(grant_encode(m, &core->message));
 	return peer_send(core, c, &topic);
@@ -482,7 +491,7 @@ enum err core_send_directive(struct core *core, const char *publisher, struct di
 	struct topic topic = topic_of(TOPIC_PUBCMD, publisher);
 	m->publisher = publisher;
 	m->session_id = c->session_id;
-	m->seq = ++rare->directive_seq;
+	m->seq = seq_next(core, &rare->directive_seq);
 	m->boot = core->boot;
 	TRY(directive_encode(m, &core->message));
 	return peer_send(core, c, &topic);
@@ -495,7 +504,7 @@ static enum err api_part_send(struct core *core, const struct client *c, struct 
 
 	m->seat = seat;
 	m->session_id = c->session_id;
-	m->seq = ++rare->answer_seq;
+	m->seq = seq_next(core, &rare->answer_seq);
 	TRY(api_answer_encode(m, &core->message));
 	return peer_send(core, c, &topic);
 }

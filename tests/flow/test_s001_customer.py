@@ -183,6 +183,27 @@ def test_S001_c13_a_preference_becomes_a_package_on_the_wire(fleet_of):
     assert any(f["id"] == "c.harbour.1920x1080" and "empty" in f["what"] for f in findings), findings
 
 
+def test_S001_c9c_a_new_picture_becomes_a_new_version_without_any_act(fleet_of):
+    fleet = packaging(fleet_of, agents=())
+    customers(fleet)
+    fleet.ctl("customer", "plan", "harbour", "all", "--dayparts", "mon-fri 08:00-18:00; sat,sun 22:00-02:00", "--weight", "3")
+    harbour, town = made(fleet, "harbour", lambda o: o["revision"] == 6), made(fleet, "town")
+    # What the customer said of hours and zone is what devices are told.
+    root, files, _ = wait_for(lambda: manifest_on(fleet, bytes.fromhex(harbour["package"])), 20, "the manifest")
+    assert root.show.time_zone == "Europe/Athens" and root.name == "c.harbour"
+    assert [(d.weekdays, d.from_minute, d.until_minute) for d in root.groups[0].dayparts] == [(0x1f, 480, 1080), (0x60, 1320, 120)]
+    assert root.groups[0].plan == "all" and root.groups[0].weight == 3
+    before = events(fleet, "c.harbour.1920x1080")
+    # One that somebody wants, one that nobody wants.
+    picture(fleet, "surf", "sea")
+    picture(fleet, "rock", "mountain")
+    after = made(fleet, "harbour", lambda o: o["package"] != harbour["package"])
+    assert sorted(titles(fleet, after["package"])) == ["beach", "surf", "wave"]
+    assert order(fleet, "town")["package"] == town["package"]
+    assert events(fleet, "c.harbour.1920x1080")[len(before):] == [f"pub|c.harbour@{version(fleet, after)}"]
+    assert fleet.ctl("customer", "show", "harbour")["revision"] == 6
+
+
 def version(fleet, o):
     return fleet.sql(f"select version from package where hex(id) = upper('{o['package']}')")
 
@@ -236,6 +257,13 @@ def test_S004_4_a_customers_edit_is_one_display_event_of_its_channel(fleet_of):
     made(fleet, "harbour", lambda o: o["revision"] > revision)
     assert len(events(fleet, "c.harbour.1920x1080")) == len(seen) + 1
     assert [p.beat().body.kind for p in (f1, f2, f3)] == [pb.NO_ACTION] * 3
+    # An edit that was answered has its one event, also when the server is killed before the package is there.
+    fleet.ctl("customer", "plan", "harbour", "all", "--expression", "sea")
+    fleet.procs["heliod"].kill()
+    fleet.heliod()
+    back = made(fleet, "harbour", lambda o: o["package"] == harbour["package"])
+    assert back["revision"] > after["revision"]
+    assert len(events(fleet, "c.harbour.1920x1080")) == len(seen) + 2
 
 
 # ---------------------------------------------------------------- edits
