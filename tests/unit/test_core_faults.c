@@ -180,6 +180,36 @@ static void a_backup_of_this_start_is_noticed_when_it_comes_back(void **state)
 	assert_int_equal(rig_counter(r, "stores-restored"), 0);
 }
 
+static uint64_t grant_number(struct rig *r)
+{
+	struct grant g = {.package = {{7}}}, out;
+	const struct sent *s;
+
+	sent_clear(r);
+	assert_int_equal(core_send_grant(r->core, "f1", &g), ERR_OK);
+	core_turn_end(r->core, r->now);
+	s = sent_find(r, topic_of(TOPIC_GRANT, "f1").s);
+	assert_non_null(s);
+	assert_int_equal(grant_decode(&r->arena, sent_bytes(s), &out), ERR_OK);
+	return out.seq;
+}
+
+// A session outlives a start of the server: the client refuses what is not numbered above the last.
+static void what_is_told_in_a_session_is_numbered_upward_over_a_restart(void **state)
+{
+	struct rig *r = *state;
+	uint64_t before = 0;
+
+	(void)rig_settled(r, "f1");
+	for (int i = 0; i < 3; i++) {
+		uint64_t now = grant_number(r);
+		assert_true(now > before);
+		before = now;
+	}
+	rig_restart(r);
+	assert_true(grant_number(r) > before);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -192,6 +222,7 @@ int main(void)
 		T(a_report_of_the_lost_store_takes_no_number_of_the_new_one),
 		T(an_offer_is_above_those_before_it_though_the_clock_was_set_back),
 		T(a_backup_of_this_start_is_noticed_when_it_comes_back),
+		T(what_is_told_in_a_session_is_numbered_upward_over_a_restart),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
