@@ -235,6 +235,11 @@ static size_t block_bytes(const struct tzif *t, size_t time_bytes)
 	       t->leap_count * (time_bytes + 4) + t->std_count + t->ut_count;
 }
 
+static bool offset_is_good(int32_t offset_s)
+{
+	return offset_s >= -OFFSET_MAX_S && offset_s <= OFFSET_MAX_S;
+}
+
 static enum err block_take(struct zone *z, struct tzif *t)
 {
 	const uint8_t *times = t->p, *kinds = times + t->time_count * 8UL,
@@ -245,6 +250,8 @@ static enum err block_take(struct zone *z, struct tzif *t)
 	if (!z->at_s || !z->offset_s)
 		return err_set(ERR_MEMORY, "no memory for a time zone");
 	z->first_offset_s = (int32_t)be32(types);
+	if (!offset_is_good(z->first_offset_s))
+		return err_set(ERR_RANGE, "the time zone's file has an hour that is none");
 	for (uint32_t i = 0; i < t->time_count; i++) {
 		uint64_t at = (uint64_t)be32(times + i * 8UL) << 32 | be32(times + i * 8UL + 4);
 
@@ -252,7 +259,7 @@ static enum err block_take(struct zone *z, struct tzif *t)
 			return err_set(ERR_FORMAT, "the time zone's file names an unknown type");
 		z->at_s[i] = (int64_t)at;
 		z->offset_s[i] = (int32_t)be32(types + kinds[i] * 6UL);
-		if (z->offset_s[i] < -OFFSET_MAX_S || z->offset_s[i] > OFFSET_MAX_S)
+		if (!offset_is_good(z->offset_s[i]))
 			return err_set(ERR_RANGE, "the time zone's file has an hour that is none");
 		if (i > 0 && z->at_s[i] <= z->at_s[i - 1])
 			return err_set(ERR_FORMAT, "the time zone's file is out of order");
@@ -321,12 +328,12 @@ enum err zone_load(struct zone *z, const char *name)
 	SCOPED_BUF struct buf b;
 	char path[300] = "/etc/localtime";
 
+	buf_init(&b, ZONE_FILE_MAX);
 	zone_init_utc(z);
 	if (*name && !name_is_good(name))
 		return err_set(ERR_RANGE, "\"%.40s\" is no name of a time zone", name);
 	if (*name)
 		TRY(path_join(path, sizeof(path), ZONE_FOLDER, name));
-	buf_init(&b, ZONE_FILE_MAX);
 	enum err e = file_read(path, &b);
 	if (e == ERR_NOT_FOUND && !*name)
 		return ERR_OK; // a device without a zone lives in UTC
