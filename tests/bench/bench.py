@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT / "tests/flow"), str(ROOT / "tests/bench")]
 from lib import wire  # noqa: E402
 from lib.fleet import BUILD, PROGRAMS, Fleet  # noqa: E402
 from lib.procs import Proc, free_ports, port_answers  # noqa: E402
+from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
 from witness import SocketCount  # noqa: E402
@@ -571,9 +572,78 @@ def heartbeats_b(clients, seconds, searches, pairs):
                 g.down()
 
 
+# ---------------------------------------------------------------- display
+
+def display_start(folder):
+    """A stage of 1080p, and how long a cold start takes to its first picture."""
+    stage = Stage(folder, 1920, 1080)
+    d = stage.folder / "one"
+    d.mkdir()
+    (d / "0001.png").write_bytes(png_bytes(1920, 1080, COLOURS["red"]))
+    stage.write([("helio-playlist", 2), ("package", "1" * 64, "art", 1), ("dir", d), ("defaults", 2500, 0, "fit", "000000"),
+                 ("image", "0001.png", 0, "", "", 0, 1, 0, 0)])
+    stage.configure(level="info")
+    begin = time.monotonic()
+    stage.start()
+    stage.proc.wait_text(" SHOWING ", 20)
+    return stage, (time.monotonic() - begin) * 1000
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def fades_seen(stage, seconds):
+    """Times at which the middle of the screen changed, by ffmpeg at 120 frames a second over 2 x 2 pixels."""
+    done = subprocess.run(["ffmpeg", "-nostats", "-f", "x11grab", "-framerate", "120", "-video_size", "2x2", "-grab_x", "960",
+                           "-grab_y", "540", "-t", str(seconds), "-i", stage.screen, "-copyts", "-vf", "format=rgb24,showinfo",
+                           "-f", "null", "-"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    found = re.findall(r" pts:\s*(\d+) .*checksum:([0-9A-F]+) ", done.stderr)
+    return [int(b[0]) / 1000 for a, b in zip(found, found[1:]) if a[1] != b[1]]
+
+
+def bench_display(quick):
+    """First picture, a fade of 1080p by the software renderer, pictures of 100 megapixels. There is no peer in the run."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage, first_ms = display_start(pathlib.Path(folder) / "stage")
+        try:
+            d = stage.folder / "two"
+            d.mkdir()
+            for n, c in enumerate(("red", "white"), 1):
+                (d / f"000{n}.png").write_bytes(png_bytes(1920, 1080, COLOURS[c]))
+            lines = [("image", f"000{n}.png", 0, "", "", 0, 1, 0, 0) for n in (1, 2)]
+            before = cpu_seconds(stage.proc.pid)
+            stage.write([("helio-playlist", 2), ("package", "2" * 64, "art", 2), ("dir", d),
+                         ("defaults", 2500, 1000, "fit", "000000"), *lines])
+            at = fades_seen(stage, 8 if quick else 16)
+            cpu = cpu_seconds(stage.proc.pid) - before
+            fades, gaps = 1, []
+            for a, b in zip(at, at[1:]):
+                fades += b - a > 500
+                gaps += [b - a] if b - a <= 500 else []
+            row("display", part="fade", first_picture_ms=first_ms, fades=fades, frames_per_fade=len(at) / fades,
+                of=60, median_frame_ms=statistics.median(gaps), longest_frame_ms=max(gaps), cpu_s_per_fade=cpu / fades)
+            huge_png(d / "0003.png", 10_000)
+            huge_jpeg(d / "0004.jpg", 10_000)
+            for name in ("0003.png", "0004.jpg"):
+                peak = Peak(stage)
+                n = len(stage.rows())
+                begin = time.monotonic()
+                stage.write([("helio-playlist", 2), ("package", name[:4] * 16, "art", 3), ("dir", d),
+                             ("defaults", 250, 0, "fit", "000000"), ("image", name, 0, "", "", 0, 1, 0, 0)])
+                wait_for(lambda: name in [r[3] for r in stage.rows()[n:]], 30)
+                status = pathlib.Path(f"/proc/{stage.proc.pid}/status").read_text()
+                row("display", part=f"100-megapixel {name[5:]}", decoder_peak_kib=peak.end(),
+                    display_peak_kib=int(re.search(r"VmHWM:\s+(\d+)", status).group(1)),
+                    one_picture_whole_kib=10_000 * 10_000 * 4 // 1024, shown_after_ms=(time.monotonic() - begin) * 1000)
+        finally:
+            stage.end()
+
+
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue}
+           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "display": bench_display}
 
 
 def write_table():

@@ -4,7 +4,6 @@ import os
 import pathlib
 import re
 import struct
-import subprocess
 import threading
 import time
 import zlib
@@ -12,7 +11,7 @@ import zlib
 import pytest
 
 from lib.screen import Eye
-from lib.stage import COLOURS, PACKAGE_1, PACKAGE_2, Stage, png_bytes
+from lib.stage import COLOURS, PACKAGE_1, PACKAGE_2, Peak, Stage, huge_jpeg, huge_png, png_bytes
 from lib.wait import wait_for
 
 DAY_MS = 86_400_000
@@ -275,54 +274,12 @@ def test_S001_c9h_every_fit_is_exact_to_the_pixel_on_a_screen_turned_by(stages, 
 
 # ---------------------------------------------------------------- huge pictures
 
-class Peak:
-    """Highest memory of the display's processes that decode, seen every 2 ms."""
-
-    def __init__(self, stage):
-        self.keeper = next(int(p) for p in pathlib.Path(f"/proc/{stage.proc.pid}/task/{stage.proc.pid}/children").read_text().split())
-        self.kib, self.children, self.ended = 0, set(), False
-        self.thread = threading.Thread(target=self.look)
-        self.thread.start()
-
-    def look(self):
-        while not self.ended:
-            try:
-                for child in pathlib.Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split():
-                    status = pathlib.Path(f"/proc/{child}/status").read_text()
-                    self.kib = max(self.kib, int(re.search(r"VmHWM:\s+(\d+)", status).group(1)))
-                    self.children.add(child)
-            except (OSError, AttributeError):
-                pass
-            time.sleep(0.002)
-
-    def end(self):
-        self.ended = True
-        self.thread.join()
-        return self.kib
-
-
-def huge_png(path, side):
-    """100 megapixels in three blocks of one colour, 0.4 MB: a bomb for who decodes it whole."""
-    pack = zlib.compressobj(1)
-    third, data = side // 3, b""
-    for y in range(side):
-        colour = (COLOURS["red"], COLOURS["green"], COLOURS["blue"])[min(y // third, 2)]
-        data += pack.compress(b"\0" + bytes(colour) * side)
-    data += pack.flush()
-
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-                     + chunk(b"IDAT", data) + chunk(b"IEND", b""))
-
-
 def test_S001_c9h_pictures_of_a_hundred_megapixels_are_shown_in_bounded_memory(stages):
     stage = stages(640, 360)
     d = stage.folder / "one"
     d.mkdir()
     huge_png(d / "0001-huge.png", 10_000)
-    subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", "color=c=0xe68c1e:s=10000x10000", "-frames:v", "1",
-                    "-q:v", "3", str(d / "0002-huge.jpg")], check=True)
+    huge_jpeg(d / "0002-huge.jpg", 10_000)
     (d / "0003-small.png").write_bytes(png_bytes(64, 36, COLOURS["white"]))
     small = head(d, PACKAGE_2) + [("image", "0003-small.png", 0, "", "", 0, 1, 0, 0)]
     stage.write(small)

@@ -7,6 +7,8 @@ import re
 import signal
 import struct
 import subprocess
+import threading
+import time
 import zlib
 
 from lib.fleet import PROGRAMS, ROOT, ini
@@ -195,3 +197,49 @@ class Stage:
             self.proc.kill()
         self.x.terminate()
         self.x.wait()
+
+
+class Peak:
+    """Highest memory of the display's processes that decode, seen every 2 ms."""
+
+    def __init__(self, stage):
+        self.keeper = next(int(p) for p in pathlib.Path(f"/proc/{stage.proc.pid}/task/{stage.proc.pid}/children").read_text().split())
+        self.kib, self.children, self.ended = 0, set(), False
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        while not self.ended:
+            try:
+                for child in pathlib.Path(f"/proc/{self.keeper}/task/{self.keeper}/children").read_text().split():
+                    status = pathlib.Path(f"/proc/{child}/status").read_text()
+                    self.kib = max(self.kib, int(re.search(r"VmHWM:\s+(\d+)", status).group(1)))
+                    self.children.add(child)
+            except (OSError, AttributeError):
+                pass
+            time.sleep(0.002)
+
+    def end(self):
+        self.ended = True
+        self.thread.join()
+        return self.kib
+
+
+def huge_png(path, side):
+    """100 megapixels in three blocks of one colour, 0.4 MB: a bomb for who decodes it whole."""
+    pack = zlib.compressobj(1)
+    third, data = side // 3, b""
+    for y in range(side):
+        colour = (COLOURS["red"], COLOURS["green"], COLOURS["blue"])[min(y // third, 2)]
+        data += pack.compress(b"\0" + bytes(colour) * side)
+    data += pack.flush()
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+                     + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+
+
+def huge_jpeg(path, side):
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-f", "lavfi", "-i", f"color=c=0xe68c1e:s={side}x{side}",
+                    "-frames:v", "1", "-q:v", "3", str(path)], check=True)
