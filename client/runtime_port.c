@@ -178,6 +178,7 @@ static enum err port_activate(void *ctx, const struct package_ref *package)
 {
 	struct runtime *rt = ctx;
 	const struct held_package *h = depot_find(&rt->store, &package->package);
+	const struct op_record *op = &rt->core.state.op;
 	if (h == NULL)
 		return err_set(ERR_NOT_FOUND, "the package is not held");
 	if (h->kind != package->kind)
@@ -186,7 +187,8 @@ static enum err port_activate(void *ctx, const struct package_ref *package)
 	if (!package->activate)
 		return depot_keep(&rt->store, h->kind, h->name, &h->id);
 	if (h->kind == PACKAGE_SOFTWARE && updates_handle(rt, h->name))
-		return updates_activate(rt, h, package, rt->core.state.op.op_id);
+		return updates_activate(
+			rt, h, package, op_status_is_final(op->status) ? 0 : op->op_id);
 	if (h->kind == PACKAGE_SOFTWARE)
 		return software_switch(rt, h);
 	if (package->activate_unix_ms > agent_time_ms(&rt->core, clock_now()))
