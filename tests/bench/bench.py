@@ -25,6 +25,7 @@ from lib.procs import Proc, free_ports, port_answers  # noqa: E402
 from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
+from pictures import bench_ingest, bench_packaging  # noqa: E402
 from witness import SocketCount  # noqa: E402
 
 OUT = ROOT / "build/bench"
@@ -643,7 +644,8 @@ def bench_display(quick):
 
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "display": bench_display}
+           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "display": bench_display,
+           "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 
 def write_table():

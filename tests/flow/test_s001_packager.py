@@ -213,3 +213,28 @@ def test_S001_c9c_an_order_survives_kill_9_everywhere(fleet_of):
     assert {p.name for p in (fleet.folder / "pub/images").glob("*/*")} <= named
     # And an untold edit is heard with its last word only: asked again, the same package.
     assert voice.order(order_of("c.k.a", "sea", 20, screen_width_px=90, screen_height_px=90)).package == last.package
+
+
+def test_S001_c9c_old_packages_are_let_go(fleet_of):
+    fleet = packager(fleet_of, keep=1)
+    voice = fleet.voice
+    made = []
+    for i in range(4):
+        add(fleet, f"p{i}", "sea", seed=800 + i)
+        made.append(voice.order(order_of("c.old.a", "sea", revision=1 + i, max_images=i + 1)).package)
+    assert len(set(made)) == 4
+    for package in made:
+        stored(fleet, package)
+    # All of them lie on the broker and may be leased: none is taken away, whatever time passes.
+    stays(lambda: len(packages(fleet)) == 4, 2.2)
+    assert not [m for m in voice.said if m.state == pb.PUB_WITHDRAWN]
+    # The server stops them, nobody wants them any more: what is older than the one before the present one goes.
+    for package in made:
+        voice.directive_id += 1
+        voice.direct(pb.STOP, package=package, directive_id=voice.directive_id,
+                     to=pb.Address(broker_id="da", host="localhost", ip="127.0.0.1", port=fleet.port["da"], tls=True))
+    wait_for(lambda: len(packages(fleet)) == 2, 20, "two packages are left")
+    assert {m.package for m in voice.said if m.state == pb.PUB_WITHDRAWN} == set(made[:2])
+    left = {row.split("|")[0].lower() for row in packages(fleet)}
+    assert left == {p.hex() for p in made[2:]}
+    stays(lambda: len(packages(fleet)) == 2, 2.2)
