@@ -76,6 +76,21 @@ static enum err json_manifest(struct operator_call *c, const struct package *k)
 	return ERR_OK;
 }
 
+// The older versions that clients hold, and whether a delta from them lies beside the package.
+static void bases_json(struct operator_call *c, const struct package *k)
+{
+	cJSON *list = put_list(c->json, "bases");
+
+	for (size_t i = 0; i < k->base_count; i++) {
+		cJSON *o = put_item(list);
+		const struct package *b = presence_find(c->room->presence, &k->bases[i].id);
+		put_digest(o, "package", &k->bases[i].id);
+		put_text(o, "version", b ? b->version : "");
+		put_bool(o, "stored", k->bases[i].stored);
+		put_number(o, "object_bytes", k->bases[i].object_bytes);
+	}
+}
+
 static enum err run_show(struct operator_call *c)
 {
 	struct package *k;
@@ -83,6 +98,7 @@ static enum err run_show(struct operator_call *c)
 	TRY(call_package(c, "package", &k));
 	json_package(c->json, k);
 	json_leases(c, c->json, NULL, &k->id);
+	bases_json(c, k);
 	put_bool(c->json, "wanted", core_package_is_wanted(c->room->core, &k->id));
 	return json_manifest(c, k);
 }

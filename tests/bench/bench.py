@@ -27,6 +27,7 @@ from lib.wait import wait_for  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
 from pictures import bench_ingest, bench_packaging  # noqa: E402
 from witness import SocketCount  # noqa: E402
+import data_sets  # noqa: E402
 
 OUT = ROOT / "build/bench"
 MB = 1000 * 1000
@@ -243,6 +244,56 @@ def bench_agent_memory(quick):
                         ratio_to_1mb=peak / base)
                 finally:
                     bench.down()
+
+
+def stored(bench, package):
+    wait_for(lambda: bench.fleet.ctl("package", "show", package)["state"] in ("stored", "linger"), 600, "it lies on the broker")
+    return package
+
+
+def bench_update_sets(quick):
+    """Releases of real software, from each to the next, at the agent's socket, against the peers; and first installs in the small
+    profile. `geometric_mean` is over all sets, `over_budget` what is above 1.15 x patch-from + 6 kB."""
+    ratios = []
+    for name, package, old, new, tuned in data_sets.SETS:
+        if quick and name not in data_sets.QUICK:
+            continue
+        tars = [data_sets.tar_of(package, v) for v in (old, new)]
+        with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+            folder = pathlib.Path(d)
+            peers = data_sets.peers(folder, *tars)
+            bench, count = Bench(folder / "fleet", True, up=False), SocketCount()
+            try:
+                bench.witness(count)
+                bench.fleet.up()
+                count.of(bench.fleet.procs["f1"].pid)
+                bench.fetch(stored(bench, bench.fleet.software_package("set", "1", tars[0])))
+                second = stored(bench, bench.fleet.software_package("set", "2", tars[1]))
+                bench.fleet.procs["heliod"].wait_text("stored=1", 1200)
+                made = bench.fleet.procs["pub"].lines("DELTA-MADE")[-1]
+                before = count.snapshot()
+                _, told = bench.fetch(second)
+                received, handshake = count.since(before)
+                ratios.append(received / peers["casync"])
+                row("update_sets", part=name, tuned=int(tuned), received=received, handshake=handshake, told_by_agent=told,
+                    **peers, delta_ms=int(re.search(r" ms=(\d+)", made)[1]), ratio_to_casync=received / peers["casync"],
+                    ratio_to_patch_from=received / peers["patch_from"], ratio_to_full=received / peers["full_zstd_19"],
+                    over_budget=max(0, received - int(1.15 * peers["patch_from"]) - 6000))
+                cold = stored(bench, bench.fleet.software_package("cold", "1", tars[1], "--profile", "small"))
+                bench.forget(second)
+                bench.fleet.ctl("channel", "create", "cold")
+                bench.fleet.ctl("channel", "publish", "cold", cold)
+                bench.fleet.ctl("client", "channel", "f1", "cold")    # where nothing else is shown
+                bench.fleet.agent("f1")
+                count.of(bench.fleet.procs["f1"].pid)
+                before = count.snapshot()
+                wait_for(lambda: (bench.fleet.folder / "f1" / "packages" / cold).exists(), 600, "the first install")
+                received, _ = count.since(before)
+                row("cold_bytes", part=name, tuned=int(tuned), received=received, ratio_to_full=received / peers["full_zstd_19"])
+            finally:
+                bench.down()
+                count.stop()
+    row("update_sets", part="all", sets=len(ratios), ratio_to_casync=statistics.geometric_mean(ratios))
 
 
 def bench_update_bytes(quick):
@@ -643,6 +694,7 @@ def bench_display(quick):
 
 
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
+           "update_sets": bench_update_sets,
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
            "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "display": bench_display,
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}

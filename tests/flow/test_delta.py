@@ -81,6 +81,8 @@ class Updated:
 def test_S001_c9_an_update_costs_no_more_than_a_patch(fleet_of, folder):
     u = Updated(fleet_of, folder, clients=("f1",))
     patch, whole = patch_from(u.homes[1], u.homes[2], folder)
+    base, = u.fleet.ctl("package", "show", u.second)["bases"]
+    assert base["stored"] and base["package"] == u.first and base["version"] == "1"
     assert len(u.index(u.first)) > 100 and len(u.index("full")) > 100
     u.publish()
     installed(u.fleet, "f1", u.second)
@@ -120,3 +122,47 @@ def test_S001_c9_a_rotten_base_falls_back_to_the_full_objects(fleet_of, folder):
     assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
     u.fleet.procs["heliod"].wait_text("outcome=done", 20, count=2)
     assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
+
+
+def test_S001_c30_an_update_that_was_cut_goes_on_with_the_rest_of_its_delta(fleet_of, folder):
+    """Killed when half of the delta objects are there: the others come, and of the first half only what was on its way."""
+    size, new = 8_000_000, 60_000
+
+    def large(number):
+        home = folder / f"large-{number}"
+        home.mkdir()
+        code = bytearray(random.Random(1).randbytes(size))
+        for at in range(400_000, size, 1_000_000) if number > 1 else ():
+            code[at:at + new] = random.Random(at).randbytes(new)
+        (home / NAME).write_bytes(code)
+        (home / "run").write_text("#!/bin/sh\nexit 0\n")
+        return home
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), server={"data": {"recent_period_s": 0}})
+    homes = {n: large(n) for n in (1, 2)}
+    fleet.up()
+    first = fleet.software_package("app", "1", homes[1])
+    fleet.ctl("channel", "publish", "default", first)
+    installed(fleet, "f1", first)
+    # Version 1 came at full speed, version 2 comes slowly.
+    fleet.server_extra["server"] = {"rate_bytes_per_s": 150_000}
+    fleet.procs["heliod"].stop()
+    fleet.heliod()
+    second = fleet.software_package("app", "2", homes[2])
+    fleet.procs["heliod"].wait_text("stored=1", 60)
+    mark = len(fleet.broker_log("da"))
+    fleet.ctl("channel", "publish", "default", second)
+
+    def chunks(since):
+        return [topic for topic, n in sent(fleet, "f1", since) if "/chunk/" in topic and n > new / 2]
+    wait_for(lambda: len(chunks(mark)) >= 4, 30, "half of the delta is there")
+    fleet.procs["f1"].kill()
+    before, cut = chunks(mark), len(fleet.broker_log("da"))
+    assert len(before) < 8, "it was not cut in the middle"
+    fleet.agent("f1")
+    installed(fleet, "f1", second)
+    assert_same_files(fleet, "f1", second, homes[2])
+    after = chunks(cut)
+    print(f"{len(before)} large objects before the kill, {len(after)} after, {len(set(before) & set(after))} twice")
+    assert not fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
+    assert len(set(before) & set(after)) <= 2, "what was stored came again"
+    assert sum(n for _, n in sent(fleet, "f1", cut)) < 8 * new, "the rest, not the whole"
