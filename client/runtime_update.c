@@ -473,7 +473,7 @@ static void trial_look(struct updates *u, struct update_record *r)
 {
 	const struct agent_settings *s = u->rt->settings;
 	char text[LIMIT_TEXT];
-	bool heard = beats_of(u) >= s->update_trial_beats;
+	bool heard = r->unheard || beats_of(u) >= s->update_trial_beats;
 	if (in_state_ms(u) > (int64_t)s->update_trial_s * 1000) {
 		(void)snprintf(text, sizeof text, "%llu of %u heartbeats answered in %u s%s%.300s",
 			(unsigned long long)beats_of(u), s->update_trial_beats, s->update_trial_s,

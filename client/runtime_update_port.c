@@ -32,6 +32,7 @@ static enum err begin(struct updates *u, const struct held_package *h,
 		.tries = 1,
 		.not_before_ms = package->activate_unix_ms,
 		.op_id = op_id,
+		.unheard = op_id == 0 && u->rt->core.counters.responses == 0,
 	};
 	(void)str_copy(r->name, sizeof r->name, h->name);
 	(void)str_copy(r->version, sizeof r->version, h->version);

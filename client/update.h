@@ -71,8 +71,9 @@ struct update_record {
 	int64_t not_before_ms; // wall clock; 0: at once
 	bool restarted;        // the new one was, or may have been, started
 	bool penalised;        // its failure is counted
-	uint64_t op_id;        // the operation that began it; 0: none, a medium
-	struct id16 boot_id;   // the kernel's, when the restart was asked for
+	bool unheard;   // a medium brought it to a device without a link: no heartbeats are asked
+	uint64_t op_id; // the operation that began it; 0: none, a medium
+	struct id16 boot_id; // the kernel's, when the restart was asked for
 	char token[UPDATE_TOKEN_MAX + 1];
 	char reason[UPDATE_REASON_MAX + 1]; // word of the failure
 	char detail[LIMIT_TEXT];

@@ -33,7 +33,7 @@ static enum err put_record(struct buf *out, const struct update_record *r)
 	TRY(buf_printf(out, "update\t%s\t%u\t%s\t%llu\t%llu\t%d\t%s\t%llu",
 		update_state_word(r->state), r->tries, package,
 		(unsigned long long)r->security_counter, (unsigned long long)r->not_before_ms,
-		(r->restarted ? 1 : 0) + (r->penalised ? 2 : 0), boot,
+		(r->restarted ? 1 : 0) + (r->penalised ? 2 : 0) + (r->unheard ? 4 : 0), boot,
 		(unsigned long long)r->op_id));
 	return put_texts(out, texts, 5);
 }
@@ -97,6 +97,7 @@ static enum err get_record(struct update_record *r, char **f, size_t count)
 	r->not_before_ms = not_before <= INT64_MAX ? (int64_t)not_before : INT64_MAX;
 	r->restarted = (flags & 1) != 0;
 	r->penalised = (flags & 2) != 0;
+	r->unheard = (flags & 4) != 0;
 	if (r->state == UPDATE_NONE || !get_text(r->name, sizeof r->name, f[9]) ||
 		!get_text(r->version, sizeof r->version, f[10]) ||
 		!get_text(r->token, sizeof r->token, f[11]) ||

@@ -7,6 +7,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from lib import wire
 from lib.fleet import PROGRAMS, ROOT
 from lib.procs import Proc
 from lib.wait import wait_for
+from test_s001_medium import importing, orders, recorded, unpack
 
 pb = wire.pb
 
@@ -260,6 +262,28 @@ def test_S001_c18_a_cancel_undoes_what_is_on_trial_without_a_penalty(fleet_of, f
     found = fleet.wait_client("f1", lambda c: any(u["state"] == "rolled-back" for u in c["updates"]), 20)["updates"][0]
     assert found["reason"].startswith("cancelled") and found["failures"] == 0
     assert device.running() == "nothing" and version_of(fleet) is None
+
+
+def test_S001_c18_c4_a_medium_brings_an_update_to_a_device_without_a_link(fleet_of, folder):
+    root = folder / "app"
+    fleet = rig(fleet_of, {"handler": f"app symlink {root}", "check": "app /bin/true"}, agents=())
+    fleet.server_extra["server"] = {"silent_after_s": 1, "reconnect_spread_s": 0, "medium_after_s": 2, "medium_never_after_s": 0}
+    fleet.procs["heliod"].stop()
+    fleet.heliod()
+    package = release(fleet, "1", {"bin/run": "one"})
+    publish(fleet, package)
+    disc = unpack(recorded(fleet, "f1", package)["path"], folder / "disc")
+    assert orders(fleet, "f1")
+    agent = fleet.agent("f1")       # for its settings alone
+    agent.kill()
+    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+        fleet.procs[name].stop()
+    shutil.rmtree(fleet.folder / "f1", ignore_errors=True)
+    done = importing(fleet, "f1", disc)
+    assert done.returncode == 0, done
+    assert current(root) is None, "who imports leaves it to the agent that runs"
+    fleet.agent("f1").wait_text("to=confirmed", 15)
+    assert current(root) == "releases/1" and (root / "current/bin/run").read_text() == "one"
 
 
 # ---------------------------------------------------------------- when

@@ -200,6 +200,7 @@ static struct update_list full_list(void)
 		r->op_id = UINT64_MAX - i;
 		r->restarted = i % 2 == 0;
 		r->penalised = i % 3 == 0;
+		r->unheard = i % 4 == 0;
 		r->not_before_ms = INT64_MAX;
 	}
 	for (size_t i = 0; i < PENALTIES_MAX; i++) {
