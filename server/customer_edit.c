@@ -316,6 +316,7 @@ enum err customer_edit_keep(struct customer_editing *e, const struct customer_ch
 	TRY(item_keep(e, c));
 	TRY(rows_customer_put(db_of(e), customer));
 	TRY(rows_customer_edit_put(db_of(e), &edit));
+	TRY(rows_order_prune(db_of(e), customer->id, customer->revision));
 	TRY(orders_settle(e->orders, e->orders_would, e->order_count, verb, seat));
 	log_info("CUSTOMER-EDIT", "customer=%s revision=%" PRIu64 " seat=%s verb=%s item=%s",
 		customer->id, customer->revision, seat, verb, c->id);

@@ -79,6 +79,9 @@ struct order_row {
 };
 
 enum err rows_order_put(struct db *db, const struct order_row *r) MUST_CHECK;
+// Those that are withdrawn and answered, of revisions below this one: one that comes back under the
+// same id is numbered above it.
+enum err rows_order_prune(struct db *db, const char *customer, uint64_t revision) MUST_CHECK;
 enum err rows_order_find(
 	struct db *db, const char *id, struct arena *a, struct order_row *out) MUST_CHECK;
 // Of a customer (NULL: of all), by id, those after `after`.

@@ -1,5 +1,5 @@
 // Orders: what publishers are to make for customers, and what they made of it. A withdrawn order
-// keeps its row, so that its revision never falls.
+// keeps its row until an edit is numbered above it, so that its revision never falls.
 #include "server/db/rows_customer.h"
 
 #define COLUMNS                                                                                    \
@@ -18,6 +18,14 @@ enum err rows_order_put(struct db *db, const struct order_row *r)
 		DB_T(r->verb), DB_I(r->answered), DB_D(&r->package), DB_D(&r->shown),
 		DB_I(r->matched), DB_I(r->included), DB_I(r->size_bytes), DB_T(r->reason),
 		DB_T(r->warnings), DB_I(r->changed_ms), DB_I(r->answered_ms));
+}
+
+enum err rows_order_prune(struct db *db, const char *customer, uint64_t revision)
+{
+	return db_run(db,
+		"DELETE FROM package_order WHERE customer = $1 AND withdrawn = 1 AND"
+		" answered >= revision AND revision < $2",
+		DB_T(customer), DB_I(revision));
 }
 
 static bool row_take(struct db_rows *rows, struct arena *a, struct order_row *r)

@@ -447,6 +447,27 @@ static void channels_follow_from_screen_and_place(void **state)
 	EDITED("customer-place-remove", "customer", "inn", "revision", "7", "place", "bar");
 }
 
+// Orders that ended and were answered do not pile up, and one that comes back is above what it was.
+static void an_order_that_ended_is_forgotten_and_comes_back_above_it(void **state)
+{
+	struct world *w = *state;
+	struct order_row r;
+
+	two_customers(w);
+	EDITED("customer-client-set", "customer", "inn", "revision", "3", "client", "f1", "width",
+		"1920", "height", "1080");
+	uint64_t ended = order_revision(w, "c.inn.any");
+	EDITED("customer-set", "customer", "inn", "revision", "4", "name", "x");
+	assert_int_equal(order_revision(w, "c.inn.any"), ended); // not answered yet
+	assert_int_equal(outcome(w, "c.inn.any", NULL, "withdrawn"), ERR_OK);
+	EDITED("customer-set", "customer", "inn", "revision", "5", "name", "y");
+	assert_int_equal(rows_order_find(w->db, "c.inn.any", &w->arena, &r), ERR_NOT_FOUND);
+	assert_int_equal(w->orders.standing, 2);
+	EDITED("customer-client-set", "customer", "inn", "revision", "6", "client", "f1", "width",
+		"0", "height", "0");
+	assert_true(order_revision(w, "c.inn.any") > ended);
+}
+
 static void a_client_that_is_removed_from_the_fleet_is_nobodys(void **state)
 {
 	struct world *w = *state;
@@ -602,6 +623,7 @@ int main(void)
 		WITH_WORLD(a_dry_run_tells_what_would_follow_and_writes_nothing),
 		WITH_WORLD(the_history_tells_who_when_and_what_it_was_before),
 		WITH_WORLD(channels_follow_from_screen_and_place),
+		WITH_WORLD(an_order_that_ended_is_forgotten_and_comes_back_above_it),
 		WITH_WORLD(a_client_that_is_removed_from_the_fleet_is_nobodys),
 		WITH_WORLD(a_store_that_is_read_again_goes_on),
 		WITH_WORLD(full_is_an_answer),
