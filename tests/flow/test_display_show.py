@@ -145,6 +145,7 @@ def test_S001_c9h_a_shuffle_shows_each_once_a_round_and_goes_on_after_a_restart(
 
 # ---------------------------------------------------------------- at one moment
 
+@pytest.mark.long   # test_s001_moment.py has its short sibling
 def test_S001_c9h_two_displays_change_at_the_same_moment(stages):
     both = [stages(), stages()]
     for s, offset in zip(both, (0, 300)):

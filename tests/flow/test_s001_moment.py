@@ -1,6 +1,10 @@
-"""A package for a moment: fetched when it is offered, shown by every display at the same instant."""
+"""Packages and their hours on the way to the screen: a package for a moment, fetched when it is offered and shown by every
+display at the same instant; and the hours that a customer chose, kept by the device."""
+import datetime
 import time
+import zoneinfo
 
+from lib.orders import png
 from lib.screen import Eye, Screen
 from lib.stage import png_bytes
 from lib.wait import wait_for
@@ -58,3 +62,37 @@ def test_S001_c9h_a_package_for_a_moment_is_fetched_before_and_shown_by_all_at_o
         assert slot(fleet, "f1") == two and (a.meet / "playlist.next").exists()
         fleet.ctl("channel", "publish", "default", one, "--wait")
         wait_for(lambda: slot(fleet, "f1") == one and not (a.meet / "playlist.next").exists(), 10)
+
+
+def hours_from(zone, begin, end):
+    """All days, from so many hours before or after this one to so many."""
+    now = datetime.datetime.now(zoneinfo.ZoneInfo(zone))
+    at = [(now + datetime.timedelta(hours=h)).strftime("%H:00") for h in (begin, end)]
+    return f"mon-fri {at[0]}-{at[1]}; sat,sun {at[0]}-{at[1]}"
+
+
+def test_S001_c9h_the_hours_that_a_customer_chose_are_kept_on_the_screen(fleet_of, folder):
+    fleet = fleet_of(data_brokers=("da",), clients=("f1",), interval_ms=200, server={"data": {"recent_period_s": 0}})
+    fleet.publisher_extra = {"packager": {"settle_ms": 100, "period_s": 1, "image_key": fleet.ca / "keys/image.key"}}
+    fleet.up()
+    for n, (name, tag) in enumerate((("wave", "sea"), ("tower", "city"))):
+        fleet.ctl("image", "add", png(folder / f"{name}.png", seed=n + 1), "--tag", tag)
+    zone = "Asia/Kathmandu"      # far from here, and a quarter of an hour beside the others
+    fleet.ctl("customer", "add", "cafe", "--time-zone", zone, "--duration", "1000", "--transition", "0")
+    fleet.ctl("customer", "plan", "cafe", "day", "--expression", "sea", "--dayparts", hours_from(zone, -2, 3))
+    fleet.ctl("customer", "plan", "cafe", "night", "--expression", "city", "--dayparts", hours_from(zone, 4, 6), "--weight", "3")
+    fleet.ctl("customer", "client", "cafe", "f1", "--screen", "320x180")
+    with Screen(fleet, "f1", *SIZE) as screen:
+        shown = wait_for(lambda: (lambda rows: len(rows) >= 2 and rows)(screen.ledger()), 40, "two showings")
+        assert {image[5:] for _, image, _, _ in shown} == {"wave.png"}
+        # What the device was told, read without our code: two plans, their hours and weights, and the zone.
+        lines = [line.split("\t") for line in (screen.meet / "playlist").read_text().splitlines()]
+        groups = {line[1]: line for line in lines if line[0] == "group"}
+        assert groups.keys() == {"day", "night"} and groups["night"][4] == "3"
+        assert [line[3] for line in lines if line[0] == "order"] == [zone]
+        assert len([line for line in lines if line[0] == "image"]) == 2
+        # The customer chooses other hours: what was shown is over, what was not comes.
+        fleet.ctl("customer", "plan", "cafe", "day", "--dayparts", hours_from(zone, 4, 6))
+        fleet.ctl("customer", "plan", "cafe", "night", "--dayparts", hours_from(zone, -2, 3))
+        n = len(screen.ledger())
+        wait_for(lambda: [r[1][5:] for r in screen.ledger()[n:]][-2:] == ["tower.png"] * 2, 40, "the other picture")
