@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from . import wire
+from .wait import patience
 
 pb = wire.pb
 
@@ -72,7 +73,7 @@ class Seat:
     def heard(self, timeout=10):
         """(request id, word of the error or "", document) of the next answer; None when there is none."""
         try:
-            found = self.link.inbox.get(timeout=timeout)
+            found = self.link.inbox.get(timeout=patience(timeout))
         except queue.Empty:
             return None
         if "/apir/" not in found.topic:
