@@ -166,3 +166,22 @@ def test_S001_c30_an_update_that_was_cut_goes_on_with_the_rest_of_its_delta(flee
     assert not fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
     assert len(set(before) & set(after)) <= 2, "what was stored came again"
     assert sum(n for _, n in sent(fleet, "f1", cut)) < 8 * new, "the rest, not the whole"
+
+
+def test_S001_c9_a_delta_object_that_is_missing_does_not_fail_the_update(fleet_of, folder):
+    u = Updated(fleet_of, folder, clients=("f1",))
+    index = u.fleet.protoc("Envelope", u.index(u.first))
+    assert "payload" in index
+    # Somebody with the publisher's certificate takes the large delta objects away; the index stays.
+    u.fleet.procs["pub"].stop()
+    b, since = u.fleet.bundle("pub"), u.fleet.broker_log("da")
+    objects = re.findall(r"Received PUBLISH from pub \(d\d, q1, r1, m\d+, '(helio/v1/chunk/pub/\w+)', \.\.\. \((\d+) bytes\)", since)
+    mine = [topic for topic, _ in objects[-5:]]
+    for topic in mine[1:4]:
+        subprocess.run(["mosquitto_pub", "-V", "5", "-h", "localhost", "-p", str(u.fleet.port["da"]), "--cafile", b / "ca.crt",
+                        "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", "pub", "-q", "1", "-r", "-n", "-t", topic], check=True)
+    u.publish()
+    installed(u.fleet, "f1", u.second, timeout=60)
+    assert_same_files(u.fleet, "f1", u.second, u.homes[2])
+    assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
+    assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
