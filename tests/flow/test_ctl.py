@@ -491,6 +491,7 @@ def test_a_large_fleet_is_listed_whole_though_it_comes_in_pages(fleet_of):
                     fleet.ca / "enrolments"], check=True, stdout=subprocess.DEVNULL)
     fleet.brokers()
     fleet.heliod()
+    wait_for(lambda: len(fleet.ctl("client", "list", "--role", "client")["clients"]) == count + 1, 60, "all are enrolled")
     for words in (("client", "list", "--role", "client"), ("status",)):
         said = fleet.ctl(*words)
         ids = [c["id"] for c in said["clients"]]
