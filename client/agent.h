@@ -106,6 +106,8 @@ struct agent_port {
 	bool (*command_ends)(void *ctx, uint64_t op_id);
 	// Fetches a command by reference; ends with agent_command_fetched.
 	void (*command_fetch)(void *ctx, uint64_t op_id, const struct command_ref *ref);
+	// A key of encrypted packages: kept, durable. May be NULL: none is kept.
+	enum err (*content_key)(void *ctx, const struct key32 *key);
 	// Values that other clients changed (RETRIEVE changes).
 	enum err (*changes)(void *ctx, const struct change *changes, size_t count);
 	// Rows after since_unix_ms, oldest first, at most max, in the arena.

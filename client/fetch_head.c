@@ -5,6 +5,8 @@
 // root. Only then are kind, hardware class, security counter and space compared.
 #include "client/fetcher_parts.h"
 
+#include "client/key_shelf.h"
+
 #include "proto/base/program.h"
 
 #include <stdio.h>
@@ -83,6 +85,21 @@ static const char *manifest_word(enum err e)
 	}
 }
 
+// Every object of an encrypted package is opened with its key.
+static enum err key_find(struct fetch *f)
+{
+	const struct id16 *id = &f->manifest.key_id;
+	if (key_id_is_none(id))
+		return ERR_OK;
+	enum err e = key_shelf_find(f->config->state_dir, id, &f->key);
+	if (e == ERR_NOT_FOUND)
+		e = err_set(ERR_DENIED, "the package is encrypted, and its key was not given");
+	TRY(reason(f, "no-key", e));
+	object_decoder_key(f->decoder, &f->key);
+	fetch_pool_key(&f->pool, &f->key);
+	return ERR_OK;
+}
+
 enum err fetch_head_check(struct fetch *f)
 {
 	f->index_failed = false;
@@ -96,6 +113,7 @@ enum err fetch_head_check(struct fetch *f)
 		&f->head_arena, &f->manifest);
 	TRY(reason(f, manifest_word(e), e));
 	TRY(manifest_fits(f));
+	TRY(key_find(f));
 	f->index_failed = true;
 	TRY(index_open(f, index));
 	TRY(reason(f, "index", index_check(&f->index, &f->manifest, &f->package)));

@@ -171,6 +171,12 @@ enum err fetch_pool_init(
 	return ERR_OK;
 }
 
+void fetch_pool_key(struct fetch_pool *p, const struct key32 *key)
+{
+	for (size_t i = 0; i < POOL_WORKERS; i++)
+		object_decoder_key(p->workers[i].decoder, key);
+}
+
 void fetch_pool_fini(struct fetch_pool *p)
 {
 	if (p->loop == NULL)

@@ -74,6 +74,8 @@ struct fetch_pool {
 enum err fetch_pool_init(struct fetch_pool *p, uv_loop_t *loop, uv_async_t *wake,
 	void (*idle)(void *ctx), void *ctx) MUST_CHECK;
 // Nothing may be under way.
+// Every object is opened with it. Borrowed.
+void fetch_pool_key(struct fetch_pool *p, const struct key32 *key);
 void fetch_pool_fini(struct fetch_pool *p);
 
 // The page whose objects come next. Nothing may be under way.

@@ -35,6 +35,7 @@ static void fetch_free(struct fetch *f)
 	if (f->medium != NULL)
 		buf_fini(&f->medium->bytes);
 	free(f->medium);
+	secret_wipe(&f->key, sizeof f->key);
 	free(f);
 	malloc_trim(0);
 }
@@ -125,6 +126,8 @@ void fetch_fail_err(struct fetch *f, enum err e, const char *word, const char *t
 		word = "read-only";
 	else if (e == ERR_MEMORY)
 		word = "memory";
+	else if (e == ERR_AUTH)
+		word = "wrong-key"; // the right bytes, and the key does not open them
 	else if (e == ERR_IO || e == ERR_NOT_FOUND)
 		word = "io";
 	else if (strncmp(text, "reason=path", 11) == 0 || strstr(text, "path") != NULL)

@@ -21,6 +21,7 @@ struct fetcher_config {
 	const char *hw_class, *product;
 	const struct root *root;
 	struct depot *store;
+	const char *state_dir; // of the keys of encrypted packages
 	uint64_t window_bytes;  // on the way and not yet stored
 	uint64_t reserve_bytes; // of the disk, kept free
 	uint32_t connect_timeout_s;

@@ -107,6 +107,7 @@ struct fetch {
 	bool falls_back;                // to the full index, as soon as the pool is idle
 	uint64_t to_come;               // bytes of objects, as far as the indexes tell
 	struct object_decoder *decoder; // of the loop's thread
+	struct key32 key;               // of an encrypted package
 	struct fetch_pool pool;
 
 	uv_work_t work; // staging, page, install

@@ -277,6 +277,7 @@ static void config_fill(struct runtime *rt)
 		.out = &rt->out,
 	};
 	rt->fetcher_config = (struct fetcher_config){
+		.state_dir = rt->settings->state_dir,
 		.client_id = s->fleet.id,
 		.tls = s->fleet.tls,
 		.ca_file = s->fleet.ca,

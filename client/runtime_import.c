@@ -1,6 +1,7 @@
 // See runtime_import.h.
 #include "client/runtime_import.h"
 
+#include "client/key_shelf.h"
 #include "client/medium_file.h"
 #include "client/medium_return.h"
 #include "proto/base/file.h"
@@ -246,6 +247,21 @@ static void took(struct import *i, const struct import_order *o, const char *how
 
 static void next_order(struct import *i);
 
+// Without it the fetch says that it has no key.
+static enum err key_take(const struct import *i, const struct import_order *o)
+{
+	const struct agent_settings *s = i->rt->settings;
+	const struct key_purpose purpose = {"medium", i->rt->config.client_id, o->number};
+	struct key32 box, key;
+	TRY(box_key_read(s->box_key, s->fleet.key, &box));
+	enum err e = key_unbox(&box, o->medium.key, &purpose, &key);
+	if (e == ERR_OK)
+		e = key_shelf_put(s->state_dir, &key);
+	secret_wipe(&box, sizeof box);
+	secret_wipe(&key, sizeof key);
+	return e;
+}
+
 static void order_fetch(struct import *i, const struct import_order *o)
 {
 	const struct medium *m = &o->medium;
@@ -263,6 +279,9 @@ static void order_fetch(struct import *i, const struct import_order *o)
 		.medium = i->dir,
 	};
 	i->fetching = true;
+	if (m->key != NULL && key_take(i, o) != ERR_OK)
+		log_warn(
+			"IMPORT-KEY", "order=%" PRIu64 " why=%s", o->number, log_quote(err_text()));
 	fetcher_begin(i->fetcher, &order);
 }
 

@@ -1,4 +1,5 @@
 // What the core asks for, done.
+#include "client/key_shelf.h"
 #include "client/runtime.h"
 
 #include "client/discovery.h"
@@ -353,6 +354,12 @@ static void port_session_began(void *ctx, uint64_t session_id, const struct sess
 		log_warn("SESSION-KEY-UNWRITTEN", "why=%s", log_quote(err_text()));
 }
 
+static enum err port_content_key(void *ctx, const struct key32 *key)
+{
+	const struct runtime *rt = ctx;
+	return key_shelf_put(rt->settings->state_dir, key);
+}
+
 const struct agent_port runtime_port = {
 	.save = port_save,
 	.publish = port_publish,
@@ -372,6 +379,7 @@ const struct agent_port runtime_port = {
 	.command_stop = runtime_command_stop,
 	.command_ends = runtime_command_ends,
 	.command_fetch = port_command_fetch,
+	.content_key = port_content_key,
 	.changes = port_changes,
 	.usage = port_usage,
 	.report_gather = port_report_gather,

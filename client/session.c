@@ -7,6 +7,8 @@
 // before. The old session goes on until the new one is there.
 #include "client/agent_parts.h"
 
+#include "proto/seal_content.h"
+
 #include <string.h>
 
 #define SIGN_IN_FIRST_MS 2000
@@ -289,6 +291,23 @@ static enum err response_read(struct agent_core *c, struct bytes payload, struct
 		e, "reason=%s: %s", strncmp(puzzle, "kind ", 5) == 0 ? "kind" : "format", puzzle);
 }
 
+// What does not open is not kept; the fetch says that it has no key.
+static void response_keys_take(struct agent_core *c, const struct response *r)
+{
+	const struct key_purpose purpose = {
+		"response", c->config->client_id, r->body != NULL ? r->body->response_id : 0};
+	struct key32 key;
+	for (size_t i = 0; i < r->key_count && c->port->content_key != NULL; i++) {
+		enum err e = key_open(&c->session.keys.enc, &r->keys[i], &purpose, &key);
+		if (e == ERR_OK)
+			e = c->port->content_key(c->ctx, &key);
+		if (e != ERR_OK)
+			log_warn("CONTENT-KEY-REFUSED", "client=%s why=%s", c->config->client_id,
+				log_quote(err_text()));
+	}
+	secret_wipe(&key, sizeof key);
+}
+
 enum err session_response(
 	struct agent_core *c, struct now now, struct bytes payload, struct taken *out)
 {
@@ -309,7 +328,9 @@ enum err session_response(
 	TRY(response_header_check(c, now, &out->response, &duplicate));
 	if (duplicate)
 		return ERR_EXISTS;
-	return response_order_check(c, out->response.body, &out->resend);
+	TRY(response_order_check(c, out->response.body, &out->resend));
+	response_keys_take(c, &out->response);
+	return ERR_OK;
 }
 
 enum err session_grant(struct agent_core *c, struct bytes payload, struct grant *out)

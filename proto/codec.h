@@ -306,6 +306,7 @@ enum err codec_check_validity(
 #define CODEC_TABLES(X)                                                                            \
 	X(reason, reason)                                                                          \
 	X(address, address)                                                                        \
+	X(sealed_key, sealed_key)                                                                  \
 	X(sign_in, sign_in)                                                                        \
 	X(session_offer, session_offer)                                                            \
 	X(operation, operation)                                                                    \

@@ -54,6 +54,7 @@ CODEC_DOOR(index)
 static const struct codec_row index_page_rows[] = {
 	ROW_SCHEMA,
 	ROW_MESSAGES(index_page, objects, object_count, object, CODEC_PAGE_ENTRIES_MAX, 0),
+	ROW_FIXED(index_page, salt, 0),
 };
 // The shortest object, a RAW chunk, is 8 bytes on the wire and 80 in memory; every delta object has
 // two lists.

@@ -67,6 +67,7 @@ static const struct codec_row manifest_rows[] = {
 	ROW_TEXT(manifest, min_agent, CODEC_VERSION_MAX, 0),
 	ROW_MESSAGE(manifest, show, show_defaults, 0),
 	ROW_MESSAGES(manifest, groups, group_count, show_group, LIMIT_PLANS, 0),
+	ROW_FIXED(manifest, key_id, 0),
 };
 CODEC_TABLE(manifest, manifest, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
 CODEC_DOOR(manifest)
@@ -122,6 +123,7 @@ static const struct codec_row manifest_page_rows[] = {
 	ROW_SCHEMA,
 	ROW_MESSAGES(manifest_page, files, file_count, file_entry, CODEC_PAGE_ENTRIES_MAX,
 		CODEC_REQUIRED),
+	ROW_FIXED(manifest_page, salt, 0),
 };
 // A page of small tagged pictures takes up to three allocations a picture.
 CODEC_TABLE(manifest_page, manifest_page, .limit = LIMIT_PAGE, .allocations = 8192,

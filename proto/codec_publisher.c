@@ -174,6 +174,9 @@ static enum err directive_check(const struct codec_path *path, const void *messa
 		return codec_refuse(path, "objects", ERR_RANGE, "is missing");
 	if (m->kind == DIRECTIVE_PACKAGE_ORDER && !m->order)
 		return codec_refuse(path, "order", ERR_RANGE, "is missing");
+	if ((m->kind == DIRECTIVE_CONTENT_KEY) != (m->customer && m->customer[0] != '\0'))
+		return codec_refuse(path, "customer", ERR_RANGE, "does not go with the kind %s",
+			directive_word(m->kind));
 	if ((m->kind == DIRECTIVE_RECORD) != (m->medium.size != 0))
 		return codec_refuse(path, "medium", ERR_RANGE, "does not go with the kind %s",
 			directive_word(m->kind));
@@ -187,7 +190,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_COUNTER(directive, seq, 0),
 	ROW_FIXED(directive, boot, 0),
 	ROW_U64(directive, request_id, 0, UINT64_MAX),
-	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_SERVE_BASES),
+	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_CONTENT_KEY),
 	ROW_U64(directive, directive_id, 0, UINT64_MAX),
 	ROW_FIXED(directive, package, 0),
 	ROW_MESSAGE(directive, to, address, 0),
@@ -198,6 +201,8 @@ static const struct codec_row directive_rows[] = {
 	ROW_MESSAGE(directive, order, package_order, 0),
 	ROW_BYTES(directive, medium, LIMIT_MEDIUM_ENVELOPE, 0),
 	ROW_FIXEDS(directive, held, held_count, LIMIT_HOLDINGS, 0),
+	ROW_ID(directive, customer, 0),
+	ROW_MESSAGE(directive, key, sealed_key, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(directive, directive, .check = directive_check, .limit = LIMIT_DIRECTIVE)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 // What a response adds around its body: ids, boot, numbers and auth are below 300 bytes.
-#define HEADER_MAX 512
+#define HEADER_MAX 2560 // with a key for each of LIMIT_PACKAGES_PER_RESPONSE
 
 static const struct codec_row send_information_rows[] = {
 	ROW_ENUM(send_information, what, info_kind, INFO_OUTPUT),
@@ -113,6 +113,7 @@ static const struct codec_row response_rows[] = {
 	ROW_COUNTER(response, open_report_id, 0),
 	ROW_U32(response, open_report_parts, 0, CODEC_PARTS_MAX),
 	ROW_U32(response, reconnect_spread_ms, 0, RECONNECT_SPREAD_MAX_MS),
+	ROW_MESSAGES(response, keys, key_count, sealed_key, LIMIT_PACKAGES_PER_RESPONSE, 0),
 	ROW_SPLICED(response, body, response_body, body_bytes, LIMIT_RESPONSE - HEADER_MAX),
 	ROW_AUTH,
 };

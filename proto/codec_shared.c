@@ -49,6 +49,14 @@ static enum err sign_in_check(const struct codec_path *path, const void *message
 	return ERR_OK;
 }
 
+static const struct codec_row sealed_key_rows[] = {
+	ROW_FIXED(sealed_key, key_id, CODEC_REQUIRED),
+	ROW_FIXED(sealed_key, share, 0),
+	ROW_FIXED(sealed_key, nonce, 0),
+	ROW_FIXED(sealed_key, sealed, CODEC_REQUIRED),
+};
+CODEC_TABLE(sealed_key, sealed_key)
+
 static const struct codec_row sign_in_rows[] = {
 	ROW_FIXED(sign_in, public_key, CODEC_REQUIRED),
 	ROW_FIXED(sign_in, nonce, CODEC_REQUIRED),

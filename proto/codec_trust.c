@@ -21,6 +21,7 @@ static const struct codec_row medium_rows[] = {
 	ROW_TIME(medium, created_unix_ms),
 	ROW_TEXT(medium, client_name, LIMIT_TEXT, 0),
 	ROW_TEXT(medium, customer, LIMIT_ID, 0),
+	ROW_MESSAGE(medium, key, sealed_key, 0),
 };
 CODEC_TABLE(medium, medium, .limit = LIMIT_MANIFEST_ROOT, .unknown_allowed = true)
 CODEC_DOOR(medium)

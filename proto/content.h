@@ -99,6 +99,9 @@ struct chunk_ref index_page_chunk_ref(const struct index_page_ref *ref);
 struct object_decoder;
 enum err object_decoder_new(struct object_decoder **out) MUST_CHECK;
 void object_decoder_free(struct object_decoder *d);
+// Of a sealed package (seal_content.h): every object is opened with the key first, after its hash
+// was checked; ERR_AUTH when it does not open. key: borrowed; NULL: not sealed.
+void object_decoder_key(struct object_decoder *d, const struct key32 *key);
 
 bool coding_has_base(enum coding c);
 
@@ -124,6 +127,8 @@ struct object_encoder;
 enum err object_encoder_new(
 	const struct object_profile *profile, struct object_encoder **out) MUST_CHECK;
 void object_encoder_free(struct object_encoder *e);
+// From now on what object_encode yields is sealed with this key. Borrowed; NULL: not sealed.
+void object_encoder_key(struct object_encoder *e, const struct key32 *key);
 
 // Encodes the plain bytes of run[o->chunk_count] and fills in sha256, size_bytes, coding
 // (first_chunk, chunk_count are the caller's). *transported: borrowed from plain (RAW) or from e
@@ -152,6 +157,8 @@ struct built_page {
 enum err manifest_builder_new(
 	const struct manifest *info, struct manifest_builder **out) MUST_CHECK;
 void manifest_builder_free(struct manifest_builder *b);
+// Of every page; info.key_id is set then. Before the first file.
+void manifest_builder_salt(struct manifest_builder *b, const struct id16 *salt);
 // One whole file: path, size_bytes, sha256, executable, picture and its chunks in order (a file of
 // one chunk: chunk_count 0 or 1). Copied. Errors: ERR_RANGE (order, limits), ERR_FULL.
 enum err manifest_builder_add(

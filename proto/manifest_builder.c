@@ -31,6 +31,7 @@ struct manifest_builder {
 	uint64_t files_total, bytes_total, chunks_total;
 	char last_path[513];
 	bool done;
+	struct id16 salt;
 };
 
 // ---- lifetime
@@ -95,6 +96,11 @@ void manifest_builder_free(struct manifest_builder *b)
 	free(b);
 }
 
+void manifest_builder_salt(struct manifest_builder *b, const struct id16 *salt)
+{
+	b->salt = *salt;
+}
+
 // ---- pages
 
 // Distinct chunks of a page, counted as a reader counts them.
@@ -136,7 +142,8 @@ static enum err page_count_chunks(struct manifest_builder *b, uint32_t *count)
 
 static enum err page_end(struct manifest_builder *b)
 {
-	struct manifest_page page = {.files = b->files, .file_count = b->file_count};
+	struct manifest_page page = {
+		.files = b->files, .file_count = b->file_count, .salt = b->salt};
 	SCOPED_BUF struct buf bytes;
 	uint32_t chunks = 0;
 

@@ -155,6 +155,7 @@ const char *directive_word(enum directive_kind k)
 		[DIRECTIVE_PACKAGE_ORDER] = "package-order",
 		[DIRECTIVE_NOTED] = "noted",
 		[DIRECTIVE_RECORD] = "record",
+		[DIRECTIVE_CONTENT_KEY] = "content-key",
 		[DIRECTIVE_SERVE_BASES] = "serve-bases"};
 
 	return WORD(words, k);

@@ -29,7 +29,7 @@ enum reason_code { REASON_CAUGHT_UP = 1, REASON_OPERATION_OPEN, REASON_BUSY, REA
 enum publisher_state { PUB_SIGN_IN = 1, PUB_OFFER, PUB_SENDING, PUB_STORED, PUB_STOPPED, PUB_FAILED, PUB_WITHDRAWN, PUB_ALIVE,
 	PUB_ORDERED, PUB_RECORDED };
 enum directive_kind { DIRECTIVE_TRANSMIT = 1, DIRECTIVE_STOP, DIRECTIVE_WAIT, DIRECTIVE_DEFER, DIRECTIVE_REPAIR,
-	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED, DIRECTIVE_RECORD, DIRECTIVE_SERVE_BASES };
+	DIRECTIVE_PACKAGE_ORDER, DIRECTIVE_NOTED, DIRECTIVE_RECORD, DIRECTIVE_SERVE_BASES, DIRECTIVE_CONTENT_KEY };
 enum media_state { MEDIA_PENDING = 1, MEDIA_RECORDED, MEDIA_POSTED, MEDIA_ARRIVED, MEDIA_CANCELLED, MEDIA_SUPERSEDED };
 
 // Lower-case words for people and JSON ("no-action"); "?" outside the enum.
@@ -65,6 +65,20 @@ struct address {
 
 struct proof64 {
 	uint8_t b[64];
+};
+
+// A customer's key, sealed for one receiver; see seal_content.h.
+struct nonce12 {
+	uint8_t b[12];
+};
+struct sealed32 {
+	uint8_t b[48];
+};
+struct sealed_key {
+	struct id16 key_id;
+	struct key32 share;
+	struct nonce12 nonce;
+	struct sealed32 sealed;
 };
 
 struct sign_in {
@@ -232,6 +246,8 @@ struct response {
 	uint64_t open_report_id;       // 0: no report is held in part
 	uint32_t open_report_parts;
 	uint32_t reconnect_spread_ms;  // 0: not told
+	struct sealed_key *keys;
+	size_t key_count;
 	struct response_body *body;    // decode only
 	struct bytes body_bytes;       // encode: an encoded ResponseBody; decode: the same bytes as received
 };
@@ -416,6 +432,8 @@ struct directive {
 	struct bytes medium;
 	struct digest *held;
 	size_t held_count;
+	const char *customer;
+	struct sealed_key *key;
 };
 
 // What the envelope of a medium says.
@@ -426,6 +444,7 @@ struct medium {
 	struct key32 publisher_key;
 	int64_t created_unix_ms;
 	const char *client_name, *customer;
+	struct sealed_key *key;
 };
 
 struct medium_result {
@@ -476,6 +495,7 @@ struct manifest {
 	struct show_defaults *show;
 	struct show_group *groups;
 	size_t group_count;
+	struct id16 key_id; // zero: the package is not sealed
 };
 
 struct picture_info {
@@ -502,6 +522,7 @@ struct file_entry {
 struct manifest_page {
 	struct file_entry *files;
 	size_t file_count;
+	struct id16 salt;
 };
 
 struct object {
@@ -534,6 +555,7 @@ struct index {
 struct index_page {
 	struct object *objects;
 	size_t object_count;
+	struct id16 salt;
 };
 
 struct signed_command {

@@ -5,6 +5,7 @@
 #include "proto/content.h"
 #include "proto/delta.h"
 #include "proto/digest.h"
+#include "proto/seal_content.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,8 @@ struct object_decoder {
 	ZSTD_DCtx *zstd;
 	struct buf plain;
 	struct buf patch; // of BSDIFF_ZSTD
+	const struct key32 *key; // of a sealed package; NULL: none
+	struct buf opened;
 };
 
 enum err object_decoder_new(struct object_decoder **out)
@@ -79,6 +82,7 @@ enum err object_decoder_new(struct object_decoder **out)
 	}
 	buf_init(&d->plain, OBJECT_OUTPUT_MAX);
 	buf_init(&d->patch, DELTA_PATCH_MAX);
+	buf_init(&d->opened, LIMIT_OBJECT);
 	*out = d;
 	return ERR_OK;
 }
@@ -90,7 +94,13 @@ void object_decoder_free(struct object_decoder *d)
 	ZSTD_freeDCtx(d->zstd);
 	buf_fini(&d->plain);
 	buf_fini(&d->patch);
+	buf_fini(&d->opened);
 	free(d);
+}
+
+void object_decoder_key(struct object_decoder *d, const struct key32 *key)
+{
+	d->key = key;
 }
 
 // What a frame may promise: bytes.
@@ -187,6 +197,10 @@ enum err object_open(struct object_decoder *d, const struct object *o, const str
 	TRY(run_size(o, run, &total));
 	TRY(transported_check(o, transported));
 	TRY(prefix_check(o, prefix));
+	if (d->key) {
+		TRY(content_open(d->key, transported, &d->opened));
+		transported = buf_bytes(&d->opened);
+	}
 	switch (o->coding) {
 	case CODING_RAW:
 		return open_raw(o, run, total, transported, plain);
@@ -210,6 +224,8 @@ struct object_encoder {
 	struct buf packed;
 	struct delta_maker *maker; // made when the first delta is
 	struct buf patch, patch_packed;
+	const struct key32 *key; // of a sealed package; NULL: none
+	struct buf sealed;
 };
 
 enum err object_encoder_new(const struct object_profile *profile, struct object_encoder **out)
@@ -229,6 +245,7 @@ enum err object_encoder_new(const struct object_profile *profile, struct object_
 	buf_init(&e->packed, ZSTD_COMPRESSBOUND(OBJECT_OUTPUT_MAX));
 	buf_init(&e->patch, DELTA_PATCH_MAX);
 	buf_init(&e->patch_packed, ZSTD_COMPRESSBOUND(DELTA_PATCH_MAX));
+	buf_init(&e->sealed, ZSTD_COMPRESSBOUND(OBJECT_OUTPUT_MAX) + SEAL_BYTES);
 	*out = e;
 	return ERR_OK;
 }
@@ -242,7 +259,13 @@ void object_encoder_free(struct object_encoder *e)
 	buf_fini(&e->patch);
 	buf_fini(&e->patch_packed);
 	delta_maker_free(e->maker);
+	buf_fini(&e->sealed);
 	free(e);
+}
+
+void object_encoder_key(struct object_encoder *e, const struct key32 *key)
+{
+	e->key = key;
 }
 
 static enum err compress(
@@ -272,6 +295,21 @@ static enum err deflate(struct object_encoder *e, struct bytes plain)
 	return ERR_OK;
 }
 
+// A sealed object is always compressed first: RAW means that a chunk's own hash is its address.
+static enum err encode_sealed(struct object_encoder *e, struct bytes plain, struct object *o,
+	struct bytes *transported)
+{
+	TRY(compress(e, plain, (struct bytes){0}, &e->packed));
+	TRY(content_seal(e->key, buf_bytes(&e->packed), &e->sealed));
+	*transported = buf_bytes(&e->sealed);
+	*o = (struct object){.sha256 = sha256(e->sealed.data, e->sealed.size),
+		.size_bytes = (uint32_t)e->sealed.size,
+		.coding = CODING_ZSTD,
+		.first_chunk = o->first_chunk,
+		.chunk_count = o->chunk_count};
+	return ERR_OK;
+}
+
 enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, struct bytes plain,
 	struct object *o, struct bytes *transported)
 {
@@ -279,6 +317,8 @@ enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, st
 
 	TRY(run_size(o, run, &total));
 	assert(total == plain.size);
+	if (e->key)
+		return encode_sealed(e, plain, o, transported);
 	TRY(deflate(e, plain));
 	bool packed = e->packed.size > 0;
 	*transported = packed ? buf_bytes(&e->packed) : plain;

@@ -181,6 +181,11 @@ struct digest key_id(const struct key32 *public_key)
 void x25519_generate(struct key32 *secret, struct key32 *share)
 {
 	random_fill(secret->b, sizeof(secret->b));
+	x25519_public(secret, share);
+}
+
+void x25519_public(const struct key32 *secret, struct key32 *share)
+{
 	SCOPED_PKEY EVP_PKEY *pkey =
 		EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret->b, 32);
 	size_t size = sizeof(share->b);

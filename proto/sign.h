@@ -32,6 +32,8 @@ enum err verify_parts(const struct key32 *public_key, const struct sha256_part *
 // SHA-256 of the raw public key.
 struct digest key_id(const struct key32 *public_key);
 
+// The share that goes with a secret.
+void x25519_public(const struct key32 *secret, struct key32 *share);
 void x25519_generate(struct key32 *secret, struct key32 *share);
 // Errors: ERR_AUTH for a share of small order.
 enum err x25519_shared(const struct key32 *secret, const struct key32 *peer_share,

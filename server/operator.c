@@ -17,6 +17,7 @@ static const struct verb_table *const tables[] = {
 	&operator_media_verbs,
 	&operator_customer_verbs,
 	&operator_usage_verbs,
+	&operator_key_verbs,
 };
 
 const struct verb_row *operator_verb_at(size_t index)

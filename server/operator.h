@@ -61,6 +61,7 @@ struct operator_room {
 	struct findings *findings;
 	struct freshness *freshness;
 	struct media *media;
+	struct content_keys *content_keys;
 	struct orders *orders;
 	// Adds what is not written down but looked up: disk, brokers, clients.
 	void (*look)(void *ctx, struct findings *out);
@@ -134,7 +135,7 @@ void json_leases(
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
 	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs,
-	operator_customer_verbs, operator_usage_verbs;
+	operator_customer_verbs, operator_usage_verbs, operator_key_verbs;
 
 // ---- a request
 

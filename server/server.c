@@ -180,6 +180,7 @@ static enum err presence_open(struct server *s)
 	server_core_hooks(s, &hooks);
 	core_set_hooks(s->core, &hooks);
 	server_media_open(s);
+	TRY(content_keys_init(&s->content_keys, s->core, &s->trust.root));
 	TRY(presence_load(s->presence, s->now));
 	return server_customers_open(s);
 }
@@ -196,6 +197,7 @@ static void room_open(struct server *s)
 		.findings = &s->findings,
 		.freshness = &s->freshness,
 		.media = &s->media,
+		.content_keys = &s->content_keys,
 		.orders = &s->orders,
 		.look = server_look,
 		.ctx = s,

@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
+#include "server/content_keys.h"
 #include "server/enrol.h"
 #include "server/freshness.h"
 #include "server/load_meter.h"
@@ -59,6 +60,7 @@ struct server {
 	struct presence *presence;
 	struct findings findings;
 	struct media media;
+	struct content_keys content_keys;
 	struct orders orders;
 	struct freshness freshness;
 	struct operator_room room;

@@ -3,6 +3,25 @@
 
 #include "proto/envelope.h"
 #include "server/db/rows.h"
+#include "server/db/rows_customer.h"
+#include <string.h>
+
+static enum err customer_of(struct server *s, const char *client, struct arena *a, const char **out)
+{
+	struct customer_client at;
+	enum err e = rows_customer_client_find(core_db(s->core), client, a, out, &at);
+
+	if (e == ERR_NOT_FOUND)
+		*out = "";
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
+static bool key_is_none(const struct sealed_key *key)
+{
+	static const struct id16 none;
+
+	return memcmp(&key->key_id, &none, sizeof(none)) == 0;
+}
 
 // What lies on the medium, signed for one client, as a response and a grant would be.
 static enum err order_seal(struct server *s, const struct media_row *row, struct buf *out)
@@ -26,12 +45,17 @@ static enum err order_seal(struct server *s, const struct media_row *row, struct
 
 	SCOPED_ARENA struct arena a;
 	struct principal_row client;
+	struct sealed_key sealed;
 
 	arena_init(&a, 64 * 1024, 256);
 	buf_init(&payload, LIMIT_MANIFEST_ROOT);
 	TRY(rows_principal_find(core_db(s->core), row->client, &a, &client));
 	m.client_name = client.name;
-	m.customer = "";
+	TRY(customer_of(s, row->client, &a, &m.customer));
+	TRY(content_keys_for_medium(
+		&s->content_keys, &row->package, &client, row->number, &sealed));
+	if (!key_is_none(&sealed))
+		m.key = &sealed;
 	TRY(core_principal_key(s->core, row->publisher, ROLE_PUBLISHER, &m.publisher_key));
 	TRY(medium_encode(&m, &payload));
 	return envelope_make(PURPOSE_MEDIUM, buf_bytes(&payload), keys, 1, out);
@@ -113,8 +137,18 @@ static void on_operation_ended(void *ctx, struct core *core, const struct operat
 	media_operation_ended(&s->media, op);
 }
 
+static enum err on_content_keys(void *ctx, struct core *core, const struct caller *to,
+	const struct response_body *body, struct sealed_key **keys, size_t *count)
+{
+	struct server *s = ctx;
+
+	(void)core;
+	return content_keys_for_response(&s->content_keys, to, body, keys, count);
+}
+
 void server_media_hooks(struct core_hooks *hooks)
 {
+	hooks->content_keys = on_content_keys;
 	hooks->distributed = on_distributed;
 	hooks->held = on_held;
 	hooks->operation_ended = on_operation_ended;

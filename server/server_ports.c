@@ -77,6 +77,7 @@ static void on_pub(
 	if (m->recorded)
 		server_media_said(s, who->id, m->recorded);
 	orders_publisher(&s->orders, who->id, who->session_id);
+	content_keys_heard(&s->content_keys, who->id, who->session_id);
 	handle_pub(s->presence, &s->trust.root, who->id, m, who->arena, who->now);
 }
 

@@ -473,7 +473,8 @@ static enum err copy(const struct enrolling *e, const char *from, const char *to
 	return done;
 }
 
-static enum err enrolment_write(const struct enrolling *e, const struct key32 *identity)
+static enum err enrolment_write(
+	const struct enrolling *e, const struct key32 *identity, const struct key32 *box)
 {
 	static const enum role roles[] = {[CA_CLIENT] = ROLE_CLIENT,
 		[CA_PUBLISHER] = ROLE_PUBLISHER,
@@ -488,6 +489,7 @@ static enum err enrolment_write(const struct enrolling *e, const struct key32 *i
 	struct enrolment m = {.id = e->r->id,
 		.role = roles[e->r->role],
 		.public_key = *identity,
+		.box_key = *box,
 		.name = e->r->label};
 	TRY(path_of(path, e->dir, "keys", "enrol.key"));
 	TRY(sign_key_read(path, &enrol));
@@ -498,16 +500,36 @@ static enum err enrolment_write(const struct enrolling *e, const struct key32 *i
 	return file_write_atomic(path, envelope.data, envelope.size, 0644);
 }
 
+// What only this client can open: keys of encrypted packages, on a medium.
+static enum err box_make(const struct enrolling *e, struct key32 *box)
+{
+	char path[PATH_MAX], line[66];
+	struct key32 secret;
+
+	TRY(path_of(path, e->out, "", "box.key"));
+	x25519_generate(&secret, box);
+	hex_encode(secret.b, sizeof(secret.b), line);
+	line[64] = '\n';
+	enum err done = file_write_atomic(path, line, 65, 0600);
+	secret_wipe(&secret, sizeof(secret));
+	secret_wipe(line, sizeof(line));
+	return done;
+}
+
 static enum err identity_write(const struct enrolling *e)
 {
+	static const struct key32 none;
 	SCOPED(key) struct sign_key *identity = NULL;
 	char path[PATH_MAX];
 
 	if (e->r->public_key)
-		return enrolment_write(e, e->r->public_key);
+		return enrolment_write(e, e->r->public_key, e->r->box_key ? e->r->box_key : &none);
 	TRY(path_of(path, e->out, "", "identity.key"));
 	TRY(identity_make(path, &identity));
-	return enrolment_write(e, sign_key_public(identity));
+	struct key32 box = none;
+	if (e->r->role == CA_CLIENT)
+		TRY(box_make(e, &box));
+	return enrolment_write(e, sign_key_public(identity), &box);
 }
 
 static enum err request_check(const char *dir, const struct ca_request *r)

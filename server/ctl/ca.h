@@ -43,6 +43,7 @@ struct ca_request {
 	const char *until;
 	const char *csr_file;           // made on the device: no TLS key is made here
 	const struct key32 *public_key; // identity key made on the device; NULL: made here
+	const struct key32 *box_key;    // X25519, made on the device; NULL: none, or made here
 };
 // out_dir: the folder made, with room for PATH_MAX. Errors: ERR_FORMAT (id, names, CSR), ERR_EXISTS
 // (the id was given before), ERR_NOT_FOUND (no authority in dir), ERR_RANGE (a broker without

@@ -100,7 +100,7 @@ enum exit_code cmd_enrol(struct ctl *c, const struct args *a)
 		.until = args_get(a, "until", LAST_DAY),
 		.csr_file = args_get(a, "csr", NULL)};
 	const char *dir = ca_dir(c, a), *hex = args_get(a, "public-key", NULL);
-	struct key32 public_key;
+	struct key32 public_key, box_key;
 	char out[PATH_MAX];
 
 	if (!*dir)
@@ -118,6 +118,10 @@ enum exit_code cmd_enrol(struct ctl *c, const struct args *a)
 		if (strlen(hex) != 64 || hex_decode(hex, public_key.b, 32) != ERR_OK)
 			return ctl_usage(c, "--public-key takes 64 hex digits");
 		r.public_key = &public_key;
+		const char *box = args_get(a, "box-key", NULL);
+		if (box && (strlen(box) != 64 || hex_decode(box, box_key.b, 32) != ERR_OK))
+			return ctl_usage(c, "--box-key takes 64 hex digits");
+		r.box_key = box ? &box_key : NULL;
 	}
 	e = ca_enrol(dir, &r, out);
 	if (e != ERR_OK)

@@ -68,7 +68,8 @@ static enum err request_fill(struct building *b, cJSON *request)
 	static const char *const numbers[][2] = {{"duration", "duration_ms"},
 		{"transition", "transition_ms"}, {"security-counter", "security_counter"}};
 	static const char *const texts[][2] = {{"fit", "fit"}, {"hw-class", "hw_class"},
-		{"product", "product"}, {"min-agent", "min_agent"}, {"profile", "profile"}};
+		{"product", "product"}, {"min-agent", "min_agent"}, {"profile", "profile"},
+		{"customer", "customer"}};
 
 	cJSON_AddStringToObject(request, "kind", b->software ? "software" : "images");
 	cJSON_AddStringToObject(request, "name", b->name);

@@ -23,6 +23,7 @@ static const struct option_row enrol_options[] = {CA,
 	{"ip", "ADDRESS", "broker: an address clients reach it by (may be repeated)"},
 	{"name", "TEXT", "label for people"}, UNTIL,
 	{"public-key", "HEX", "identity key made on the device, with --csr"},
+	{"box-key", "HEX", "X25519 key made on the device, for encrypted packages on media"},
 	{"csr", "FILE", "certificate request made on the device"}};
 #define IMAGE_DETAILS                                                                              \
 	{"license", "TEXT", "whose picture it is"}, {"licence", "TEXT", "the same"},               \
@@ -62,6 +63,7 @@ static const struct option_row package_build_options[] = {
 	{"profile", "WORD", "fast (default), or small: slowly, least bytes for a first install"},
 	{"security-counter", "N", "never install a lower one afterwards"}, CA,
 	{"key", "FILE", "sign with this key instead (may be repeated)"},
+	{"customer", "NAME", "sealed with this customer's key, when it has one"},
 	{"no-sign", NULL, "leave it unsigned"}};
 static const struct option_row package_list_options[] = {{"kind", "KIND", "images or software"},
 	{"state", "STATE", "only in this state"},
@@ -319,6 +321,9 @@ const struct command ctl_commands[] = {
 		"the last call."},
 	{"media merge", "PATH", "take what clients wrote back to a stick", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_media_merge, NULL},
+	{"customer encrypt", "CUSTOMER on|off|rotate",
+		"whether packages of the customer are encrypted from now on", NEED_SETTINGS, 2, 2,
+		NO_OPTIONS, cmd_customer_encrypt, NULL},
 	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list, NULL},
 	{"customer show", "CUSTOMER", "its plans, clients and packages", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_customer_show, NULL},

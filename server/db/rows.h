@@ -50,6 +50,9 @@ struct session_row {
 };
 
 enum err rows_session_put(struct db *db, const struct session_row *row) MUST_CHECK;
+// The session's key for secrets. Errors: ERR_NOT_FOUND: it is not this session.
+enum err rows_session_secret(
+	struct db *db, const char *id, uint64_t session_id, struct key32 *enc) MUST_CHECK;
 enum err rows_session_delete(struct db *db, const char *id) MUST_CHECK;
 
 // ---- client

@@ -99,6 +99,19 @@ enum err rows_session_put(struct db *db, const struct session_row *row)
 		DB_D(&row->keys.mac_down), DB_D(&row->keys.enc), DB_I(row->expires_ms));
 }
 
+enum err rows_session_secret(
+	struct db *db, const char *id, uint64_t session_id, struct key32 *enc)
+{
+	struct db_rows rows;
+
+	*enc = (struct key32){{0}};
+	TRY(db_query(db, &rows, "SELECT enc FROM session WHERE id = $1 AND session_id = $2",
+		DB_T(id), DB_I(session_id)));
+	bool found = db_next(&rows) && db_fixed(&rows, 0, enc->b, sizeof(enc->b));
+	TRY(db_end(&rows));
+	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "%s is in another session", id);
+}
+
 enum err rows_session_delete(struct db *db, const char *id)
 {
 	return db_run(db, "DELETE FROM session WHERE id = $1", DB_T(id));

@@ -18,6 +18,7 @@
 #include "server/db/db.h"
 #include "server/db/schema_content.h"
 #include "server/db/schema_customer.h"
+#include "server/db/schema_key.h"
 #include "server/db/schema_media.h"
 #include "server/db/schema_usage.h"
 
@@ -127,7 +128,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_1, SCHEMA_CONTENT_1},
 	{version_2, SCHEMA_CONTENT_2},
 	{version_3},
-	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE},
+	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -556,3 +556,12 @@ void control_free(struct control *c)
 	secret_wipe(&c->share_secret, sizeof c->share_secret);
 	free(c);
 }
+
+enum err control_secret(const struct control *c, struct key32 *enc, uint64_t *session_id)
+{
+	if (!c->in_session)
+		return err_set(ERR_NOT_NOW, "there is no session with the server");
+	*enc = c->keys.enc;
+	*session_id = c->session_id;
+	return ERR_OK;
+}

@@ -42,4 +42,8 @@ void control_tell(struct control *c, const struct publisher_msg *m);
 void control_tick(struct control *c, struct mono now);
 void control_get_status(const struct control *c, struct control_status *out);
 
+// The present session's key for secrets, and its id. Errors: ERR_NOT_NOW.
+enum err control_secret(
+	const struct control *c, struct key32 *enc, uint64_t *session_id) MUST_CHECK;
+
 #endif

@@ -104,31 +104,51 @@ bool known_has(const struct known *k, const struct digest *chunk)
 	return false;
 }
 
+struct digest known_name(const struct digest *chunk, const struct digest *pad)
+{
+	struct digest out;
+
+	for (size_t i = 0; i < sizeof out.b; i++)
+		out.b[i] = chunk->b[i] ^ pad->b[i];
+	return out;
+}
+
 static bool run_equals(const struct known *k, const struct known_object *o,
-	const struct chunk_ref *run, size_t count)
+	const struct chunk_ref *run, size_t count, const struct digest *pad)
 {
 	if (o->chunk_count > count)
 		return false;
-	for (uint32_t i = 0; i < o->chunk_count; i++)
-		if (!digest_equal(&k->chunks[o->chunk_first + i], &run[i].sha256))
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		struct digest name = known_name(&run[i].sha256, pad);
+		if (!digest_equal(&k->chunks[o->chunk_first + i], &name))
 			return false;
+	}
 	return true;
 }
 
-const struct known_object *known_run(
-	const struct known *k, const struct chunk_ref *run, size_t count)
+const struct known_object *known_run_named(
+	const struct known *k, const struct chunk_ref *run, size_t count, const struct digest *pad)
 {
 	const struct known_object *best = NULL;
 
 	if (k->slot_count == 0 || count == 0)
 		return NULL;
-	for (size_t at = slot_of(k, &run[0].sha256); k->slots[at] != 0;
+	struct digest first = known_name(&run[0].sha256, pad);
+	for (size_t at = slot_of(k, &first); k->slots[at] != 0;
 		at = (at + 1) & (k->slot_count - 1)) {
 		size_t chunk = k->slots[at] - 1;
 		const struct known_object *o = &k->objects[k->owner[chunk]];
-		if (o->chunk_first == chunk && run_equals(k, o, run, count) &&
+		if (o->chunk_first == chunk && run_equals(k, o, run, count, pad) &&
 			(!best || o->chunk_count > best->chunk_count))
 			best = o;
 	}
 	return best;
+}
+
+const struct known_object *known_run(
+	const struct known *k, const struct chunk_ref *run, size_t count)
+{
+	static const struct digest open = {{0}};
+
+	return known_run_named(k, run, count, &open);
 }

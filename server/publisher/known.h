@@ -33,4 +33,11 @@ bool known_has(const struct known *k, const struct digest *chunk);
 const struct known_object *known_run(
 	const struct known *k, const struct chunk_ref *run, size_t count);
 
+// Objects that are sealed with a customer's key are kept under names of their own: the chunk's hash
+// exclusive-or a pad that follows from the key (seal_content.h), so that they are found only by who
+// has the same key. A pad of zeros changes nothing.
+struct digest known_name(const struct digest *chunk, const struct digest *pad);
+const struct known_object *known_run_named(const struct known *k, const struct chunk_ref *run,
+	size_t count, const struct digest *pad);
+
 #endif

@@ -70,6 +70,7 @@ struct order_job {
 	struct show_package pack;
 	uint32_t matched;
 	struct pack_job job;
+	struct key32 key;
 	struct package_built built;
 	enum err e;
 	char why[LIMIT_TEXT + 1];
@@ -151,6 +152,7 @@ static enum err build_record(struct order_job *j)
 static void job_free(struct order_job *j)
 {
 	show_package_fini(&j->pack);
+	secret_wipe(&j->key, sizeof j->key);
 	free(j);
 }
 
@@ -223,7 +225,9 @@ enum err order_build(struct orders *o, struct order *r, struct evaluation *e)
 	j->matched = e->selection.matched;
 	j->pack = e->pack;
 	e->pack = (struct show_package){0};
+	j->key = e->key;
 	j->job = (struct pack_job){.info = j->pack.info,
+		.key = e->sealed ? &j->key : NULL,
 		.files = j->pack.files,
 		.file_count = j->pack.file_count,
 		.root_fd = -1,

@@ -1,4 +1,6 @@
 // One order against the pictures of now: what it would be, and what is to be done for it.
+#include "proto/seal_content.h"
+#include "server/publisher/keyring.h"
 #include "server/publisher/orders_inside.h"
 
 #include <stdio.h>
@@ -19,6 +21,20 @@ static size_t wanted_count(const struct evaluation *e)
 		n += e->shipped[fit][s->picks[i].image].wanted;
 	}
 	return n;
+}
+
+// The same pictures under another key are another package.
+static enum err pack_seal(
+	const struct orders *o, const struct package_order *order, struct evaluation *out)
+{
+	bool sealed = false;
+
+	TRY(keyring_find(o->p, order->customer, &out->key, &sealed));
+	out->sealed = sealed;
+	if (!sealed)
+		return ERR_OK;
+	struct id16 id = content_key_id(&out->key);
+	return show_package_seal(&out->pack, &id);
 }
 
 enum err orders_evaluate(
@@ -44,14 +60,16 @@ enum err orders_evaluate(
 		order, &out->selection, o->p->settings->package_bytes_max, out->why_not);
 	if (out->selection.pick_count == 0)
 		return ERR_OK;
-	return show_package_make(
-		order, &o->library.catalog, out->shipped, &out->selection, &out->pack);
+	TRY(show_package_make(
+		order, &o->library.catalog, out->shipped, &out->selection, &out->pack));
+	return pack_seal(o, order, out);
 }
 
 void evaluation_fini(struct evaluation *e)
 {
 	selection_fini(&e->selection);
 	show_package_fini(&e->pack);
+	secret_wipe(&e->key, sizeof e->key);
 }
 
 // ---- what is to be done

@@ -56,6 +56,8 @@ struct evaluation {
 	const struct shipped *shipped[SELECTION_FITS];
 	size_t wanted; // pictures whose size for these screens is not known yet
 	bool fits;
+	bool sealed; // with key
+	struct key32 key;
 	char why_not[LIMIT_TEXT + 1];
 };
 enum err orders_evaluate(

@@ -1,6 +1,7 @@
 // See package_reader.h.
 #include "package_reader.h"
 #include "proto/digest.h"
+#include <string.h>
 
 #define HEAD_ARENA (4 * 1024 * 1024)
 #define PAGE_ARENA (8 * 1024 * 1024)
@@ -20,6 +21,9 @@ enum err package_reader_open(struct package_reader *r, struct blob_store *object
 		return err_set(ERR_MEMORY, "no memory to read a package");
 	TRY(manifest_decode(&r->head, m, &r->manifest));
 	TRY(manifest_check(&r->manifest));
+	static const struct id16 none;
+	if (memcmp(&r->manifest.key_id, &none, sizeof none) != 0)
+		return err_set(ERR_UNSUPPORTED, "no delta is made of a sealed package");
 	TRY(index_decode(&r->head, x, &r->index));
 	struct digest id = package_id(m);
 	return index_check(&r->index, &r->manifest, &id);

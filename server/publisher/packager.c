@@ -4,6 +4,7 @@
 #include "proto/base/file.h"
 #include "proto/chunker.h"
 #include "proto/digest.h"
+#include "proto/seal_content.h"
 #include "server/publisher/packager_inside.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,10 @@ static bool is_large_group(const struct known_object *o, const struct chunk_ref 
 const struct known_object *pack_object_find(
 	const struct pack_work *w, const struct chunk_ref *run, size_t count)
 {
-	const struct known_object *a = known_run(w->job->known, run, count);
+	const struct known_object *a = known_run_named(w->job->known, run, count, &w->pad);
 	if (a && w->job->small && !is_large_group(a, run))
 		a = NULL;
-	const struct known_object *b = known_run(&w->out->fresh, run, count);
+	const struct known_object *b = known_run_named(&w->out->fresh, run, count, &w->pad);
 
 	if (!a || (b && b->chunk_count > a->chunk_count))
 		return b;
@@ -62,7 +63,7 @@ static enum err object_write(struct pack_work *w, const struct object *o,
 	if (!chunks)
 		return err_set(ERR_MEMORY, "no memory for an object");
 	for (uint32_t i = 0; i < o->chunk_count; i++)
-		chunks[i] = run[i].sha256;
+		chunks[i] = known_name(&run[i].sha256, &w->pad);
 	TRY(known_add(&w->out->fresh, o, chunks)); // first, so that an undo finds it
 	TRY(blob_put(w->job->objects, &o->sha256, transported));
 	w->out->new_bytes += o->size_bytes;
@@ -261,6 +262,17 @@ static enum err files_pack(struct pack_work *w)
 
 // ---- all
 
+static void key_begin(struct pack_work *w)
+{
+	const struct key32 *key = w->job->key;
+
+	w->pad = content_pad(key);
+	w->salt = content_page_salt(key);
+	manifest_builder_salt(w->builder, &w->salt);
+	object_encoder_key(w->content, key);
+	object_encoder_key(w->pages, key);
+}
+
 static enum err work_begin(struct pack_work *w)
 {
 	const struct object_profile for_pages = {.zstd_level = 9, .keep_percent = 97};
@@ -270,9 +282,18 @@ static enum err work_begin(struct pack_work *w)
 		w->spool_fd = memfd_create("helio-spool", MFD_CLOEXEC);
 	if (w->spool_fd < 0)
 		return err_set_errno("no place for small chunks");
-	TRY(manifest_builder_new(&w->job->info, &w->builder));
-	TRY(object_encoder_new(&w->job->profile, &w->content));
-	return object_encoder_new(&for_pages, &w->pages);
+	struct manifest info = w->job->info;
+	if (w->job->key)
+		info.key_id = content_key_id(w->job->key);
+	TRY(manifest_builder_new(&info, &w->builder));
+	struct object_profile profile = w->job->profile;
+	if (w->job->key && profile.zstd_level == 0)
+		profile.zstd_level = 1; // what is sealed is a frame, also when nothing is gained
+	TRY(object_encoder_new(&profile, &w->content));
+	TRY(object_encoder_new(&for_pages, &w->pages));
+	if (w->job->key)
+		key_begin(w);
+	return ERR_OK;
 }
 
 static void work_end(struct pack_work *w)

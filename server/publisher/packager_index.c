@@ -32,13 +32,15 @@ static uint32_t group_length(const struct page_pack *p, size_t at)
 {
 	const struct known *store = p->work->job->known;
 	const struct chunk_ref *c = p->plan.chunks;
-	bool old = known_has(store, &c[at].sha256);
+	struct digest name = known_name(&c[at].sha256, &p->work->pad);
+	bool old = known_has(store, &name);
 	size_t size = 0, end = at;
 
 	while (end < p->plan.chunk_count && is_grouped(p, &c[end]) &&
 		group_has_room(p, size, &c[end])) {
+		name = known_name(&c[end].sha256, &p->work->pad);
 		if (end > at &&
-			(known_has(store, &c[end].sha256) != old ||
+			(known_has(store, &name) != old ||
 				pack_object_find(p->work, &c[end], p->plan.chunk_count - end)))
 			break;
 		size += c[end++].size;
@@ -113,7 +115,9 @@ static enum err single_pack(
 
 static enum err page_index_write(struct index_make *x, struct page_pack *p, size_t number)
 {
-	struct index_page page = {.objects = p->objects, .object_count = p->object_count};
+	struct index_page page = {.objects = p->objects,
+		.object_count = p->object_count,
+		.salt = x->work->salt};
 	SCOPED_BUF struct buf bytes;
 
 	buf_init(&bytes, LIMIT_INDEX_PAGE);

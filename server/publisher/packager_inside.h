@@ -15,6 +15,8 @@ struct pack_work {
 	struct known spool;      // object i of it is one chunk
 	uint64_t *spool_offsets; // of object i
 	size_t spool_cap;
+	struct digest pad; // known_name; zero: not sealed
+	struct id16 salt;
 };
 
 // The object that yields exactly this run: one of the store, one made before in this job, or a new

@@ -1,6 +1,7 @@
 #include "publisher.h"
 #include "orders.h"
 #include "proto/base/log.h"
+#include "keyring.h"
 #include "recorder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,9 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 
 	if (asked)
 		waiters_answer(p, d);
-	if (d->kind == DIRECTIVE_RECORD)
+	if (d->kind == DIRECTIVE_CONTENT_KEY)
+		keyring_directive(p, d);
+	else if (d->kind == DIRECTIVE_RECORD)
 		recorder_directive(p, d);
 	else if (d->kind == DIRECTIVE_PACKAGE_ORDER)
 		orders_directive(p->orders, d);

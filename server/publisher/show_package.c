@@ -268,6 +268,17 @@ enum err show_package_make(const struct package_order *o, const struct catalog *
 	return out->info.version ? ERR_OK : no_memory();
 }
 
+enum err show_package_seal(struct show_package *p, const struct id16 *key_id)
+{
+	const struct sha256_part parts[] = {
+		{p->content.b, sizeof p->content.b}, {key_id->b, sizeof key_id->b}};
+
+	p->content = sha256_parts(parts, 2);
+	p->info.version =
+		arena_printf(&p->words, "%.*s", VERSION_DIGITS, digest_hex(&p->content));
+	return p->info.version ? ERR_OK : no_memory();
+}
+
 void show_package_fini(struct show_package *p)
 {
 	arena_fini(&p->words);

@@ -32,6 +32,8 @@ struct show_package {
 enum err show_package_make(const struct package_order *o, const struct catalog *c,
 	const struct shipped *const shipped[SELECTION_FITS], const struct selection *s,
 	struct show_package *out) MUST_CHECK;
+// The package will be sealed with this key: it is another one then.
+enum err show_package_seal(struct show_package *p, const struct id16 *key_id) MUST_CHECK;
 void show_package_fini(struct show_package *p);
 
 #endif

@@ -312,6 +312,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 	case DIRECTIVE_PACKAGE_ORDER: // orders.c
 	case DIRECTIVE_RECORD:        // recorder.c
 	case DIRECTIVE_SERVE_BASES:   // deltas.c
+	case DIRECTIVE_CONTENT_KEY:   // keyring.c
 		break;
 	}
 	return err_set(ERR_UNSUPPORTED, "%s is no matter of transmission", directive_word(d->kind));

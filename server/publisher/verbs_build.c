@@ -1,4 +1,5 @@
 // package-build: pictures by ids or tags, software from a file or folder.
+#include "keyring.h"
 #include "picture.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
@@ -27,6 +28,7 @@ struct build_work {
 	int fd;
 	struct pack_file *files;
 	struct pack_job job;
+	struct key32 key;
 	struct package_built built;
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
@@ -302,6 +304,9 @@ static enum err build_prepare(struct build_work *w)
 	w->job.objects = &p->store.objects;
 	w->job.known = &p->store.known;
 	TRY(profile_choose(w, pictures));
+	bool sealed = false;
+	TRY(keyring_find(p, call_string(w->call, "customer"), &w->key, &sealed));
+	w->job.key = sealed ? &w->key : NULL;
 	w->job.done_bytes = &w->done_bytes;
 	w->job.cancel = &p->cancel;
 	return ERR_OK;
@@ -356,6 +361,7 @@ static void on_build_closed(uv_handle_t *h)
 	struct build_work *w = h->data;
 
 	arena_fini(&w->words);
+	secret_wipe(&w->key, sizeof(w->key));
 	free(w);
 }
 

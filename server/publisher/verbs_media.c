@@ -64,9 +64,9 @@ static enum err order_add(struct media_work *m, const char *text)
 	SCOPED_BUF struct buf order;
 	uint64_t number = text ? strtoull(text, &end, 10) : 0;
 
+	buf_init(&order, LIMIT_MEDIUM_ENVELOPE);
 	if (!text || !number || *end)
 		return err_set(ERR_FORMAT, "orders: a list of numbers");
-	buf_init(&order, LIMIT_MEDIUM_ENVELOPE);
 	TRY(recorder_order_path(m->publisher, number, path));
 	if (file_read(path, &order) != ERR_OK)
 		return err_set(ERR_NOT_FOUND, "medium %s was not recorded here", text);

@@ -116,7 +116,7 @@ def test_ca_enrolled_certificates_say_what_they_are_for(ca, role):
     key = serialization.load_pem_private_key((out / "tls.key").read_bytes(), None)
     assert key.public_key().public_numbers() == cert.public_key().public_numbers()
     identity = role in ROLES
-    files = {"ca.crt", "tls.crt", "tls.key"} | ({"identity.key", "root.bin", "root.pub", "x-1.A_b.enrol"} if identity else set())
+    files = {"ca.crt", "tls.crt", "tls.key"} | ({"identity.key", "root.bin", "root.pub", "x-1.A_b.enrol"} if identity else set()) | ({"box.key"} if role == "client" else set())
     assert {p.name for p in out.iterdir()} == files | ({"online.key"} if role == "server" else set())
     assert (ca / "enrolments/x-1.A_b.enrol").exists() == identity
     if identity:

@@ -45,6 +45,9 @@ static struct address sample_address = {
 	"data.1", "data1.example.net", "192.0.2.7", 8883, true, "helio/v1/inbox/screen-1"};
 static struct address sample_address_ip6 = {.ip = "2001:db8::1", .port = 1};
 
+static struct sealed_key sample_sealed[] = {
+	{.key_id = SAMPLE_ID16, .nonce = {{1, 2, 3}}, .sealed = {{7, 8, 9}}},
+	{.key_id = SAMPLE_ID16, .share = {{4, 5, 6}}, .sealed = {{7, 8, 9}}}};
 static struct sign_in sample_sign_in = {SAMPLE_SHA_A, SAMPLE_ID16, SAMPLE_SHA_B, SAMPLE_ID16, 41,
 	SAMPLE_ID16, SAMPLE_SHA_B, {{5, 6, 7}}};
 static struct sign_in sample_sign_in_least = {.public_key = SAMPLE_SHA_A,
@@ -164,6 +167,8 @@ static struct response sample_response = {.client_id = "screen-1",
 	.acked_change_id = 6,
 	.acked_report_id = 2,
 	.reconnect_spread_ms = 10000,
+	.keys = sample_sealed,
+	.key_count = 2,
 	.open_report_id = 3,
 	.open_report_parts = 17,
 	.body = &sample_body_send};
@@ -354,6 +359,11 @@ static struct directive sample_directive_record = {.publisher = "p",
 	.medium = {(const uint8_t *)"envelope", 8},
 	.held = sample_digests,
 	.held_count = 2};
+static struct directive sample_directive_key = {.publisher = "p",
+	.session_id = 1,
+	.kind = DIRECTIVE_CONTENT_KEY,
+	.customer = "acme",
+	.key = &sample_sealed[0]};
 static struct directive sample_directive_least = {
 	.publisher = "p", .session_id = 1, .kind = DIRECTIVE_NOTED};
 
@@ -370,7 +380,8 @@ static struct show_group sample_groups[] = {
 	{"spring", 5000, "fit", 2, 1700000000000, 1800000000000, sample_dayparts, 2},
 	{.weight = 1}};
 static struct manifest sample_manifest = {PACKAGE_IMAGES, "spring", "2026-11", "wall", "rpi4", 4,
-	1800, UINT64_C(120) << 30, 4000, sample_pages, 2, "0.1.0", &sample_show, sample_groups, 2};
+	1800, UINT64_C(120) << 30, 4000, sample_pages, 2, "0.1.0", &sample_show, sample_groups, 2,
+	SAMPLE_ID16};
 static struct manifest sample_manifest_least = {.kind = PACKAGE_SOFTWARE,
 	.name = "f",
 	.version = "1",
@@ -388,8 +399,8 @@ static struct file_entry sample_files[] = {
 			     "3333333333333333333333333333"),
 		sample_chunk_sizes, 3, true, &sample_picture},
 	{.path = "bin/a", .sha256 = SAMPLE_SHA_B}};
-static struct manifest_page sample_manifest_page = {sample_files, 2};
-static struct manifest_page sample_manifest_page_least = {&sample_files[1], 1};
+static struct manifest_page sample_manifest_page = {sample_files, 2, SAMPLE_ID16};
+static struct manifest_page sample_manifest_page_least = {&sample_files[1], 1, {{0}}};
 
 static uint32_t sample_base_sizes[] = {300, 70000};
 static struct object sample_objects[] = {{SAMPLE_SHA_A, LIMIT_OBJECT, CODING_ZSTD_PREFIX, 5, 2,
@@ -403,15 +414,16 @@ static struct index sample_index = {
 	SAMPLE_SHA_A, SAMPLE_SHA_B, 900, 123456789, sample_objects, 3, sample_index_pages, 2};
 static struct index sample_index_least = {
 	.package = SAMPLE_SHA_A, .pages = &sample_index_pages[1], .page_count = 1};
-static struct index_page sample_index_page = {sample_objects, 3};
-static struct index_page sample_index_page_least = {NULL, 0};
+static struct index_page sample_index_page = {sample_objects, 3, SAMPLE_ID16};
+static struct index_page sample_index_page_least = {NULL, 0, {{0}}};
 
 static struct signed_command sample_command = {"screen-1", &sample_execute};
 static struct execute_command sample_execute_least = {.verb = "v"};
 static struct signed_command sample_command_least = {.command = &sample_execute_least};
 
 static struct medium sample_medium = {
-	"screen-1", (uint64_t)1 << 52, &sample_packages[0], SAMPLE_SHA_B, SAMPLE_UNIX_MS, "Gate 7", "acme"};
+	"screen-1", (uint64_t)1 << 52, &sample_packages[0], SAMPLE_SHA_B, SAMPLE_UNIX_MS, "Gate 7", "acme",
+	&sample_sealed[1]};
 static struct medium sample_medium_least = {.client_id = "f1",
 	.order = 1,
 	.package = &sample_packages[0],
@@ -538,6 +550,7 @@ static const struct sample samples[] = {
 	{"full", &codec_directive, &sample_directive},
 	{"order", &codec_directive, &sample_directive_order},
 	{"record", &codec_directive, &sample_directive_record},
+	{"key", &codec_directive, &sample_directive_key},
 	{"bases", &codec_directive, &sample_directive_bases},
 	{"delta", &codec_publisher_msg, &sample_pub_delta},
 	{"least", &codec_directive, &sample_directive_least},

@@ -200,8 +200,8 @@ static struct file_entry page_files[] = {
 
 static void assert_page_seed(const char *name, struct object *objects, size_t count, bool gaps)
 {
-	struct manifest_page page = {page_files, 3};
-	struct index_page index = {objects, count};
+	struct manifest_page page = {.files = page_files, .file_count = 3};
+	struct index_page index = {.objects = objects, .object_count = count};
 	struct page_carry carry = {.files = 0};
 	struct page_plan plan;
 	struct page_ref ref = {.sha256 = SAMPLE_SHA_A, .chunk_count = 3, .file_count = 3};

@@ -381,8 +381,8 @@ static void the_largest_pages_decode_within_the_budget(void **state)
 	static struct object objects[4096];
 	static struct file_entry files[2200];
 	static char paths[2200][8];
-	struct index_page index = {objects, 4096};
-	struct manifest_page page = {files, 1100};
+	struct index_page index = {.objects = objects, .object_count = 4096};
+	struct manifest_page page = {.files = files, .file_count = 1100};
 	struct picture_info picture = {
 		.width_px = 1920, .height_px = 1080, .tags = sample_tags, .tag_count = 2};
 
@@ -410,7 +410,7 @@ static void the_largest_pages_decode_within_the_budget(void **state)
 static void delta_objects_fill_an_index_page(void **state)
 {
 	static struct object objects[2250];
-	struct index_page page = {objects, 2250};
+	struct index_page page = {.objects = objects, .object_count = 2250};
 
 	(void)state;
 	for (uint32_t i = 0; i < 2250; i++) {

@@ -434,10 +434,12 @@ static void content_is_consistent(void **state)
 	struct file_entry escape = sample_files[1], uneven = sample_files[0],
 			  tall = sample_files[0];
 	struct picture_info picture = sample_picture;
-	struct manifest_page pages[3] = {{&escape, 1}, {&uneven, 1}, {&tall, 1}};
+	struct manifest_page pages[3] = {
+		{&escape, 1, {{0}}}, {&uneven, 1, {{0}}}, {&tall, 1, {{0}}}};
 	struct object sizes = sample_objects[0], baseless = sample_objects[0],
 		      based = sample_objects[0], unnamed = sample_objects[2];
-	struct index_page index[4] = {{&sizes, 1}, {&baseless, 1}, {&based, 1}, {&unnamed, 1}};
+	struct index_page index[4] = {{&sizes, 1, {{0}}}, {&baseless, 1, {{0}}},
+		{&based, 1, {{0}}}, {&unnamed, 1, {{0}}}};
 
 	(void)state;
 	escape.path = "../etc/passwd";
