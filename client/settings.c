@@ -45,6 +45,9 @@ static const struct setting rows[] = {
 		"after this a reboot is deferred no longer"},
 	{"agent", "reboot_wait_s", SETTING_U32, AT(reboot_wait_s), 1, 86400, "300", NULL,
 		"a reboot that has not happened so long after its order has failed"},
+	{"agent", "medium_dir", SETTING_PATH, AT(medium_dir), 0, 0, "", NULL,
+		"folder below which sticks and discs are mounted, such as /media: what is mounted "
+		"there is imported by itself; empty: only by helio-agent import"},
 	{"agent", "box_key", SETTING_PATH, AT(box_key), 0, 0, "", NULL,
 		"X25519 key of the enrolment, for encrypted packages on a medium; empty: box.key "
 		"beside the identity key"},

@@ -25,7 +25,7 @@ struct agent_settings {
 		update_rollbacks, update_windows;
 	uint32_t update_trial_beats, update_trial_s, update_trial_starts, update_install_tries,
 		update_penalty_s, update_attempts, update_timeout_s;
-	char box_key[256];
+	char box_key[256], medium_dir[256];
 	char dump_session_key[256];
 	char boot_id_file[256];
 };

@@ -68,3 +68,22 @@ def test_S001_c5_what_a_client_is_known_to_hold_is_left_out(fleet_of, folder):
     fleet.ctl("media", "record", order["number"], "--to", whole)
     assert sum(p.stat().st_size for p in whole.rglob("*") if p.is_file()) > 3_000_000
     assert set(tree(disc / "helio/v1")) < set(tree(whole / "helio/v1"))
+
+
+def test_S001_c3_what_is_mounted_is_installed_by_itself(fleet_of, folder):
+    fleet = rig(fleet_of, clients=("f1", "f2"), agents=())
+    one = package(fleet, size=200_000)
+    fleet.ctl("channel", "publish", "default", one)
+    stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
+    other = unpack(recorded(fleet, "f1", one)["path"], folder / "other")
+    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+        fleet.procs[name].stop()        # the agent runs, and nobody is there
+    mounts = folder / "media"
+    mounts.mkdir()
+    other.rename(mounts / "other")      # for another client: left alone
+    fleet.agent("f2", {"agent": {"medium_dir": mounts}})
+    stick.rename(mounts / "stick")
+    wait_for(lambda: shown(fleet, "f2") == one, 20, "installed from the stick")
+    wait_for(lambda: (mounts / "stick/helio/return/f2.bin").exists(), 10, "what goes back")
+    log = fleet.procs["f2"].text()
+    assert log.count("IMPORT-MOUNT") == 1 and str(mounts / "other") not in log, log[-1500:]
