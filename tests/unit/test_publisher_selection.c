@@ -345,6 +345,7 @@ static void equal_content_is_the_equal_version(void **state)
 		statement;                                                                         \
 		struct digest other = content(&w);                                                 \
 		assert_false(digest_equal(&first, &other));                                        \
+		selection_fini(&w.s);                                                              \
 		world_make(&w);                                                                    \
 	} while (0)
 	selection_fini(&w.s);
