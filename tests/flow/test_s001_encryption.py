@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from lib import wire
 from lib.media import importing, recorded, rig, sha256sum, shown, tree, unpack
 from lib.wait import wait_for
+from test_s001_customer import customers, holds, made, order, packaging
 
 pb = wire.pb
 MARKER = b"the bridge at dawn, 1874"
@@ -148,3 +149,26 @@ def test_S001_c29_equal_chunks_of_one_customer_stay_one_object(fleet_of, folder)
     fleet.ctl("channel", "publish", "default", one)
     fleet.agent("f1")
     fleet.wait_client("f1", lambda c: one in c["holdings"], 30)
+
+
+def root_of(fleet, package):
+    on = wait_for(lambda: fleet.ctl("package", "show", package)["broker"], 20, "a broker")
+    return pb.Manifest.FromString(pb.Envelope.FromString(fleet.mosquitto_sub(f"helio/v1/pkg/pub/{package}", "-C", "1", "-N", broker=on)).payload)
+
+
+def test_S001_c29_what_a_plan_makes_is_sealed_for_its_customer(fleet_of):
+    fleet = packaging(fleet_of, agents=("f1", "f3"))
+    customers(fleet)
+    before, town = made(fleet, "harbour"), made(fleet, "town")
+    assert root_of(fleet, before["package"]).key_id == b""
+    holds(fleet, "f1", before["package"])
+    pictures = tree(fleet.folder / f"f1/packages/{before['package']}/files")
+    said = fleet.ctl("customer", "encrypt", "harbour", "on")
+    after = made(fleet, "harbour", lambda o: o["package"] != before["package"])
+    holds(fleet, "f1", after["package"])
+    # The same pictures, sealed; another customer's stay open, and its devices were given no key.
+    assert root_of(fleet, after["package"]).key_id.hex() == said["key_id"]
+    assert tree(fleet.folder / f"f1/packages/{after['package']}/files") == pictures != {}
+    holds(fleet, "f3", town["package"])
+    assert order(fleet, "town")["package"] == town["package"] and not (fleet.folder / "f3/keys").exists()
+    assert [p.name for p in (fleet.folder / "f1/keys").iterdir()] == [said["key_id"]]
