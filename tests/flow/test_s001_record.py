@@ -87,3 +87,23 @@ def test_S001_c3_what_is_mounted_is_installed_by_itself(fleet_of, folder):
     wait_for(lambda: (mounts / "stick/helio/return/f2.bin").exists(), 10, "what goes back")
     log = fleet.procs["f2"].text()
     assert log.count("IMPORT-MOUNT") == 1 and str(mounts / "other") not in log, log[-1500:]
+
+
+def test_S001_c3_a_stick_that_was_pulled_half_way_is_refused_and_goes_on(fleet_of, folder):
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet, size=2_000_000)
+    fleet.ctl("channel", "publish", "default", one)
+    stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
+    chunks = sorted((stick / "helio/v1/chunk/pub").iterdir(), key=lambda p: p.stat().st_size)
+    away = folder / "away"
+    away.mkdir()
+    for path in chunks[-3:]:        # the last ones to be copied; of one only a part
+        path.rename(away / path.name)
+    (stick / "helio/v1/chunk/pub" / chunks[-1].name).write_bytes((away / chunks[-1].name).read_bytes()[:1000])
+    done = importing(fleet, "f2", stick)
+    assert done.returncode != 0 and re.search(r"media refused reason=(missing|hash) ", done.stderr), done.stderr[-1500:]
+    assert shown(fleet, "f2") is None and not list((folder / "f2/packages").iterdir())
+    for path in away.iterdir():
+        path.rename(stick / "helio/v1/chunk/pub" / path.name)
+    done = importing(fleet, "f2", stick)
+    assert done.returncode == 0 and shown(fleet, "f2") == one and "FETCH-RESUME" in done.stderr, done.stderr[-1500:]
