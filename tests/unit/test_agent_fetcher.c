@@ -390,6 +390,43 @@ static void index_of_a_stranger(struct lab *x, struct test_package *p)
 		ERR_OK);
 }
 
+// Put on the broker, announced as the given kind: it ends with that word and nothing is held.
+static void refused(struct lab *x, struct manifest info,
+	void (*spoil)(struct lab *, struct test_package *), enum package_kind announced,
+	uint64_t floor, const char *word)
+{
+	struct test_package p;
+
+	info.name = "spring";
+	small_package(x, &p, &info);
+	if (spoil != NULL)
+		spoil(x, &p);
+	put_package(x, &p);
+	order_as(x, &p, announced, 0, floor);
+	assert_true(until(ended(x), 20000));
+	assert_int_equal(x->failed, 1);
+	assert_string_equal(x->word, word);
+	assert_int_equal(x->depot.held_count, 0);
+	assert_true(until(fetcher_is_idle(x->fetcher), 5000));
+	test_package_free(&p);
+}
+
+static void S001_c24_what_was_announced_as_the_other_kind_is_refused_by_its_manifest(void **state)
+{
+	struct lab *x = *state;
+	struct manifest pictures = {.kind = PACKAGE_IMAGES, .version = "1"};
+	struct manifest software = {.kind = PACKAGE_SOFTWARE, .name = "spring", .version = "2"};
+
+	refused(x, pictures, NULL, PACKAGE_SOFTWARE, 0, "kind");
+	refused(x, software, NULL, PACKAGE_IMAGES, 0, "kind");
+	// The same two by their own names are taken.
+	small_package(x, &x->package, &software);
+	put_package(x, &x->package);
+	order_as(x, &x->package, PACKAGE_SOFTWARE, 0, 0);
+	assert_true(until(ended(x), 20000));
+	assert_int_equal(x->failed, 0);
+}
+
 static void lies_are_refused_with_their_name(void **state)
 {
 	struct lab *x = *state;
@@ -406,7 +443,6 @@ static void lies_are_refused_with_their_name(void **state)
 			PACKAGE_IMAGES, 0},
 		{"signature", {.kind = PACKAGE_IMAGES, .version = "3"}, forged_index,
 			PACKAGE_IMAGES, 0},
-		{"kind", {.kind = PACKAGE_IMAGES, .version = "4"}, NULL, PACKAGE_SOFTWARE, 0},
 		{"hw-class", {.kind = PACKAGE_SOFTWARE, .version = "5", .hw_class = "x86"}, NULL,
 			PACKAGE_SOFTWARE, 0},
 		{"product", {.kind = PACKAGE_SOFTWARE, .version = "6", .product = "kiosk"}, NULL,
@@ -417,21 +453,9 @@ static void lies_are_refused_with_their_name(void **state)
 			{.kind = PACKAGE_SOFTWARE, .version = "8", .security_counter = 4}, NULL,
 			PACKAGE_SOFTWARE, 5},
 	};
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct test_package p;
-		cases[i].info.name = "spring";
-		small_package(x, &p, &cases[i].info);
-		if (cases[i].spoil != NULL)
-			cases[i].spoil(x, &p);
-		put_package(x, &p);
-		order_as(x, &p, cases[i].announced, 0, cases[i].floor);
-		assert_true(until(ended(x), 20000));
-		assert_int_equal(x->failed, 1);
-		assert_string_equal(x->word, cases[i].word);
-		assert_int_equal(x->depot.held_count, 0);
-		assert_true(until(fetcher_is_idle(x->fetcher), 5000));
-		test_package_free(&p);
-	}
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+		refused(x, cases[i].info, cases[i].spoil, cases[i].announced, cases[i].floor,
+			cases[i].word);
 	// And the next good one works.
 	small_package(x, &x->package, NULL);
 	put_package(x, &x->package);
@@ -573,6 +597,7 @@ int main(void)
 		PUBLISHED(a_missing_object_is_named),
 		CASE(a_broker_without_the_index_is_of_no_use),
 		CASE(a_dead_port_is_a_failed_broker),
+		CASE(S001_c24_what_was_announced_as_the_other_kind_is_refused_by_its_manifest),
 		CASE(lies_are_refused_with_their_name),
 		PUBLISHED(without_space_nothing_is_fetched_and_staging_is_given_back),
 		PUBLISHED(a_broker_that_restarts_empty_in_mid_transfer_does_not_hang_the_fetch),
