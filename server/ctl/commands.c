@@ -300,7 +300,7 @@ const struct command ctl_commands[] = {
 		OPTIONS(usage_export_options), cmd_usage_export, NULL},
 	{"usage gaps", "CLIENT", "showings that a client has numbered and that never came",
 		NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_usage_gaps, NULL},
-	{"usage", "[CLIENT]", "what was shown: sums for each picture, client, customer, hour",
+	{"usage sums", "[CLIENT]", "what was shown: sums for each picture, client, customer, hour",
 		NEED_SETTINGS, 0, 1, OPTIONS(usage_options), cmd_usage,
 		"Sums are of what clients have reported; `helioctl ask CLIENT usage` asks for more."},
 	{"media list", "", "what goes to clients on a disc or a stick", NEED_SETTINGS, 0, 0,

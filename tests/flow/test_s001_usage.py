@@ -20,7 +20,7 @@ def asked(fleet, client, *more):
 
 
 def sums(fleet, *args):
-    answer = fleet.ctl("usage", *args)
+    answer = fleet.ctl("usage", "sums", *args)
     return {one["key"]: (one["shown"], one["duration_ms"]) for one in answer["sums"]}
 
 
@@ -109,7 +109,7 @@ def test_S001_c17_sums_gaps_and_exports_are_those_of_the_ledgers(fleet_of, folde
     assert inside and sums(fleet, "--by", "client", *span) == want(lambda r: r[0], inside)
     assert sums(fleet, "f2", "--by", "client", *span) == want(lambda r: r[0], [r for r in inside if r[0] == "f2"])
     assert sums(fleet, "--customer", "harbour", "--by", "client") == want(lambda r: r[0], everything[:len(one)])
-    done = fleet.ctl("usage", "--since", "soon", check=False)
+    done = fleet.ctl("usage", "sums", "--since", "soon", check=False)
     assert done.returncode == 2 and "2026-11-21" in done.stderr
 
     # What is missing is seen.
