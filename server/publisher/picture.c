@@ -189,9 +189,9 @@ static void pixel_mean(
 		}
 	}
 	for (uint32_t c = 0; c < n && c < 3; c++)
-		to[c] = alpha ? (uint8_t)((sum[c] + alpha / 2) / alpha) : 0;
+		to[c] = (uint8_t)(alpha ? (sum[c] + alpha / 2) / alpha : 0);
 	if (n == 4)
-		to[3] = weight ? (uint8_t)((alpha + weight / 2) / weight) : 0;
+		to[3] = (uint8_t)(weight ? (alpha + weight / 2) / weight : 0);
 }
 
 bool raster_shrink(const struct raster *r, uint32_t width, uint32_t height, struct raster *out)

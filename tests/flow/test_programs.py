@@ -306,7 +306,7 @@ def digests(folder):
 
 @pytest.mark.parametrize("program, change, back", [
     ("heliod", "update schema_version set version = version + 1", "update schema_version set version = version - 1"),
-    ("helio-publisher", "pragma user_version = 99", "pragma user_version = 1")])
+    ("helio-publisher", "pragma user_version = 99", "pragma user_version = {}")])
 def test_X_6_a_store_of_a_newer_program_is_refused_and_left_alone(small, program, change, back):
     small.brokers()
     if program == "helio-publisher":
@@ -322,6 +322,7 @@ def test_X_6_a_store_of_a_newer_program_is_refused_and_left_alone(small, program
         done = subprocess.run(["sqlite3", database, query], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 0 and not done.stderr, done
         return done.stdout
+    back = back.format(sqlite("pragma user_version").strip())
     sqlite(change)
     sqlite("pragma wal_checkpoint(truncate)")
     before, dump = digests(folder), sqlite(".dump")
