@@ -68,8 +68,8 @@ def test_S001_c9h_dates_and_hours_are_kept_on_the_device_and_nothing_valid_is_th
     stage.start()
     black = []
     eye = threading.Thread(target=lambda: black.append(stage.watch(7)))
-    eye.start()
     wait_for(lambda: stage.status().get("state") == "showing", 5)
+    eye.start()     # before the first window there is only the bare screen
     assert shown(stage) == ["red"]
     wait_for(lambda: stage.status().get("state") == "waiting", 5, "the end of the last one")
     assert abs(now_ms() - (now + 4000)) < 700
