@@ -164,7 +164,7 @@ def requirements_check(everything):
     """Each id that `holds` names tests that ran and passed; ids are complete and unique."""
     wrong = []
     # A unit test counts as "program.test"; a test of the real programs by its name, with its case in brackets.
-    plain = {name: re.sub(r"\[.*$", "", name).rsplit(".", 1)[-1] for name in results}
+    plain = {name: re.sub(r"\[.*$", "", name).rsplit(".", 1)[-1].removeprefix("test_") for name in results}
     ran = {plain[name] for name, outcome in results.items() if outcome != "skipped"}
     failed = {plain[name] for name, outcome in results.items() if outcome == "failed"}
     seen = set()
