@@ -121,8 +121,7 @@ enum err agent_state_encode(const struct agent_state *s, struct buf *out)
 	if (s->body.size != 0)
 		TRY(put_hex(out, "body", s->body.data, s->body.size));
 	TRY(put_lists(out, s));
-	struct digest d = sha256(out->data, out->size);
-	return put_hex(out, "end", d.b, sizeof d.b);
+	return record_end(out);
 }
 
 // ---- reading
@@ -272,22 +271,6 @@ static enum err get_record(struct agent_state *s, char *line)
 }
 
 // The last line is  end TAB 64 hex digits NEWLINE  and must be what the bytes before it hash to.
-static enum err check_end(struct bytes text, size_t *body_size)
-{
-	char want[4 + 64 + 2];
-	const size_t end_size = sizeof want - 1;
-	if (text.size < end_size)
-		return err_set(ERR_CORRUPT, "the state is cut short");
-	*body_size = text.size - end_size;
-	struct digest have = sha256(text.data, *body_size);
-	memcpy(want, "end\t", 4);
-	hex_encode(have.b, sizeof have.b, want + 4);
-	want[end_size - 1] = '\n';
-	if (memcmp(text.data + *body_size, want, end_size) != 0)
-		return err_set(ERR_CORRUPT, "the state does not match its digest");
-	return ERR_OK;
-}
-
 static enum err check_magic(char *line)
 {
 	char *f[2];
@@ -304,13 +287,8 @@ static enum err check_magic(char *line)
 
 static enum err read_text(struct bytes text, struct agent_state *s)
 {
-	size_t size = 0;
-	TRY(check_end(text, &size));
-	SCOPED_FREE char *copy = malloc(size + 1);
-	if (copy == NULL)
-		return err_set(ERR_MEMORY, "no memory for the state");
-	memcpy(copy, text.data, size);
-	copy[size] = '\0';
+	SCOPED_FREE char *copy = NULL;
+	TRY(record_body(text, "the state", &copy));
 	char *cursor = copy;
 	TRY(check_magic(record_line(&cursor)));
 	for (char *line; (line = record_line(&cursor)) != NULL;) {

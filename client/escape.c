@@ -1,6 +1,7 @@
 // Text records; see escape.h.
 #include "client/escape.h"
 
+#include "proto/digest.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,5 +85,43 @@ enum err record_u64(const char *field, uint64_t *out)
 	if (errno != 0 || *end != '\0')
 		return err_set(ERR_FORMAT, "a number was expected");
 	*out = value;
+	return ERR_OK;
+}
+
+#define END_SIZE (4 + 64 + 1)
+
+static void end_make(const void *data, size_t size, char line[END_SIZE + 1])
+{
+	struct digest d = sha256(data, size);
+
+	memcpy(line, "end\t", 4);
+	hex_encode(d.b, sizeof d.b, line + 4);
+	line[END_SIZE - 1] = '\n';
+}
+
+enum err record_end(struct buf *text)
+{
+	char line[END_SIZE + 1];
+
+	end_make(text->data, text->size, line);
+	return buf_append(text, line, END_SIZE);
+}
+
+enum err record_body(struct bytes text, const char *what, char **out)
+{
+	char want[END_SIZE + 1];
+
+	*out = NULL;
+	if (text.size < END_SIZE)
+		return err_set(ERR_CORRUPT, "%s is cut short", what);
+	size_t size = text.size - END_SIZE;
+	end_make(text.data, size, want);
+	if (memcmp(text.data + size, want, END_SIZE) != 0)
+		return err_set(ERR_CORRUPT, "%s does not match its digest", what);
+	*out = malloc(size + 1);
+	if (*out == NULL)
+		return err_set(ERR_MEMORY, "no memory for %s", what);
+	memcpy(*out, text.data, size);
+	(*out)[size] = '\0';
 	return ERR_OK;
 }

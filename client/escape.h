@@ -21,4 +21,11 @@ size_t record_fields(char *line, char **fields, size_t max);
 // The whole field as a decimal number. Errors: ERR_FORMAT.
 enum err record_u64(const char *field, uint64_t *out) MUST_CHECK;
 
+// A text that must be whole ends with the line "end", its field the SHA-256 of all before it.
+// Errors: ERR_FULL, ERR_MEMORY.
+enum err record_end(struct buf *text) MUST_CHECK;
+// What stands before that line, as a copy with a NUL behind it, freed by the caller. what: the
+// text's name in a sentence. Errors: ERR_CORRUPT (cut short, or another digest), ERR_MEMORY.
+enum err record_body(struct bytes text, const char *what, char **out) MUST_CHECK;
+
 #endif

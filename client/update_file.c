@@ -50,7 +50,6 @@ static enum err put_penalty(struct buf *out, const struct update_penalty *p)
 
 enum err update_list_encode(const struct update_list *list, struct buf *out)
 {
-	char hex[65];
 	buf_clear(out);
 	TRY(buf_printf(out, "%s\t%d\n", FILE_MAGIC, FILE_VERSION));
 	for (size_t i = 0; i < UPDATES_MAX; i++) {
@@ -59,9 +58,7 @@ enum err update_list_encode(const struct update_list *list, struct buf *out)
 	}
 	for (size_t i = 0; i < list->penalty_count; i++)
 		TRY(put_penalty(out, &list->penalties[i]));
-	struct digest d = sha256(out->data, out->size);
-	hex_encode(d.b, sizeof d.b, hex);
-	return buf_printf(out, "end\t%s\n", hex);
+	return record_end(out);
 }
 
 // ---- reading
@@ -135,32 +132,13 @@ static enum err get_line(struct update_list *list, char *line, size_t *records)
 	return ERR_OK;
 }
 
-static enum err check_end(struct bytes text, size_t *size)
-{
-	char want[4 + 64 + 2] = "end\t";
-	const size_t end_size = sizeof want - 1;
-	if (text.size < end_size)
-		return err_set(ERR_CORRUPT, "the updates file is cut short");
-	*size = text.size - end_size;
-	struct digest have = sha256(text.data, *size);
-	hex_encode(have.b, sizeof have.b, want + 4);
-	want[end_size - 1] = '\n';
-	return memcmp(text.data + *size, want, end_size) == 0
-		       ? ERR_OK
-		       : err_set(ERR_CORRUPT, "the updates file does not match its digest");
-}
-
 static enum err read_text(struct bytes text, struct update_list *out)
 {
-	size_t size = 0, records = 0;
+	SCOPED_FREE char *copy = NULL;
+	size_t records = 0;
 	char *f[2];
 	uint64_t version = 0;
-	TRY(check_end(text, &size));
-	SCOPED_FREE char *copy = malloc(size + 1);
-	if (copy == NULL)
-		return err_set(ERR_MEMORY, "no memory for the updates file");
-	memcpy(copy, text.data, size);
-	copy[size] = '\0';
+	TRY(record_body(text, "the updates file", &copy));
 	char *cursor = copy, *first = record_line(&cursor);
 	if (first == NULL || record_fields(first, f, 2) != 2 || strcmp(f[0], FILE_MAGIC) != 0 ||
 		record_u64(f[1], &version) != ERR_OK)

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GRAM 16       // bytes that an anchor has in common with the base
 #define ANCHOR_MIN 24 // a shorter one is not worth a triple
 #define NEAR 8        // an anchor that gains no more bytes than this over where we stand is none
 #define TABLE_BITS 21
@@ -146,16 +145,6 @@ void delta_maker_free(struct delta_maker *m)
 	free(m);
 }
 
-static uint32_t gram_slot(const uint8_t *p)
-{
-	uint64_t a, b;
-
-	memcpy(&a, p, sizeof a);
-	memcpy(&b, p + 8, sizeof b);
-	return (uint32_t)(((a * 0x9e3779b97f4a7c15U) ^ (b * 0x85ebca77c2b2ae63U)) >>
-			  (64 - TABLE_BITS));
-}
-
 // Where the making stands: everything before `done` is written, aligned by `offset` (place in the
 // base = place in the output + offset); `scan` is where the next anchor is looked for.
 struct aligner {
@@ -191,9 +180,9 @@ static size_t run_at(const struct aligner *a, size_t plain, int64_t base)
 // The place of the base that begins like the output at scan, and how far they go together.
 static size_t anchor_at(const struct aligner *a, size_t *place)
 {
-	if (a->scan + GRAM >= a->plain.size)
+	if (a->scan + DELTA_GRAM >= a->plain.size)
 		return 0;
-	uint32_t p = a->m->places[gram_slot(a->plain.data + a->scan)];
+	uint32_t p = a->m->places[delta_gram_slot(a->plain.data + a->scan, TABLE_BITS)];
 	if (p == 0)
 		return 0;
 	*place = p - 1;
@@ -215,7 +204,7 @@ static void anchor_next(struct aligner *a)
 	for (; a->scan < a->plain.size; a->scan++) {
 		size_t place = 0, length = anchor_at(a, &place);
 		size_t here = run_at(a, a->scan, (int64_t)a->scan + a->offset);
-		if (here >= GRAM && here >= length) {
+		if (here >= DELTA_GRAM && here >= length) {
 			a->scan += here - 1;
 			continue;
 		}
@@ -225,7 +214,7 @@ static void anchor_next(struct aligner *a)
 			a->found = place;
 			return;
 		}
-		a->scan += length - GRAM; // as good as it is: nothing to look for in it
+		a->scan += length - DELTA_GRAM; // as good as it is: nothing to look for in it
 	}
 }
 
@@ -348,8 +337,8 @@ enum err delta_make(struct delta_maker *m, struct bytes base, struct bytes plain
 	if (base.size > INT32_MAX || plain.size > INT32_MAX)
 		return err_set(ERR_RANGE, "too many bytes for a delta");
 	memset(m->places, 0, sizeof m->places);
-	for (size_t i = 0; i + GRAM < base.size; i++)
-		m->places[gram_slot(base.data + i)] = (uint32_t)i + 1;
+	for (size_t i = 0; i + DELTA_GRAM < base.size; i++)
+		m->places[delta_gram_slot(base.data + i, TABLE_BITS)] = (uint32_t)i + 1;
 	buf_clear(&m->control);
 	buf_clear(&m->diff);
 	buf_clear(&m->extra);

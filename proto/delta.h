@@ -18,9 +18,24 @@
 
 #include "proto/base/mem.h"
 #include "proto/limits.h"
+#include <string.h>
 
 // All of an object's output as extra or diff, and a control triple for every 16 bytes of it.
 #define DELTA_PATCH_MAX (LIMIT_CHUNK + LIMIT_CHUNK / 4)
+
+#define DELTA_GRAM 16 // bytes that new and old must have in common before anybody looks closer
+
+// The place of the gram at p in a table of 2^bits.
+static inline uint32_t delta_gram_slot(const uint8_t *p, unsigned bits)
+{
+	uint64_t a, b;
+
+	memcpy(&a, p, sizeof a);
+	memcpy(&b, p + 8, sizeof b);
+	return (uint32_t)(((a * UINT64_C(0x9e3779b97f4a7c15)) ^
+				  (b * UINT64_C(0x85ebca77c2b2ae63))) >>
+			  (64 - bits));
+}
 
 // Keeps the table of the base's places: 8 MiB. One per thread.
 struct delta_maker;

@@ -11,7 +11,20 @@
 
 // ---- list, remove
 
-static void images_show(const struct ctl *c, const cJSON *images)
+// The end of a command that asks once: --json prints the answer as it came, else `show` says it.
+static enum exit_code answer_show(struct ctl *c, enum err e, const cJSON *answer,
+	void (*show)(const struct ctl *c, const cJSON *answer))
+{
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	if (c->json)
+		json_print(stdout, answer, true);
+	else
+		show(c, answer);
+	return EXIT_DONE;
+}
+
+static void images_show(const struct ctl *c, const cJSON *answer)
 {
 	static const struct table_column columns[] = {{"IMAGE", false, false, false},
 		{"SIZE", true, false, false}, {"WIDTH", true, false, false},
@@ -20,7 +33,7 @@ static void images_show(const struct ctl *c, const cJSON *images)
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *tag;
 
-	cJSON_ArrayForEach(one, images)
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(answer, "images"))
 	{
 		char tags[256] = "";
 
@@ -52,13 +65,7 @@ enum exit_code cmd_image_list(struct ctl *c, const struct args *a)
 		cJSON_AddStringToObject(request, "where", args_get(a, "where", ""));
 	cJSON_AddBoolToObject(request, "retired", args_has(a, "retired"));
 	enum err e = publisher_simple(c, "image-list", request, &answer);
-	if (e != ERR_OK)
-		return ctl_fail(c, e);
-	if (c->json)
-		json_print(stdout, answer, true);
-	else
-		images_show(c, cJSON_GetObjectItem(answer, "images"));
-	return EXIT_DONE;
+	return answer_show(c, e, answer, images_show);
 }
 
 // ---- one picture
@@ -152,13 +159,7 @@ enum exit_code cmd_image_set(struct ctl *c, const struct args *a)
 		return e != ERR_OK ? ctl_fail(c, e) : ctl_usage(c, "what is to be set?");
 	}
 	e = image_call(c, "image-set", a->words[0], request, -1, &answer);
-	if (e != ERR_OK)
-		return ctl_fail(c, e);
-	if (c->json)
-		json_print(stdout, answer, true);
-	else
-		show_document(c, answer);
-	return EXIT_DONE;
+	return answer_show(c, e, answer, show_document);
 }
 
 // ---- gc
@@ -330,18 +331,12 @@ enum exit_code cmd_image_why(struct ctl *c, const struct args *a)
 		e = image_call(c, "image-why", a->words[0], request, -1, &answer);
 	else
 		cJSON_Delete(request);
-	if (e != ERR_OK)
-		return ctl_fail(c, e);
-	if (c->json)
-		json_print(stdout, answer, true);
-	else
-		why_show(c, answer);
-	return EXIT_DONE;
+	return answer_show(c, e, answer, why_show);
 }
 
 // ---- what was ordered
 
-static void orders_show(const struct ctl *c, const cJSON *orders)
+static void orders_show(const struct ctl *c, const cJSON *answer)
 {
 	static const struct table_column columns[] = {{"ORDER", false, true, false},
 		{"REVISION", true, false, true}, {"PACKAGE", false, false, false},
@@ -350,7 +345,7 @@ static void orders_show(const struct ctl *c, const cJSON *orders)
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one, *warning;
 
-	cJSON_ArrayForEach(one, orders)
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(answer, "orders"))
 	{
 		char remark[600] = "";
 
@@ -384,11 +379,5 @@ enum exit_code cmd_package_orders(struct ctl *c, const struct args *a)
 	enum err e = publisher_simple(c, "order-list", cJSON_CreateObject(), &answer);
 
 	(void)a;
-	if (e != ERR_OK)
-		return ctl_fail(c, e);
-	if (c->json)
-		json_print(stdout, answer, true);
-	else
-		orders_show(c, cJSON_GetObjectItem(answer, "orders"));
-	return EXIT_DONE;
+	return answer_show(c, e, answer, orders_show);
 }

@@ -41,14 +41,10 @@ struct load {
 	enum err e;
 };
 
-static enum err image_fill(struct library *l, const struct image *i, struct catalog_image *out)
+struct criteria_picture image_facts(const struct image *i, const char *const *tags)
 {
-	const char **tags = arena_array(&l->words, i->tag_count + 1, sizeof *tags);
-
-	*out = (struct catalog_image){
-		.sha256 = i->sha256, .format = i->format, .retired_unix_ms = i->retired_unix_ms};
-	out->facts = (struct criteria_picture){.title = arena_strdup(&l->words, i->title),
-		.licence = arena_strdup(&l->words, i->licence),
+	return (struct criteria_picture){.title = i->title,
+		.licence = i->licence,
 		.tags = tags,
 		.tag_count = i->tag_count,
 		.width_px = i->width,
@@ -58,6 +54,17 @@ static enum err image_fill(struct library *l, const struct image *i, struct cata
 		.added_unix_ms = i->added_unix_ms,
 		.released_unix_ms = i->released_unix_ms,
 		.expires_unix_ms = i->expires_unix_ms};
+}
+
+static enum err image_fill(struct library *l, const struct image *i, struct catalog_image *out)
+{
+	const char **tags = arena_array(&l->words, i->tag_count + 1, sizeof *tags);
+
+	*out = (struct catalog_image){
+		.sha256 = i->sha256, .format = i->format, .retired_unix_ms = i->retired_unix_ms};
+	out->facts = image_facts(i, tags);
+	out->facts.title = arena_strdup(&l->words, i->title);
+	out->facts.licence = arena_strdup(&l->words, i->licence);
 	if (!tags || !out->facts.title || !out->facts.licence)
 		return no_memory();
 	for (size_t t = 0; t < i->tag_count; t++) {

@@ -23,6 +23,8 @@ void library_init(struct library *l);
 void library_fini(struct library *l);
 // Errors: ERR_MEMORY, those of the store; the library is empty then.
 enum err library_load(struct library *l, struct store *s) MUST_CHECK;
+// What criteria look at: texts are those of i, tags those given (i->tag_count of them).
+struct criteria_picture image_facts(const struct image *i, const char *const *tags);
 // A variant was made. Errors: ERR_MEMORY.
 enum err library_variant_add(struct library *l, const struct variant *v) MUST_CHECK;
 

@@ -1,13 +1,13 @@
 // See delta_source.h.
 #include "delta_source.h"
 #include "proto/base/file.h"
+#include "proto/delta.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define GRAM 16
 #define GRAM_BITS 22
 #define STEP 8
 #define VOTE_MIN 256    // an old chunk costs 37 bytes to name
@@ -115,16 +115,6 @@ static enum err all_read(struct delta_source *s, struct package_reader *r, _Atom
 
 // ---- grams
 
-static uint32_t gram_slot(const uint8_t *p)
-{
-	uint64_t a, b;
-
-	memcpy(&a, p, sizeof a);
-	memcpy(&b, p + 8, sizeof b);
-	return (uint32_t)(((a * 0x9e3779b97f4a7c15u) ^ (b * 0x85ebca77c2b2ae63u)) >>
-			  (64 - GRAM_BITS));
-}
-
 static enum err grams_make(struct delta_source *s)
 {
 	s->step = STEP;
@@ -138,8 +128,9 @@ static enum err grams_make(struct delta_source *s)
 	for (size_t i = 0; i < s->count; i++) {
 		const struct delta_old *c = &s->chunks[i];
 		uint64_t at = (c->at + s->step - 1) / s->step * s->step;
-		for (; at + GRAM <= c->at + c->size; at += s->step)
-			s->grams[gram_slot(s->map + at)] = (uint32_t)(at / s->step) + 1;
+		for (; at + DELTA_GRAM <= c->at + c->size; at += s->step)
+			s->grams[delta_gram_slot(s->map + at, GRAM_BITS)] =
+				(uint32_t)(at / s->step) + 1;
 	}
 	return ERR_OK;
 }
@@ -224,16 +215,16 @@ static void vote_all(struct delta_source *s, struct bytes plain)
 {
 	size_t p = 0;
 
-	while (p + GRAM <= plain.size) {
-		uint32_t q = s->grams[gram_slot(plain.data + p)];
+	while (p + DELTA_GRAM <= plain.size) {
+		uint32_t q = s->grams[delta_gram_slot(plain.data + p, GRAM_BITS)];
 		uint64_t at = q ? (uint64_t)(q - 1) * s->step : 0;
 		size_t n = q ? match_length(s, bytes_of(plain.data + p, plain.size - p), at) : 0;
-		if (n < GRAM) {
+		if (n < DELTA_GRAM) {
 			p++;
 			continue;
 		}
 		vote_span(s, at, n);
-		p += n > FOLLOW_LEAST ? n - GRAM : n;
+		p += n > FOLLOW_LEAST ? n - DELTA_GRAM : n;
 	}
 }
 

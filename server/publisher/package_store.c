@@ -46,19 +46,24 @@ enum err package_find(struct store *s, const struct digest *id, struct package *
 	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "there is no package %s", digest_hex(id));
 }
 
+static enum err packages_read(struct db_rows *rows, package_each *each, void *ctx)
+{
+	while (db_next(rows)) {
+		struct package p;
+		package_row(rows, &p);
+		if (!each(ctx, &p))
+			break;
+	}
+	return db_end(rows);
+}
+
 enum err package_list(struct store *s, package_each *each, void *ctx)
 {
 	struct db_rows rows;
 
 	TRY(db_query_values(s->db, &rows,
 		"SELECT " PACKAGE_COLUMNS " FROM package ORDER BY built_unix_ms, id", NULL, 0));
-	while (db_next(&rows)) {
-		struct package p;
-		package_row(&rows, &p);
-		if (!each(ctx, &p))
-			break;
-	}
-	return db_end(&rows);
+	return packages_read(&rows, each, ctx);
 }
 
 enum err package_named(
@@ -69,13 +74,7 @@ enum err package_named(
 	TRY(db_query(s->db, &rows,
 		"SELECT " PACKAGE_COLUMNS " FROM package WHERE name = $1 AND version = $2",
 		DB_T(name), DB_T(version)));
-	while (db_next(&rows)) {
-		struct package p;
-		package_row(&rows, &p);
-		if (!each(ctx, &p))
-			break;
-	}
-	return db_end(&rows);
+	return packages_read(&rows, each, ctx);
 }
 
 // ---- adding

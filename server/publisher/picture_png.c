@@ -288,18 +288,27 @@ static enum picture_word raster_take(
 	return png_write(p, r);
 }
 
+// The pixels of p->in as they are stored; *w is NULL or freed by the caller, whatever it says.
+static enum picture_word layout_and_pixels(
+	struct picture *p, struct png_layout *l, struct png_work **w)
+{
+	enum picture_word word = chunks_look(p, l);
+
+	*w = NULL;
+	if (word != PICTURE_GOOD)
+		return word;
+	*w = work_new(p, p->in, false);
+	if (!*w || !(*w)->info)
+		return picture_refuse(p, PICTURE_BOMB, "no memory");
+	return read_inside(*w);
+}
+
 enum picture_word png_convert(struct picture *p)
 {
 	struct png_layout l;
-	enum picture_word word = chunks_look(p, &l);
+	struct png_work *w;
+	enum picture_word word = layout_and_pixels(p, &l, &w);
 
-	if (word != PICTURE_GOOD)
-		return word;
-	struct png_work *w = work_new(p, p->in, false);
-	if (!w || !w->info)
-		word = picture_refuse(p, PICTURE_BOMB, "no memory");
-	else
-		word = read_inside(w);
 	if (word == PICTURE_GOOD)
 		word = raster_take(p, &w->raster, &l);
 	if (w)
@@ -310,16 +319,10 @@ enum picture_word png_convert(struct picture *p)
 enum picture_word png_raster(struct picture *p, struct raster *r)
 {
 	struct png_layout l;
-	enum picture_word word = chunks_look(p, &l);
+	struct png_work *w;
+	enum picture_word word = layout_and_pixels(p, &l, &w);
 
 	*r = (struct raster){0};
-	if (word != PICTURE_GOOD)
-		return word;
-	struct png_work *w = work_new(p, p->in, false);
-	if (!w || !w->info)
-		word = picture_refuse(p, PICTURE_BOMB, "no memory");
-	else
-		word = read_inside(w);
 	if (word == PICTURE_GOOD) {
 		*r = w->raster;
 		w->raster = (struct raster){0};

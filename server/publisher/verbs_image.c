@@ -1,4 +1,5 @@
 // image-add, image-list, image-remove.
+#include "catalog.h"
 #include "ingest.h"
 #include "orders.h"
 #include "proto/base/log.h"
@@ -253,17 +254,8 @@ static bool image_is_wanted(const struct image_listing *l, const struct image *i
 		return true;
 	for (size_t t = 0; t < i->tag_count; t++)
 		tags[t] = i->tags[t];
-	const struct criteria_picture p = {.title = i->title,
-		.licence = i->licence,
-		.tags = tags,
-		.tag_count = i->tag_count,
-		.width_px = i->width,
-		.height_px = i->height,
-		.weight = i->weight,
-		.size_bytes = i->size_bytes,
-		.added_unix_ms = i->added_unix_ms,
-		.released_unix_ms = i->released_unix_ms,
-		.expires_unix_ms = i->expires_unix_ms};
+	const struct criteria_picture p = image_facts(i, tags);
+
 	return criteria_match(&l->criteria, &p, NULL);
 }
 

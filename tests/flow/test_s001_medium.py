@@ -1,37 +1,14 @@
 """US 8,949,380 / claims 1 to 8: who is heard gets the link, who is not gets a medium."""
-import os
 import pathlib
-import random
 import re
 import subprocess
 
 from lib import wire
-from lib.fleet import PROGRAMS
+from lib.media import QUICK, importing, orders, package, recorded, rig, sha256sum, shown, tree, unpack
 from lib.steps import settle
 from lib.wait import wait_for
 
 pb = wire.pb
-
-QUICK = {"silent_after_s": 1, "reconnect_spread_s": 0, "medium_after_s": 2, "medium_never_after_s": 0}
-
-
-def rig(fleet_of, clients=("f1", "f2"), agents=("f1",), data=None, **server):
-    fleet = fleet_of(clients=clients, server={"server": {**QUICK, **server}, "data": {"recent_period_s": 0, **(data or {})}})
-    return fleet.up(agents=list(agents))
-
-
-def package(fleet, version="1", name="art", size=3000):
-    path = fleet.folder / f"{name}-{version}"
-    path.write_bytes(random.Random(f"{name} {version}").randbytes(size))
-    return fleet.software_package(name, version, path)
-
-
-def orders(fleet, client=None, package=None):
-    """By sqlite3, not by the server."""
-    where = " and ".join(["1"] + ([f"client = '{client}'"] if client else []) + ([f"hex(package) = '{package.upper()}'"] if package else []))
-    rows = fleet.sql(f"select number, client, state, reason, path, lower(hex(sha256)), detail from media_order where {where} order by number")
-    keys = ("number", "client", "state", "reason", "path", "sha256", "detail")
-    return [dict(zip(keys, row.split("|"))) for row in rows.splitlines()]
 
 
 def ordered(fleet, client, package, timeout=15):
@@ -163,25 +140,6 @@ def test_S003_3_a_silent_client_under_replay_still_goes_by_medium(fleet_of):
     assert fleet.client("f1")["last_heard_unix_ms"] > heard
 
 
-def recorded(fleet, client, package, timeout=20):
-    def look():
-        found = orders(fleet, client, package)
-        return found[-1] if found and int(found[-1]["state"]) == pb.MEDIA_RECORDED else None
-    return wait_for(look, timeout, f"a recorded medium for {client}")
-
-
-def unpack(iso, into):
-    """bsdtar, which is not ours, reads the image."""
-    into.mkdir(exist_ok=True)
-    done = subprocess.run(["bsdtar", "-xf", iso, "-C", into], stderr=subprocess.PIPE)
-    assert done.returncode == 0, done.stderr
-    return into
-
-
-def sha256sum(path):
-    return subprocess.run(["sha256sum", path], stdout=subprocess.PIPE, check=True, text=True).stdout.split()[0]
-
-
 def test_S001_c5_what_cannot_be_sent_is_recorded_without_anybody(fleet_of, folder):
     # The folder takes nothing at first: a file stands where it is to be.
     (folder / "pub").mkdir()
@@ -224,25 +182,6 @@ def test_S001_c4_the_medium_is_a_disc(fleet_of, folder):
             assert fleet.mosquitto_sub(topic, "-C", "1", "-N", broker=on) == path.read_bytes(), topic
     for path in disc.glob("helio/v1/chunk/pub/*"):
         assert sha256sum(path) == path.name
-
-
-def importing(fleet, client, path):
-    """helio-agent import, with the settings that the agent has or would have."""
-    if not (fleet.folder / f"{client}.ini").exists():
-        settings = fleet.common(client)
-        settings["agent"] = {"state_dir": fleet.folder / client, "interval_ms": fleet.interval_ms}
-        fleet.write(client, settings, {})
-    return subprocess.run([str(PROGRAMS["helio-agent"]), "import", str(path), "--config", str(fleet.folder / f"{client}.ini")],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, env={**os.environ, "HELIO_TEST": "1"})
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): sha256sum(p) for p in sorted(folder.rglob("*")) if p.is_file() and not p.is_symlink()}
-
-
-def shown(fleet, client, name="art", kind="software"):
-    current = fleet.folder / client / f"slots/{kind}/{name}/current"
-    return current.resolve().name if current.exists() else None
 
 
 def test_S001_c3_a_silent_client_installs_from_a_medium(fleet_of, folder):

@@ -18,7 +18,7 @@ def rig(fleet_of, clients=("f1", "f2"), agents=("f1",), data=None, **server):
     return fleet.up(agents=list(agents))
 
 
-def package(fleet, version="1", name="art", size=3000, publish=True):
+def package(fleet, version="1", name="art", size=3000):
     path = fleet.folder / f"{name}-{version}"
     path.write_bytes(random.Random(f"{name} {version}").randbytes(size))
     return fleet.software_package(name, version, path)
