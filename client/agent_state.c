@@ -33,27 +33,48 @@ void agent_state_fini(struct agent_state *s)
 
 // ---- writing
 
+// The state is written with most answers: numbers and digits go in by hand, in one piece a line.
+
+#define DIGITS_MAX 20 // of 2^64 - 1
+
+// Writes word and tab; `more` bytes and a newline find room behind them.
+static enum err put_word(struct buf *out, const char *word, size_t more)
+{
+	size_t size = strlen(word);
+	TRY(buf_reserve(out, size + 1 + more + 1));
+	memcpy(out->data + out->size, word, size);
+	out->data[out->size + size] = '\t';
+	out->size += size + 1;
+	return ERR_OK;
+}
+
 static enum err put_hex(struct buf *out, const char *word, const void *data, size_t size)
 {
-	static const char digits[] = "0123456789abcdef";
-	const uint8_t *b = data;
-	TRY(buf_printf(out, "%s\t", word));
-	TRY(buf_reserve(out, 2 * size + 1));
-	for (size_t i = 0; i < size; i++) {
-		char pair[2] = {digits[b[i] >> 4], digits[b[i] & 15]};
-		TRY(buf_append(out, pair, 2));
-	}
-	return buf_append(out, "\n", 1);
+	TRY(put_word(out, word, 2 * size));
+	char *to = (char *)out->data + out->size;
+	hex_encode(data, size, to); // its NUL is where the newline goes
+	to[2 * size] = '\n';
+	out->size += 2 * size + 1;
+	return ERR_OK;
 }
 
 static enum err put_u64(struct buf *out, const char *word, uint64_t value)
 {
-	return buf_printf(out, "%s\t%llu\n", word, (unsigned long long)value);
+	char digits[DIGITS_MAX];
+	size_t first = DIGITS_MAX;
+	do
+		digits[--first] = (char)('0' + value % 10);
+	while ((value /= 10) != 0);
+	TRY(put_word(out, word, DIGITS_MAX - first));
+	memcpy(out->data + out->size, digits + first, DIGITS_MAX - first);
+	out->size += DIGITS_MAX - first;
+	out->data[out->size++] = '\n';
+	return ERR_OK;
 }
 
 static enum err put_text(struct buf *out, const char *word, const char *text)
 {
-	TRY(buf_printf(out, "%s\t", word));
+	TRY(put_word(out, word, 0));
 	TRY(escape_append(out, text));
 	return buf_append(out, "\n", 1);
 }
@@ -99,7 +120,7 @@ static enum err put_lists(struct buf *out, const struct agent_state *s)
 enum err agent_state_encode(const struct agent_state *s, struct buf *out)
 {
 	buf_clear(out);
-	TRY(buf_printf(out, "%s\t%d\n", STATE_MAGIC, STATE_VERSION));
+	TRY(put_u64(out, STATE_MAGIC, STATE_VERSION));
 	TRY(put_u64(out, "generation", s->generation));
 	TRY(put_hex(out, "store", s->store_id.b, sizeof s->store_id.b));
 	TRY(put_u64(out, "boot", s->boot_counter));

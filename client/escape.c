@@ -13,12 +13,14 @@ static bool byte_is_plain(unsigned char c)
 
 enum err escape_append(struct buf *out, const char *s)
 {
-	for (; *s != '\0'; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (byte_is_plain(c))
-			TRY(buf_append(out, s, 1));
-		else
-			TRY(buf_printf(out, "%%%02X", c));
+	while (*s != '\0') {
+		size_t plain = 0;
+		while (byte_is_plain((unsigned char)s[plain]))
+			plain++;
+		TRY(buf_append(out, s, plain));
+		s += plain;
+		if (*s != '\0')
+			TRY(buf_printf(out, "%%%02X", (unsigned char)*s++));
 	}
 	return ERR_OK;
 }
