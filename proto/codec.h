@@ -5,7 +5,8 @@
 // lives in the plain struct of message.h, what kind it is and what range it has;
 // tests/unit/test_codec.c holds every table complete against its descriptor.
 //
-//   encode   the plain struct is checked, moved into protobuf-c's struct, and packed by protobuf-c
+//   encode   one walk over the plain struct, checked as it is written, from the last field to the
+//            first: what comes out is byte for byte what protobuf-c packs
 //   decode   one walk over the bytes, straight into the plain struct: wire types, unknown fields,
 //            duplicates, counts of lists, ranges, UTF-8 and ids are judged as the bytes pass,
 //            before memory is spent on them; then the table's `check`, for rules between fields

@@ -1,48 +1,99 @@
-// The way out: plain struct -> protobuf-c's struct -> bytes.
+// The way out: one walk over the plain struct, from the last field to the first, straight into the
+// bytes, from the last to the first. So the length of a submessage is known when it is written, and
+// nothing is measured before. What comes out is what protobuf-c would pack; the unit test holds it
+// as a witness.
+//
+// The bytes stand at the end of the room of `out` until all is there, then they move to its front.
 #include "proto/codec.h"
 
 #include <assert.h>
 #include <string.h>
 
-// A tag below 2048 and the longest varint.
-#define HEAD_MAX 12
-// Up to here a message is packed into the room that it needs at most; above it is measured first.
-#define UNMEASURED_MAX 4096
+#define ROOM_FIRST 512
 
-// protobuf-c's structs while they are packed: on the stack, the rest of a large message in an
-// arena.
-struct encoder {
-	struct arena more;
-	size_t used;
-	size_t bound; // the packed message is not longer
-	_Alignas(16) uint8_t near[4096];
+enum wire {
+	WIRE_VARINT = 0,
+	WIRE_64 = 1,
+	WIRE_BYTES = 2
 };
 
-static void *encoder_alloc(struct encoder *e, size_t count, size_t size)
-{
-	size_t need;
+struct encoder {
+	struct buf *out;
+	size_t size;  // written so far; with `over`: counted only
+	size_t limit; // of the whole message, auth not included
+	bool over;    // the message is longer
+	enum err failed;
+};
 
-	if (__builtin_mul_overflow(count, size, &need) || need > SIZE_MAX - 15)
-		return NULL;
-	need = (need + 15) & ~(size_t)15;
-	if (need > sizeof(e->near) - e->used)
-		return arena_alloc(&e->more, need);
-	e->used += need;
-	return e->near + e->used - need;
+// ---- bytes, backwards
+
+// Room for n bytes more, when the buffer has none at hand. False: what is written counts only.
+static bool encoder_grow(struct encoder *e, size_t n)
+{
+	struct buf *out = e->out;
+	size_t before = out->cap, need = e->size + n;
+
+	if (e->over)
+		return false;
+	if (need > e->limit) {
+		e->over = true;
+		return false;
+	}
+	e->failed =
+		buf_reserve(out, need < ROOM_FIRST && out->max >= ROOM_FIRST ? ROOM_FIRST : need);
+	if (e->failed != ERR_OK) {
+		e->over = true;
+		return false;
+	}
+	if (e->size)
+		memmove(out->data + out->cap - e->size, out->data + before - e->size, e->size);
+	return true;
 }
 
-static void *pb_slot(ProtobufCMessage *m, unsigned offset)
+// Where the next n bytes go, or NULL.
+static inline uint8_t *encoder_take(struct encoder *e, size_t n)
 {
-	return (uint8_t *)m + offset;
+	bool room = !e->over && n <= e->out->cap - e->size && e->size + n <= e->limit;
+
+	if (__builtin_expect(!room, 0))
+		room = encoder_grow(e, n);
+	e->size += n;
+	return room ? e->out->data + e->out->cap - e->size : NULL;
 }
 
-static enum err out_of_memory(const struct codec_path *path, const struct codec_row *row)
+static inline size_t varint_size(uint64_t value)
 {
-	return codec_refuse(path, row->name, ERR_MEMORY, "found no memory");
+	return (size_t)(70 - __builtin_clzll(value | 1)) / 7;
 }
 
-static enum err fill_message(struct encoder *e, const struct codec_path *path,
-	const struct codec_table *t, const void *from, ProtobufCMessage *to);
+static inline uint8_t *varint_write(uint8_t *to, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*to++ = (uint8_t)(value | 0x80);
+	*to++ = (uint8_t)value;
+	return to;
+}
+
+static void put_varint(struct encoder *e, uint64_t tag, uint64_t value)
+{
+	uint8_t *to = encoder_take(e, varint_size(tag) + varint_size(value));
+
+	if (to)
+		(void)varint_write(varint_write(to, tag), value);
+}
+
+static void put_bytes(struct encoder *e, uint64_t tag, struct bytes value)
+{
+	uint8_t *to = encoder_take(e, varint_size(tag) + varint_size(value.size) + value.size);
+
+	if (!to)
+		return;
+	to = varint_write(varint_write(to, tag), value.size);
+	if (value.size)
+		memcpy(to, value.data, value.size);
+}
+
+// ---- fields; each writes nothing for what is absent
 
 static inline enum err number_check(
 	const struct codec_path *path, const struct codec_row *row, uint64_t value)
@@ -52,169 +103,189 @@ static inline enum err number_check(
 	return codec_check_number(path, row, value);
 }
 
-static enum err fill_number(
-	const struct codec_path *path, const struct codec_row *row, const uint8_t *from, void *slot)
+static enum err put_number(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *from)
 {
 	uint64_t value = 0;
 	uint32_t small;
 
 	if (row->kind == CODEC_BOOL) {
-		*(protobuf_c_boolean *)slot = from[row->at] != 0;
-		return ERR_OK;
-	}
-	if (row->kind == CODEC_U32 || row->kind == CODEC_ENUM) {
+		value = from[row->at] != 0;
+	} else if (row->kind == CODEC_U32 || row->kind == CODEC_ENUM) {
 		memcpy(&small, from + row->at, sizeof(small));
-		memcpy(slot, &small, sizeof(small));
 		value = small;
+		TRY(number_check(path, row, value));
 	} else {
 		memcpy(&value, from + row->at, sizeof(value));
-		memcpy(slot, &value, sizeof(value));
+		TRY(number_check(path, row, value));
 	}
-	return number_check(path, row, value);
+	if (value)
+		put_varint(e, (uint64_t)number << 3 | WIRE_VARINT, value);
+	return ERR_OK;
 }
 
-static enum err fill_double(
-	const struct codec_path *path, const struct codec_row *row, const uint8_t *from, void *slot)
+static enum err put_double(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *from)
 {
+	uint64_t tag = (uint64_t)number << 3 | WIRE_64;
+	uint64_t bits;
 	double value;
 
 	memcpy(&value, from + row->at, sizeof(value));
-	memcpy(slot, &value, sizeof(value));
-	return codec_check_double(path, row, value);
-}
-
-// protobuf-c's structs are not const; packing writes nothing to what they point at.
-static enum err fill_text(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const char *text, char **slot)
-{
-	struct bytes value = text ? bytes_of(text, strlen(text)) : bytes_of("", 0);
-
-	e->bound += value.size;
-	memcpy(slot, &value.data, sizeof(*slot));
-	return codec_check_text(path, row, value);
-}
-
-static enum err fill_bytes(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, struct bytes value, ProtobufCBinaryData *slot)
-{
-	e->bound += value.size;
-	slot->len = value.size;
-	memcpy(&slot->data, &value.data, sizeof(slot->data));
-	return codec_check_bytes(path, row, value);
-}
-
-static enum err fill_fixed(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const uint8_t *value, ProtobufCBinaryData *slot)
-{
-	TRY(fill_bytes(e, path, row, bytes_of(value, row->size), slot));
-	bool zero = value[0] == 0 && memcmp(value, value + 1, row->size - 1) == 0;
-	if (zero)
-		slot->len = 0;
-	return ERR_OK;
-}
-
-static enum err fill_submessage(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const void *from, ProtobufCMessage **slot)
-{
-	const ProtobufCMessageDescriptor *descriptor = row->table->descriptor;
-
-	TRY(codec_check_present(path, row, from != NULL));
-	if (!from)
+	memcpy(&bits, from + row->at, sizeof(bits));
+	TRY(codec_check_double(path, row, value));
+	if (!(value < 0 || value > 0))
 		return ERR_OK;
-	*slot = encoder_alloc(e, 1, descriptor->sizeof_message);
-	if (!*slot)
-		return out_of_memory(path, row);
-	protobuf_c_message_init(descriptor, *slot);
+	uint8_t *to = encoder_take(e, varint_size(tag) + 8);
+	if (!to)
+		return ERR_OK;
+	to = varint_write(to, tag);
+	for (int i = 0; i < 8; i++)
+		to[i] = (uint8_t)(bits >> 8 * i);
+	return ERR_OK;
+}
+
+static struct bytes text_bytes(const char *text)
+{
+	return text ? bytes_of(text, strlen(text)) : bytes_of("", 0);
+}
+
+static enum err put_text(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const char *text)
+{
+	struct bytes value = text_bytes(text);
+
+	TRY(codec_check_text(path, row, value));
+	if (value.size)
+		put_bytes(e, (uint64_t)number << 3 | WIRE_BYTES, value);
+	return ERR_OK;
+}
+
+static enum err put_data(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, struct bytes value)
+{
+	TRY(codec_check_bytes(path, row, value));
+	if (value.size)
+		put_bytes(e, (uint64_t)number << 3 | WIRE_BYTES, value);
+	return ERR_OK;
+}
+
+static enum err put_fixed(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *value)
+{
+	TRY(codec_check_bytes(path, row, bytes_of(value, row->size)));
+	bool zero = value[0] == 0 && memcmp(value, value + 1, row->size - 1) == 0;
+	if (!zero)
+		put_bytes(e, (uint64_t)number << 3 | WIRE_BYTES, bytes_of(value, row->size));
+	return ERR_OK;
+}
+
+static enum err put_message(
+	struct encoder *e, struct codec_path *path, const struct codec_table *t, const void *from);
+
+// A submessage and what stands before it: its length and tag.
+static enum err put_inner(struct encoder *e, struct codec_path *path, const struct codec_table *t,
+	uint32_t number, const void *from)
+{
+	size_t before = e->size;
+
+	TRY(put_message(e, path, t, from));
+	put_varint(e, (uint64_t)number << 3 | WIRE_BYTES, e->size - before);
+	return ERR_OK;
+}
+
+// Of a spliced one the bytes are there already.
+static enum err put_spliced(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *from)
+{
+	const struct bytes *value = (const void *)(from + row->received);
+
+	TRY(codec_check_present(path, row, value->size > 0));
+	if (value->size > row->max)
+		return codec_refuse(path, row->name, ERR_RANGE, "has %zu bytes, at most %zu",
+			value->size, (size_t)row->max);
+	put_bytes(e, (uint64_t)number << 3 | WIRE_BYTES, *value);
+	return ERR_OK;
+}
+
+static enum err put_submessage(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *from)
+{
+	const void *message = *(const void *const *)(const void *)(from + row->at);
 	struct codec_path sub = {path, row->name, CODEC_NO_INDEX};
-	return fill_message(e, &sub, row->table, from, *slot);
+
+	if (row->flags & CODEC_SPLICED)
+		return put_spliced(e, path, row, number, from);
+	TRY(codec_check_present(path, row, message != NULL));
+	return message ? put_inner(e, &sub, row->table, number, message) : ERR_OK;
 }
 
-static enum err fill_messages(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const uint8_t *list, size_t count, void **slot)
+// ---- lists
+
+// One field with all the numbers in it.
+static enum err put_numbers(struct encoder *e, const struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint32_t *list, size_t count)
 {
-	const ProtobufCMessageDescriptor *descriptor = row->table->descriptor;
-	struct codec_path sub = {path, row->name, 0};
-	size_t step = (descriptor->sizeof_message + 15) & ~(size_t)15;
-	ProtobufCMessage **pointers = encoder_alloc(e, count, sizeof(*pointers));
-	uint8_t *elements = encoder_alloc(e, count, step);
+	size_t before = e->size;
 
-	if (!pointers || !elements)
-		return out_of_memory(path, row);
-	for (; sub.index < count; sub.index++) {
-		ProtobufCMessage *element = (void *)(elements + sub.index * step);
-
-		protobuf_c_message_init(descriptor, element);
-		TRY(fill_message(e, &sub, row->table, list + sub.index * row->size, element));
-		pointers[sub.index] = element;
+	for (size_t i = count; i-- > 0;) {
+		TRY(codec_check_number(path, row, list[i]));
+		uint8_t *to = encoder_take(e, varint_size(list[i]));
+		if (to)
+			(void)varint_write(to, list[i]);
 	}
-	*slot = pointers;
+	if (count)
+		put_varint(e, (uint64_t)number << 3 | WIRE_BYTES, e->size - before);
 	return ERR_OK;
 }
 
-static enum err fill_texts(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const char *const *list, size_t count, void **slot)
+static enum err put_element(struct encoder *e, struct codec_path *path, const struct codec_row *row,
+	uint32_t number, const uint8_t *list, size_t index)
 {
-	char **texts = encoder_alloc(e, count, sizeof(*texts));
+	uint64_t tag = (uint64_t)number << 3 | WIRE_BYTES;
+	struct codec_path sub = {path, row->name, index};
+	struct bytes value;
 
-	if (!texts)
-		return out_of_memory(path, row);
-	for (size_t i = 0; i < count; i++)
-		TRY(fill_text(e, path, row, list[i], &texts[i]));
-	*slot = texts;
+	if (row->kind == CODEC_MESSAGES)
+		return put_inner(e, &sub, row->table, number, list + index * row->size);
+	if (row->kind == CODEC_TEXTS) {
+		value = text_bytes(((const char *const *)(const void *)list)[index]);
+		TRY(codec_check_text(path, row, value));
+	} else {
+		value = bytes_of(list + index * row->size, row->size);
+		TRY(codec_check_bytes(path, row, value));
+	}
+	put_bytes(e, tag, value);
 	return ERR_OK;
 }
 
-static enum err fill_fixeds(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const uint8_t *list, size_t count, void **slot)
-{
-	ProtobufCBinaryData *values = encoder_alloc(e, count, sizeof(*values));
-
-	if (!values)
-		return out_of_memory(path, row);
-	for (size_t i = 0; i < count; i++)
-		TRY(fill_bytes(
-			e, path, row, bytes_of(list + i * row->size, row->size), &values[i]));
-	*slot = values;
-	return ERR_OK;
-}
-
-static enum err fill_list(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const uint8_t *from, void *slot, void *count_slot)
+static enum err put_list(struct encoder *e, struct codec_path *path, const struct codec_row *row,
+	uint32_t number, const uint8_t *from)
 {
 	const void *list;
-	void *filled = NULL;
 	size_t count;
 
 	memcpy(&list, from + row->at, sizeof(list));
 	memcpy(&count, from + row->count_at, sizeof(count));
 	TRY(codec_check_count(path, row, count));
 	assert(list || count == 0);
-	e->bound += count * HEAD_MAX;
-	if (count > 0 && row->kind == CODEC_MESSAGES)
-		TRY(fill_messages(e, path, row, list, count, &filled));
-	else if (count > 0 && row->kind == CODEC_TEXTS)
-		TRY(fill_texts(e, path, row, list, count, &filled));
-	else if (count > 0 && row->kind == CODEC_FIXEDS)
-		TRY(fill_fixeds(e, path, row, list, count, &filled));
-	else if (count > 0)
-		memcpy(&filled, &list, sizeof(filled));
-	for (size_t i = 0; i < count && row->kind == CODEC_U32S; i++)
-		TRY(codec_check_number(path, row, ((const uint32_t *)list)[i]));
-	memcpy(slot, &filled, sizeof(filled));
-	memcpy(count_slot, &count, sizeof(count));
+	if (row->kind == CODEC_U32S)
+		return put_numbers(e, path, row, number, list, count);
+	for (size_t i = count; i-- > 0;)
+		TRY(put_element(e, path, row, number, list, i));
 	return ERR_OK;
 }
 
-static enum err fill_row(struct encoder *e, const struct codec_path *path,
-	const struct codec_row *row, const ProtobufCFieldDescriptor *field, const uint8_t *from,
-	ProtobufCMessage *to)
+// ---- messages
+
+static inline enum err put_row(struct encoder *e, struct codec_path *path,
+	const struct codec_row *row, uint32_t number, const uint8_t *from)
 {
-	void *slot = pb_slot(to, field->offset);
 	const void *value = from + row->at;
 
 	switch (row->kind) {
 	case CODEC_SCHEMA:
-		*(uint32_t *)slot = 1;
+		put_varint(e, (uint64_t)number << 3 | WIRE_VARINT, 1);
 		break;
 	case CODEC_AUTH:
 	case CODEC_SKIP: // an outline is read, never written
@@ -224,116 +295,58 @@ static enum err fill_row(struct encoder *e, const struct codec_path *path,
 	case CODEC_I64:
 	case CODEC_BOOL:
 	case CODEC_ENUM:
-		return fill_number(path, row, from, slot);
+		return put_number(e, path, row, number, from);
 	case CODEC_DOUBLE:
-		return fill_double(path, row, from, slot);
+		return put_double(e, path, row, number, from);
 	case CODEC_ID:
 	case CODEC_TEXT:
-		return fill_text(e, path, row, *(const char *const *)value, slot);
+		return put_text(e, path, row, number, *(const char *const *)value);
 	case CODEC_FIXED:
-		return fill_fixed(e, path, row, value, slot);
+		return put_fixed(e, path, row, number, value);
 	case CODEC_BYTES:
-		return fill_bytes(e, path, row, *(const struct bytes *)value, slot);
+		return put_data(e, path, row, number, *(const struct bytes *)value);
 	case CODEC_MESSAGE:
-		if (row->flags & CODEC_SPLICED)
-			break;
-		return fill_submessage(e, path, row, *(const void *const *)value, slot);
+		return put_submessage(e, path, row, number, from);
 	case CODEC_MESSAGES:
 	case CODEC_TEXTS:
 	case CODEC_FIXEDS:
 	case CODEC_U32S:
-		return fill_list(e, path, row, from, slot, pb_slot(to, field->quantifier_offset));
+		return put_list(e, path, row, number, from);
 	}
 	return ERR_OK;
 }
 
-static enum err fill_message(struct encoder *e, const struct codec_path *path,
-	const struct codec_table *t, const void *from, ProtobufCMessage *to)
+static enum err put_message(
+	struct encoder *e, struct codec_path *path, const struct codec_table *t, const void *from)
 {
-	e->bound += t->row_count * HEAD_MAX;
-	for (size_t i = 0; i < t->row_count; i++)
-		TRY(fill_row(e, path, &t->rows[i], &t->descriptor->fields[i], from, to));
+	for (size_t i = t->row_count; i-- > 0;)
+		TRY(put_row(e, path, &t->rows[i], t->descriptor->fields[i].id, from));
 	return t->check ? t->check(path, from) : ERR_OK;
 }
 
-// Tag and length of a field of wire type 2. out has room for 16.
-static size_t field_head(uint32_t number, size_t size, uint8_t out[16])
-{
-	uint64_t values[2] = {(uint64_t)number << 3 | 2, size};
-	size_t n = 0;
-
-	for (int i = 0; i < 2; i++) {
-		for (; values[i] >= 0x80; values[i] >>= 7)
-			out[n++] = (uint8_t)(values[i] | 0x80);
-		out[n++] = (uint8_t)values[i];
-	}
-	return n;
-}
-
-// Writes a submessage that is already encoded: the last field before auth, so it follows the rest.
-static enum err splice(const struct codec_path *path, const struct codec_row *row, uint32_t number,
-	const uint8_t *from, struct buf *out)
-{
-	const struct bytes *value = (const void *)(from + row->received);
-	uint8_t head[16];
-
-	TRY(codec_check_present(path, row, value->size > 0));
-	if (value->size > row->max)
-		return codec_refuse(path, row->name, ERR_RANGE, "has %zu bytes, at most %zu",
-			value->size, (size_t)row->max);
-	TRY(buf_append(out, head, field_head(number, value->size, head)));
-	return buf_append(out, value->data, value->size);
-}
-
-static enum err too_long(const struct codec_path *path, size_t size, size_t limit)
-{
-	return codec_refuse(path, NULL, ERR_RANGE, "has %zu bytes, at most %zu", size, limit);
-}
-
-static enum err pack(const struct codec_path *path, const struct encoder *e,
-	const ProtobufCMessage *pb, size_t limit, struct buf *out)
-{
-	size_t size = e->bound;
-
-	if (size > UNMEASURED_MAX || size > limit || size > out->max)
-		size = protobuf_c_message_get_packed_size(pb);
-	if (size > limit)
-		return too_long(path, size, limit);
-	TRY(buf_reserve(out, size));
-	out->size = protobuf_c_message_pack(pb, out->data);
-	assert(out->size <= size);
-	return ERR_OK;
-}
-
-static enum err encode(
-	const struct codec_table *t, struct encoder *e, const void *message, struct buf *out)
+static enum err encode(struct encoder *e, const struct codec_table *t, const void *message)
 {
 	struct codec_path path = {NULL, t->name, CODEC_NO_INDEX};
-	ProtobufCMessage *pb = encoder_alloc(e, 1, t->descriptor->sizeof_message);
-	bool sealed = t->rows[t->row_count - 1].kind == CODEC_AUTH;
-	size_t limit = t->limit - (sealed ? CODEC_AUTH_BYTES : 0);
 
-	assert(pb && t->limit > CODEC_AUTH_BYTES);
-	protobuf_c_message_init(t->descriptor, pb);
-	TRY(fill_message(e, &path, t, message, pb));
-	TRY(pack(&path, e, pb, limit, out));
-	size_t last = t->row_count - 1 - sealed; // the only one that can be spliced
-	if (t->rows[last].flags & CODEC_SPLICED)
-		TRY(splice(&path, &t->rows[last], t->descriptor->fields[last].id, message, out));
-	return out->size > limit ? too_long(&path, out->size, limit) : ERR_OK;
+	TRY(put_message(e, &path, t, message));
+	TRY(e->failed);
+	if (e->over)
+		return codec_refuse(
+			&path, NULL, ERR_RANGE, "has %zu bytes, at most %zu", e->size, e->limit);
+	return ERR_OK;
 }
 
 // Clears out first; it holds a whole message or nothing.
 enum err codec_encode(const struct codec_table *t, const void *message, struct buf *out)
 {
-	struct encoder e;
+	bool sealed = t->rows[t->row_count - 1].kind == CODEC_AUTH;
+	struct encoder e = {.out = out, .limit = t->limit - (sealed ? CODEC_AUTH_BYTES : 0)};
 
-	e.used = e.bound = 0;
-	arena_init(&e.more, 16 * 1024 * 1024, SIZE_MAX);
+	assert(t->limit > CODEC_AUTH_BYTES);
 	buf_clear(out);
-	enum err result = encode(t, &e, message, out);
-	arena_fini(&e.more);
-	if (result != ERR_OK)
-		buf_clear(out);
-	return result;
+	TRY(encode(&e, t, message));
+	if (e.size)
+		memmove(out->data, out->data + out->cap - e.size, e.size);
+	out->size = e.size;
+	return ERR_OK;
 }
