@@ -148,10 +148,17 @@ static int64_t recent_left_ms(
 	return policy->recent_period_ms - age_ms;
 }
 
+int64_t place_score(double busy)
+{
+	return busy < 1e12 ? (int64_t)(busy * 100 + 0.5) : INT64_C(100000000000000);
+}
+
 static bool is_less_busy(const struct place_candidate *a, const struct place_candidate *b)
 {
-	if (a->busy != b->busy)
-		return a->busy < b->busy;
+	int64_t one = place_score(a->busy), other = place_score(b->busy);
+
+	if (one != other)
+		return one < other;
 	if (a->leases != b->leases)
 		return a->leases < b->leases;
 	return strcmp(a->id, b->id) < 0;

@@ -51,7 +51,7 @@ enum place_state place_step(enum place_state s, enum place_event e);
 struct place_candidate {
 	const char *id;
 	bool usable; // reachable, fresh, not refused, not to be avoided
-	double busy;
+	double busy; // share of its capacity
 	uint32_t leases;
 	int64_t last_target_unix_ms; // 0: never
 };
@@ -73,6 +73,10 @@ struct place_choice {
 	int64_t retry_after_ms;
 	bool fallback;
 };
+
+// What is compared of a load: hundredths of a broker's capacity. Two idle brokers never count the
+// same bytes, and are equal all the same.
+int64_t place_score(double busy);
 
 // Least busy of the usable ones that were no target lately; equal: fewer leases, then id. A last
 // target in the future means that the clock was set back: it excludes nobody.

@@ -247,8 +247,8 @@ static void choice_log(const struct package *k, const struct place_candidate *c,
 	size_t used = 0;
 
 	for (size_t i = 0; i < count && used < sizeof(scores) - 1; i++) {
-		int n = snprintf(scores + used, sizeof(scores) - used, "%s%s=%.4f%s", i ? " " : "",
-			c[i].id, c[i].busy, c[i].usable ? "" : "(out)");
+		int n = snprintf(scores + used, sizeof(scores) - used, "%s%s=%.2f%s", i ? " " : "",
+			c[i].id, (double)place_score(c[i].busy) / 100, c[i].usable ? "" : "(out)");
 		used += n > 0 ? (size_t)n : 0;
 	}
 	log_info("PLACE-CHOICE", "package=%s chosen=%s fallback=%s retry_ms=%lld scores=%s",

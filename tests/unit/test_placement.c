@@ -107,6 +107,12 @@ struct choice_case {
 static const struct choice_case cases[] = {
 	{"the least busy", {C("a", true, 5, 0, 0), C("b", true, 1, 0, 0), C("c", true, 3, 0, 0)}, 3,
 		{0, false}, PLACE_CHOSEN, "b", 0, false},
+	{"idle ones are equal, whatever they counted",
+		{C("b", true, 0.0001, 0, 0), C("a", true, 0.0004, 0, 0)}, 2, {0, false},
+		PLACE_CHOSEN, "a", 0, false},
+	{"a hundredth of the capacity decides",
+		{C("a", true, 0.02, 0, 0), C("b", true, 0.01, 9, 0)}, 2, {0, false}, PLACE_CHOSEN,
+		"b", 0, false},
 	{"equal load: fewer leases", {C("a", true, 1, 4, 0), C("b", true, 1, 3, 0)}, 2, {0, false},
 		PLACE_CHOSEN, "b", 0, false},
 	{"equal load and leases: by id, in any order",

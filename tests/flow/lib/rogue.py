@@ -104,6 +104,8 @@ class Publisher(wire.Principal):
         while True:
             m = self.link.next(f"helio/v1/pubcmd/{self.id}", timeout)
             d = m.decode(pb.Directive)
+            if d.session_id != self.session_id:
+                continue                            # of a session before this one
             assert wire.mac_holds(m.payload, m.topic, self.mac_down)
             if d.package == package and d.kind in kinds:
                 return d
