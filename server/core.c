@@ -149,6 +149,8 @@ static void core_init(struct core *core)
 	no_action_init(&core->no_action);
 	outbox_init(&core->outbox);
 	outbox_init(&core->views);
+	outbox_init(&core->outbox_leaving);
+	outbox_init(&core->views_leaving);
 	core->key_id = key_id(sign_key_public(core->config.online_key));
 	core->attended_at = core->host_at = core->save_at = core->now.mono;
 	core->prune_at = mono_add_ms(core->now.mono, 60000);
@@ -205,6 +207,8 @@ void core_free(struct core *core)
 	core_unload(core);
 	outbox_fini(&core->outbox);
 	outbox_fini(&core->views);
+	outbox_fini(&core->outbox_leaving);
+	outbox_fini(&core->views_leaving);
 	buf_fini(&core->body);
 	buf_fini(&core->message);
 	buf_fini(&core->scratch);
@@ -227,8 +231,8 @@ void core_set_hooks(struct core *core, const struct core_hooks *hooks)
 
 // ---- when the store fails
 
-// What was done in this turn is not on disk: nobody may hear of it. Memory goes, and comes back
-// from the rows.
+// What was done in this turn is not stored: nobody may hear of it. Memory goes, and comes back from
+// the rows. What earlier turns said still leaves when it is on the disk.
 void core_fail(struct core *core, enum err e, const char *what)
 {
 	core->commits_failed++;
@@ -245,6 +249,7 @@ void core_fail(struct core *core, enum err e, const char *what)
 	core->degraded = true;
 	core->recover_at = mono_add_ms(core->now.mono, core->recover_ms);
 	db_rollback(core->db);
+	turn_forget(core);
 	core_unload(core);
 }
 
@@ -252,7 +257,9 @@ static void core_recover(struct core *core)
 {
 	if (core->now.mono.ms < core->recover_at.ms)
 		return;
-	enum err e = core_load(core);
+	enum err e = db_settle(core->db);
+	if (e == ERR_OK)
+		e = core_load(core);
 	if (e == ERR_OK && core->hooks.reload)
 		e = core->hooks.reload(core->hooks.ctx, core);
 	if (e != ERR_OK) {
@@ -362,16 +369,6 @@ void core_tick(struct core *core, struct now now)
 	arena_reset(&core->arena);
 }
 
-static void outbox_publish(struct core *core, struct outbox *o)
-{
-	for (size_t i = 0; i < o->count; i++) {
-		struct outbox_message m = outbox_get(o, i);
-		core->ports.publish(
-			core->ports.ctx, m.broker, m.topic, m.payload, m.qos, m.retained);
-	}
-	outbox_clear(o);
-}
-
 static enum err turn_commit(struct core *core)
 {
 	if (core->db->failed)
@@ -391,11 +388,13 @@ void core_turn_end(struct core *core, struct now now)
 {
 	core->now = now;
 	if (core->degraded) {
-		outbox_clear(&core->outbox);
+		turn_forget(core);
 		return;
 	}
 	enum err e = turn_commit(core);
 	if (e == ERR_OK && core->restored) // this turn took a higher incarnation
+		e = db_settle(core->db);
+	if (e == ERR_OK && core->restored)
 		e = incarnation_seal(core);
 	if (e != ERR_OK) {
 		core_fail(core, e, "commit");
@@ -404,8 +403,7 @@ void core_turn_end(struct core *core, struct now now)
 	core->restored = false;
 	views_flush(core);
 	channels_flush_views(core);
-	outbox_publish(core, &core->views);
-	outbox_publish(core, &core->outbox);
+	turn_leave(core);
 	arena_reset(&core->arena);
 }
 
@@ -456,8 +454,8 @@ static enum err peer_send(struct core *core, const struct client *c, const struc
 	return outbox_send(core, NULL, topic->s, &core->message, 1, false);
 }
 
-// A session outlives a start of ours, what was counted in it does not: the numbers of each start are
-// above all of those before.
+// A session outlives a start of ours, what was counted in it does not: the numbers of each start
+// are above all of those before.
 static uint64_t seq_next(const struct core *core, uint64_t *seq)
 {
 	if (*seq == 0)

@@ -181,6 +181,10 @@ void core_message(struct core *core, const char *from_broker, const char *topic,
 void core_ahead(struct core *core, const char *topic, size_t topic_length);
 void core_tick(struct core *core, struct now now);
 void core_turn_end(struct core *core, struct now now);
+// Of a pipelined store (db_pipeline), when it told: what waited for the disk leaves.
+void core_stored(struct core *core, struct now now);
+// Waits for the disk: after it nothing waits. For a planned end.
+void core_settle(struct core *core, struct now now);
 
 // The control broker answered (up) or is gone. Attended time passes only while it is up.
 void core_link(struct core *core, bool up, struct now now);
@@ -310,6 +314,7 @@ bool core_client_is_in(struct core *core, size_t place, const char *channel);
 size_t core_client_places(const struct core *core);
 bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
+bool core_client_shows(struct core *core, const char *id, const struct digest *package); // said last
 // How many clients hold the one package complete and not the other. Costs a look at every distinct
 // set of holdings, not at every client.
 uint64_t core_holders(struct core *core, const struct digest *package, const struct digest *but);
@@ -356,7 +361,7 @@ struct event {
 	enum element_type type;
 	const struct digest *packages; // known to package_find
 	size_t package_count;
-	bool activate; // show, or switch to it
+	bool activate;            // show, or switch to it
 	int64_t activate_unix_ms; // not before this moment; 0: at once
 	const struct change *changes;
 	size_t change_count;

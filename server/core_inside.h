@@ -168,7 +168,9 @@ struct core {
 	struct buf body, message, scratch;
 	struct no_action no_action;
 	struct outbox outbox;
-	struct outbox views; // go out before the outbox
+	struct outbox views;                        // go out before the outbox
+	struct outbox_mark outbox_said, views_said; // before it: of turns that ended (departures.c)
+	struct outbox outbox_leaving, views_leaving; // of commits that go to the disk now
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
@@ -240,6 +242,13 @@ struct passed {
 	const char *id;     // borrowed from the table
 	bool fresh_session; // this message made its session current
 };
+
+// ---- departures.c: what turns said leaves when their commits are on the disk
+
+void turn_leave(struct core *core);           // the turn's commit is written
+void turn_forget(struct core *core);          // it is not, and nobody hears of it
+size_t turn_answers(const struct core *core); // messages of the turn at hand
+void departures_forget(struct core *core);    // of all turns
 
 // ---- restore.c
 
@@ -493,8 +502,8 @@ bool profile_is(struct bytes profile, const struct status *s); // what profile_e
 // ---- told_updates.c: the end of a profile
 enum err told_updates_encode(const struct status *s, struct buf *out) MUST_CHECK;
 bool told_updates_are(struct bytes told, const struct status *s);
-enum err told_updates_read(struct bytes told, struct arena *a, struct update_status **out,
-	size_t *count) MUST_CHECK;
+enum err told_updates_read(
+	struct bytes told, struct arena *a, struct update_status **out, size_t *count) MUST_CHECK;
 // The client said of this package that it failed there and is not tried now.
 bool client_is_penalised(struct core *core, const struct client *c, const struct digest *package);
 // Takes such software out of r. True when that was something.

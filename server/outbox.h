@@ -1,11 +1,11 @@
-// What a turn wants to say, kept until its commit succeeded. Bytes of one block, no allocation per
-// message.
+// What turns want to say, kept until their commits are on the disk. Bytes of one block, no
+// allocation per message.
 #ifndef HELIO_SERVER_OUTBOX_H
 #define HELIO_SERVER_OUTBOX_H
 
 #include "proto/base/mem.h"
 
-#define OUTBOX_BYTES (256u * 1024 * 1024) // of one turn; a full outbox refuses the message
+#define OUTBOX_BYTES (256u * 1024 * 1024) // a full outbox refuses the message
 #define OUTBOX_MESSAGES (1u << 20)
 
 struct outbox_entry {
@@ -21,6 +21,11 @@ struct outbox {
 	size_t count, cap;
 };
 
+// A place between two messages.
+struct outbox_mark {
+	size_t count, bytes;
+};
+
 struct outbox_message {
 	const char *broker, *topic;
 	struct bytes payload;
@@ -33,6 +38,9 @@ void outbox_fini(struct outbox *o);
 void outbox_clear(struct outbox *o);
 // Copies. Errors: ERR_FULL, ERR_MEMORY.
 enum err outbox_add(struct outbox *o, const struct outbox_message *m) MUST_CHECK;
+struct outbox_mark outbox_mark(const struct outbox *o);   // behind the last message
+void outbox_cut(struct outbox *o, struct outbox_mark at); // forgets what came after
+void outbox_swap(struct outbox *a, struct outbox *b);
 struct outbox_message outbox_get(const struct outbox *o, size_t i);
 
 #endif

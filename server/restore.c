@@ -367,6 +367,7 @@ enum err core_load(struct core *core)
 		TRY(restored_settle(core));
 	TRY(clients_flush(core));
 	TRY(db_commit(core->db));
+	TRY(db_settle(core->db));
 	TRY(incarnation_seal(core));
 	log_info("STARTED",
 		"incarnation=%u principals=%u clients=%u more=%d channels=%u restored=%d",
@@ -385,6 +386,4 @@ void core_unload(struct core *core)
 	why_fini(&core->why);
 	core->dirty.count = core->view_due.count = core->view_due.first = core->view_old.count = 0;
 	reach_fini(core);
-	outbox_clear(&core->outbox);
-	outbox_clear(&core->views);
 }

@@ -24,6 +24,42 @@ void server_turn_end(struct server *s)
 		uv_timer_start(&s->due, on_due, DUE_MS, 0);
 }
 
+// On the store's thread.
+static void stored_tell(void *ctx)
+{
+	struct server *s = ctx;
+
+	uv_async_send(&s->stored);
+}
+
+static void on_stored(uv_async_t *async)
+{
+	struct server *s = async->data;
+
+	s->now = clock_now();
+	core_stored(s->core, s->now);
+}
+
+// From here on the loop does not wait for the disk.
+static enum err pipeline_open(struct server *s)
+{
+	uv_async_init(s->loop, &s->stored, on_stored);
+	s->stored.data = s;
+	enum err e = db_pipeline(s->db, stored_tell, s);
+	if (e != ERR_OK)
+		uv_close((uv_handle_t *)&s->stored, NULL);
+	return e;
+}
+
+static void pipeline_close(struct server *s)
+{
+	if (!s->piped)
+		return;
+	db_pipeline_end(s->db);
+	uv_close((uv_handle_t *)&s->stored, NULL);
+	s->piped = false;
+}
+
 // After a stall of our own the timer comes before what waited on the links meanwhile: nobody is
 // called late before that was read.
 static bool tick_is_late(struct server *s)
@@ -107,6 +143,7 @@ static void on_tick(uv_timer_t *timer)
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
 		presence_tick(s->presence, s->now);
 		media_tick(&s->media, s->now);
+		content_keys_tick(&s->content_keys);
 		customer_orders_work(&s->orders, s->now);
 		freshness_tick(&s->freshness, s->core, s->now);
 		server_links_tick(s);
@@ -236,9 +273,11 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	*out = s;
 	e = rooms_open(s);
 	if (e == ERR_OK)
-		e = server_links_open(s);
+		e = pipeline_open(s);
 	if (e != ERR_OK)
 		return e;
+	s->piped = true;
+	TRY(server_links_open(s));
 	uv_timer_init(loop, &s->tick);
 	uv_idle_init(loop, &s->loader);
 	s->tick.data = s->loader.data = s;
@@ -265,7 +304,9 @@ void server_stop(struct server *s)
 		core_shutdown(s->core, s->now);
 		server_links_forget(s);
 		server_turn_end(s);
+		core_settle(s->core, s->now);
 	}
+	pipeline_close(s);
 	if (s->tick_open) {
 		uv_close((uv_handle_t *)&s->tick, NULL);
 		uv_close((uv_handle_t *)&s->loader, NULL);
@@ -284,6 +325,7 @@ void server_free(struct server *s)
 	enrol_scan_end(&s->enrolling);
 	core_free(s->core);
 	media_fini(&s->media);
+	content_keys_fini(&s->content_keys);
 	orders_fini(&s->orders);
 	presence_free(s->presence);
 	data_brokers_fini(&s->brokers);

@@ -20,13 +20,13 @@
 #define SERVER_TICK_MS 100 // of the core: how soon a client that is late is said to be
 #define TICKS_OF_ROOMS 5   // the others look every so many: Paho's thread naps after a second
 #define TICKS_OF_LOAD 10
-#define STAY_AWAKE_MS 400 // with the ticks above: never a second without any traffic
-#define TURN_CLEAN 8      // messages after which a turn ends when nothing is to be written
-#define DUE_MS 2          // what a turn left over goes with another one so soon
-#define LOAD_AT_ONCE 400  // clients between two turns: 1 to 2 ms
+#define STAY_AWAKE_MS 400   // with the ticks above: never a second without any traffic
+#define TURN_CLEAN 8        // messages after which a turn ends when nothing is to be written
+#define DUE_MS 2            // what a turn left over goes with another one so soon
+#define LOAD_AT_ONCE 400    // clients between two turns: 1 to 2 ms
 #define LOAD_AFTER_TICKS 10 // at the latest
-#define LOAD_UP_TICKS 2     // of the control link: the first answers come before the rest of the fleet
-#define ENROL_AT_ONCE 20    // files between two turns: 2 ms when all are new
+#define LOAD_UP_TICKS 2  // of the control link: the first answers come before the rest of the fleet
+#define ENROL_AT_ONCE 20 // files between two turns: 2 ms when all are new
 
 // One broker: the control broker, or a data broker.
 struct server_link {
@@ -71,6 +71,7 @@ struct server {
 	struct now now;
 	struct arena arena; // of API calls and views
 	uv_timer_t tick, due;
+	uv_async_t stored; // commits came to the disk
 	struct mono ticked;
 	uint64_t ticks, up_ticks; // up: of the control link
 	unsigned in_turn;         // messages since the last end of one
@@ -81,6 +82,7 @@ struct server {
 	int lock_fd;
 	int exit_code;
 	uint32_t lease_counter;
+	bool piped;               // stored
 	bool stopping, tick_open; // tick and loader
 };
 

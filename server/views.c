@@ -300,7 +300,7 @@ static bool view_is_due(const struct core *core, uint32_t number)
 void views_flush(struct core *core)
 {
 	struct number_list *due = &core->view_due;
-	size_t max = core->outbox.count ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
+	size_t max = turn_answers(core) ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
 
 	for (size_t sent = 0; due->first < due->count; due->first++) {
 		uint32_t number = due->items[due->first];

@@ -155,6 +155,80 @@ bool db_is_dirty(const struct db *db)
 	return db->in_transaction || db->failed;
 }
 
+// ---- the pipeline
+
+enum err db_pipeline(struct db *db, db_tell_fn tell, void *ctx)
+{
+	if (!db->engine->pipeline)
+		return err_set(ERR_UNSUPPORTED, "a store of %s has no pipeline", db->engine->name);
+	TRY(db->engine->pipeline(db, tell, ctx));
+	db->durable = db->commits;
+	db->pipelined = true;
+	return ERR_OK;
+}
+
+void db_pipeline_end(struct db *db)
+{
+	if (!db->pipelined)
+		return;
+	db->engine->pipeline_end(db);
+	db->pipelined = db->flushing = false;
+}
+
+bool db_is_pending(const struct db *db)
+{
+	return db->pipelined && db->durable < db->commits;
+}
+
+bool db_is_flushing(const struct db *db)
+{
+	return db->flushing;
+}
+
+void db_flush_begin(struct db *db)
+{
+	if (!db->pipelined || db->flushing)
+		return;
+	db->flushing = true;
+	db->flushing_to = db->commits;
+	db->engine->flush_begin(db);
+}
+
+bool db_flush_is_over(struct db *db)
+{
+	return db->flushing && db->engine->flush_is_over(db);
+}
+
+// After one that failed, one that succeeds says nothing of what the first one lost: the kernel
+// counts those pages as clean ("PostgreSQL's fsync() surprise", LWN 2018).
+enum err db_flush_end(struct db *db)
+{
+	enum err e = db->engine->flush_end(db);
+
+	db->flushing = false;
+	if (e == ERR_OK && !db->flush_failed)
+		db->durable = db->flushing_to;
+	else
+		db->flush_failed = true;
+	return e;
+}
+
+enum err db_settle(struct db *db)
+{
+	enum err e = db->flushing ? db_flush_end(db) : ERR_OK;
+
+	if (e != ERR_OK || !db_is_pending(db))
+		return e;
+	if (!db->flush_failed) {
+		db_flush_begin(db);
+		return db_flush_end(db);
+	}
+	TRY(db->engine->flush_whole(db));
+	db->flush_failed = false;
+	db->durable = db->commits;
+	return ERR_OK;
+}
+
 enum err db_backup(struct db *db, const char *path)
 {
 	return db->engine->backup(db, path);
@@ -165,5 +239,6 @@ void db_close(struct db *db)
 	if (!db)
 		return;
 	db_rollback(db);
+	db_pipeline_end(db);
 	db->engine->close(db);
 }

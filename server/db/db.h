@@ -13,6 +13,10 @@
 //
 // A transaction in which a statement failed cannot be committed: the whole turn fails, and the core
 // loads again from what is stored. One thread, one connection, one writer.
+//
+// A commit is on the disk when db_commit returns. A loop that must not wait for the disk calls
+// db_pipeline: then a commit is only written (a kill of the process takes nothing back, a power cut
+// may), and db_flush_begin .. db_flush_end make all that was written before stay, off the loop.
 #ifndef HELIO_SERVER_DB_H
 #define HELIO_SERVER_DB_H
 
@@ -47,13 +51,17 @@ struct db_value db_value_blob(struct bytes b);
 struct db;
 struct db_stmt;
 
+// On another thread: a flush is over.
+typedef void (*db_tell_fn)(void *ctx);
+
 struct db_rows {
 	struct db *db;
 	struct db_stmt *stmt;
 	enum err failed;
 };
 
-// What an engine fills in. Every function is required.
+// What an engine fills in. Every function is required; of those for a pipeline an engine that has
+// none gives no `pipeline`, and the others are never called.
 struct db_engine {
 	const char *name;
 	enum err (*begin)(struct db *db);
@@ -68,6 +76,13 @@ struct db_engine {
 	struct bytes (*column_bytes)(struct db_stmt *s, int column);
 	enum err (*exec)(struct db *db, const char *sql); // several statements
 	enum err (*backup)(struct db *db, const char *path);
+	enum err (*pipeline)(struct db *db, db_tell_fn tell, void *ctx);
+	void (*pipeline_end)(struct db *db); // what is under way ends first
+	void (*flush_begin)(struct db *db);
+	bool (*flush_is_over)(struct db *db);
+	enum err (*flush_end)(struct db *db); // waits
+	enum err (*flush_whole)(
+		struct db *db); // after one that failed: what was to be on the disk is written anew
 	void (*close)(struct db *db);
 };
 
@@ -77,11 +92,13 @@ struct db {
 	enum err why; // of the first statement that failed, and its sentence
 	char sentence[256];
 	uint64_t commits, statements;
+	bool pipelined, flushing, flush_failed;
+	uint64_t flushing_to, durable; // numbers of commits, like `commits`
 };
 
 // Opens or creates FILE (0600, WAL, synchronous=FULL, trusted_schema=OFF, cell_size_check,
-// exclusive lock) and checks it (quick_check, up to 32 MiB). ":memory:" for tests. Errors: ERR_EXISTS
-// (another process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
+// exclusive lock) and checks it (quick_check, up to 32 MiB). ":memory:" for tests. Errors:
+// ERR_EXISTS (another process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
 enum err db_sqlite_open(const char *file, struct db **out) MUST_CHECK;
 void db_close(struct db *db);
 
@@ -126,8 +143,22 @@ void db_fail(struct db *db, enum err e);
 enum err db_commit(struct db *db) MUST_CHECK;
 void db_rollback(struct db *db);
 bool db_is_dirty(const struct db *db);
-// A copy without the session keys, made while the server runs. It says of itself that it is one: meta
-// number "is-backup". ERR_EXISTS when path exists.
+// From now on commits do not wait. Errors: ERR_UNSUPPORTED (a database in memory), ERR_IO.
+enum err db_pipeline(struct db *db, db_tell_fn tell, void *ctx) MUST_CHECK;
+// What is under way ends first; nobody is told any more, and a commit waits for the disk again.
+void db_pipeline_end(struct db *db);
+// Something committed may not be on the disk yet.
+bool db_is_pending(const struct db *db);
+bool db_is_flushing(const struct db *db);
+void db_flush_begin(struct db *db); // of all commits until now; none may be under way
+bool db_flush_is_over(struct db *db);
+// Waits where it is not over. An error: what was committed since the last good one may be lost by a
+// power cut; nobody may hear of it until db_settle succeeded.
+enum err db_flush_end(struct db *db) MUST_CHECK;
+// Returns when all that was committed is on the disk; also the way out of a failed flush.
+enum err db_settle(struct db *db) MUST_CHECK;
+// A copy without the session keys, made while the server runs. It says of itself that it is one:
+// meta number "is-backup". ERR_EXISTS when path exists.
 enum err db_backup(struct db *db, const char *path) MUST_CHECK;
 
 #endif

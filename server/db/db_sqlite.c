@@ -1,18 +1,26 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
-// on the disk when it returns and a crash leaves the last commit. The database is locked for the
-// life of the process: a second server on the same file is refused.
+// on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL, and the
+// threads of wal_flush.c do what waits for the disk. A second program that would write the same
+// file is refused (a lock of ours: SQLite's own exclusive mode would shut out the checkpointer).
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "server/db/db_engine.h"
+#include "server/db/wal_flush.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define CHECKPOINT_FRAMES 4000 // of the log; a page of 4 KiB each
+// Of a log that never comes to rest: the loop carries the last pages itself, so that the log begins
+// anew. Few are left for it then.
+#define CHECKPOINT_FRAMES_MAX 16000
+#define BUSY_MS 200                          // somebody reads, or looks with another tool
 #define CHECK_WHOLE_BYTES (32 * 1024 * 1024) // read in 50 ms
 
 struct db_stmt {
@@ -24,6 +32,11 @@ struct db_stmt {
 struct sqlite_db {
 	struct db base;
 	sqlite3 *handle;
+	char *file;
+	int lock_fd;
+	struct wal_flush *flush; // pipelined
+	sqlite3 *carrier;        // of its second thread alone
+	int frames_seen;         // of the log, when a checkpoint was asked for last
 	struct db_stmt cache[STATEMENT_CACHE];
 };
 
@@ -241,7 +254,120 @@ static void sqlite_close(struct db *db)
 	for (size_t i = 0; i < STATEMENT_CACHE; i++)
 		sqlite3_finalize(s->cache[i].handle);
 	sqlite3_close(s->handle);
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->file);
 	free(s);
+}
+
+// ---------------------------------------------------------------- the pipeline
+
+static int carrier_open(const char *file, sqlite3 **out)
+{
+	int rc = sqlite3_open_v2(file, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(*out,
+			"PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
+			"PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
+			NULL, NULL, NULL);
+	return rc;
+}
+
+// On the carrier's thread.
+static void log_carry(void *ctx)
+{
+	struct sqlite_db *s = ctx;
+	int rc = s->carrier ? SQLITE_OK : carrier_open(s->file, &s->carrier);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_wal_checkpoint_v2(
+			s->carrier, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (rc == SQLITE_OK || rc == SQLITE_BUSY)
+		return;
+	log_warn("STORE-CHECKPOINT", "rc=%d why=%s", rc,
+		log_quote(s->carrier ? sqlite3_errmsg(s->carrier) : sqlite3_errstr(rc)));
+	sqlite3_close(s->carrier);
+	s->carrier = NULL;
+}
+
+// After each commit: the log holds so many frames. An error here is no error of the commit.
+static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
+{
+	struct sqlite_db *s = ctx;
+
+	(void)name;
+	if (frames < s->frames_seen) // it began anew
+		s->frames_seen = 0;
+	if (frames - s->frames_seen < CHECKPOINT_FRAMES || !wal_carry_is_idle(s->flush))
+		return SQLITE_OK;
+	s->frames_seen = frames;
+	if (frames >= CHECKPOINT_FRAMES_MAX)
+		(void)sqlite3_wal_checkpoint_v2(
+			handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	else
+		wal_carry_ask(s->flush);
+	return SQLITE_OK;
+}
+
+static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	if (!s->file)
+		return err_set(ERR_UNSUPPORTED, "a database in memory has no pipeline");
+	if (db->in_transaction)
+		return err_set(ERR_NOT_NOW, "a pipeline begins between turns");
+	TRY(wal_flush_new(s->file,
+		&(struct wal_flush_ports){
+			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .carry_ctx = s},
+		&s->flush));
+	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL");
+	if (e != ERR_OK) {
+		wal_flush_free(s->flush);
+		s->flush = NULL;
+		return e;
+	}
+	sqlite3_wal_hook(s->handle, on_log_grew, s);
+	return ERR_OK;
+}
+
+static void sqlite_pipeline_end(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	sqlite3_wal_autocheckpoint(s->handle, CHECKPOINT_FRAMES);
+	if (sqlite_exec(db, "PRAGMA synchronous=FULL") != ERR_OK)
+		log_warn("STORE-FLUSH", "why=%s", log_quote(err_text()));
+	wal_flush_free(s->flush);
+	s->flush = NULL;
+	sqlite3_close(s->carrier);
+	s->carrier = NULL;
+}
+
+static void sqlite_flush_begin(struct db *db)
+{
+	wal_flush_begin(sqlite_of(db)->flush);
+}
+
+static bool sqlite_flush_is_over(struct db *db)
+{
+	return wal_flush_is_over(sqlite_of(db)->flush);
+}
+
+static enum err sqlite_flush_end(struct db *db)
+{
+	return wal_flush_end(sqlite_of(db)->flush);
+}
+
+// Every page of the log is written into the database and that is synced: nothing depends any more
+// on what the log's failed sync left on the disk.
+static enum err sqlite_flush_whole(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+	int rc = sqlite3_wal_checkpoint_v2(s->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+
+	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(s->handle, rc, "checkpoint");
 }
 
 static const struct db_engine sqlite_engine = {
@@ -258,6 +384,12 @@ static const struct db_engine sqlite_engine = {
 	.column_bytes = sqlite_column_bytes,
 	.exec = sqlite_exec,
 	.backup = sqlite_backup,
+	.pipeline = sqlite_pipeline,
+	.pipeline_end = sqlite_pipeline_end,
+	.flush_begin = sqlite_flush_begin,
+	.flush_is_over = sqlite_flush_is_over,
+	.flush_end = sqlite_flush_end,
+	.flush_whole = sqlite_flush_whole,
 	.close = sqlite_close,
 };
 
@@ -290,49 +422,58 @@ static enum err sqlite_check(struct sqlite_db *s, const char *file)
 static enum err sqlite_setup(struct sqlite_db *s, const char *file, bool memory)
 {
 	sqlite3_extended_result_codes(s->handle, 1);
-	sqlite3_busy_timeout(s->handle, 0);
+	sqlite3_busy_timeout(s->handle, BUSY_MS);
 	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	TRY(sqlite_exec(&s->base, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA trusted_schema=OFF;"
+	TRY(sqlite_exec(&s->base, "PRAGMA trusted_schema=OFF;"
 				  "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"));
 	if (!memory)
-		TRY(sqlite_exec(&s->base, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-					  "PRAGMA wal_autocheckpoint=4000;"));
-	// In exclusive mode the lock is taken by the first access and kept.
+		TRY(sqlite_exec(&s->base, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"));
+	if (!memory)
+		sqlite3_wal_autocheckpoint(s->handle, CHECKPOINT_FRAMES);
 	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE; COMMIT;"));
 	return sqlite_check(s, file);
 }
 
-// Made by us before SQLite opens it, so that nobody else can ever read it.
-static enum err file_make_private(const char *file)
+// Made by us before SQLite opens it, so that nobody else can ever read it. Locked as long as it is
+// open; SQLite's own locks are of another kind (fcntl), and the descriptor outlives its connection:
+// closing it earlier would take those away.
+static enum err file_take(struct sqlite_db *s, const char *file)
 {
-	int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
+	s->file = strdup(file);
+	if (!s->file)
+		return err_set(ERR_MEMORY, "no memory for the database");
+	s->lock_fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (s->lock_fd < 0)
 		return err_set_errno("database %s", file);
-	close(fd);
-	return ERR_OK;
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return ERR_OK;
+	if (errno == EWOULDBLOCK)
+		return err_set(ERR_EXISTS, "database %s is used by another process", file);
+	return err_set_errno("lock of %s", file);
+}
+
+static enum err sqlite_start(struct sqlite_db *s, const char *file, bool memory)
+{
+	if (!memory)
+		TRY(file_take(s, file));
+	int rc = sqlite3_open_v2(file, &s->handle,
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	return rc == SQLITE_OK ? sqlite_setup(s, file, memory) : sqlite_fail(s->handle, rc, file);
 }
 
 enum err db_sqlite_open(const char *file, struct db **out)
 {
-	bool memory = strcmp(file, ":memory:") == 0;
-
 	*out = NULL;
 	// Nobody reads SQLite's own statistics, and they cost a lock at each allocation. Too late,
 	// and without effect, once something of SQLite ran.
 	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-	if (!memory)
-		TRY(file_make_private(file));
 	struct sqlite_db *s = calloc(1, sizeof(*s));
 	if (!s)
 		return err_set(ERR_MEMORY, "no memory for the database");
 	s->base.engine = &sqlite_engine;
-	int rc = sqlite3_open_v2(file, &s->handle,
-		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	enum err e =
-		rc == SQLITE_OK ? sqlite_setup(s, file, memory) : sqlite_fail(s->handle, rc, file);
-	if (e == ERR_EXISTS)
-		(void)err_set(e, "database %s is used by another process", file);
+	s->lock_fd = -1;
+	enum err e = sqlite_start(s, file, strcmp(file, ":memory:") == 0);
 	if (e != ERR_OK) {
 		sqlite_close(&s->base);
 		return e;

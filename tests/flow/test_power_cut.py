@@ -1,5 +1,5 @@
-"""A power cut of a device: what its disk held at one moment is all that is left. The agent's folder is an ext4 of its own
-on a loop file; the file as it is at the cut is what the next start is given."""
+"""A power cut of a device, and of the server: what the disk held at one moment is all that is left. The program's folder is
+an ext4 of its own on a loop file; the file as it is at the cut is what the next start is given."""
 import os
 import pathlib
 import shutil
@@ -7,14 +7,17 @@ import subprocess
 
 import pytest
 
+from lib import wire
+from lib.steps import responses
 from lib.wait import wait_for
 from test_s001_commands import begun, ended, fleet_with_work, run
 
+pb = wire.pb
 NO_SYNC = "int fsync(int fd) { (void)fd; return 0; } int fdatasync(int fd) { (void)fd; return 0; }\n"
 
 
-def call(*words):
-    return subprocess.run([str(w) for w in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def call(*words, text_in=None):
+    return subprocess.run([str(w) for w in words], input=text_in, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 class Disk:
@@ -50,13 +53,22 @@ class Disk:
         self.mount()
 
 
-@pytest.fixture
-def disk(folder):
+def disk_of(folder, name):
     if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
         pytest.skip("only root mounts a disk")
-    one = Disk(folder, folder / "f4")
+    one = Disk(folder, folder / name)
     yield one
     one.unmount()
+
+
+@pytest.fixture
+def disk(folder):
+    yield from disk_of(folder, "f4")
+
+
+@pytest.fixture
+def server_disk(folder):
+    yield from disk_of(folder, "heliod")
 
 
 def slow_and_cut(fleet, folder, disk, env=None):
@@ -93,8 +105,7 @@ def test_a_command_is_run_once_over_power_cuts(disk, fleet_of, folder):
 
 def test_a_disk_that_promises_and_does_not_keep_is_seen(disk, fleet_of, folder):
     """The control of the test above: with an fsync that does nothing the cut takes the agent's memory."""
-    (folder / "no_sync.c").write_text(NO_SYNC)
-    made = call("cc", "-shared", "-fPIC", "-o", folder / "no_sync.so", folder / "no_sync.c")
+    made = call("cc", "-shared", "-fPIC", "-o", folder / "no_sync.so", "-xc", "-", text_in=NO_SYNC)
     assert made.returncode == 0, made.stdout
     env = {"LD_PRELOAD": str(folder / "no_sync.so")}
     fleet = fleet_on(disk, fleet_of, folder).up(agents=[])
@@ -103,3 +114,47 @@ def test_a_disk_that_promises_and_does_not_keep_is_seen(disk, fleet_of, folder):
     flow = slow_and_cut(fleet, folder, disk, env=env)
     fleet.procs["heliod"].wait_text("NEW-STORE", 20)
     assert [d["outcome"] for d in wait_for(lambda: ended(fleet, flow), 20, "it ended")] == ["unknown"]
+
+
+# ---------------------------------------------------------------- the server's disk
+
+def told_and_stored(server_disk, fleet_of, folder, env=None):
+    """The light goes out while commands are given as fast as they come. What was told on the wire before the cut, and what
+    the store knows after it."""
+    fleet = fleet_of(clients=("f1", "f2", "f3"), interval_ms=200, data_brokers=("da",), publishers=())
+    fleet.brokers()
+    fleet.heliod(env=env)
+    for client in ("f1", "f2", "f3"):
+        fleet.agent(client)
+    for client in ("f1", "f2", "f3"):
+        fleet.wait_client(client, lambda c: c["reach"] == "online" and c["state"] == "idle", 30)
+    watch = fleet.watch("helio/v1/rsp/#")
+
+    def told():
+        return {(c, r.body.op_id) for c in ("f1", "f2", "f3") for r in responses(watch, c) if r.body.kind == pb.EXECUTE_COMMAND}
+
+    for _ in range(4):
+        for client in ("f1", "f2", "f3"):
+            fleet.ctl("exec", client, "ping")
+    wait_for(lambda: len(told()) >= 6, 20, "commands were given")
+    before = told()
+    server_disk.cut()
+    fleet.procs["heliod"].kill()
+    server_disk.light()
+    if not list((folder / "heliod").glob("*.db")):
+        return before, set()
+    rows = fleet.sql("SELECT client || ' ' || op_id FROM operation")
+    return before, {(r.split(" ")[0], int(r.split(" ")[1]) % 2 ** 64) for r in rows.split("\n") if r}
+
+
+def test_S000_7_what_was_told_outlives_a_power_cut_of_the_server(server_disk, fleet_of, folder):
+    told, stored = told_and_stored(server_disk, fleet_of, folder)
+    assert told <= stored, told - stored
+
+
+def test_S000_7_a_disk_that_does_not_keep_what_it_promises_loses_what_was_told(server_disk, fleet_of, folder):
+    """The control of the test above."""
+    made = call("cc", "-shared", "-fPIC", "-o", folder / "no_sync.so", "-xc", "-", text_in=NO_SYNC)
+    assert made.returncode == 0, made.stdout
+    told, stored = told_and_stored(server_disk, fleet_of, folder, env={"LD_PRELOAD": str(folder / "no_sync.so")})
+    assert told - stored

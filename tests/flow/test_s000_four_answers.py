@@ -180,9 +180,9 @@ def test_S000_5_third_client_retrieve_information(fleet_of, pictures):
     assert len(listed) == len(pictures)
     sums = subprocess.run(["sha256sum", *sorted(listed)], cwd=installed, check=True, stdout=subprocess.PIPE, text=True)
     assert {line.split("  ")[1]: line.split("  ")[0] for line in sums.stdout.splitlines()} == listed
-    done = [h for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))
-            if h.client_id == "f3" and h.op.op_id == got.body.op_id and h.op.status == pb.OP_DONE]
-    assert done and any(i.complete and i.package.hex() == package for i in done[0].holdings.items)
+    done = wait_for(lambda: [h for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))
+                             if h.client_id == "f3" and h.op.op_id == got.body.op_id and h.op.status == pb.OP_DONE], 10, "f3 says done")
+    assert any(i.complete and i.package.hex() == package for i in done[0].holdings.items)
 
 
 def test_S000_5_done_without_the_package_is_not_believed(fleet_of, pictures):

@@ -300,8 +300,8 @@ def test_S003_6_a_permitted_client_reads_the_state_of_another_and_nobody_else_do
 # ---------------------------------------------------------------- no connection needed
 
 def test_S003_7_S001_c8_reach_is_the_heartbeat_and_never_the_connection(fleet_of):
-    fleet = fleet_of(clients=("f1", "f2"), data_brokers=(), publishers=(), interval_ms=400,
-                     server={"server": {"silent_after_s": 2, "reconnect_spread_s": 0}})
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=(), publishers=(), interval_ms=1000,
+                     server={"server": {"silent_after_s": 5, "reconnect_spread_s": 0}})
     fleet.brokers()
     fleet.heliod()
     views = fleet.watch("helio/v1/view/state/+")

@@ -4,6 +4,7 @@
 #include "server/db/rows.h"
 #include "server/db/schema.h"
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -226,6 +227,79 @@ static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
 	}
 }
 
+static void told(void *ctx)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(*(int *)ctx, &one, sizeof(one)), sizeof(one));
+}
+
+static void a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk(void **state)
+{
+	struct fixture *f = *state;
+	int fd = eventfd(0, EFD_CLOEXEC);
+	uint64_t count = 0;
+
+	assert_int_equal(db_pipeline(f->db, told, &fd), ERR_OK);
+	assert_false(db_is_pending(f->db));
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(number(f, "a"), 1);
+	assert_true(db_is_pending(f->db));
+	assert_false(db_flush_is_over(f->db));
+	db_flush_begin(f->db);
+	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK); // while the first is written
+	assert_int_equal(read(fd, &count, sizeof(count)), sizeof(count));
+	assert_true(db_flush_is_over(f->db));
+	assert_int_equal(db_flush_end(f->db), ERR_OK);
+	assert_true(db_is_pending(f->db)); // the second
+	assert_int_equal(db_settle(f->db), ERR_OK);
+	assert_false(db_is_pending(f->db));
+	db_pipeline_end(f->db);
+	close(fd);
+	reopen(f);
+	assert_int_equal(number(f, "a"), 2);
+}
+
+// The log's file is as long as it ever was; more than this it never is, whatever is written.
+static void a_pipelined_store_carries_its_log_back(void **state)
+{
+	struct fixture *f = *state;
+	char log[160], filling[3000];
+	struct stat st;
+	int fd = eventfd(0, EFD_CLOEXEC);
+
+	memset(filling, 'x', sizeof(filling));
+	filling[sizeof(filling) - 1] = 0;
+	(void)snprintf(log, sizeof(log), "%s-wal", f->file);
+	assert_int_equal(db_pipeline(f->db, told, &fd), ERR_OK);
+	for (int i = 0; i < 60000; i++) { // 240 MB into the log
+		assert_int_equal(
+			db_run(f->db, "INSERT OR REPLACE INTO value VALUES ('q', $1, $2, 0, 0)",
+				DB_I(i % 500), DB_T(filling)),
+			ERR_OK);
+		if (i % 20 == 0)
+			assert_int_equal(db_commit(f->db), ERR_OK);
+	}
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(db_settle(f->db), ERR_OK);
+	assert_int_equal(stat(log, &st), 0);
+	assert_in_range(st.st_size, 4096, 140 << 20);
+	close(fd);
+}
+
+static void a_store_in_memory_has_no_pipeline(void **state)
+{
+	struct db *db = NULL;
+
+	(void)state;
+	assert_int_equal(db_sqlite_open(":memory:", &db), ERR_OK);
+	assert_int_equal(db_pipeline(db, told, NULL), ERR_UNSUPPORTED);
+	assert_false(db_is_pending(db));
+	db_close(db);
+}
+
 static void a_backup_holds_everything_but_the_session_keys(void **state)
 {
 	struct fixture *f = *state;
@@ -272,6 +346,9 @@ int main(void)
 		T(the_file_is_private),
 		T(F19_a_damaged_store_is_refused),
 		T(X_4_a_kill_at_any_moment_leaves_the_last_commit),
+		T(a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk),
+		T(a_pipelined_store_carries_its_log_back),
+		T(a_store_in_memory_has_no_pipeline),
 		T(a_backup_holds_everything_but_the_session_keys),
 	};
 

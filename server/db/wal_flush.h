@@ -1,0 +1,43 @@
+// Two threads beside the one connection that writes (db_sqlite.c), so that its loop never waits for
+// the disk:
+//
+//   flusher        fdatasync of the write-ahead log: what was committed before it began is on the
+//                  disk when it ends
+//   carrier        runs what carries pages from the log back into the database, with a connection
+//                  of its own (SQLITE_CHECKPOINT_PASSIVE: it stops nobody)
+//
+// Both hold nothing of the loop's connection. SQLite, "Write-Ahead Logging": with
+// synchronous=NORMAL a commit is not synced, the log is synced before a checkpoint, the database
+// before the log is written from its beginning again; so whatever the flusher never reached is lost
+// by a power cut as a whole suffix of commits, and nothing else is.
+#ifndef HELIO_SERVER_DB_WAL_FLUSH_H
+#define HELIO_SERVER_DB_WAL_FLUSH_H
+
+#include "server/db/db.h"
+
+struct wal_flush;
+
+struct wal_flush_ports {
+	db_tell_fn tell; // at the end of each flush, on the flusher's thread
+	void *tell_ctx;
+	void (*carry)(void *ctx); // on the carrier's
+	void *carry_ctx;
+};
+
+// file: the database; the log lies beside it. Errors: ERR_IO, ERR_MEMORY.
+enum err wal_flush_new(
+	const char *file, const struct wal_flush_ports *ports, struct wal_flush **out) MUST_CHECK;
+// Waits for what is under way. Nobody is told after it.
+void wal_flush_free(struct wal_flush *w);
+
+// One at a time.
+void wal_flush_begin(struct wal_flush *w);
+bool wal_flush_is_over(struct wal_flush *w);
+// Waits where it is not over. The verdict of the flush that ended.
+enum err wal_flush_end(struct wal_flush *w) MUST_CHECK;
+
+// The carrier has work; nothing when it is at it.
+void wal_carry_ask(struct wal_flush *w);
+bool wal_carry_is_idle(struct wal_flush *w);
+
+#endif
