@@ -215,7 +215,7 @@ static enum err minute_take(const char **s, uint32_t *minute)
 	for (size_t i = 0; i < 5 && shaped; i++)
 		shaped = i == 2 ? t[i] == ':' : t[i] >= '0' && t[i] <= '9';
 	if (!shaped)
-		return err_set(ERR_FORMAT, "a time is HH:MM, not %.8s", t);
+		return err_set(ERR_FORMAT, "a time is HH:MM, as 08:00, not %.8s", t);
 	uint32_t hour = (uint32_t)(t[0] - '0') * 10 + (uint32_t)(t[1] - '0');
 	uint32_t rest = (uint32_t)(t[3] - '0') * 10 + (uint32_t)(t[4] - '0');
 
@@ -236,7 +236,10 @@ static enum err daypart_take(const char **s, struct daypart *d)
 {
 	TRY(days_take(s, &d->weekdays));
 	if (**s != ' ')
-		return err_set(ERR_FORMAT, "after the days comes a blank and HH:MM-HH:MM");
+		return err_set(ERR_FORMAT,
+			"after the days comes a blank and HH:MM-HH:MM, as in mon-fri 08:00-18:00, "
+			"not %.12s",
+			*s);
 	spaces_skip(s);
 	TRY(minute_take(s, &d->from_minute));
 	if (**s != '-')

@@ -555,6 +555,20 @@ enum err media_order_by_hand(struct media *m, const char *client, const struct p
 	return ERR_OK;
 }
 
+void media_look(struct media *m, struct findings *out)
+{
+	char what[LIMIT_TEXT + 1];
+	uint64_t count = 0;
+
+	if (rows_media_count(core_db(m->core), MEDIA_RECORDED, &count) != ERR_OK || !count)
+		return;
+	(void)snprintf(what, sizeof(what),
+		"%llu recorded %s to be posted to devices that the link does not reach",
+		(unsigned long long)count, count == 1 ? "medium waits" : "media wait");
+	finding_add(out, FINDING_WARN, "", "MEDIA-TO-POST", what,
+		"helioctl media list --state recorded");
+}
+
 // ---------------------------------------------------------------- life
 
 void media_init(struct media *m, const struct media_config *config, const struct media_ports *ports,

@@ -19,6 +19,7 @@
 #include "server/away.h"
 #include "server/db/rows_media.h"
 #include "server/distribute.h"
+#include "server/findings.h"
 #include "server/media_state.h"
 #include "server/presence.h"
 
@@ -92,6 +93,8 @@ enum err media_act(struct media *m, uint64_t order, enum media_event e, struct a
 // Which way would the package go to the client now? Errors: ERR_NOT_FOUND.
 enum err media_route(struct media *m, const char *client, struct away_client *at,
 	struct route_decision *out) MUST_CHECK;
+// What waits for a person, for `doctor`.
+void media_look(struct media *m, struct findings *out);
 bool media_is_by_hand(const struct media_row *order);
 // An order because an operator wants one. Errors: ERR_NOT_FOUND, ERR_EXISTS (one is open).
 enum err media_order_by_hand(struct media *m, const char *client, const struct package *k,

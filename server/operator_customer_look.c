@@ -1,5 +1,6 @@
 // Verbs that tell of customers: what stands in the store, what became of its orders, and who edited
 // it.
+#include "server/media_orders.h"
 #include "server/operator_customer.h"
 
 #include <inttypes.h>
@@ -88,17 +89,27 @@ enum err json_orders(
 	return ERR_OK;
 }
 
+struct order_list {
+	struct order_would *items;
+	size_t count;
+};
+
 // As they stand: what an edit that changes nothing would leave.
 static enum err orders_now(
-	struct operator_call *c, const struct customer_whole *w, enum order_bytes bytes)
+	struct operator_call *c, const struct customer_whole *w, struct order_list *out)
 {
 	struct order_groups *groups = NULL;
-	struct order_would *list = NULL;
-	size_t count = 0;
 
 	TRY(orders_derive(c->room->orders, w, NULL, c->arena, &groups));
-	TRY(orders_compare(c->room->orders, w, groups, c->arena, &list, &count));
-	return json_orders(put_list(c->json, "orders"), list, count, bytes);
+	return orders_compare(c->room->orders, w, groups, c->arena, &out->items, &out->count);
+}
+
+static const struct order_row *order_row_of(const struct order_list *orders, const char *id)
+{
+	for (size_t i = 0; i < orders->count; i++)
+		if (strcmp(orders->items[i].order.order, id) == 0)
+			return &orders->items[i].row;
+	return NULL;
 }
 
 // ---------------------------------------------------------------- verbs
@@ -135,9 +146,50 @@ enum err customer_run_list(struct operator_call *c)
 struct listing {
 	struct operator_call *c;
 	struct order_groups *groups;
+	const struct order_list *orders;
 	cJSON *list;
 	char last[LIMIT_ID + 1];
 };
+
+// The last medium with this package for a client that is away; "": none.
+static enum err medium_word(
+	const struct listing *l, const char *client, const struct digest *package, const char **out)
+{
+	enum reach reach = core_client_reach(l->c->room->core, client);
+	const struct media_filter f = {.client = client, .package = package, .max = 16};
+	SCOPED_ARENA struct arena a = {0};
+	struct media_row *rows = NULL;
+	size_t count = 0;
+
+	*out = "";
+	if (reach != REACH_SILENT && reach != REACH_NEVER)
+		return ERR_OK;
+	arena_init(&a, 64 * 1024, 4096);
+	TRY(rows_media_list(core_db(l->c->room->core), &f, &a, &rows, &count));
+	if (count)
+		*out = media_state_word(rows[count - 1].state);
+	return ERR_OK;
+}
+
+// How far the package of its order is at this client, by what the client said last.
+static enum err json_delivery(
+	const struct listing *l, cJSON *o, const char *client, const char *order)
+{
+	const struct order_row *row = order_row_of(l->orders, order);
+	const char *word = "awaited", *medium = "";
+
+	if (!row || !row->id || digest_is_zero(&row->shown))
+		word = "none";
+	else if (core_client_shows(l->c->room->core, client, &row->shown))
+		word = "shown";
+	else if (core_client_holds(l->c->room->core, client, &row->shown))
+		word = "held";
+	else
+		TRY(medium_word(l, client, &row->shown, &medium));
+	put_text(o, "package", word);
+	put_text(o, "medium", medium);
+	return ERR_OK;
+}
 
 static enum err client_list(void *ctx, const struct customer_client *client)
 {
@@ -158,15 +210,17 @@ static enum err client_list(void *ctx, const struct customer_client *client)
 		return ERR_OK;
 	TRY(order_group_of(l->groups, client, reported, &g));
 	put_text(o, "order", g->id);
+	TRY(json_delivery(l, o, client->client, g->id));
 	put_text(o, "reach", reach_word(core_client_reach(l->c->room->core, client->client)));
 	return ERR_OK;
 }
 
-static enum err clients_list(struct operator_call *c, const struct customer_whole *w)
+static enum err clients_list(
+	struct operator_call *c, const struct customer_whole *w, const struct order_list *orders)
 {
 	const char *after = call_text(c, "after");
 	uint64_t max = call_u64(c, "max", CLIENTS_MOST);
-	struct listing l = {.c = c, .list = put_list(c->json, "clients")};
+	struct listing l = {.c = c, .orders = orders, .list = put_list(c->json, "clients")};
 	size_t count = 0;
 
 	max = max < CLIENTS_MOST ? max : CLIENTS_MOST;
@@ -184,6 +238,7 @@ static enum err clients_list(struct operator_call *c, const struct customer_whol
 enum err customer_run_show(struct operator_call *c)
 {
 	struct customer_whole w;
+	struct order_list orders;
 	cJSON *list;
 
 	TRY(rows_customer_whole(core_db(c->room->core), call_text(c, "customer"), c->arena, &w));
@@ -197,18 +252,21 @@ enum err customer_run_show(struct operator_call *c)
 	list = put_list(c->json, "plans");
 	for (size_t i = 0; i < w.plan_count; i++)
 		json_customer_plan(put_item(list), &w.plans[i]);
-	TRY(clients_list(c, &w));
-	return orders_now(c, &w, BYTES_OF_NONE);
+	TRY(orders_now(c, &w, &orders));
+	TRY(clients_list(c, &w, &orders));
+	return json_orders(put_list(c->json, "orders"), orders.items, orders.count, BYTES_OF_NONE);
 }
 
 enum err customer_run_preview(struct operator_call *c)
 {
 	struct customer_whole w;
+	struct order_list orders;
 
 	TRY(rows_customer_whole(core_db(c->room->core), call_text(c, "customer"), c->arena, &w));
 	put_text(c->json, "customer", w.customer.id);
 	put_number(c->json, "revision", w.customer.revision);
-	return orders_now(c, &w, BYTES_OF_ALL);
+	TRY(orders_now(c, &w, &orders));
+	return json_orders(put_list(c->json, "orders"), orders.items, orders.count, BYTES_OF_ALL);
 }
 
 enum err customer_run_history(struct operator_call *c)

@@ -341,6 +341,18 @@ bool core_client_holds(struct core *core, const char *id, const struct digest *p
 	return c && client_holds(core, c, package);
 }
 
+bool core_client_shows(struct core *core, const char *id, const struct digest *package)
+{
+	const struct client *c = client_find(core, id);
+	struct digest showing;
+	const char *image;
+
+	if (!c)
+		return false;
+	showing_split(intern_get(&core->interned, c->showing), &showing, &image);
+	return digest_equal(&showing, package);
+}
+
 static bool set_has(struct bytes set, const struct digest *d)
 {
 	for (size_t at = 0; at + sizeof(*d) <= set.size; at += sizeof(*d))

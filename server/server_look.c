@@ -74,7 +74,7 @@ static void look_clients(struct server *s, struct findings *out)
 			continue;
 		snprintf(id, sizeof(id), "CLONE-%.50s", c.id);
 		snprintf(what, sizeof(what), "%s may be two devices with one identity", c.id);
-		snprintf(mend, sizeof(mend), "helioctl client clear-clone %s", c.id);
+		snprintf(mend, sizeof(mend), "helioctl client accept %s", c.id);
 		finding_add(out, FINDING_WARN, "", id, what, mend);
 	}
 }
@@ -89,6 +89,7 @@ void server_look(void *ctx, struct findings *out)
 	look_packages(s, out);
 	look_clients(s, out);
 	orders_look(&s->orders, out);
+	media_look(&s->media, out);
 	if (core_is_degraded(s->core))
 		finding_add(out, FINDING_ERROR, "", "STORE",
 			"the store cannot be written: nobody is answered",

@@ -126,6 +126,27 @@ static void pictures_say(const struct ctl *c, const cJSON *list, const char *sig
 	}
 }
 
+// What a dry run comes to for the screens.
+static const char *would_be(const cJSON *order, const cJSON *says)
+{
+	static char text[1200];
+	const char *reason = json_text(says, "reason");
+
+	if (!says)
+		return "";
+	if (*reason) {
+		(void)snprintf(text, sizeof(text), "; no package: %s%s", ctl_safe(reason),
+			*json_text(order, "shown") ? "; the screens keep what they show" : "");
+		return text;
+	}
+	if (!json_bool(says, "package_would_change"))
+		return "; the package stays the same";
+	return cJSON_GetArraySize(cJSON_GetObjectItem(order, "added")) ||
+			       cJSON_GetArraySize(cJSON_GetObjectItem(order, "removed"))
+		       ? "; a new package"
+		       : "; a new package of the same pictures";
+}
+
 void customer_pictures_show(const struct ctl *c, const cJSON *document)
 {
 	const cJSON *one;
@@ -140,10 +161,7 @@ void customer_pictures_show(const struct ctl *c, const cJSON *document)
 			continue;
 		ctl_say(c, "%s: pictures that come %d, that go %d%s",
 			ctl_safe(json_text(one, "order")), cJSON_GetArraySize(added),
-			cJSON_GetArraySize(removed),
-			says && !json_bool(says, "package_would_change")
-				? "; the package stays the same"
-				: "");
+			cJSON_GetArraySize(removed), would_be(one, says));
 		pictures_say(c, added, "+");
 		pictures_say(c, removed, "-");
 	}

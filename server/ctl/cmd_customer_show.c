@@ -90,12 +90,29 @@ static void plans_show(const struct ctl *c, const cJSON *plans)
 	table_free(t);
 }
 
+// How far the package of its order is at a client.
+static void package_add(struct table *t, const cJSON *client)
+{
+	const char *word = json_text(client, "package"), *medium = json_text(client, "medium");
+
+	if (strcmp(word, "shown") == 0)
+		table_add_style(t, "shown", STYLE_GOOD);
+	else if (strcmp(word, "held") == 0)
+		table_add(t, "held, not shown");
+	else if (*medium)
+		table_addf(t, "medium %s", medium);
+	else if (strcmp(word, "awaited") == 0)
+		table_add_style(t, "on its way", STYLE_WARN);
+	else
+		table_add(t, "none yet");
+}
+
 static void clients_show(const struct ctl *c, const cJSON *clients)
 {
 	static const struct table_column columns[] = {{"CLIENT", false, true, false},
 		{"NAME", false, true, true}, {"PLACE", false, true, false},
 		{"SCREEN", false, false, false}, {"REACH", false, false, false},
-		{"ORDER", false, true, true}};
+		{"PACKAGE", false, false, false}, {"OF", false, true, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 
@@ -112,6 +129,7 @@ static void clients_show(const struct ctl *c, const cJSON *clients)
 		else
 			table_add(t, "unknown");
 		table_add_style(t, *reach ? reach : "gone", show_reach_style(reach));
+		package_add(t, one);
 		table_add(t, json_text(one, "order"));
 	}
 	table_print(t, &c->out);

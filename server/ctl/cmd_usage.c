@@ -81,10 +81,22 @@ static void span_show(struct table *t, double ms)
 		table_addf(t, "%.2f h", s / 3600);
 }
 
+static const char *by_head(const char *by)
+{
+	static const char *const words[][2] = {{"picture", "PICTURE"}, {"client", "CLIENT"},
+		{"customer", "CUSTOMER"}, {"hour", "HOUR"}, {"package", "PACKAGE"}};
+
+	for (size_t i = 0; i < CTL_COUNT(words); i++) {
+		if (strcmp(words[i][0], by) == 0)
+			return words[i][1];
+	}
+	return "KEY";
+}
+
 static void sums_show(const struct ctl *c, const cJSON *document)
 {
 	const char *by = json_text(document, "by");
-	const struct table_column columns[] = {{by, false, true, false},
+	const struct table_column columns[] = {{by_head(by), false, true, false},
 		{"SHOWN", true, false, false}, {"TIME", true, false, false},
 		{"FIRST", false, false, true}, {"LAST", false, false, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
@@ -101,6 +113,12 @@ static void sums_show(const struct ctl *c, const cJSON *document)
 		span_show(t, json_number(one, "duration_ms"));
 		table_add(t, show_when(one, "first_unix_ms"));
 		table_add(t, show_when(one, "last_unix_ms"));
+	}
+	if (table_rows(t) == 0) {
+		ctl_say(c, "no showing of these has come: `helioctl ask CLIENT usage` asks for "
+			   "them, [freshness] usage_s of heliod does by itself");
+		table_free(t);
+		return;
 	}
 	table_print(t, &c->out);
 	table_free(t);

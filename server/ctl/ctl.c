@@ -239,25 +239,50 @@ static const struct command *command_find(int argc, char **argv, int used[2])
 	return NULL;
 }
 
+// The second word of a command whose first word is the group; NULL: it is of another group.
+static const char *word_in_group(const struct command *k, const char *group)
+{
+	size_t n = strlen(group);
+
+	return strncmp(k->name, group, n) == 0 && k->name[n] == ' ' ? k->name + n + 1 : NULL;
+}
+
+static bool group_explain(const char *group)
+{
+	bool is_any = false;
+
+	for (size_t i = 0; i < ctl_command_count; i++) {
+		const struct command *k = &ctl_commands[i];
+
+		if (!word_in_group(k, group))
+			continue;
+		if (!is_any)
+			printf("helioctl %s: several commands\n\ncommands:\n", group);
+		is_any = true;
+		printf("  %s %s\n      %s\n", k->name, k->args, k->help);
+	}
+	if (is_any)
+		printf("\nhelioctl %s WORD --help says more of one.\n", group);
+	return is_any;
+}
+
 static enum exit_code unknown_command(const struct ctl *c, int argc, char **argv, const int used[2])
 {
-	char group[256] = "";
-	size_t size = 0;
+	char group[400] = "";
 
 	if (used[0] >= argc)
 		return ctl_usage(c, "a command is missing");
 	for (size_t i = 0; i < ctl_command_count; i++) {
-		size_t n = strlen(argv[used[0]]);
-		const char *name = ctl_commands[i].name;
+		const char *word = word_in_group(&ctl_commands[i], argv[used[0]]);
 
-		if (strncmp(name, argv[used[0]], n) != 0 || name[n] != ' ')
-			continue;
-		int more = snprintf(
-			group + size, sizeof(group) - size, "%s%s", size ? ", " : "", name);
-		size += more > 0 && (size_t)more < sizeof(group) - size ? (size_t)more : 0;
+		if (word)
+			text_join(group, sizeof(group), "%s", word);
 	}
-	if (size > 0)
-		return ctl_usage(c, "one of: %s", group);
+	if (*group && used[1] < argc)
+		return ctl_usage(c, "unknown command %s %s: after %s comes one of: %s",
+			ctl_safe(argv[used[0]]), ctl_safe(argv[used[1]]), argv[used[0]], group);
+	if (*group)
+		return ctl_usage(c, "after %s comes one of: %s", argv[used[0]], group);
 	return ctl_usage(c, "unknown command %s", ctl_safe(argv[used[0]]));
 }
 
@@ -336,7 +361,10 @@ static enum exit_code without_command(struct ctl *c, int argc, char **argv, cons
 		ctl_global_options, ctl_global_option_count, NULL, 0, argc - 1, argv + 1, &a);
 	enum exit_code code = EXIT_DONE;
 
-	if (used[0] < argc || (e == ERR_OK && a.option_count == 0)) {
+	if (used[0] < argc && e == ERR_OK && args_has(&a, "help") && used[1] >= argc &&
+		group_explain(argv[used[0]])) {
+		code = EXIT_DONE;
+	} else if (used[0] < argc || (e == ERR_OK && a.option_count == 0)) {
 		code = unknown_command(c, argc, argv, used);
 	} else if (e != ERR_OK) {
 		code = ctl_usage(c, "%s", ctl_safe(err_text()));
@@ -370,6 +398,10 @@ enum exit_code ctl_main(int argc, char **argv)
 	c = (struct ctl){.out = term_of(stdout), .err = term_of(stderr)};
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
 		c.json = c.json || strcmp(argv[i], "--json") == 0;
+	static char help[] = "--help";
+	int first = word_at(argc, argv, 0);
+	if (first < argc && strcmp(argv[first], "help") == 0)
+		argv[first] = help; // helioctl help customer plan
 	c.command = command_find(argc, argv, used);
 	if (!c.command)
 		return without_command(&c, argc, argv, used);

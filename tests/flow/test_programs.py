@@ -128,6 +128,23 @@ def test_X_6_a_wrong_command_line_is_refused_in_one_sentence(program):
         assert bad.stderr.startswith(f"{program}: ") and "--help" in bad.stderr, (args, bad.stderr)
 
 
+def test_X_6_helioctl_explains_a_command_and_a_group_of_them():
+    plan = run("helioctl", "customer", "plan", "--help")
+    assert plan.returncode == 0 and "--dayparts" in plan.stdout
+    assert run("helioctl", "help", "customer", "plan").stdout == plan.stdout
+    assert run("helioctl", "help").stdout == run("helioctl", "--help").stdout
+    group = run("helioctl", "customer", "--help")
+    assert group.returncode == 0 and run("helioctl", "help", "customer").stdout == group.stdout
+    every = {line.split("  ")[1] for line in run("helioctl", "--help").stdout.splitlines() if line.startswith("  customer ")}
+    told = {line.strip() for line in group.stdout.splitlines() if line.startswith("  customer ")}
+    assert len(every) > 10 and len(every) == len(told), (every, told)
+    # Not whole: every word of the group is named, none cut.
+    for args in (["customer"], ["customer", "plam"], ["nonsense", "--help"]):
+        bad = run("helioctl", *args)
+        assert bad.returncode == 2 and not bad.stdout, bad
+    assert {"preview", "plan-remove", "encrypt"} <= set(run("helioctl", "customer").stderr.replace(";", "").split())
+
+
 # ---------------------------------------------------------------- settings
 
 @pytest.mark.parametrize("program", EVERY)
