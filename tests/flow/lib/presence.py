@@ -1,4 +1,5 @@
 """What the tests of the presence server read on the wire and on the data brokers, by Debian's own clients."""
+import concurrent.futures
 import hashlib
 import random
 import re
@@ -50,13 +51,18 @@ def sys_value(fleet, broker, name):
 
 
 def published(fleet):
-    """Messages that each data broker ever received, by its own count."""
-    return {b: sys_value(fleet, b, "publish/messages/received") for b in fleet.data_ids}
+    """Bytes of content that each data broker ever received, by its own count (that of messages stays 0 at QoS 1 in 2.0.11)."""
+    return {b: sys_value(fleet, b, "publish/bytes/received") for b in fleet.data_ids}
 
 
-def late(fleet, broker, *topics, timeout=1):
+def all_there(fleet, broker, topics):
+    """A late subscriber finds every one of these topics; it need not wait when it does."""
+    return set(late(fleet, broker, *topics, timeout=5, count=len(topics))) == set(topics)
+
+
+def late(fleet, broker, *topics, timeout=1, count=0):
     """topic -> payload of what a late subscriber of a data broker finds there."""
-    more = [w for t in topics[1:] for w in ("-t", t)]
+    more = [w for t in topics[1:] for w in ("-t", t)] + (["-C", count] if count else [])
     out = fleet.mosquitto_sub(topics[0], *more, "--retained-only", "-F", "%r %t %x", broker=broker, timeout=timeout, check=False)
     rows = [line.split(" ") for line in out.decode().splitlines()]
     assert all(r[0] == "1" for r in rows)
@@ -65,7 +71,18 @@ def late(fleet, broker, *topics, timeout=1):
 
 def lies_at(fleet, package, publisher="pub"):
     """The data brokers where a late subscriber finds its manifest."""
-    return [b for b in fleet.data_ids if late(fleet, b, f"helio/v1/pkg/{publisher}/{package}")]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = pool.map(lambda b: late(fleet, b, f"helio/v1/pkg/{publisher}/{package}"), fleet.data_ids)
+        return [b for b, topics in zip(fleet.data_ids, found) if topics]
+
+
+def quiet_counts(fleet):
+    """What was received, once the brokers have counted everything."""
+    def same():
+        before = published(fleet)
+        time.sleep(1.2)             # sys_interval is 1 s
+        return before if published(fleet) == before else None
+    return wait_for(same, 20, "the counts stand still")
 
 
 def software(folder, name, size, seed=None):
