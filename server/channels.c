@@ -233,15 +233,16 @@ static enum err wanted_write(struct core *core, const struct event_queue *q,
 
 enum err channel_trim(struct core *core, struct event_queue *q)
 {
-	uint32_t up_to = 0;
+	uint32_t up_to = 0, gone;
 
 	if (core->loading && q->name[0] != '@') {
 		core->trim_waits = true; // a client that is not loaded yet may stand there
 		return ERR_OK;
 	}
-	if (queue_trim(q, &up_to) == 0)
+	gone = queue_trim(q, &up_to);
+	if (gone == 0)
 		return ERR_OK;
-	return rows_event_retire(core->db, q->name, 0, up_to);
+	return rows_event_retire(core->db, q->name, gone == 1 ? up_to : 0, up_to);
 }
 
 struct merge_context {
@@ -343,9 +344,13 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 		.at = core->now.wall,
 	};
 
+	uint32_t head = q->head ? q->head->first_seq : 0;
+
 	TRY(event_body_encode(body, &core->body));
 	data.body = buf_bytes(&core->body);
 	TRY(queue_append(q, &data, out));
+	if (head && q->head->first_seq != head) // what the queue spanned was too much
+		TRY(rows_event_retire(core->db, q->name, 0, q->head->first_seq - 1));
 	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", q->name,
 		(*out)->seq, element_type_word(ev->type), (unsigned long long)(*out)->flow_id,
 		log_quote((*out)->author), log_quote((*out)->text));

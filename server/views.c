@@ -335,12 +335,18 @@ void view_remove(struct core *core, const char *client)
 
 // ---- QueueView
 
+static size_t pointers_shown(size_t clients)
+{
+	return clients < LIMIT_VIEW_POINTERS ? clients : LIMIT_VIEW_POINTERS;
+}
+
 static void pointers_fill(struct core *core, const struct channel *ch, struct queue_view *out)
 {
 	const struct event_queue *q = &ch->queue;
 	uint32_t high = core->clients.high, looked = high < 4096 ? high : 4096;
+	size_t room = pointers_shown(ch->clients);
 
-	for (uint32_t i = 0; i < looked && out->pointer_count < LIMIT_VIEW_POINTERS; i++) {
+	for (uint32_t i = 0; i < looked && out->pointer_count < room; i++) {
 		struct client *c = client_at(&core->clients, i);
 		bool is_client = c->flags & CLIENT_USED && c->role == ROLE_CLIENT;
 		size_t at = is_client ? membership_find(core, c, ch) : SIZE_MAX;
@@ -380,7 +386,9 @@ static enum err elements_fill(const struct event_queue *q, struct arena *a, stru
 {
 	uint32_t place = 0;
 
-	out->elements = arena_array(a, LIMIT_VIEW_ELEMENTS, sizeof(*out->elements));
+	size_t shown = q->count < 2 * VIEW_END ? q->count : 2 * VIEW_END;
+
+	out->elements = arena_array(a, shown + 2, sizeof(*out->elements));
 	if (!out->elements)
 		return err_set(ERR_FULL, "no room for the view of %s", q->name);
 	out->elements[out->element_count++] =
@@ -416,9 +424,9 @@ static enum err private_queue_find(struct core *core, const char *client, struct
 	return ERR_OK;
 }
 
-static enum err pointers_room(struct arena *a, struct queue_view *out)
+static enum err pointers_room(struct arena *a, size_t clients, struct queue_view *out)
 {
-	out->pointers = arena_array(a, LIMIT_VIEW_POINTERS, sizeof(*out->pointers));
+	out->pointers = arena_array(a, pointers_shown(clients), sizeof(*out->pointers));
 	return out->pointers ? ERR_OK : err_set(ERR_FULL, "no room for a view");
 }
 
@@ -438,7 +446,7 @@ static enum err private_view(
 	struct event_queue *q = NULL;
 
 	TRY(private_queue_find(core, client, &q));
-	TRY(pointers_room(a, out));
+	TRY(pointers_room(a, 1, out));
 	queue_fill(q, out);
 	out->pointers[out->pointer_count++] = (struct queue_pointer){
 		.client_id = client,
@@ -457,7 +465,7 @@ enum err core_queue_view(
 	const struct channel *ch = channel_find(core, queue);
 	if (!ch)
 		return err_set(ERR_NOT_FOUND, "no channel %s", queue);
-	TRY(pointers_room(a, out));
+	TRY(pointers_room(a, ch->clients, out));
 	queue_fill(&ch->queue, out);
 	out->weight = ch->weight;
 	out->detached = ch->clients - out->pointer_total;
