@@ -548,7 +548,7 @@ void host_fini(struct sim *s)
 	if (s->restored)
 		db_close(h->db);
 	else
-		store_give_back(h->db);
+		store_give_back(h->db, h->read_only);
 	inbox_clear(h);
 	free(h->inbox);
 	message_free(h->will);

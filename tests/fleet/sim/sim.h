@@ -358,7 +358,7 @@ enum err sim_package_find(void *ctx, struct core *core, const struct digest *pac
 
 // store.c
 struct db *store_take(void); // empty, with all its tables
-void store_give_back(struct db *db);
+void store_give_back(struct db *db, bool read_only);
 
 // device.c
 void device_init(struct sim *s, uint32_t index);

@@ -6,28 +6,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLEAR_MAX 4096
+#define TABLES_MAX 100
 
 static struct db *kept;
-static char clear[CLEAR_MAX];
+// One statement a table; their addresses are their names to the store, so they stay.
+static char clear[TABLES_MAX][80];
+static size_t tables;
 
 static void clear_write(struct db *db)
 {
 	struct db_rows rows;
-	size_t at = (size_t)snprintf(clear, sizeof(clear), "BEGIN;");
 
 	if (db_query_values(db, &rows,
 		    "SELECT name FROM sqlite_master WHERE type = 'table'"
 		    " AND name NOT LIKE 'sqlite_%' AND name != 'schema_version'",
 		    NULL, 0) != ERR_OK)
 		abort();
-	while (db_next(&rows) && at < sizeof(clear))
-		at += (size_t)snprintf(
-			clear + at, sizeof(clear) - at, "DELETE FROM %s;", db_text(&rows, 0));
-	if (at < sizeof(clear))
-		at += (size_t)snprintf(clear + at, sizeof(clear) - at, "COMMIT;");
-	if (db_end(&rows) != ERR_OK || at >= sizeof(clear))
+	while (db_next(&rows)) {
+		if (tables == TABLES_MAX)
+			abort();
+		snprintf(clear[tables++], sizeof(clear[0]), "DELETE FROM %s", db_text(&rows, 0));
+	}
+	if (db_end(&rows) != ERR_OK)
 		abort();
+}
+
+static enum err clear_all(struct db *db)
+{
+	for (size_t i = 0; i < tables; i++)
+		TRY(db_run_values(db, clear[i], NULL, 0));
+	return db_commit(db);
 }
 
 struct db *store_take(void)
@@ -39,17 +47,19 @@ struct db *store_take(void)
 		return db;
 	if (db_sqlite_open(":memory:", &db) != ERR_OK || schema_migrate(db) != ERR_OK)
 		abort();
-	if (!clear[0])
+	if (!tables)
 		clear_write(db);
 	return db;
 }
 
-void store_give_back(struct db *db)
+void store_give_back(struct db *db, bool read_only)
 {
 	db_rollback(db);
-	db->failed = false;
-	if (kept || db->engine->exec(db, "PRAGMA query_only=OFF") != ERR_OK ||
-		db->engine->exec(db, clear) != ERR_OK)
+	// These cost all statements their plans.
+	if (read_only && db->engine->exec(db, "PRAGMA query_only=OFF;"
+					      "PRAGMA max_page_count=1073741823") != ERR_OK)
+		abort();
+	if (kept || clear_all(db) != ERR_OK)
 		db_close(db);
 	else
 		kept = db;
