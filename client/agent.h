@@ -231,6 +231,7 @@ struct retrieve_job {
 	char failed_broker[LIMIT_ID + 1];
 	char broker[LIMIT_ID + 1]; // granted now
 	char note[120];            // what the switch says of itself
+	char refusal[LIMIT_TEXT];  // of the first item that this device will never take
 };
 
 struct release_job {

@@ -178,6 +178,13 @@ static enum err items_copy(struct retrieve_job *job, const struct retrieve_infor
 	return ERR_OK;
 }
 
+// No further try changes it; what else the operation names is done all the same.
+static void item_refuse(struct retrieve_job *job, const char *why)
+{
+	if (job->refusal[0] == '\0')
+		(void)snprintf(job->refusal, sizeof job->refusal, "%s", why);
+}
+
 // Held already: only switched to, or kept for later. False: not yet, or the operation ended.
 static bool item_skip_held(struct agent_core *c, struct now now, struct retrieve_item *item)
 {
@@ -193,23 +200,25 @@ static bool item_skip_held(struct agent_core *c, struct now now, struct retrieve
 		c->state.op.status = OP_RUNNING;
 		return false;
 	}
+	if (e == ERR_STALE) {
+		item_refuse(job, err_text());
+		return true;
+	}
 	job->phase = RETRIEVE_NONE;
 	operation_end(c, now, OP_FAILED, "activate: %s", err_text());
 	return false;
 }
 
 // What failed here before is not fetched again.
-static bool item_is_refused(struct agent_core *c, struct now now, const struct retrieve_item *item)
+static bool item_is_refused(struct agent_core *c, const struct retrieve_item *item)
 {
 	struct package_ref ref = item_ref(item);
 	const char *why = NULL;
 	if (c->port->refuses != NULL && item->kind == PACKAGE_SOFTWARE && item->activate)
 		why = c->port->refuses(c->ctx, &ref);
-	if (why == NULL)
-		return false;
-	c->retrieve.phase = RETRIEVE_NONE;
-	operation_end(c, now, OP_REFUSED, "%s", why);
-	return true;
+	if (why != NULL)
+		item_refuse(&c->retrieve, why);
+	return why != NULL;
 }
 
 void agent_switch_progress(struct agent_core *c, uint32_t percent, const char *text)
@@ -228,8 +237,8 @@ void retrieve_step(struct agent_core *c, struct now now)
 	for (; job->at < job->item_count; job->at++) {
 		struct retrieve_item *item = &job->items[job->at];
 		struct holding held = {.package = item->package};
-		if (item_is_refused(c, now, item))
-			return;
+		if (item_is_refused(c, item))
+			continue;
 		c->port->holding(c->ctx, &item->package, &held);
 		if (!held.complete) {
 			item->chunks_have = held.chunks_have;
@@ -240,8 +249,10 @@ void retrieve_step(struct agent_core *c, struct now now)
 		if (!item_skip_held(c, now, item))
 			return;
 	}
+	bool refused = job->refusal[0] != '\0';
 	job->phase = RETRIEVE_NONE;
-	operation_end(c, now, OP_DONE, "%s", job->note);
+	operation_end(
+		c, now, refused ? OP_REFUSED : OP_DONE, "%s", refused ? job->refusal : job->note);
 }
 
 static bool interval_is_legal(uint32_t interval_ms)
@@ -299,9 +310,29 @@ void retrieve_stop(struct agent_core *c, struct now now, enum op_status outcome)
 	job->phase = RETRIEVE_NONE;
 }
 
+// What a package's signed manifest says against this device.
+static bool is_refusal(const char *word)
+{
+	static const char *const words[] = {
+		"kind", "hw-class", "product", "agent-version", "security-counter"};
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void retrieve_fail(struct agent_core *c, struct now now, const char *word, const char *text)
 {
+	char why[LIMIT_TEXT];
 	retrieve_stop(c, now, OP_FAILED);
+	if (is_refusal(word)) {
+		(void)snprintf(why, sizeof why, "reason=%s %.400s", word, text);
+		item_refuse(&c->retrieve, why);
+		c->retrieve.at++;
+		retrieve_step(c, now);
+		return;
+	}
 	operation_end(c, now, OP_FAILED, "reason=%s %s", word, text);
 }
 

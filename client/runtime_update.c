@@ -15,6 +15,8 @@
 
 #define UNDO_AGAIN_MS 2000
 #define SAID_BYTES 200 // of a program's output, in a reason
+#define UNSURE_TRIES 6
+#define UNSURE_AGAIN_MS 500 // doubles
 
 static void verb_go(struct updates *u);
 
@@ -44,8 +46,10 @@ void update_count_failure(struct updates *u, struct update_record *r)
 {
 	const struct agent_settings *s = u->rt->settings;
 	bool failed = r->state == UPDATE_ROLLED_BACK || r->state == UPDATE_BROKEN;
-	if (!failed || r->penalised || strcmp(r->reason, UPDATE_GIVEN_UP) == 0 ||
-		strcmp(r->reason, UPDATE_DAMAGED) == 0)
+	bool innocent = strcmp(r->reason, UPDATE_GIVEN_UP) == 0 ||
+			strcmp(r->reason, UPDATE_DAMAGED) == 0 ||
+			strcmp(r->reason, UPDATE_DEVICE) == 0;
+	if (!failed || r->penalised || innocent)
 		return;
 	r->penalised = true;
 	update_penalise(&u->list, r, update_wall_ms(u), (int64_t)s->update_penalty_s * 1000,
@@ -99,6 +103,7 @@ bool update_take(struct updates *u, struct update_record *r, enum update_event e
 	u->since = clock_now().mono;
 	u->beats_before = u->rt->core.counters.responses;
 	u->restarting = false;
+	u->unsure = 0;
 	u->health[0] = '\0';
 	update_look_soon(u);
 	return true;
@@ -199,6 +204,23 @@ static void verb_bad(struct updates *u, struct update_record *r, const char *why
 		u->again = mono_add_ms(clock_now().mono, UNDO_AGAIN_MS);
 }
 
+// Nothing was found out: again, a few times, later each time.
+static void verb_unsure(struct updates *u, struct update_record *r, const char *why)
+{
+	char text[LIMIT_TEXT];
+	if (u->call.verb == UPDATE_VERIFY || u->call.verb == UPDATE_ROLL_BACK) {
+		verb_bad(u, r, why); // these are repeated as they are
+	} else if (u->unsure < UNSURE_TRIES) {
+		u->again = mono_add_ms(clock_now().mono, UNSURE_AGAIN_MS << u->unsure++);
+		log_warn("UPDATE-AGAIN", "client=%s name=%s verb=%s time=%u why=%s",
+			u->rt->config.client_id, log_quote(r->name), words_of(u->call.verb),
+			u->unsure, log_quote(why));
+	} else {
+		(void)snprintf(text, sizeof text, "%s: %.400s", words_of(u->call.verb), why);
+		(void)update_take(u, r, UPDATE_FAILED, UPDATE_DEVICE, text);
+	}
+}
+
 // The record that the verb was for, unless something else became of it meanwhile.
 struct update_record *update_of_verb(struct updates *u)
 {
@@ -210,23 +232,27 @@ struct update_record *update_of_verb(struct updates *u)
 }
 
 // The disk lost a byte of the package: the release is not to blame, and is fetched anew.
-static void damaged(struct updates *u, struct update_record *r, const char *why)
+static void damaged(struct updates *u, const char *why)
 {
+	struct update_record *r = update_of_verb(u);
+	update_look_soon(u);
+	if (r == NULL)
+		return;
 	(void)update_take(u, r, UPDATE_FAILED, UPDATE_DAMAGED, why);
 	if (depot_demote(&u->rt->store, &u->doing.package) != ERR_OK)
 		log_error("UPDATE-DAMAGED", "client=%s why=%s", u->rt->config.client_id,
 			log_quote(err_text()));
 }
 
-static void verb_end(struct updates *u, enum err e, const char *why)
+static void verb_end(struct updates *u, enum update_verdict v, const char *why)
 {
 	struct update_record *r = update_of_verb(u);
 	char text[LIMIT_TEXT];
-	(void)snprintf(text, sizeof text, "%s", e != ERR_OK ? why : "");
-	if (r != NULL && e == ERR_OK)
+	(void)snprintf(text, sizeof text, "%s", why);
+	if (r != NULL && v == VERDICT_GOOD)
 		verb_good(u, r);
-	else if (r != NULL && e == ERR_CORRUPT && !u->checked)
-		damaged(u, r, text);
+	else if (r != NULL && v == VERDICT_UNSURE)
+		verb_unsure(u, r, text);
 	else if (r != NULL)
 		verb_bad(u, r, text);
 	update_look_soon(u);
@@ -267,11 +293,33 @@ static void restart_end(struct updates *u, bool good, const char *text)
 	update_look_soon(u);
 }
 
+static void step_end(struct updates *u, const struct update_end *end, const char *text)
+{
+	const struct update_handler *h = u->call.row->handler;
+	enum update_verdict v =
+		h->weigh != NULL ? h->weigh(&u->call, u->step, end) : update_weigh(end);
+	if (v == VERDICT_GOOD && h->judge != NULL &&
+		h->judge(&u->call, u->step, end->output, &u->said) != ERR_OK) {
+		v = VERDICT_UNSURE;
+		text = err_text();
+	}
+	if (v != VERDICT_GOOD) {
+		verb_end(u, v, text);
+		return;
+	}
+	u->step++;
+	verb_go(u);
+}
+
 static void on_program_done(void *ctx, const struct process_end *end)
 {
 	struct updates *u = ctx;
 	char text[LIMIT_TEXT];
-	bool good = !end->timed_out && end->signal == 0 && end->exit_code == 0;
+	const struct update_end how = {.timed_out = end->timed_out,
+		.exit_code = end->exit_code,
+		.signal = end->signal,
+		.output = end->tail};
+	bool good = update_weigh(&how) == VERDICT_GOOD;
 	u->process = NULL;
 	end_say(end, text, sizeof text);
 	if (u->checking) {
@@ -282,16 +330,7 @@ static void on_program_done(void *ctx, const struct process_end *end)
 		restart_end(u, good, text);
 		return;
 	}
-	const struct update_handler *h = u->call.row->handler;
-	enum err e = ERR_OK;
-	if (good && h->judge != NULL)
-		e = h->judge(&u->call, u->step, end->tail, &u->said);
-	if (!good || e != ERR_OK) {
-		verb_end(u, ERR_IO, good ? err_text() : text);
-		return;
-	}
-	u->step++;
-	verb_go(u);
+	step_end(u, &how, text);
 }
 
 static enum err program_begin(struct updates *u, const char *const *argv, uint32_t timeout_ms)
@@ -327,8 +366,12 @@ static void on_worked(uv_work_t *work, int status)
 	u->working = false;
 	if (u->rt->stopping)
 		return;
+	if (u->work_result == ERR_CORRUPT && !u->checked) {
+		damaged(u, u->said.text);
+		return;
+	}
 	if (u->work_result != ERR_OK) {
-		verb_end(u, u->work_result, u->said.text);
+		verb_end(u, update_weigh_error(u->work_result), u->said.text);
 		return;
 	}
 	u->step += u->checked ? 1 : 0;
@@ -341,7 +384,7 @@ static void work_begin(struct updates *u)
 	u->work.data = u;
 	u->working = uv_queue_work(&u->rt->loop, &u->work, on_work, on_worked) == 0;
 	if (!u->working)
-		verb_end(u, ERR_IO, "the pool takes no work");
+		verb_end(u, VERDICT_UNSURE, "the pool takes no work");
 }
 
 static void verb_go(struct updates *u)
@@ -353,14 +396,14 @@ static void verb_go(struct updates *u)
 	}
 	switch (u->call.row->handler->plan(&u->call, u->step, &argv)) {
 	case PLAN_END:
-		verb_end(u, ERR_OK, "");
+		verb_end(u, VERDICT_GOOD, "");
 		return;
 	case PLAN_WORK:
 		work_begin(u);
 		return;
 	case PLAN_PROGRAM:
 		if (program_begin(u, argv.argv, u->rt->settings->update_timeout_s * 1000) != ERR_OK)
-			verb_end(u, ERR_IO, err_text());
+			verb_end(u, VERDICT_UNSURE, err_text());
 		return;
 	}
 }
@@ -384,7 +427,7 @@ static void verb_begin(struct updates *u, const struct update_record *r, enum up
 	if (row == NULL) {
 		static const struct update_row none = {.restart = RESTART_NONE};
 		u->call.row = &none;
-		verb_end(u, ERR_NOT_FOUND, "the settings name no handler for it any more");
+		verb_end(u, VERDICT_UNSURE, "the settings name no handler for it any more");
 		return;
 	}
 	depot_package_path(&u->rt->store, &r->package, "files", u->call.folder);
@@ -392,7 +435,7 @@ static void verb_begin(struct updates *u, const struct update_record *r, enum up
 	if (row->handler->suffix != NULL && (verb == UPDATE_PREPARE || verb == UPDATE_INSTALL))
 		e = update_image_find(u->call.folder, row->handler->suffix, u->call.image);
 	if (e != ERR_OK)
-		verb_end(u, e, err_text());
+		verb_end(u, e == ERR_NOT_FOUND ? VERDICT_BAD : update_weigh_error(e), err_text());
 	else
 		verb_go(u);
 }

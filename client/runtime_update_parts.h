@@ -28,6 +28,7 @@ struct updates {
 	uv_work_t work;
 	bool working;
 	enum err work_result;
+	unsigned unsure; // how often the verb of this state found out nothing
 	struct mono again, since; // since: of the present state, in this process
 	// the trial
 	uint64_t beats_before;

@@ -30,6 +30,7 @@
 // Words of failures that are not the release's: they cost no penalty.
 #define UPDATE_GIVEN_UP "cancelled"
 #define UPDATE_DAMAGED "damaged"
+#define UPDATE_DEVICE "device" // its disk, its memory, its programs: nothing was found out
 
 enum update_state {
 	UPDATE_NONE,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,58 @@ enum update_plan update_program(
 		out->argv[out->argc++] = *more;
 	out->argv[out->argc] = NULL;
 	return PLAN_PROGRAM;
+}
+
+// ---- verdicts
+
+bool update_says(struct bytes output, const char *text)
+{
+	return output.size != 0 && memmem(output.data, output.size, text, strlen(text)) != NULL;
+}
+
+// What the C library says of a device in trouble. Programs are run without a language of their own.
+static bool says_trouble(struct bytes output)
+{
+	static const int errors[] = {ENOSPC, EDQUOT, ENOMEM, EROFS, EIO, EMFILE, ENFILE};
+	for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+		const char *text = strerrordesc_np(errors[i]);
+		if (text != NULL && update_says(output, text))
+			return true;
+	}
+	return false;
+}
+
+enum update_verdict update_weigh(const struct update_end *end)
+{
+	if (end->timed_out)
+		return VERDICT_BAD;
+	if (end->signal != 0)
+		return end->signal == SIGKILL || end->signal == SIGTERM || end->signal == SIGHUP ||
+				       end->signal == SIGINT
+			       ? VERDICT_UNSURE
+			       : VERDICT_BAD;
+	if (end->exit_code == 0)
+		return VERDICT_GOOD;
+	return end->exit_code == UPDATE_EXIT_UNSURE || says_trouble(end->output) ? VERDICT_UNSURE
+										 : VERDICT_BAD;
+}
+
+enum update_verdict update_weigh_error(enum err e)
+{
+	switch ((int)e) {
+	case ERR_OK:
+		return VERDICT_GOOD;
+	case ERR_FORMAT:
+	case ERR_RANGE:
+	case ERR_AUTH:
+	case ERR_CORRUPT:
+	case ERR_STALE:
+	case ERR_VERSION:
+	case ERR_UNSUPPORTED:
+		return VERDICT_BAD;
+	default:
+		return VERDICT_UNSURE;
+	}
 }
 
 // ---- the image

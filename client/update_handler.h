@@ -41,6 +41,21 @@ struct update_said {
 	char text[LIMIT_TEXT]; // of a failure
 };
 
+// How a program ended.
+struct update_end {
+	bool timed_out;
+	int exit_code, signal; // signal: 0, it ended by itself
+	struct bytes output;   // its end, at most UPDATE_OUTPUT bytes
+};
+
+// What the end of a step says of the verb.
+enum update_verdict {
+	VERDICT_GOOD,
+	VERDICT_BAD,   // the release is to blame: the verb failed, which costs a penalty
+	VERDICT_UNSURE // the device is: nothing was found out. The verb is done again a few times,
+		       // and then fails without a penalty
+};
+
 enum update_plan {
 	PLAN_END,     // the verb is through
 	PLAN_PROGRAM, // argv
@@ -61,15 +76,18 @@ struct update_handler {
 	bool takes_root, wants_rollback;
 	enum update_plan (*plan)(
 		const struct update_call *call, unsigned step, struct update_argv *out);
-	// In the pool. Errors fail the verb, with err_text().
+	// In the pool. Errors fail the verb, with err_text(); see update_weigh_error().
 	enum err (*work)(const struct update_call *call, struct update_said *said);
-	// Of a program that ended with 0; NULL: that is enough. output: at most UPDATE_OUTPUT
-	// bytes, its end.
+	// Of a program's end; NULL: update_weigh().
+	enum update_verdict (*weigh)(
+		const struct update_call *call, unsigned step, const struct update_end *end);
+	// Of a program that ended well; NULL: that is enough. Errors: it did not say what is asked.
 	enum err (*judge)(const struct update_call *call, unsigned step, struct bytes output,
 		struct update_said *said);
 };
 
 #define UPDATE_OUTPUT 8192
+#define UPDATE_EXIT_UNSURE 75 // EX_TEMPFAIL of sysexits.h
 
 const char *update_verb_word(enum update_verb v);
 // NULL: none has this word.
@@ -83,6 +101,12 @@ enum err update_image_find(const char *folder, const char *suffix, char out[DEPO
 // Every byte of the package against its signed manifest. In the pool. Errors: ERR_CORRUPT, ERR_IO,
 // those of a manifest.
 enum err update_package_check(const struct depot *s, const struct digest *id) MUST_CHECK;
+
+// 0 is good, UPDATE_EXIT_UNSURE is unsure, and so is who was killed from outside or speaks of a
+// full disk and the like; all else is bad.
+enum update_verdict update_weigh(const struct update_end *end);
+enum update_verdict update_weigh_error(enum err e);
+bool update_says(struct bytes output, const char *text);
 
 extern const struct update_handler update_symlink, update_rauc, update_swupdate, update_script;
 

@@ -97,11 +97,22 @@ static enum err rauc_judge(
 	return ERR_OK;
 }
 
+// Only what reads the bundle can say something against it.
+static enum update_verdict rauc_weigh(
+	const struct update_call *c, unsigned step, const struct update_end *end)
+{
+	enum update_verdict v = update_weigh(end);
+	bool of_bundle = (c->verb == UPDATE_PREPARE && step == 1) || c->verb == UPDATE_INSTALL;
+	bool no_service = c->verb == UPDATE_INSTALL && update_says(end->output, "D-Bus error");
+	return v == VERDICT_BAD && (!of_bundle || no_service) ? VERDICT_UNSURE : v;
+}
+
 const struct update_handler update_rauc = {
 	.word = "rauc",
 	.program = "/usr/bin/rauc",
 	.suffix = ".raucb",
 	.restart = RESTART_REBOOT,
 	.plan = rauc_plan,
+	.weigh = rauc_weigh,
 	.judge = rauc_judge,
 };

@@ -1,6 +1,7 @@
 // A program of the device's own for all five verbs:
 //   /PATH ARG... VERB FOLDER VERSION PACKAGE     VERB: prepare install verify commit rollback
-// 0 is success. Each verb may be asked again after it was cut; verify is asked often.
+// 0 is success; 75 says that the device could not, not that the release is bad. Each verb may be
+// asked again after it was cut; verify is asked often.
 #include "client/update_handler.h"
 
 static enum update_plan script_plan(

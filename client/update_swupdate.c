@@ -1,6 +1,12 @@
 // SWUpdate: the package holds one image (*.swu), whose own signature SWUpdate checks as well. How
 // the boot loader keeps or leaves what was installed is the device's own affair: the settings name
 // the programs for that.
+//
+// Its exit code alone says too little. Up to 2022.12 it asks itself for its status before its own
+// installer woke, when the whole image fits into a socket's buffer; then it ends with 1 for an
+// image that is good, with its work done, or not begun, or cut in its middle. What counts is what
+// the installer said. And `-c` alone runs the configured post-update command; with `-n` it does
+// not.
 #include "client/update_handler.h"
 
 static enum update_plan own_program(
@@ -13,7 +19,8 @@ static enum update_plan own_program(
 static enum update_plan swupdate_plan(
 	const struct update_call *c, unsigned step, struct update_argv *out)
 {
-	const char *check[] = {"-c", "-i", c->image, NULL}, *install[] = {"-i", c->image, NULL};
+	const char *check[] = {"-n", "-c", "-i", c->image, NULL};
+	const char *install[] = {"-i", c->image, NULL};
 	switch (c->verb) {
 	case UPDATE_PREPARE:
 		return step == 0 ? update_program(&c->row->program, out, check) : PLAN_END;
@@ -30,6 +37,23 @@ static enum update_plan swupdate_plan(
 	return PLAN_END;
 }
 
+static enum update_verdict swupdate_weigh(
+	const struct update_call *c, unsigned step, const struct update_end *end)
+{
+	enum update_verdict v = update_weigh(end);
+	(void)step;
+	if (v != VERDICT_BAD || end->timed_out || end->signal != 0 ||
+		(c->verb != UPDATE_PREPARE && c->verb != UPDATE_INSTALL))
+		return v;
+	// Its installer's last word; "[0]" are the errors on the way.
+	if (update_says(end->output, "SWUPDATE failed [1]"))
+		return VERDICT_BAD;
+	// Installed, and yet 1: the post-update command did not run, or failed.
+	return c->verb == UPDATE_PREPARE && update_says(end->output, "SWUPDATE successful")
+		       ? VERDICT_GOOD
+		       : VERDICT_UNSURE;
+}
+
 const struct update_handler update_swupdate = {
 	.word = "swupdate",
 	.program = "/usr/bin/swupdate",
@@ -37,4 +61,5 @@ const struct update_handler update_swupdate = {
 	.restart = RESTART_REBOOT,
 	.wants_rollback = true,
 	.plan = swupdate_plan,
+	.weigh = swupdate_weigh,
 };

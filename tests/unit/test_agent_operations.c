@@ -755,6 +755,31 @@ static void a_failed_fetch_fails_the_operation_with_its_word(void **state)
 	assert_int_equal(world_want(w).release->outcome, OP_FAILED);
 }
 
+// What its manifest says against this device no second try changes.
+static void a_package_that_does_not_fit_is_refused_at_once_and_the_next_one_fetched(void **state)
+{
+	struct world *w = *state;
+	static struct package_ref two[2] = {
+		{.package = {{1}}, .publisher = "pub", .kind = PACKAGE_SOFTWARE, .name = "app"},
+		{.package = {{2}}, .publisher = "pub", .kind = PACKAGE_IMAGES, .name = "art"}};
+	struct retrieve_information r = {.packages = two, .package_count = 2};
+	agent_fetch_failed(&w->core, w->now, "no-space", "the first one ends");
+	world_run(w, 1000);
+	world_answer_retrieve(w, &r);
+	world_answer_send(w);
+	w->package = two[0].package;
+	world_grant(w, NULL);
+	agent_fetch_failed(&w->core, w->now, "hw-class", "the package is for other hardware");
+	assert_false(op_status_is_final(w->core.state.op.status));
+	assert_true(digest_equal(&world_want(w).fetch->package, &two[1].package));
+	w->package = two[1].package;
+	world_grant(w, NULL);
+	agent_fetch_done(&w->core, w->now, &two[1].package);
+	assert_int_equal(w->core.state.op.status, OP_REFUSED);
+	assert_string_equal(
+		w->core.state.op.detail, "reason=hw-class the package is for other hardware");
+}
+
 static void the_rate_of_a_response_reaches_the_fetch(void **state)
 {
 	struct world *w = *state;
@@ -905,6 +930,7 @@ int main(void)
 		FETCHING(a_broker_that_failed_and_missing_objects_go_back_to_the_server),
 		IN_SESSION(brokers_that_always_fail_end_the_operation),
 		FETCHING(a_failed_fetch_fails_the_operation_with_its_word),
+		FETCHING(a_package_that_does_not_fit_is_refused_at_once_and_the_next_one_fetched),
 		FETCHING(the_rate_of_a_response_reaches_the_fetch),
 		IN_SESSION(an_interval_is_an_operation_of_its_own),
 		IN_SESSION(a_fetched_command_runs_only_with_the_release_signature_and_once),

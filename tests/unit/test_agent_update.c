@@ -312,6 +312,77 @@ static void the_booted_slot_is_read_from_the_status(void **state)
 	assert_int_equal(rauc_booted(bytes_of("", 0), slot, sizeof slot), ERR_FORMAT);
 }
 
+// ---- whose fault it is
+
+#define SWU_STARTED "[INFO ] : SWUPDATE started :  Software Update started !\n"
+#define SWU_GOOD "[INFO ] : SWUPDATE successful ! SWUPDATE successful !\n"
+#define SWU_BAD                                                                                    \
+	"[ERROR] : SWUPDATE failed [0] ERROR : HASH mismatch\n"                                    \
+	"[ERROR] : SWUPDATE failed [1] Image invalid or corrupted. Not installing ...\n"
+
+static const struct {
+	const struct update_handler *handler;
+	enum update_verb verb;
+	unsigned step;
+	int exit_code, signal;
+	bool timed_out;
+	const char *output;
+	enum update_verdict want;
+} ends[] = {
+	{&update_script, UPDATE_INSTALL, 0, 0, 0, false, "No space left on device", VERDICT_GOOD},
+	{&update_script, UPDATE_INSTALL, 0, 1, 0, false, "it is ill", VERDICT_BAD},
+	{&update_script, UPDATE_INSTALL, 0, 75, 0, false, "", VERDICT_UNSURE},
+	{&update_script, UPDATE_INSTALL, 0, 1, 0, false, "cp: x: No space left on device",
+		VERDICT_UNSURE},
+	{&update_script, UPDATE_INSTALL, 0, 0, 9, false, "", VERDICT_UNSURE},
+	{&update_script, UPDATE_INSTALL, 0, 0, 11, false, "", VERDICT_BAD},
+	{&update_script, UPDATE_INSTALL, 0, 0, 15, true, "", VERDICT_BAD},
+	{&update_swupdate, UPDATE_PREPARE, 0, 0, 0, false, SWU_STARTED SWU_GOOD, VERDICT_GOOD},
+	// It asked itself too early: with its work done, not begun, cut.
+	{&update_swupdate, UPDATE_PREPARE, 0, 1, 0, false, SWU_STARTED SWU_GOOD, VERDICT_GOOD},
+	{&update_swupdate, UPDATE_PREPARE, 0, 1, 0, false, "", VERDICT_UNSURE},
+	{&update_swupdate, UPDATE_PREPARE, 0, 1, 0, false, SWU_STARTED, VERDICT_UNSURE},
+	{&update_swupdate, UPDATE_PREPARE, 0, 1, 0, false, SWU_STARTED SWU_BAD, VERDICT_BAD},
+	{&update_swupdate, UPDATE_INSTALL, 0, 1, 0, false, SWU_STARTED SWU_BAD, VERDICT_BAD},
+	{&update_swupdate, UPDATE_INSTALL, 0, 1, 0, false, SWU_STARTED SWU_GOOD, VERDICT_UNSURE},
+	{&update_swupdate, UPDATE_INSTALL, 0, 1, 0, false,
+		"[ERROR] : SWUPDATE failed [0] ERROR : write: No space left on device\n" SWU_BAD,
+		VERDICT_UNSURE},
+	{&update_swupdate, UPDATE_PREPARE, 0, 2, 0, false,
+		"[ERROR] : SWUPDATE failed [0] ERROR : Error creating IPC control socket\n",
+		VERDICT_UNSURE},
+	{&update_swupdate, UPDATE_COMMIT, 0, 1, 0, false, "", VERDICT_BAD},
+	{&update_rauc, UPDATE_PREPARE, 0, 1, 0, false, "error creating proxy", VERDICT_UNSURE},
+	{&update_rauc, UPDATE_PREPARE, 1, 1, 0, false, "signature verification failed",
+		VERDICT_BAD},
+	{&update_rauc, UPDATE_INSTALL, 0, 1, 0, false, "Installing `x` failed", VERDICT_BAD},
+	{&update_rauc, UPDATE_INSTALL, 0, 2, 0, false, "D-Bus error while installing `x`",
+		VERDICT_UNSURE},
+	{&update_rauc, UPDATE_COMMIT, 0, 1, 0, false, "", VERDICT_UNSURE},
+};
+
+static void a_device_in_trouble_is_no_fault_of_the_release(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		const struct update_call call = {.verb = ends[i].verb};
+		const struct update_end end = {.timed_out = ends[i].timed_out,
+			.exit_code = ends[i].exit_code,
+			.signal = ends[i].signal,
+			.output = bytes_of(ends[i].output, strlen(ends[i].output))};
+		const struct update_handler *h = ends[i].handler;
+		enum update_verdict have =
+			h->weigh != NULL ? h->weigh(&call, ends[i].step, &end) : update_weigh(&end);
+		if (have != ends[i].want)
+			fail_msg("row %zu: %d, wanted %d", i, have, ends[i].want);
+	}
+	assert_int_equal(update_weigh_error(ERR_OK), VERDICT_GOOD);
+	assert_int_equal(update_weigh_error(ERR_FORMAT), VERDICT_BAD);
+	assert_int_equal(update_weigh_error(ERR_NO_SPACE), VERDICT_UNSURE);
+	assert_int_equal(update_weigh_error(ERR_IO), VERDICT_UNSURE);
+	assert_int_equal(update_weigh_error(ERR_MEMORY), VERDICT_UNSURE);
+}
+
 // ---- settings
 
 static enum err parse(const char *handler, const char *key, const char *line)
@@ -368,6 +439,7 @@ int main(void)
 		cmocka_unit_test(a_failure_waits_twice_as_long_each_time_and_then_for_ever),
 		cmocka_unit_test(a_window_is_so_many_hours_of_the_local_day),
 		cmocka_unit_test(the_booted_slot_is_read_from_the_status),
+		cmocka_unit_test(a_device_in_trouble_is_no_fault_of_the_release),
 		cmocka_unit_test(the_rows_of_the_settings_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
