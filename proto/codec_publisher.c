@@ -58,6 +58,7 @@ static const struct codec_row package_order_rows[] = {
 	ROW_MESSAGE(package_order, show, show_defaults, 0),
 	ROW_MESSAGES(package_order, parts, part_count, plan_part, LIMIT_PLANS, 0),
 	ROW_U64(package_order, flow_id, 0, UINT64_MAX),
+	ROW_BOOL(package_order, sealed),
 };
 CODEC_TABLE(package_order, package_order, .limit = LIMIT_DIRECTIVE)
 CODEC_DOOR(package_order)

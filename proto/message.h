@@ -371,6 +371,7 @@ struct package_order {
 	struct plan_part *parts;
 	size_t part_count;
 	uint64_t flow_id;
+	bool sealed;
 };
 
 struct order_outcome {

@@ -7,6 +7,15 @@
 #include "proto/seal_content.h"
 #include "server/db/rows_content.h"
 #include <string.h>
+#include <uthash.h>
+
+struct keys_told {
+	char publisher[LIMIT_ID + 1];
+	uint64_t session_id;
+	char after[LIMIT_ID + 1]; // customers up to this one
+	bool whole;
+	UT_hash_handle hh;
+};
 
 static enum err any_note(void *ctx, const struct key_row *row)
 {
@@ -19,9 +28,130 @@ static enum err any_note(void *ctx, const struct key_row *row)
 
 enum err content_keys_init(struct content_keys *k, struct core *core, const struct root *root)
 {
-	*k = (struct content_keys){.core = core, .root = root, .generation = 1};
-	return rows_key_customers(core_db(core), k, any_note);
+	*k = (struct content_keys){.core = core, .root = root};
+	return rows_key_customers(core_db(core), NULL, "", 1, k, any_note);
 }
+
+void content_keys_fini(struct content_keys *k)
+{
+	struct keys_told *t, *next;
+
+	HASH_ITER(hh, k->told, t, next)
+	{
+		HASH_DEL(k->told, t);
+		free(t);
+	}
+}
+
+// ---- publishers
+
+struct telling {
+	struct content_keys *k;
+	struct keys_told *to;
+	struct key32 enc;
+	size_t count;
+};
+
+static enum err key_tell(void *ctx, const struct key_row *row)
+{
+	struct telling *t = ctx;
+	const struct key_purpose purpose = {"directive", row->customer, t->to->session_id};
+	struct sealed_key sealed;
+	struct directive d = {
+		.kind = DIRECTIVE_CONTENT_KEY, .reason = "", .customer = row->customer};
+
+	if (row->current) {
+		TRY(key_seal(&t->enc, &row->secret, &purpose, &sealed));
+		d.key = &sealed;
+	}
+	TRY(core_send_directive(t->k->core, t->to->publisher, &d));
+	t->count++;
+	return ERR_OK;
+}
+
+static enum err key_tell_next(void *ctx, const struct key_row *row)
+{
+	struct telling *t = ctx;
+
+	TRY(key_tell(ctx, row));
+	(void)str_copy(t->to->after, sizeof(t->to->after), row->customer);
+	return ERR_OK;
+}
+
+static struct keys_told *told_of(struct content_keys *k, const char *publisher)
+{
+	struct keys_told *t;
+
+	HASH_FIND_STR(k->told, publisher, t);
+	if (t)
+		return t;
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		abort();
+	(void)str_copy(t->publisher, sizeof(t->publisher), publisher);
+	HASH_ADD_STR(k->told, publisher, t);
+	return t;
+}
+
+static void some_tell(struct content_keys *k, struct keys_told *to)
+{
+	struct telling t = {.k = k, .to = to};
+	enum err e = rows_session_secret(core_db(k->core), to->publisher, to->session_id, &t.enc);
+
+	if (e == ERR_OK)
+		e = rows_key_customers(core_db(k->core), to->publisher, to->after,
+			CONTENT_KEYS_PER_TURN, &t, key_tell_next);
+	secret_wipe(&t.enc, sizeof(t.enc));
+	to->whole = e != ERR_OK || t.count < CONTENT_KEYS_PER_TURN;
+	if (e == ERR_OK)
+		return;
+	to->session_id = 0; // again when it says something
+	if (e != ERR_NOT_FOUND)
+		log_warn("CONTENT-KEYS-UNTOLD", "publisher=%s why=%s", to->publisher,
+			log_quote(err_text()));
+}
+
+void content_keys_heard(struct content_keys *k, const char *publisher, uint64_t session_id)
+{
+	struct keys_told *told = told_of(k, publisher);
+
+	if (told->session_id == session_id)
+		return;
+	told->session_id = session_id;
+	told->after[0] = '\0';
+	some_tell(k, told);
+}
+
+void content_keys_tick(struct content_keys *k)
+{
+	struct keys_told *t, *next;
+
+	HASH_ITER(hh, k->told, t, next)
+	if (!t->whole)
+		some_tell(k, t);
+}
+
+// What changed is told at once, before an order that rests on it.
+static enum err changed_tell(struct content_keys *k, const char *customer)
+{
+	struct telling t = {.k = k};
+	struct key_row row;
+	enum err e = rows_key_newest(core_db(k->core), customer, &row);
+
+	if (e != ERR_OK || !row.publisher[0])
+		return e == ERR_NOT_FOUND ? ERR_OK : e;
+	t.to = told_of(k, row.publisher);
+	e = rows_session_secret(core_db(k->core), row.publisher, t.to->session_id, &t.enc);
+	if (e == ERR_OK)
+		e = key_tell(&t, &row);
+	if (e != ERR_OK)
+		t.to->session_id = 0;
+	secret_wipe(&t.enc, sizeof(t.enc));
+	secret_wipe(&row, sizeof(row));
+	return ERR_OK;
+}
+
+// ---- customers
 
 enum err content_keys_turn(
 	struct content_keys *k, const char *customer, bool on, struct key_row *out)
@@ -33,61 +163,35 @@ enum err content_keys_turn(
 		out->key_id = content_key_id(&out->secret);
 	}
 	TRY(rows_key_turn(core_db(k->core), customer, on ? out : NULL));
-	k->generation++;
 	k->any |= on;
-	for (size_t i = 0; i < CONTENT_KEYS_PUBLISHERS; i++)
-		if (k->told[i].publisher[0])
-			content_keys_heard(k, k->told[i].publisher, k->told[i].session_id);
-	return ERR_OK;
+	return changed_tell(k, customer);
 }
 
-// ---- publishers
-
-struct telling {
-	struct content_keys *k;
-	const char *publisher;
-	uint64_t session_id;
-	struct key32 enc;
-};
-
-static enum err key_tell(void *ctx, const struct key_row *row)
+// Nobody need hear it: what the former publisher knows opens nothing that is made from now on.
+static void forget_tell(struct content_keys *k, const char *customer, const char *publisher)
 {
-	const struct telling *t = ctx;
-	const struct key_purpose purpose = {"directive", row->customer, t->session_id};
-	struct sealed_key sealed;
 	struct directive d = {
-		.kind = DIRECTIVE_CONTENT_KEY, .reason = "", .customer = row->customer};
+		.kind = DIRECTIVE_CONTENT_KEY, .reason = CONTENT_KEY_GONE, .customer = customer};
 
-	if (row->current) {
-		TRY(key_seal(&t->enc, &row->secret, &purpose, &sealed));
-		d.key = &sealed;
-	}
-	return core_send_directive(t->k->core, t->publisher, &d);
+	if (core_send_directive(k->core, publisher, &d) != ERR_OK)
+		log_info("CONTENT-KEY-KEPT", "customer=%s publisher=%s why=%s", customer, publisher,
+			log_quote(err_text()));
 }
 
-void content_keys_heard(struct content_keys *k, const char *publisher, uint64_t session_id)
+enum err content_keys_moved(
+	struct content_keys *k, const char *customer, const char *before, const char *now)
 {
-	struct telling t = {.k = k, .publisher = publisher, .session_id = session_id};
-	size_t i = 0;
+	struct key_row row;
+	enum err e = rows_key_current(core_db(k->core), customer, &row);
 
-	while (i < CONTENT_KEYS_PUBLISHERS - 1 && k->told[i].publisher[0] &&
-		strcmp(k->told[i].publisher, publisher) != 0)
-		i++;
-	if (strcmp(k->told[i].publisher, publisher) == 0 && k->told[i].session_id == session_id &&
-		k->told[i].generation == k->generation)
-		return;
-	if (k->told[i].publisher != publisher)
-		(void)str_copy(k->told[i].publisher, sizeof(k->told[i].publisher), publisher);
-	k->told[i].session_id = session_id;
-	enum err e = rows_session_secret(core_db(k->core), publisher, session_id, &t.enc);
-	if (e == ERR_OK)
-		e = rows_key_customers(core_db(k->core), &t, key_tell);
-	secret_wipe(&t.enc, sizeof(t.enc));
-	if (e == ERR_OK)
-		k->told[i].generation = k->generation;
-	else if (e != ERR_NOT_FOUND)
-		log_warn("CONTENT-KEYS-UNTOLD", "publisher=%s why=%s", publisher,
-			log_quote(err_text()));
+	secret_wipe(&row, sizeof(row));
+	if (e == ERR_NOT_FOUND || (now && strcmp(before, now) == 0))
+		return ERR_OK;
+	TRY(e);
+	TRY(content_keys_turn(k, customer, now != NULL, &row));
+	secret_wipe(&row, sizeof(row));
+	forget_tell(k, customer, before);
+	return ERR_OK;
 }
 
 // ---- packages

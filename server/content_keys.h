@@ -1,7 +1,9 @@
 // Keys of customers whose packages are sealed (proto/seal_content.h; S001-c29).
 //
-//   customer-encrypt on|rotate -> a new key, current -> every publisher that is signed in, and each
-//   that signs in later: Directive CONTENT_KEY -> packages built from now on are sealed with it
+//   customer-encrypt on|rotate -> a new key, current -> the publisher of that customer, now and in
+//   each of its sessions: Directive CONTENT_KEY -> packages built from now on are sealed with it
+//   the customer goes to another publisher -> a new key, told to that one; the former is told to
+//   forget, and what it still knows opens nothing that is made from then on
 //   a client is told to retrieve a sealed package -> its key rides in the header of that response,
 //   sealed for the session; a medium bears it sealed for the client's enrolled box key
 //
@@ -13,34 +15,38 @@
 #include "server/db/rows.h"
 #include "server/db/rows_key.h"
 
-#define CONTENT_KEYS_PUBLISHERS 32 // that are told what is new; others are told again and again
-
 #define CONTENT_KEYS_CACHE 64
+#define CONTENT_KEYS_PER_TURN 256 // told to one publisher; a tick goes on
+#define CONTENT_KEY_GONE "gone"   // reason of a directive: it is not yours any more, forget it
+
+struct keys_told; // which publisher knows what in its session
 
 struct content_keys {
 	struct core *core;
 	const struct root *root;
-	bool any;            // a key was ever made
-	uint64_t generation; // rises with each change
+	bool any; // a key was ever made
 	struct {
 		struct digest package;
 		struct id16 key_id; // zero: it is not sealed
 	} cache[CONTENT_KEYS_CACHE];
 	size_t cache_next;
-	struct {
-		char publisher[LIMIT_ID + 1];
-		uint64_t session_id, generation;
-	} told[CONTENT_KEYS_PUBLISHERS];
+	struct keys_told *told;
 };
 
 enum err content_keys_init(
 	struct content_keys *k, struct core *core, const struct root *root) MUST_CHECK;
+void content_keys_fini(struct content_keys *k);
 
 // An operator: a new key; or, with on false, none. out: what is current now. Inside a turn.
 enum err content_keys_turn(
 	struct content_keys *k, const char *customer, bool on, struct key_row *out) MUST_CHECK;
+// A customer has another publisher (now), or is removed (now NULL). Inside the turn of the edit.
+enum err content_keys_moved(struct content_keys *k, const char *customer, const char *before,
+	const char *now) MUST_CHECK;
 // A publisher said something: it is told what it does not know in this session.
 void content_keys_heard(struct content_keys *k, const char *publisher, uint64_t session_id);
+// Goes on with what did not fit into one turn.
+void content_keys_tick(struct content_keys *k);
 
 // The keys of the sealed packages that the body of a response names, for this client and session.
 // Into the arena; none when nothing is sealed. Errors: ERR_NOT_FOUND (the key is gone) ...

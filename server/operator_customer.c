@@ -5,6 +5,7 @@
 #include "server/operator_customer.h"
 
 #include "proto/base/log.h"
+#include "server/content_keys.h"
 #include <errno.h>
 #include <stdlib.h>
 
@@ -152,10 +153,14 @@ static enum err run_set(struct operator_call *c)
 	struct customer_editing e;
 
 	TRY(edit_begin(c, &e));
+	const char *before = e.whole.customer.publisher;
 	change.customer = e.whole.customer;
 	change.id = e.whole.customer.id;
 	TRY(customer_fill(c, &change.customer));
-	return edit_finish(c, &e, &change);
+	TRY(edit_finish(c, &e, &change));
+	return call_bool(c, "dry_run", false) ? ERR_OK
+					      : content_keys_moved(c->room->content_keys, change.id,
+							before, e.whole.customer.publisher);
 }
 
 static enum err run_remove(struct operator_call *c)
@@ -165,7 +170,10 @@ static enum err run_remove(struct operator_call *c)
 
 	TRY(edit_begin(c, &e));
 	change.id = e.whole.customer.id;
-	return edit_finish(c, &e, &change);
+	TRY(edit_finish(c, &e, &change));
+	return call_bool(c, "dry_run", false) ? ERR_OK
+					      : content_keys_moved(c->room->content_keys, change.id,
+							e.whole.customer.publisher, NULL);
 }
 
 // ---------------------------------------------------------------- places

@@ -3,6 +3,7 @@
 #include "server/orders.h"
 
 #include "proto/base/log.h"
+#include "server/db/rows_key.h"
 #include "server/orders_inside.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -318,6 +319,17 @@ enum err orders_settle(struct orders *o, struct order_would *list, size_t count,
 
 // ---------------------------------------------------------------- telling
 
+// Said with the order and not in its row: without the key nothing is made, rather than open.
+static enum err is_sealed(struct orders *o, const char *customer, bool *sealed)
+{
+	struct key_row key;
+	enum err e = rows_key_current(core_db(o->core), customer, &key);
+
+	secret_wipe(&key, sizeof(key));
+	*sealed = e == ERR_OK;
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
+}
+
 static enum err order_send(struct orders *o, struct order_told *t, bool *ended)
 {
 	SCOPED_ARENA struct arena a = {0};
@@ -333,6 +345,7 @@ static enum err order_send(struct orders *o, struct order_told *t, bool *ended)
 	TRY(package_order_decode(&a, row.body, &order));
 	order.revision = d.directive_id = row.revision;
 	order.flow_id = row.flow;
+	TRY(is_sealed(o, row.customer, &order.sealed));
 	order.withdrawn = row.withdrawn;
 	if (row.withdrawn)
 		order.part_count = 0;
@@ -377,6 +390,25 @@ void customer_orders_work(struct orders *o, struct now now)
 	if (!core_is_loading(o->core))
 		orders_walk_some(o);
 	tell_due(o, now);
+}
+
+static bool is_of(const char *order, const char *customer)
+{
+	size_t n = strlen(customer);
+
+	return strncmp(order, "c.", 2) == 0 && strncmp(order + 2, customer, n) == 0 &&
+	       order[2 + n] == '.';
+}
+
+void orders_again(struct orders *o, const char *customer)
+{
+	struct order_told *t, *next;
+
+	HASH_ITER(hh, o->told, t, next)
+	{
+		if (is_of(t->id, customer))
+			order_tell_now(t);
+	}
 }
 
 // ---------------------------------------------------------------- who is there

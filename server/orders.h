@@ -92,6 +92,9 @@ void orders_walk(struct orders *o, const char *customer);
 // A client that belongs to nobody any more leaves the channels of customers.
 enum err orders_release(struct orders *o, const char *client) MUST_CHECK;
 
+// Its orders are told once more, at once: something that they rest on changed.
+void orders_again(struct orders *o, const char *customer);
+
 // ---- what happens elsewhere
 
 // Anything came of this publisher in this session.

@@ -324,6 +324,8 @@ const struct command ctl_commands[] = {
 	{"customer encrypt", "CUSTOMER on|off|rotate",
 		"whether packages of the customer are encrypted from now on", NEED_SETTINGS, 2, 2,
 		NO_OPTIONS, cmd_customer_encrypt, NULL},
+	{"customer keys", "", "whose packages are encrypted, and who makes them", NEED_SETTINGS, 0,
+		0, NO_OPTIONS, cmd_customer_keys, NULL},
 	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list, NULL},
 	{"customer show", "CUSTOMER", "its plans, clients and packages", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_customer_show, NULL},

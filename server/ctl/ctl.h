@@ -144,6 +144,7 @@ CTL_COMMAND(customer_set);
 CTL_COMMAND(customer_remove);
 CTL_COMMAND(customer_list);
 CTL_COMMAND(customer_encrypt);
+CTL_COMMAND(customer_keys);
 CTL_COMMAND(customer_show);
 CTL_COMMAND(customer_plan);
 CTL_COMMAND(customer_plan_remove);

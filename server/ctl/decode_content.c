@@ -26,6 +26,7 @@ void manifest_json(cJSON *j, const struct manifest *m)
 	TEXT(min_agent);
 	PART(show, show_defaults_json);
 	LIST("groups", groups, group_count, show_group_json);
+	FIXED(key_id);
 }
 
 static void object_json(cJSON *j, const struct object *m)

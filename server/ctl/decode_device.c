@@ -193,6 +193,12 @@ static void response_body_json(cJSON *j, const struct response_body *m)
 	PART(execute, execute_command_json);
 }
 
+// Which key, never what it is sealed to.
+static void sealed_key_json(cJSON *j, const struct sealed_key *m)
+{
+	FIXED(key_id);
+}
+
 void response_json(cJSON *j, const struct response *m)
 {
 	TEXT(client_id);
@@ -210,6 +216,7 @@ void response_json(cJSON *j, const struct response *m)
 	NUMBER(reconnect_spread_ms);
 	NUMBER(open_report_id);
 	NUMBER(open_report_parts);
+	LIST("keys", keys, key_count, sealed_key_json);
 	PART(body, response_body_json);
 }
 
@@ -307,6 +314,16 @@ void grant_json(cJSON *j, const struct grant *m)
 		FLAG(release_acked);
 }
 
+static void medium_outcome_json(cJSON *j, const struct medium_outcome *m)
+{
+	NUMBER(order);
+	TEXT(medium_kind);
+	TEXT(path);
+	FIXED(sha256);
+	NUMBER(size_bytes);
+	TEXT(failed);
+}
+
 void publisher_msg_json(cJSON *j, const struct publisher_msg *m)
 {
 	TEXT(publisher);
@@ -328,6 +345,8 @@ void publisher_msg_json(cJSON *j, const struct publisher_msg *m)
 	PART(sign_in, sign_in_json);
 	NUMBER(object_bytes);
 	PART(ordered, order_outcome_json);
+	PART(recorded, medium_outcome_json);
+	FIXED(base);
 }
 
 void directive_json(cJSON *j, const struct directive *m)
@@ -346,6 +365,10 @@ void directive_json(cJSON *j, const struct directive *m)
 	DIGESTS("objects", objects, object_count);
 	FIXED(base);
 	PART(order, package_order_json);
+	field_u64(j, "medium_bytes", m->medium.size);
+	DIGESTS("held", held, held_count);
+	TEXT(customer);
+	PART(key, sealed_key_json);
 }
 
 void api_request_json(cJSON *j, const struct api_request *m)

@@ -76,6 +76,8 @@ void package_order_json(cJSON *j, const struct package_order *m)
 	PART(show, show_defaults_json);
 	LIST("parts", parts, part_count, plan_part_json);
 	NUMBER(flow_id);
+	if (m->sealed)
+		FLAG(sealed);
 }
 
 void order_outcome_json(cJSON *j, const struct order_outcome *m)

@@ -2,6 +2,9 @@
 #include "server/db/rows_key.h"
 
 #define COLUMNS "key_id, customer, secret, current, created_ms"
+#define READ                                                                                       \
+	COLUMNS ", coalesce((SELECT publisher FROM customer WHERE id = content_key.customer AND"   \
+		" removed = 0), '')"
 
 enum err rows_key_turn(struct db *db, const char *customer, const struct key_row *row)
 {
@@ -20,6 +23,7 @@ static void row_take(struct db_rows *rows, struct key_row *out)
 	(void)db_fixed(rows, 0, out->key_id.b, sizeof(out->key_id.b));
 	(void)str_copy(out->customer, sizeof(out->customer), db_text(rows, 1));
 	(void)db_fixed(rows, 2, out->secret.b, sizeof(out->secret.b));
+	(void)str_copy(out->publisher, sizeof(out->publisher), db_text(rows, 5));
 }
 
 static enum err one_take(struct db_rows *rows, struct key_row *out, const char *what)
@@ -37,7 +41,7 @@ enum err rows_key_find(struct db *db, const struct id16 *key_id, struct key_row 
 	struct db_rows rows;
 
 	TRY(db_query(
-		db, &rows, "SELECT " COLUMNS " FROM content_key WHERE key_id = $1", DB_D(key_id)));
+		db, &rows, "SELECT " READ " FROM content_key WHERE key_id = $1", DB_D(key_id)));
 	return one_take(&rows, out, "of this id");
 }
 
@@ -46,20 +50,33 @@ enum err rows_key_current(struct db *db, const char *customer, struct key_row *o
 	struct db_rows rows;
 
 	TRY(db_query(db, &rows,
-		"SELECT " COLUMNS " FROM content_key WHERE customer = $1 AND current = 1",
+		"SELECT " READ " FROM content_key WHERE customer = $1 AND current = 1",
 		DB_T(customer)));
 	return one_take(&rows, out, customer);
 }
 
-enum err rows_key_customers(struct db *db, void *ctx, rows_key_each *each)
+enum err rows_key_newest(struct db *db, const char *customer, struct key_row *out)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT " READ " FROM content_key WHERE customer = $1"
+		" ORDER BY current DESC, created_ms DESC LIMIT 1",
+		DB_T(customer)));
+	return one_take(&rows, out, customer);
+}
+
+enum err rows_key_customers(struct db *db, const char *publisher, const char *after, size_t max,
+	void *ctx, rows_key_each *each)
 {
 	struct db_rows rows;
 	struct key_row row;
 
-	TRY(db_query_values(db, &rows,
-		"SELECT " COLUMNS ", max(current * 9007199254740992 + created_ms) FROM content_key"
-		" GROUP BY customer ORDER BY customer",
-		NULL, 0));
+	TRY(db_query(db, &rows,
+		"SELECT " READ ", max(current * 9007199254740992 + created_ms) FROM content_key"
+		" WHERE customer > $2 AND ($1 = '' OR customer IN (SELECT id FROM customer WHERE"
+		" publisher = $1 AND removed = 0)) GROUP BY customer ORDER BY customer LIMIT $3",
+		DB_T(publisher), DB_T(after), DB_I(max)));
 	enum err e = ERR_OK;
 	while (e == ERR_OK && db_next(&rows)) {
 		row_take(&rows, &row);

@@ -4,6 +4,7 @@
 #include "orders.h"
 #include "proto/base/file.h"
 #include "proto/seal_content.h"
+#include "proto/topics.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,14 +28,15 @@ static enum err key_take(struct publisher *p, const struct directive *d)
 
 	TRY(key_path(p, "", dir));
 	TRY(key_path(p, d->customer, path));
-	if (!d->key)
+	if (!d->key && strcmp(d->reason, "gone") == 0)
 		return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_set_errno("%s", path);
+	TRY(dir_make(dir));
+	if (!d->key)
+		return file_write_atomic(path, "", 0, 0600);
 	TRY(control_secret(p->control, &enc, &session_id));
 	const struct key_purpose purpose = {"directive", d->customer, session_id};
 	enum err e = key_open(&enc, d->key, &purpose, &key);
 	secret_wipe(&enc, sizeof(enc));
-	if (e == ERR_OK)
-		e = dir_make(dir);
 	if (e == ERR_OK)
 		e = file_write_atomic(path, key.b, sizeof(key.b), 0600);
 	secret_wipe(&key, sizeof(key));
@@ -59,24 +61,27 @@ void keyring_directive(struct publisher *p, const struct directive *d)
 }
 
 enum err keyring_find(
-	const struct publisher *p, const char *customer, struct key32 *out, bool *found)
+	const struct publisher *p, const char *customer, struct key32 *out, enum key_found *found)
 {
 	char path[PATH_ROOM];
 	SCOPED_BUF struct buf text;
 
-	*found = false;
+	*found = KEY_UNTOLD;
 	buf_init(&text, 64);
-	if (!customer || !customer[0])
-		return ERR_OK;
+	if (!id_is_valid(customer))
+		return err_set(ERR_RANGE, "a customer is called otherwise");
 	TRY(key_path(p, customer, path));
 	enum err e = file_read_secret(path, &text);
 	if (e == ERR_NOT_FOUND)
 		return ERR_OK;
 	TRY(e);
+	*found = KEY_OPEN;
+	if (text.size == 0)
+		return ERR_OK;
 	if (text.size != sizeof(out->b))
 		return err_set(ERR_CORRUPT, "the key of %s has %zu bytes", customer, text.size);
 	memcpy(out->b, text.data, sizeof(out->b));
 	secret_wipe(text.data, text.size);
-	*found = true;
+	*found = KEY_SEALS;
 	return ERR_OK;
 }

@@ -27,11 +27,12 @@ static size_t wanted_count(const struct evaluation *e)
 static enum err pack_seal(
 	const struct orders *o, const struct package_order *order, struct evaluation *out)
 {
-	bool sealed = false;
+	enum key_found found = KEY_UNTOLD;
 
-	TRY(keyring_find(o->p, order->customer, &out->key, &sealed));
-	out->sealed = sealed;
-	if (!sealed)
+	TRY(keyring_find(o->p, order->customer, &out->key, &found));
+	out->sealed = found == KEY_SEALS;
+	out->lacks_key = found == KEY_UNTOLD && order->sealed;
+	if (!out->sealed)
 		return ERR_OK;
 	struct id16 id = content_key_id(&out->key);
 	return show_package_seal(&out->pack, &id);
@@ -155,6 +156,10 @@ static enum err make(
 	}
 	if (!e->fits) {
 		none(o, r, next, e->why_not);
+		return ERR_OK;
+	}
+	if (e->lacks_key) {
+		none(o, r, next, "no-key: the key of the customer was not told here yet");
 		return ERR_OK;
 	}
 	if (order_package_stands(o, &e->pack, &next->package, &next->size_bytes)) {

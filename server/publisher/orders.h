@@ -56,7 +56,8 @@ struct evaluation {
 	const struct shipped *shipped[SELECTION_FITS];
 	size_t wanted; // pictures whose size for these screens is not known yet
 	bool fits;
-	bool sealed; // with key
+	bool sealed;    // with key
+	bool lacks_key; // it is to be, and there is none here
 	struct key32 key;
 	char why_not[LIMIT_TEXT + 1];
 };

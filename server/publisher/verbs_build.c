@@ -291,6 +291,25 @@ static enum err profile_choose(struct build_work *w, bool pictures)
 	return ERR_OK;
 }
 
+// Whoever names a customer may rely on its key: what this publisher was not told of is not made
+// open.
+static enum err key_choose(struct build_work *w)
+{
+	const char *customer = call_string(w->call, "customer");
+	enum key_found found = KEY_UNTOLD;
+
+	if (!customer || !customer[0])
+		return ERR_OK;
+	TRY(keyring_find(w->publisher, customer, &w->key, &found));
+	if (found == KEY_UNTOLD)
+		return err_set(ERR_NOT_FOUND,
+			"this publisher knows no key of customer %.64s: is it the customer's "
+			"publisher, and was `helioctl customer encrypt` ever asked for?",
+			customer);
+	w->job.key = found == KEY_SEALS ? &w->key : NULL;
+	return ERR_OK;
+}
+
 static enum err build_prepare(struct build_work *w)
 {
 	struct publisher *p = w->publisher;
@@ -304,9 +323,7 @@ static enum err build_prepare(struct build_work *w)
 	w->job.objects = &p->store.objects;
 	w->job.known = &p->store.known;
 	TRY(profile_choose(w, pictures));
-	bool sealed = false;
-	TRY(keyring_find(p, call_string(w->call, "customer"), &w->key, &sealed));
-	w->job.key = sealed ? &w->key : NULL;
+	TRY(key_choose(w));
 	w->job.done_bytes = &w->done_bytes;
 	w->job.cancel = &p->cancel;
 	return ERR_OK;

@@ -59,6 +59,7 @@ def key_of(fleet, customer):
 
 def test_S001_c29_a_package_is_read_by_its_customers_devices_alone(fleet_of, folder):
     fleet = rig(fleet_of, clients=("f1", "f2", "f3"), agents=("f1",))
+    fleet.ctl("customer", "add", "acme")
     said = fleet.ctl("customer", "encrypt", "acme", "on")
     assert said["encrypts"] and len(said["key_id"]) == 32
     fleet.procs["pub"].wait_text("CONTENT-KEY customer=acme sealed=yes", 10)
@@ -80,7 +81,8 @@ def test_S001_c29_a_package_is_read_by_its_customers_devices_alone(fleet_of, fol
     discs = {p: unpack(recorded(fleet, "f2", p)["path"], folder / p[:8]) for p in (plain, shut)}
     lies = {p: on_broker(fleet, p, discs[p]) for p in (plain, shut)}
     images = {p: pathlib.Path(recorded(fleet, "f2", p)["path"]).read_bytes() for p in (plain, shut)}
-    assert any(MARKER in b for b in lies[plain].values()) and MARKER in images[plain]
+    assert any(MARKER in b for b in lies[plain].values()) and MARKER.decode() in strings(recorded(fleet, "f2", plain)["path"])
+    assert MARKER.decode() not in strings(recorded(fleet, "f2", shut)["path"])
     assert not any(MARKER in b or NAME.encode() in b for b in lies[shut].values())
     assert MARKER not in images[shut] and NAME.encode() not in images[shut] and k not in images[shut]
     # A witness that is not ours opens it with the key, and not with another one.
@@ -123,6 +125,7 @@ def test_S001_c29_a_package_is_read_by_its_customers_devices_alone(fleet_of, fol
 def test_S001_c29_equal_chunks_of_one_customer_stay_one_object(fleet_of, folder):
     fleet = rig(fleet_of, clients=("f1",), agents=())
     for customer in ("acme", "umbra"):
+        fleet.ctl("customer", "add", customer)
         fleet.ctl("customer", "encrypt", customer, "on")
         fleet.procs["pub"].wait_text(f"CONTENT-KEY customer={customer} sealed=yes", 10)
     data = random.Random(7).randbytes(3_000_000)
@@ -149,6 +152,88 @@ def test_S001_c29_equal_chunks_of_one_customer_stay_one_object(fleet_of, folder)
     fleet.ctl("channel", "publish", "default", one)
     fleet.agent("f1")
     fleet.wait_client("f1", lambda c: one in c["holdings"], 30)
+
+
+def strings(path):
+    return subprocess.run(["strings", "-a", path], stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def keys_told(spy, publisher):
+    """What the server sent to a publisher about keys, in plain protobuf."""
+    said = [m.decode(pb.Directive) for m in spy.of(f"helio/v1/pubcmd/{publisher}")]
+    return [(d.customer, d.key.key_id.hex(), d.reason) for d in said if d.kind == pb.CONTENT_KEY]
+
+
+def test_S001_c29_a_key_goes_to_the_publisher_of_its_customer_alone(fleet_of, folder):
+    fleet = fleet_of(publishers=("pub", "rue"), clients=("f1",), server={"data": {"recent_period_s": 0}})
+    fleet.up(agents=["f1"])
+    spy = fleet.watch("helio/v1/pubcmd/#")
+    # Of a customer that nobody knows nothing is encrypted: a slip of the hand is told.
+    done = fleet.ctl("customer", "encrypt", "acmee", "on", check=False)
+    assert done.returncode != 0 and "there is no customer acmee" in done.stderr, done
+    assert fleet.sql("select count(*) from content_key").strip() == "0"
+    fleet.ctl("customer", "add", "acme", "--publisher", "pub")
+    fleet.ctl("customer", "add", "umbra", "--publisher", "rue")
+    ids = {c: fleet.ctl("customer", "encrypt", c, "on")["key_id"] for c in ("acme", "umbra")}
+    wait_for(lambda: (folder / "pub/keys/acme").exists() and (folder / "rue/keys/umbra").exists(), 10, "each has its key")
+    # In a new session the same again, and nothing more.
+    fleet.procs["rue"].stop()
+    fleet.publisher("rue")
+    wait_for(lambda: len(keys_told(spy, "rue")) >= 2, 15, "told in the new session")
+    assert set(keys_told(spy, "pub")) == {("acme", ids["acme"], "")} and set(keys_told(spy, "rue")) == {("umbra", ids["umbra"], "")}
+    assert (folder / "pub/keys/acme").read_bytes() == key_of(fleet, "acme") != key_of(fleet, "umbra")
+    assert [p.name for p in (folder / "pub/keys").iterdir()] == ["acme"] and [p.name for p in (folder / "rue/keys").iterdir()] == ["umbra"]
+    # What a publisher has no key for it does not make open.
+    (folder / "art").write_bytes(MARKER)
+    build = ("package", "build", "art", "1", "--software", folder / "art", "--customer")
+    done = fleet.ctl(*build, "umbra", check=False)
+    assert done.returncode != 0 and "knows no key of customer umbra" in done.stderr, done
+    fleet.ctl(*build, "acme")
+    # The customer goes elsewhere: another key, the former publisher forgets, and its devices still read what it made.
+    one, _ = built(fleet, "old", "1", content(), "--customer", "acme")
+    fleet.ctl("customer", "set", "acme", "--publisher", "rue")
+    wait_for(lambda: (folder / "rue/keys/acme").exists() and not (folder / "pub/keys/acme").exists(), 10, "the key moved")
+    now = {k["customer"]: k for k in fleet.ctl("customer", "keys")["keys"]}["acme"]
+    assert now["publisher"] == "rue" and now["encrypts"] and now["key_id"] != ids["acme"]
+    assert keys_told(spy, "pub")[-1] == ("acme", "", "gone") and ("acme", now["key_id"], "") not in keys_told(spy, "pub")
+    assert fleet.ctl(*build, "acme", check=False).returncode != 0
+    fleet.ctl("channel", "publish", "default", one)
+    fleet.wait_client("f1", lambda c: one in c["holdings"], 30)
+    assert [p.name for p in (folder / "f1/keys").iterdir()] == [ids["acme"]]
+
+
+def test_S001_c29_with_another_customers_key_a_device_shows_what_it_showed(fleet_of, folder):
+    fleet = rig(fleet_of, clients=("f1",), medium_after_s=3600)
+    for customer in ("acme", "umbra"):
+        fleet.ctl("customer", "add", customer)
+        fleet.ctl("customer", "encrypt", customer, "on")
+        fleet.procs["pub"].wait_text(f"CONTENT-KEY customer={customer} sealed=yes", 10)
+    one, _ = built(fleet, "art", "1", content("1"), "--customer", "acme")
+    fleet.ctl("channel", "publish", "default", one)
+    wait_for(lambda: shown(fleet, "f1") == one, 30, "the old is shown")
+    # Now the server gives another customer's key in the place of this one's.
+    before, right, wrong = fleet.ctl("customer", "encrypt", "acme", "rotate"), key_of(fleet, "acme"), key_of(fleet, "umbra")
+    wait_for(lambda: (folder / "pub/keys/acme").read_bytes() == right, 10, "the publisher has the new key")
+    two, _ = built(fleet, "art", "2", content("2"), "--customer", "acme")
+    wait_for(lambda: fleet.ctl("package", "show", two)["state"] in ("stored", "linger"), 20, "it lies there")
+    given(fleet, before["key_id"], wrong)
+    fleet.ctl("channel", "publish", "default", two)
+    refused = wait_for(lambda: fleet.sql("select detail from operation where client = 'f1' and outcome = 4 and detail like '%key%'"), 20, "a refusal")
+    assert "no-key" in refused and shown(fleet, "f1") == one and not (folder / f"f1/packages/{two}").exists(), refused
+    assert [p.name for p in (folder / "f1/keys").iterdir() if p.read_bytes() == right] == []
+    # With the right one, when it is asked for again.
+    given(fleet, before["key_id"], right)
+    fleet.ctl("channel", "publish", "default", two)
+    wait_for(lambda: shown(fleet, "f1") == two, 40, "the new is shown")
+    assert tree(folder / f"f1/packages/{two}/files") == {NAME: sha256sum(fleet.folder / f"art-2/{NAME}")}
+
+
+def given(fleet, key_id, secret):
+    """By sqlite3: what the server gives under this id."""
+    fleet.procs["heliod"].stop()
+    store = next((fleet.folder / "heliod").rglob("*.db"))
+    subprocess.run(["sqlite3", store, f"update content_key set secret = x'{secret.hex()}' where key_id = x'{key_id}'"], check=True)
+    fleet.heliod()
 
 
 def root_of(fleet, package):

@@ -299,7 +299,8 @@ static struct package_order sample_order = {.order = "c.harbour.1920x1080",
 	.show = &sample_order_show,
 	.parts = sample_plans,
 	.part_count = 2,
-	.flow_id = 12};
+	.flow_id = 12,
+	.sealed = true};
 static struct package_order sample_order_least = {
 	.order = "c", .revision = 1, .customer = "h", .name = "h"};
 static const char *sample_warnings[] = {"no picture has the tag night"};

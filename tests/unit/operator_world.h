@@ -7,6 +7,7 @@
 #include "tests/unit/content_fixture.h"
 
 #include "proto/base/log.h"
+#include "server/content_keys.h"
 #include "server/customer_edit.h"
 #include "server/db/rows_content.h"
 #include "server/operator.h"
@@ -22,6 +23,7 @@ struct world {
 	struct trust trust;
 	struct operator_room room;
 	struct orders orders;
+	struct content_keys content_keys;
 	struct arena arena;
 	struct now now;
 	uint64_t lease;
@@ -169,12 +171,14 @@ static inline int world_make(void **state)
 	assert_int_equal(presence_load(w->presence, w->now), ERR_OK);
 	orders_init(&w->orders, w->core, w->presence);
 	assert_int_equal(orders_load(&w->orders), ERR_OK);
+	assert_int_equal(content_keys_init(&w->content_keys, w->core, &w->trust.root), ERR_OK);
 	w->room = (struct operator_room){.core = w->core,
 		.presence = w->presence,
 		.trust = &w->trust,
 		.server_id = "server.1",
 		.findings = &w->findings,
 		.orders = &w->orders,
+		.content_keys = &w->content_keys,
 		.started = w->now.wall};
 	enrol_id(w, "f1", ROLE_CLIENT);
 	enrol_id(w, "f2", ROLE_CLIENT);
@@ -191,6 +195,7 @@ static inline int world_drop(void **state)
 
 	core_free(w->core);
 	orders_fini(&w->orders);
+	content_keys_fini(&w->content_keys);
 	presence_free(w->presence);
 	data_brokers_fini(&w->brokers);
 	db_close(w->db);
