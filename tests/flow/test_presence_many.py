@@ -1,0 +1,92 @@
+"""Several publishers, several consumers, several copies: everybody at once, and nobody touches what is another's."""
+import os
+import subprocess
+import time
+
+import pytest
+
+from lib import rogue, wire
+from lib.presence import Record, all_there, connected, content, late, lies_at, offer, package_of, stored
+from lib.wait import stays, wait_for
+from test_acl import puback
+from test_presence_leases import answered, ask, fleet_for, installed, joins, release, same_file, told
+
+pb = wire.pb
+
+
+def test_S002_14_two_publishers_three_clients_and_a_process_that_is_both(fleet_of):
+    fleet = fleet_for(fleet_of, clients=("f1", "f2", "f3"), brokers=("da", "db"))
+    fleet.publishers += ["pub2", "hand", "thief"]
+    for p in fleet.publishers[1:]:
+        fleet.enrol("publisher", p)
+    fleet.brokers()
+    fleet.heliod().wait_text("LINK-UP", 15, count=3)
+    for p in ("pub", "pub2"):
+        fleet.publisher(p)
+    for c in ("f1", "f2"):
+        fleet.agent(c)
+        fleet.wait_client(c, lambda s: s["reach"] == "online", 20)
+    record = Record(fleet)
+    joins(fleet, "f1", "f2", "f3")
+    # This process is a publisher and a consumer: it publishes, asks, is granted and fetches what it published.
+    hand, three = rogue.Publisher(fleet, "hand"), fleet.principal("f3").sign_in()
+    own = content(fleet, hand, "own", size=20_000)
+    packages = {"f1": package_of(fleet, "one", 600_000), "f2": package_of(fleet, "two", 600_000, publisher="pub2"), "f3": own.hex}
+    hand.publish(own)
+    for c, p in packages.items():
+        stored(fleet, p)
+        fleet.ctl("channel", "publish", c, p)
+    told(three, own.hex)
+    ask(three, own.id, 1, publisher="hand")
+    g = answered(three, 1)
+    place = getattr(g, "from").broker_id
+    as_client = wire.Client(fleet.port[place], fleet.bundle("f3"))
+    fleet.witnesses.append(as_client)
+    as_client.subscribe(*[f"helio/v1/chunk/hand/{o.hex()}" for o in own.objects])
+    wait_for(lambda: len(as_client.of("helio/v1/chunk/hand/")) == len(own.objects), 10, "all of its objects")
+    assert {rogue.sha(m.payload) for m in as_client.of("helio/v1/chunk/")} == set(own.objects)
+    assert connected(fleet, place, "hand") and connected(fleet, place, "f3")
+    release(three, own.id, g.lease, 2)
+    assert answered(three, 2).release_acked
+    for c, name in (("f1", "one-1"), ("f2", "two-1")):
+        wait_for(lambda: installed(fleet, c, packages[c]), 30)
+        assert same_file(fleet, c, packages[c], name)
+    assert len({topic for _, topic, _ in record.of("helio/v1/pubcmd/", pb.Directive)}) == 3
+    # Nobody withdraws or overwrites what is another's: the data broker says so ...
+    at = lies_at(fleet, packages["f2"], "pub2")[0]
+    theirs = list(late(fleet, at, f"helio/v1/pkg/pub2/{packages['f2']}", f"helio/v1/idx/pub2/{packages['f2']}/full", "helio/v1/chunk/pub2/+"))
+    assert len(theirs) > 4
+    for topic in (theirs[0], theirs[-1], f"helio/v1/idx/pub2/{packages['f2']}/full"):
+        assert puback(fleet, "thief", topic, at, payload=None) == 135 and puback(fleet, "thief", topic, at, retain=True) == 135
+    assert puback(fleet, "thief", "helio/v1/chunk/thief/" + "ab" * 32, at, retain=True) in (0, 16), "it may write nothing at all"
+    assert all_there(fleet, at, theirs)
+    # ... and so does the presence server, of every word about it.
+    thief = rogue.Publisher(fleet, "thief")
+    directives = len(record.directives(packages["f2"], publisher="pub2"))
+    for state in (pb.PUB_STORED, pb.PUB_STOPPED, pb.PUB_FAILED, pb.PUB_WITHDRAWN, pb.PUB_SENDING):
+        thief.say(state, package=bytes.fromhex(packages["f2"]), directive_id=record.directives(packages["f2"], publisher="pub2")[-1][1].directive_id,
+                  broker_id=at, mark=os.urandom(16), index_sha256=os.urandom(32))
+        d = thief.directive((pb.DIRECTIVE_NOTED, pb.TRANSMIT), bytes.fromhex(packages["f2"]))
+        assert d.kind == pb.DIRECTIVE_NOTED and d.reason == "refused: the package belongs to another publisher"
+    stays(lambda: len(record.directives(packages["f2"], publisher="pub2")) == directives, 0.5)
+    assert fleet.ctl("package", "show", packages["f2"])["state"] in ("stored", "linger")
+
+
+def test_S002_12_what_two_packages_share_goes_with_the_last_of_them(fleet_of):
+    """The same file is in both: its objects stay while one of them lists them, and nothing stays after that."""
+    fleet = fleet_for(fleet_of, clients=("f1",), first_viewer_grace_s=0, linger_s=1).up(agents=[])
+    one = package_of(fleet, "app", 500_000, "1", seed="same")
+    stored(fleet, one)
+    alone = set(late(fleet, "da", "helio/v1/chunk/pub/+"))
+    two = package_of(fleet, "app", 500_000, "2", seed="same")
+    stored(fleet, two)
+    both = set(late(fleet, "da", "helio/v1/chunk/pub/+"))
+    assert alone <= both and len(alone) > 2 and len(both) < 2 * len(alone), "they share nothing"
+    fleet.ctl("package", "withdraw", one)
+    wait_for(lambda: not late(fleet, "da", f"helio/v1/pkg/pub/{one}"), 10)
+    wait_for(lambda: fleet.procs["pub"].lines("PUBLISH-STOPPED"), 10)
+    rest = set(late(fleet, "da", "helio/v1/chunk/pub/+"))
+    assert len(alone & rest) >= 2 and all_there(fleet, "da", [f"helio/v1/pkg/pub/{two}"])
+    fleet.ctl("package", "withdraw", two)
+    wait_for(lambda: len(fleet.procs["pub"].lines("PUBLISH-STOPPED")) == 2, 10)
+    assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
