@@ -1,7 +1,7 @@
 // helio-sim: a fleet under a virtual clock and a seed; see sim.h.
 //
 //   helio-sim --seed N | --seeds A..B  [--agents N] [--beats N] [--faults WORD,WORD...]
-//             [--twice] [--trace] [--store FILE] [--break WORD]
+//             [--twice] [--trace] [--store FILE] [--break WORD] [--jobs N]
 //
 // Faults: loss dup reorder delay damage link broker server stall store agent disk torn wipe clock
 // doer restore full storm revoke; "all", "way" (loss dup reorder delay doer: nobody may disagree),
@@ -9,7 +9,8 @@
 // --twice runs each seed twice: the trace hashes must be equal. --break makes a model wrong on
 // purpose (disk resend fetch values command report state outcome kill pointer lost again open
 // accord ids snapshot): the invariants must say so. --store
-// leaves the server's record at the end, for other tools.
+// leaves the server's record at the end, for other tools. --jobs: so many seeds at a time, each in
+// a process of its own; without it as many as there are processors.
 //
 // One line for each seed that fails, with what was violated and how to run it again; one line at
 // the end. 0: all held. 1: something was violated. 2: usage.
@@ -79,6 +80,9 @@ struct options {
 	struct sim_config config;
 	uint64_t first, last;
 	bool faults_given, twice;
+	unsigned jobs;
+	struct sim_result sum;
+	uint64_t failed;
 	const char *faults_text, *break_text;
 };
 
@@ -160,51 +164,64 @@ static void failure_print(const struct options *o, const struct sim_config *c, c
 	fflush(stdout);
 }
 
-static bool seed_run(const struct options *o, uint64_t seed, struct sim_result *sum)
+static struct sim_config config_of(const struct options *o, uint64_t seed)
 {
 	struct sim_config c = o->config;
-	struct sim_result r, again;
 
 	c.seed = seed;
 	if (!o->faults_given)
 		c.faults = faults_of_seed(seed);
-	sim_run(&c, &r);
-	if (o->twice && !r.violated[0]) {
-		sim_run(&c, &again);
-		sum->heartbeats += again.heartbeats;
-		if (again.hash != r.hash)
-			snprintf(r.violated, sizeof(r.violated),
-				"the second run of the seed was another: %016llx, then %016llx",
-				(unsigned long long)r.hash, (unsigned long long)again.hash);
-	}
-	sum->heartbeats += r.heartbeats;
-	sum->messages += r.messages;
-	sum->operations += r.operations;
-	sum->starts += r.starts;
-	sum->virtual_ms += r.virtual_ms;
-	sum->hash = sum->hash * 31 + r.hash;
-	if (r.violated[0])
-		failure_print(o, &c, r.violated);
-	return !r.violated[0];
+	return c;
 }
 
-static int run(const struct options *o)
+static void seed_run(void *ctx, uint64_t seed, struct sim_result *r)
 {
-	struct sim_result sum = {0};
-	uint64_t failed = 0;
+	const struct options *o = ctx;
+	struct sim_config c = config_of(o, seed);
+	struct sim_result again;
+
+	sim_run(&c, r);
+	if (!o->twice || r->violated[0])
+		return;
+	sim_run(&c, &again);
+	r->heartbeats += again.heartbeats;
+	if (again.hash != r->hash)
+		snprintf(r->violated, sizeof(r->violated),
+			"the second run of the seed was another: %016llx, then %016llx",
+			(unsigned long long)r->hash, (unsigned long long)again.hash);
+}
+
+static void seed_take(void *ctx, uint64_t seed, const struct sim_result *r)
+{
+	struct options *o = ctx;
+	struct sim_config c = config_of(o, seed);
+
+	o->sum.heartbeats += r->heartbeats;
+	o->sum.messages += r->messages;
+	o->sum.operations += r->operations;
+	o->sum.starts += r->starts;
+	o->sum.virtual_ms += r->virtual_ms;
+	o->sum.hash = o->sum.hash * 31 + r->hash;
+	o->failed += r->violated[0] != '\0';
+	if (r->violated[0])
+		failure_print(o, &c, r->violated);
+}
+
+static int run(struct options *o)
+{
+	const struct sim_result *sum = &o->sum;
 	double began = seconds_now();
 
-	for (uint64_t seed = o->first; seed <= o->last; seed++)
-		failed += !seed_run(o, seed, &sum);
+	jobs_run(&(struct job_plan){o->first, o->last, o, seed_run, seed_take}, o->jobs);
 	double took = seconds_now() - began;
 	printf("%llu seeds of %u agents, %llu failed: %llu heartbeats (%.0f/s), %llu messages, "
 	       "%llu operations, %llu server starts, %.1f virtual hours, %.1f s, trace %016llx\n",
 		(unsigned long long)(o->last - o->first + 1), o->config.agents,
-		(unsigned long long)failed, (unsigned long long)sum.heartbeats,
-		(double)sum.heartbeats / took, (unsigned long long)sum.messages,
-		(unsigned long long)sum.operations, (unsigned long long)sum.starts,
-		(double)sum.virtual_ms / 3600000, took, (unsigned long long)sum.hash);
-	return failed ? 1 : 0;
+		(unsigned long long)o->failed, (unsigned long long)sum->heartbeats,
+		(double)sum->heartbeats / took, (unsigned long long)sum->messages,
+		(unsigned long long)sum->operations, (unsigned long long)sum->starts,
+		(double)sum->virtual_ms / 3600000, took, (unsigned long long)sum->hash);
+	return o->failed ? 1 : 0;
 }
 
 static bool seeds_parse(const char *text, struct options *o)
@@ -243,6 +260,9 @@ static bool option_take(struct options *o, int which, const char *value)
 			return false;
 		o->config.broken = (enum sim_breakage)found;
 		return true;
+	case 'j':
+		o->jobs = (unsigned)strtoul(value, NULL, 10);
+		return o->jobs >= 1 && o->jobs <= JOBS_MAX;
 	case 'o':
 		o->config.store = value;
 		return true;
@@ -270,12 +290,16 @@ int main(int argc, char **argv)
 		{"faults", required_argument, NULL, 'f'},
 		{"break", required_argument, NULL, 'x'},
 		{"store", required_argument, NULL, 'o'},
+		{"jobs", required_argument, NULL, 'j'},
 		{"trace", no_argument, NULL, 't'},
 		{"twice", no_argument, NULL, '2'},
 		{"log", no_argument, NULL, 'v'},
 		{NULL, 0, NULL, 0},
 	};
-	struct options o = {.config = {.agents = 10, .beats = 100}, .first = 1, .last = 1};
+	struct options o = {.config = {.agents = 10, .beats = 100},
+		.first = 1,
+		.last = 1,
+		.jobs = jobs_of_machine()};
 
 	// What one run gives back the next one takes.
 	(void)mallopt(M_MMAP_THRESHOLD, 1 << 28);
@@ -287,5 +311,7 @@ int main(int argc, char **argv)
 			fprintf(stderr, "helio-sim: see the head of tests/fleet/sim/main.c\n");
 			return 2;
 		}
+	if (o.config.trace || o.config.store)
+		o.jobs = 1; // one after the other
 	return run(&o);
 }

@@ -13,6 +13,7 @@
 //   faults.c  what goes wrong, at random
 //   ledger.c  what was seen of every operation and act, and what must be true of it
 //   check.c   what must be true at any time, and at the quiet end
+//   jobs.c    the seeds, shared out to the processors
 //   crypto.c  MACs, signatures and shares as seeded stand-ins; digests are the real ones
 //
 // Nothing of the product is changed for the simulator: it sits behind core_ports, core_hooks and
@@ -321,6 +322,18 @@ struct sim {
 };
 
 void sim_run(const struct sim_config *config, struct sim_result *result);
+
+// jobs.c
+#define JOBS_MAX 64
+struct job_plan {
+	uint64_t first, last;
+	void *ctx;
+	void (*run)(void *ctx, uint64_t seed, struct sim_result *out);      // in any process
+	void (*take)(void *ctx, uint64_t seed, const struct sim_result *r); // in order, in ours
+};
+unsigned jobs_of_machine(void);
+void jobs_run(const struct job_plan *plan, unsigned count);
+
 // The first violation is kept; the run ends.
 void violate(struct sim *s, const char *format, ...) PRINTF_LIKE(2, 3);
 bool sim_is_violated(const struct sim *s);
