@@ -1,6 +1,7 @@
 // The store of a run: a database in memory. One serves all the runs of the process, emptied after
-// each: its tables are made and its statements are prepared once. A run that changes to a backup
-// closes its own, and the next one begins with a new one.
+// each, to the page: when the disk is full, what is free in the file decides how far a run comes.
+// Its tables are made and its statements are prepared once. A run that changes to a backup closes
+// its own, and the next one begins with a new one.
 #include "tests/fleet/sim/sim.h"
 
 #include <stdlib.h>
@@ -35,7 +36,8 @@ static enum err clear_all(struct db *db)
 {
 	for (size_t i = 0; i < tables; i++)
 		TRY(db_run_values(db, clear[i], NULL, 0));
-	return db_commit(db);
+	TRY(db_commit(db));
+	return db->engine->exec(db, "PRAGMA incremental_vacuum");
 }
 
 struct db *store_take(void)
@@ -45,7 +47,9 @@ struct db *store_take(void)
 	kept = NULL;
 	if (db)
 		return db;
-	if (db_sqlite_open(":memory:", &db) != ERR_OK || schema_migrate(db) != ERR_OK)
+	if (db_sqlite_open(":memory:", &db) != ERR_OK ||
+		db->engine->exec(db, "PRAGMA auto_vacuum=INCREMENTAL; VACUUM") != ERR_OK ||
+		schema_migrate(db) != ERR_OK)
 		abort();
 	if (!tables)
 		clear_write(db);
