@@ -1,0 +1,216 @@
+// Runs a program and ends it by SIGKILL before its N-th system call that changes a file: counted
+// over all threads and children together, so that a row of N from 1 on leaves no moment out.
+//
+//   cut N REPORT FOLDER PROGRAM ARG...     N 0: only counted
+//
+// FOLDER: writes and syncs count only on files below it. REPORT gets the names of the calls that
+// were counted, one a line. The exit code is the program's, 137 when it was killed.
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+	ALWAYS,
+	BY_FD,
+	BY_FLAGS,
+	IF_THERE,
+	IF_NOT_THERE
+};
+
+static const struct row {
+	long number;
+	const char *name;
+	int kind, argument; // argument: of the descriptor, the flags, or the path
+} rows[] = {
+	{SYS_write, "write", BY_FD, 0},
+	{SYS_pwrite64, "pwrite64", BY_FD, 0},
+	{SYS_writev, "writev", BY_FD, 0},
+	{SYS_pwritev, "pwritev", BY_FD, 0},
+	{SYS_copy_file_range, "copy_file_range", BY_FD, 2},
+	{SYS_sendfile, "sendfile", BY_FD, 0},
+	{SYS_fsync, "fsync", BY_FD, 0},
+	{SYS_fdatasync, "fdatasync", BY_FD, 0},
+	{SYS_syncfs, "syncfs", BY_FD, 0},
+	{SYS_ftruncate, "ftruncate", BY_FD, 0},
+	{SYS_fallocate, "fallocate", BY_FD, 0},
+	{SYS_fchmod, "fchmod", BY_FD, 0},
+	{SYS_utimensat, "utimensat", ALWAYS, 0},
+	{SYS_chmod, "chmod", ALWAYS, 0},
+	{SYS_fchmodat, "fchmodat", ALWAYS, 0},
+	{SYS_rename, "rename", ALWAYS, 0},
+	{SYS_renameat, "renameat", ALWAYS, 0},
+	{SYS_renameat2, "renameat2", ALWAYS, 0},
+	{SYS_link, "link", ALWAYS, 0},
+	{SYS_linkat, "linkat", ALWAYS, 0},
+	{SYS_symlink, "symlink", ALWAYS, 0},
+	{SYS_symlinkat, "symlinkat", ALWAYS, 0},
+	{SYS_unlink, "unlink", IF_THERE, 0},
+	{SYS_unlinkat, "unlinkat", ALWAYS, 0},
+	{SYS_mkdir, "mkdir", IF_NOT_THERE, 0},
+	{SYS_mkdirat, "mkdirat", ALWAYS, 0},
+	{SYS_rmdir, "rmdir", ALWAYS, 0},
+	{SYS_truncate, "truncate", ALWAYS, 0},
+	{SYS_open, "open", BY_FLAGS, 1},
+	{SYS_openat, "openat", BY_FLAGS, 2},
+};
+
+static long wanted, counted;
+static const char *folder;
+static FILE *report;
+static pid_t leader;
+
+static void fail(const char *what)
+{
+	perror(what);
+	exit(125);
+}
+
+static int is_below(pid_t tid, int fd)
+{
+	char link[64], path[PATH_MAX];
+	(void)snprintf(link, sizeof link, "/proc/%d/fd/%d", (int)tid, fd);
+	ssize_t n = readlink(link, path, sizeof path - 1);
+	if (n < 0)
+		return 0;
+	path[n] = '\0';
+	return strncmp(path, folder, strlen(folder)) == 0;
+}
+
+// 1: yes, 0: no, -1: not an absolute path, nobody knows.
+static int is_there(pid_t tid, unsigned long long address)
+{
+	char path[PATH_MAX] = "", name[64];
+	struct stat st;
+	(void)snprintf(name, sizeof name, "/proc/%d/mem", (int)tid);
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, path, sizeof path - 1, (off_t)address);
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0 || path[0] != '/')
+		return -1;
+	return lstat(path, &st) == 0;
+}
+
+static const struct row *row_of(pid_t tid, const struct __ptrace_syscall_info *info)
+{
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const struct row *r = &rows[i];
+		if (r->number != (long)info->entry.nr)
+			continue;
+		unsigned long long a = info->entry.args[r->argument];
+		int counts = r->kind == ALWAYS || (r->kind == BY_FD && is_below(tid, (int)a)) ||
+			     (r->kind == BY_FLAGS && (a & (O_CREAT | O_TRUNC)) != 0) ||
+			     (r->kind == IF_THERE && is_there(tid, a) != 0) ||
+			     (r->kind == IF_NOT_THERE && is_there(tid, a) != 1);
+		return counts ? r : NULL;
+	}
+	return NULL;
+}
+
+// True: this is the one.
+static int count(pid_t tid)
+{
+	struct __ptrace_syscall_info info;
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) <= 0 ||
+		info.op != PTRACE_SYSCALL_INFO_ENTRY)
+		return 0;
+	const struct row *r = row_of(tid, &info);
+	if (r == NULL)
+		return 0;
+	(void)fprintf(report, "%s\n", r->name);
+	return ++counted == wanted;
+}
+
+static int signal_to_pass(int status)
+{
+	int signal = WSTOPSIG(status);
+	if (status >> 16 != 0 || signal == (SIGTRAP | 0x80) || signal == SIGTRAP)
+		return 0;
+	return signal;
+}
+
+// Returns the leader's wait status.
+static int follow(void)
+{
+	for (;;) {
+		int status;
+		pid_t tid = waitpid(-1, &status, __WALL);
+		if (tid < 0 && errno == EINTR)
+			continue;
+		if (tid < 0)
+			fail("cut: waitpid");
+		if (!WIFSTOPPED(status)) {
+			if (tid == leader)
+				return status;
+			continue;
+		}
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80) && count(tid))
+			(void)kill(leader, SIGKILL);
+		else if (status >> 16 == PTRACE_EVENT_STOP && WSTOPSIG(status) != SIGTRAP)
+			(void)ptrace(PTRACE_LISTEN, tid, 0, 0);
+		else
+			(void)ptrace(PTRACE_SYSCALL, tid, 0, (long)signal_to_pass(status));
+	}
+}
+
+static void pass_on(int signal)
+{
+	(void)kill(leader, signal);
+}
+
+static void start(char **argv)
+{
+	const long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK |
+			     PTRACE_O_TRACEVFORK | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL;
+	int gate[2], status;
+	char byte;
+	if (pipe(gate) != 0 || (leader = fork()) < 0)
+		fail("cut: fork");
+	if (leader == 0) {
+		close(gate[1]);
+		if (read(gate[0], &byte, 1) != 1)
+			_exit(125);
+		close(gate[0]);
+		execv(argv[0], argv);
+		perror(argv[0]);
+		_exit(125);
+	}
+	close(gate[0]);
+	if (ptrace(PTRACE_SEIZE, leader, 0, options) != 0)
+		fail("cut: ptrace");
+	if (ptrace(PTRACE_INTERRUPT, leader, 0, 0) != 0 || waitpid(leader, &status, __WALL) < 0)
+		fail("cut: interrupt");
+	signal(SIGTERM, pass_on);
+	(void)ptrace(PTRACE_SYSCALL, leader, 0, 0);
+	if (write(gate[1], "g", 1) != 1)
+		fail("cut: gate");
+	close(gate[1]);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 5) {
+		(void)fprintf(stderr, "usage: cut N REPORT FOLDER PROGRAM ARG...\n");
+		return 125;
+	}
+	wanted = strtol(argv[1], NULL, 10);
+	folder = argv[3];
+	report = fopen(argv[2], "we");
+	if (report == NULL)
+		fail("cut: report");
+	start(argv + 4);
+	int status = follow();
+	if (fclose(report) != 0)
+		fail("cut: report");
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}

@@ -1,0 +1,117 @@
+"""F36, F37: a device is killed before each system call that changes a file, while it takes a medium and while it installs an
+update: what runs is the old version or the new one, whole, and the next start ends with the new one.
+
+Witnesses: the calls as the kernel saw them (ptrace), the links, sha256sum.
+"""
+import random
+import shutil
+
+import pytest
+
+from lib.cut import Cutter, Device
+from lib.media import recorded, rig, unpack
+
+FILES = {"bin/run": 20_000, "etc/a/b": 300, "etc/empty": 0}
+
+
+def version(fleet, folder, number):
+    """A package of software, and a medium for f2 that has it."""
+    home, dice = folder / f"app-{number}", random.Random(number)
+    for path, size in FILES.items():
+        file = home / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(dice.randbytes(size))
+        file.chmod(0o755 if path.startswith("bin/") else 0o644)
+    package = fleet.software_package("app", number, home)
+    fleet.ctl("channel", "publish", "default", package)
+    return package, unpack(recorded(fleet, "f2", package)["path"], folder / f"disc{number}")
+
+
+class Trial:
+    """A device that runs version 1, a medium with version 2, and the folder as it was before each of the two works."""
+
+    def __init__(self, fleet_of, folder, disk):
+        fleet = rig(fleet_of, clients=("f2",), agents=())
+        self.folder, self.device = folder, Device(fleet, "f2", disk, Cutter(folder))
+        one, disc = version(fleet, folder, "1")
+        two, self.disc = version(fleet, folder, "2")
+        for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+            fleet.procs[name].stop()
+        assert self.device.bring(disc) == 0 and self.device.run() == "to=confirmed", self.device.log.read_text()
+        old = self.device.runs(), self.device.held()
+        assert old[0][0] == "releases/1" and old[1][0] == one and set(old[0][1]) == set(FILES) and old[0][1] == old[1][1]
+        self.keep("before-import")
+        assert self.device.bring(self.disc, 0) == 0
+        self.import_calls = self.device.cutter.names()
+        self.keep("before-update")
+        assert self.device.run(0) == "to=confirmed", self.device.log.read_text()
+        self.update_calls = self.device.cutter.names()
+        new = self.device.runs(), self.device.held()
+        assert new[0][0] == "releases/2" and new[1][0] == two and new[0][1] == new[1][1] != old[0][1]
+        self.whole = {"app": (old[0], new[0]), "slot": (old[1], new[1])}
+
+    def keep(self, name):
+        shutil.copytree(self.device.disk, self.folder / name, symlinks=True)
+
+    def back(self, name):
+        for at in self.device.disk.iterdir():
+            shutil.rmtree(at)
+        shutil.copytree(self.folder / name, self.device.disk, symlinks=True, dirs_exist_ok=True)
+
+    def which(self, where):
+        """Old or new, each whole: (0 or 1 of what runs, 0 or 1 of the slot)."""
+        runs, held = self.device.runs(), self.device.held()
+        assert runs in self.whole["app"] and held in self.whole["slot"], (where, runs, held, self.device.log.read_text()[-2000:])
+        return self.whole["app"].index(runs), self.whole["slot"].index(held)
+
+    def repaired(self, where):
+        """Whatever the cut left: the medium is taken, the agent runs, and the new version with it."""
+        assert self.device.bring(self.disc) == 0, (where, self.device.log.read_text()[-2000:])
+        if self.which(where) == (1, 1):
+            self.device.run(until=("LINK-DOWN",))       # it may have nothing to do any more
+        else:
+            word = self.device.run()
+            assert word == "to=confirmed", (where, word, self.device.log.read_text()[-2000:])
+        assert self.which(where) == (1, 1)
+
+
+def spread(count, most):
+    """At most so many of 1..count, evenly, with the first and the last."""
+    return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)}) if count > most else range(1, count + 1)
+
+
+def cut_everywhere(trial, imports, updates, nested=0):
+    seen, dice = set(), random.Random(36)
+    for number in spread(len(trial.import_calls), imports):
+        where = ("import", number, trial.import_calls[number - 1])
+        trial.back("before-import")
+        assert trial.device.bring(trial.disc, number) == 137, where
+        assert trial.which(where) == (0, 0), where
+        trial.repaired(where)
+    for number in spread(len(trial.update_calls), updates):
+        where = ("update", number, trial.update_calls[number - 1])
+        trial.back("before-update")
+        # The last calls of a run follow its confirmation, and the order of threads is not quite the same each time.
+        assert trial.device.run(number) is None or number > len(trial.update_calls) - 8, where
+        seen.add(trial.which(where))
+        for _ in range(nested):
+            trial.device.run(dice.randrange(1, len(trial.update_calls)))
+            seen.add(trial.which(where))
+        trial.repaired(where)
+    return seen
+
+
+def test_F36_S001_c18_c3_killed_before_calls_that_change_the_disk_it_runs_the_old_or_the_new(fleet_of, folder):
+    (folder / "disk").mkdir()
+    trial = Trial(fleet_of, folder, folder / "disk")
+    assert {"rename", "symlink", "unlink", "mkdir", "fsync", "write"} <= set(trial.import_calls + trial.update_calls)
+    seen = cut_everywhere(trial, 4, 11)
+    assert {(0, 0), (1, 0), (1, 1)} >= seen >= {(0, 0), (1, 0)}, seen      # both sides of the switch were met
+
+
+@pytest.mark.long
+def test_F36_S001_c18_c3_killed_before_every_call_that_changes_the_disk_and_again_meanwhile(fleet_of, folder):
+    (folder / "disk").mkdir()
+    trial = Trial(fleet_of, folder, folder / "disk")
+    seen = cut_everywhere(trial, 10**6, 10**6, nested=1)
+    assert {(0, 0), (1, 0), (1, 1)} >= seen >= {(0, 0), (1, 0)}, seen
