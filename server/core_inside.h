@@ -85,14 +85,16 @@ enum reject {
 // ---- the why log: NO_ACTION and resends, in memory
 
 struct why_item {
+	uint64_t response_id, op_id;
+	int64_t first_ms;
+	const char *text;        // a literal
 	uint32_t client, before; // number of the client's entry before this one, 0: none
 	uint32_t count;
-	uint64_t response_id, seq, op_id;
-	int64_t first_ms, last_ms;
-	const char *text;     // a literal
-	uint32_t interval_ms; // the last one told
-	int64_t pace_ms;      // when its pace was looked at last, and what was told then
-	uint32_t pace_told_ms;
+	uint32_t seq;
+	uint32_t last_ms;      // since the first
+	uint32_t interval_ms;  // the last one told
+	uint32_t pace_ms;      // when its pace was looked at last, since the first, and what was
+	uint32_t pace_told_ms; // told then
 	uint8_t kind, state, code;
 	uint8_t rule, interval_by; // of accordance, 0: none judged; enum frequency_by
 };
@@ -195,8 +197,10 @@ struct core {
 	struct why_log why;
 	uint8_t judged_by; // rule of accordance behind the answer in work; 0: none
 	struct number_list dirty, view_due;
-	uint32_t wheel[WHEEL_SLOTS];             // first client of a slot, or CLIENT_NONE
-	uint32_t wheel_tick;                     // first tick of the slot to look at next
+	bool views_beyond, views_again; // clients are due that the list had no room for; since then
+	uint32_t views_cursor;          // where the look for them goes on
+	uint32_t wheel[WHEEL_SLOTS];    // first client of a slot, or CLIENT_NONE
+	uint32_t wheel_tick;            // first tick of the slot to look at next
 	struct number_list sooner[SOONER_SLOTS]; // pairs: client, tick when the wheel looks itself
 
 	// attended time

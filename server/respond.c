@@ -145,7 +145,7 @@ static void remember(struct core *core, uint32_t number, uint64_t seq, const str
 	why_add(core, number,
 		&(struct why_item){
 			.response_id = item->response_id,
-			.seq = seq,
+			.seq = (uint32_t)seq,
 			.op_id = item->op_id,
 			.text = item->text,
 			.kind = item->kind,

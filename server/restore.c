@@ -385,5 +385,7 @@ void core_unload(struct core *core)
 	channels_fini(core);
 	why_fini(&core->why);
 	core->dirty.count = core->view_due.count = core->view_due.first = core->view_old.count = 0;
+	core->views_beyond = core->views_again = false;
+	core->views_cursor = 0;
 	reach_fini(core);
 }

@@ -1,9 +1,14 @@
 // What others may read: StateView and QueueView, retained and signed with the online key, and the
 // host state that says whether we live. A changed client's view goes out with the turn of the
 // change, before the response that changed it; an unchanged one at most once per period. Each kind
-// has a budget of its own, so that what changed never waits for what did not.
+// has a budget of its own, so that what changed never waits for what did not. When a whole fleet is
+// due, as after a start, a list takes the first of them and the table is looked through for the
+// others, a part with a turn: a list of all would cost each client four bytes for good.
 #include "server/core_inside.h"
 #include <string.h>
+
+#define VIEWS_LISTED 4096u // due and in the list; of more, their flag alone is remembered
+#define VIEWS_LOOK 4096u    // places of the table that a turn looks through for those
 
 void view_due(struct core *core, uint32_t number)
 {
@@ -12,7 +17,9 @@ void view_due(struct core *core, uint32_t number)
 	if (c->role != ROLE_CLIENT || c->flags & CLIENT_VIEW_DUE)
 		return;
 	c->flags |= CLIENT_VIEW_DUE;
-	if (!number_list_add(&core->view_due, number))
+	if (core->view_due.count - core->view_due.first == VIEWS_LISTED)
+		core->views_beyond = core->views_again = true;
+	else if (!number_list_add(&core->view_due, number))
 		c->flags &= (uint8_t)~CLIENT_VIEW_DUE;
 }
 
@@ -295,6 +302,25 @@ static bool view_is_due(const struct core *core, uint32_t number)
 	return c->flags & CLIENT_USED && c->flags & CLIENT_VIEW_DUE;
 }
 
+// The list is empty: a part of the table is looked through for those it had no room for. Who is
+// listed twice by this is sent once.
+static void views_collect(struct core *core)
+{
+	uint32_t high = core->clients.high, left = high - core->views_cursor;
+	uint32_t end = core->views_cursor + (left < VIEWS_LOOK ? left : VIEWS_LOOK);
+
+	if (core->views_cursor == 0)
+		core->views_again = false;
+	for (; core->views_cursor < end; core->views_cursor++)
+		if (view_is_due(core, core->views_cursor) &&
+			!number_list_add(&core->view_due, core->views_cursor))
+			return;
+	if (end < high)
+		return;
+	core->views_cursor = 0;
+	core->views_beyond = core->views_again;
+}
+
 // What is over the budget, or more than a turn may hold, stays due, in its order, and goes out with
 // a later turn, merged with what happens meanwhile. Nobody looks at it before.
 void views_flush(struct core *core)
@@ -311,6 +337,8 @@ void views_flush(struct core *core)
 		view_flush(core, number);
 	}
 	number_list_settle(due);
+	if (core->views_beyond && due->first == due->count)
+		views_collect(core);
 	// Each of these was allowed when it was noted; a removed client's number may be another's.
 	for (size_t i = 0; i < core->view_old.count; i++)
 		if (view_is_due(core, core->view_old.items[i]))
@@ -320,7 +348,8 @@ void views_flush(struct core *core)
 
 bool core_is_due(const struct core *core)
 {
-	return core->view_due.first < core->view_due.count && !core->degraded;
+	return (core->view_due.first < core->view_due.count || core->views_beyond) &&
+	       !core->degraded;
 }
 
 void view_remove(struct core *core, const char *client)

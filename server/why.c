@@ -36,7 +36,7 @@ static void pace_look(struct core *core, uint32_t number, struct why_item *item)
 		return;
 	uint32_t told =
 		item->pace_told_ms < item->interval_ms ? item->pace_told_ms : item->interval_ms;
-	patience_pace(core, number, PACE_BEATS, item->last_ms - item->pace_ms, told);
+	patience_pace(core, number, PACE_BEATS, (int64_t)item->last_ms - item->pace_ms, told);
 	item->pace_ms = item->last_ms;
 	item->pace_told_ms = item->interval_ms;
 }
@@ -45,14 +45,15 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 {
 	struct client *c = client_at(&core->clients, number);
 	struct why_item *last = why_get(&core->why, c->why, number);
+	int64_t since = last ? core->now.wall.ms - last->first_ms : 0;
 
-	if (last && last->kind == add->kind && last->code == add->code &&
-		last->state == add->state && last->op_id == add->op_id && last->text == add->text &&
-		last->rule == add->rule) {
+	if (last && since >= 0 && since <= UINT32_MAX && last->kind == add->kind &&
+		last->code == add->code && last->state == add->state && last->op_id == add->op_id &&
+		last->text == add->text && last->rule == add->rule) {
 		last->count++;
 		last->interval_ms = add->interval_ms;
 		last->interval_by = add->interval_by;
-		last->last_ms = core->now.wall.ms;
+		last->last_ms = (uint32_t)since;
 		last->response_id = add->response_id;
 		last->seq = add->seq;
 		pace_look(core, number, last);
@@ -66,7 +67,8 @@ void why_add(struct core *core, uint32_t number, const struct why_item *add)
 	item->client = number;
 	item->before = last ? c->why : 0;
 	item->count = 1;
-	item->first_ms = item->last_ms = item->pace_ms = core->now.wall.ms;
+	item->first_ms = core->now.wall.ms;
+	item->last_ms = item->pace_ms = 0;
 	item->pace_told_ms = add->interval_ms;
 	c->why = at;
 }
@@ -75,7 +77,7 @@ static struct why_entry entry_of_item(const struct why_item *i)
 {
 	return (struct why_entry){
 		.first = {i->first_ms},
-		.last = {i->last_ms},
+		.last = {i->first_ms + i->last_ms},
 		.count = i->count,
 		.response_id = i->response_id,
 		.in_reply_to_seq = i->seq,
@@ -136,7 +138,8 @@ enum err core_why(struct core *core, const char *client, size_t max, struct aren
 		const struct why_item *item = why_get(&core->why, at, number);
 		if (!item && row == row_count)
 			break;
-		if (item && (row == row_count || item->last_ms >= rows[row].at_ms)) {
+		if (item &&
+			(row == row_count || item->first_ms + item->last_ms >= rows[row].at_ms)) {
 			(*out)[(*count)++] = entry_of_item(item);
 			at = item->before;
 		} else {

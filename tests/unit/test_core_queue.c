@@ -486,12 +486,42 @@ static void who_is_given_up_is_told_and_did_nothing_wrong(void **state)
 	assert_int_equal(agent_info(r, a).state, CS_IDLE);
 }
 
+// More than the list of due views holds: the others are found again by their flag.
+static void S000_7_of_a_whole_fleet_that_is_due_each_is_shown_once(void **state)
+{
+	enum {
+		FLEET = 5000
+	};
+	struct rig *r = *state;
+	uint8_t *shown = calloc(FLEET, 1);
+	char id[LIMIT_ID + 1];
+
+	for (int i = 0; i < FLEET; i++) {
+		(void)snprintf(id, sizeof(id), "w%d", i);
+		const struct enrolment e = {.id = id, .role = ROLE_CLIENT, .name = ""};
+		assert_int_equal(core_enrol(r->core, &e), ERR_OK);
+	}
+	for (int turns = 0; turns < FLEET && (turns == 0 || core_is_due(r->core)); turns++) {
+		sent_clear(r);
+		rig_advance(r, 100);
+		core_turn_end(r->core, r->now);
+		for (size_t i = 0; i < r->sent_count; i++)
+			if (strncmp(r->sent[i].topic, "helio/v1/view/state/w", 21) == 0)
+				shown[strtoul(r->sent[i].topic + 21, NULL, 10)]++;
+	}
+	assert_false(core_is_due(r->core));
+	for (int i = 0; i < FLEET; i++)
+		assert_int_equal(shown[i], 1);
+	free(shown);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
 {
 	log_init("test_core_queue", LOG_ERROR);
 	const struct CMUnitTest tests[] = {
+		T(S000_7_of_a_whole_fleet_that_is_due_each_is_shown_once),
 		T(S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced),
 		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
 		T(a_failed_retrieve_is_tried_again_and_then_given_up),
