@@ -1,15 +1,19 @@
-"""F36, F37: a device is killed before each system call that changes a file, while it takes a medium and while it installs an
-update: what runs is the old version or the new one, whole, and the next start ends with the new one.
+"""F36, F37: a device is killed before each system call that changes a file, or loses its power, while it takes a medium and while it
+installs an update: what runs is the old version or the new one, whole, and the next start ends with the new one.
 
-Witnesses: the calls as the kernel saw them (ptrace), the links, sha256sum.
+Witnesses: the calls as the kernel saw them (ptrace), the writes and flushes of the block layer, e2fsck, the links, sha256sum.
 """
+import os
 import random
 import shutil
+import subprocess
 
 import pytest
 
 from lib.cut import Cutter, Device
 from lib.media import recorded, rig, unpack
+from lib.write_log import LoggedDisk
+from test_power_cut import NO_SYNC
 
 FILES = {"bin/run": 20_000, "etc/a/b": 300, "etc/empty": 0}
 
@@ -30,7 +34,7 @@ def version(fleet, folder, number):
 class Trial:
     """A device that runs version 1, a medium with version 2, and the folder as it was before each of the two works."""
 
-    def __init__(self, fleet_of, folder, disk):
+    def __init__(self, fleet_of, folder, disk, now=lambda: 0):
         fleet = rig(fleet_of, clients=("f2",), agents=())
         self.folder, self.device = folder, Device(fleet, "f2", disk, Cutter(folder))
         one, disc = version(fleet, folder, "1")
@@ -41,10 +45,14 @@ class Trial:
         old = self.device.runs(), self.device.held()
         assert old[0][0] == "releases/1" and old[1][0] == one and set(old[0][1]) == set(FILES) and old[0][1] == old[1][1]
         self.keep("before-import")
+        self.begun = now()
         assert self.device.bring(self.disc, 0) == 0
+        self.answered = now()
         self.import_calls = self.device.cutter.names()
         self.keep("before-update")
-        assert self.device.run(0) == "to=confirmed", self.device.log.read_text()
+        confirmed = []
+        assert self.device.run(0, said=lambda: confirmed.append(now())) == "to=confirmed", self.device.log.read_text()
+        self.confirmed, self.ended = confirmed[0], now()
         self.update_calls = self.device.cutter.names()
         new = self.device.runs(), self.device.held()
         assert new[0][0] == "releases/2" and new[1][0] == two and new[0][1] == new[1][1] != old[0][1]
@@ -67,6 +75,9 @@ class Trial:
     def repaired(self, where):
         """Whatever the cut left: the medium is taken, the agent runs, and the new version with it."""
         assert self.device.bring(self.disc) == 0, (where, self.device.log.read_text()[-2000:])
+        self.goes_on(where)
+
+    def goes_on(self, where):
         if self.which(where) == (1, 1):
             self.device.run(until=("LINK-DOWN",))       # it may have nothing to do any more
         else:
@@ -115,3 +126,64 @@ def test_F36_S001_c18_c3_killed_before_every_call_that_changes_the_disk_and_agai
     trial = Trial(fleet_of, folder, folder / "disk")
     seen = cut_everywhere(trial, 10**6, 10**6, nested=1)
     assert {(0, 0), (1, 0), (1, 1)} >= seen >= {(0, 0), (1, 0)}, seen
+
+
+# ---------------------------------------------------------------- power
+
+
+@pytest.fixture
+def disk(folder):
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse") or not shutil.which("mkfs.ext4"):
+        pytest.skip("only root, with FUSE and mkfs.ext4, mounts a disk of its own")
+    one = LoggedDisk(folder, folder / "disk")
+    yield one
+    one.end()
+
+
+def judged(trial, disk, log, moment, dice, kept=None):
+    """One power cut, and the start after it. Returns which version was met."""
+    where = disk.cut(log, moment, dice, kept)
+    try:
+        met = trial.which(where)
+        if moment < trial.answered:
+            assert met == (0, 0), where
+            trial.repaired(where)
+        elif moment < trial.confirmed:
+            trial.goes_on(where)        # the medium is not asked for again: it was said that the device has it
+        else:
+            assert met == (1, 1), where
+        return met
+    finally:
+        disk.unmount()
+
+
+def power_cuts(trial, disk, cuts):
+    log, dice = disk.recorded(), random.Random(4)
+    assert len([e for e in log[trial.begun:trial.ended] if e is None]) > 10, "it flushes"
+    seen = {judged(trial, disk, log, moment, dice, kept) for moment in (trial.answered, trial.confirmed) for kept in (0, 1)}
+    for _ in range(cuts):
+        seen.add(judged(trial, disk, log, dice.randrange(trial.begun, trial.ended + 1), dice))
+    return seen
+
+
+def test_F36_S001_c18_c3_a_power_cut_leaves_the_old_or_the_new_and_nothing_is_lost_that_was_said(disk, fleet_of, folder):
+    trial = Trial(fleet_of, folder, disk.at, disk.now)
+    assert power_cuts(trial, disk, 6) >= {(0, 0), (1, 1)}
+    # The control: with an fsync that does nothing, what was said is lost.
+    (folder / "no_sync.c").write_text(NO_SYNC)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "no_sync.so", folder / "no_sync.c"], check=True)
+    disk.renew()
+    trial.back("before-import")
+    subprocess.run(["sync", "-f", disk.at], check=True)
+    trial.device.env = {"LD_PRELOAD": str(folder / "no_sync.so")}
+    moments = []
+    assert trial.device.bring(trial.disc) == 0 and trial.device.run(said=lambda: moments.append(disk.now())) == "to=confirmed"
+    assert trial.which("not cut yet") == (1, 1)
+    disk.cut(disk.recorded(), moments[0], random.Random(1), 0)
+    assert trial.device.runs() != trial.whole["app"][1]
+
+
+@pytest.mark.long
+def test_F36_S001_c18_c3_many_power_cuts_leave_the_old_or_the_new(disk, fleet_of, folder):
+    trial = Trial(fleet_of, folder, disk.at, disk.now)
+    assert power_cuts(trial, disk, 400) >= {(0, 0), (1, 0), (1, 1)}

@@ -28,6 +28,7 @@ class Device:
 
     def __init__(self, fleet, client, disk, cutter):
         self.fleet, self.client, self.disk, self.cutter = fleet, client, pathlib.Path(disk), cutter
+        self.env = {}
         self.state, self.root, self.log = self.disk / "state", self.disk / "app", fleet.folder / f"{client}.cut.log"
         settings = fleet.common(client)
         settings["agent"] = {"state_dir": self.state, "interval_ms": 1000}
@@ -39,19 +40,21 @@ class Device:
         argv = [PROGRAMS["helio-agent"], *words, "--config", self.ini]
         argv = [str(w) for w in argv] if number is None else self.cutter.argv(number, self.disk, argv)
         with open(self.log, "w") as out:
-            return subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "HELIO_TEST": "1"})
+            return subprocess.Popen(argv, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "HELIO_TEST": "1", **self.env})
 
     def bring(self, medium, number=None):
         """helio-agent import; its exit code, 137 when it was cut."""
         return self._run(["import", medium], number).wait(timeout=60)
 
-    def run(self, number=None, until=("to=confirmed", "to=rolled-back", "to=broken"), timeout=30):
-        """The agent, until its update ended; the word it ended with, None when it was cut."""
+    def run(self, number=None, said=None, until=("to=confirmed", "to=rolled-back", "to=broken"), timeout=30):
+        """The agent, until its update ended; the word it ended with, None when it was cut. said: called as soon as it says so."""
         p, end = self._run([], number), time.monotonic() + timeout
         try:
             while True:
                 text = self.log.read_text(errors="replace")
                 word = next((w for w in until if w in text), None)
+                if word and said:
+                    said()
                 if word or p.poll() is not None:
                     break
                 assert time.monotonic() < end, text[-3000:]
