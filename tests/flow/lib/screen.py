@@ -8,8 +8,8 @@ import threading
 class Screen:
     """The whole screen of width x height, as a device would have it."""
 
-    def __init__(self, fleet, client, width=640, height=360):
-        self.fleet, self.client, self.width, self.height = fleet, client, width, height
+    def __init__(self, fleet, client, width=640, height=360, env=None):
+        self.fleet, self.client, self.width, self.height, self.env = fleet, client, width, height, env or {}
         self.meet = fleet.folder / client / "display"
 
     def __enter__(self):
@@ -27,7 +27,7 @@ class Screen:
         }, {})
         self.fleet.procs.pop(f"display-{self.client}", None)
         self.proc = self.fleet.start(f"display-{self.client}", "helio-display", config,
-                                     env={"DISPLAY": self.name, "SDL_VIDEODRIVER": "x11"})
+                                     env={"DISPLAY": self.name, "SDL_VIDEODRIVER": "x11", **self.env})
         return self
 
     def __exit__(self, *args):
@@ -41,13 +41,16 @@ class Screen:
         rows = [line.split("\t") for line in (path.read_text().splitlines() if path.exists() else [])]
         return [(r[2], r[3], int(r[4]), int(r[4]) + int(r[5])) for r in rows if len(r) == 7]
 
+    def grab(self):
+        """The whole screen as a person sees it, in RGB, by ffmpeg."""
+        return subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0", "-video_size",
+                               f"{self.width}x{self.height}", "-i", self.name, "-frames:v", "1", "-f", "rawvideo",
+                               "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE, check=True).stdout
+
     def middle(self):
         """The colour in the middle of the screen."""
-        done = subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-video_size", f"{self.width}x{self.height}",
-                               "-i", self.name, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
-                              stdout=subprocess.PIPE, check=True)
         at = (self.height // 2 * self.width + self.width // 2) * 3
-        return tuple(done.stdout[at:at + 3])
+        return tuple(self.grab()[at:at + 3])
 
 
 class Eye:
@@ -72,6 +75,36 @@ class Eye:
         self.p.wait()
         self.thread.join()
         return self.at
+
+
+class Camera:
+    """One ffmpeg before a screen for as long as it is needed: frame() is the whole screen as it is after the call."""
+
+    def __init__(self, screen, fps=20):
+        self.size = screen.width * screen.height * 3
+        self.news, self.frames, self.last = threading.Condition(), 0, None
+        self.p = subprocess.Popen(["ffmpeg", "-loglevel", "error", "-f", "x11grab", "-draw_mouse", "0", "-framerate", str(fps),
+                                   "-video_size", f"{screen.width}x{screen.height}", "-i", screen.name, "-f", "rawvideo",
+                                   "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    def read(self):
+        while len(frame := self.p.stdout.read(self.size)) == self.size:
+            with self.news:
+                self.frames, self.last = self.frames + 1, frame
+                self.news.notify_all()
+
+    def frame(self):
+        with self.news:
+            end = self.frames + 3      # two may have been on their way already
+            assert self.news.wait_for(lambda: self.frames >= end, 30), "ffmpeg sees nothing"
+            return self.last
+
+    def end(self):
+        self.p.kill()
+        self.p.wait()
+        self.thread.join()
 
 
 def near(a, b, tolerance=10):
