@@ -92,8 +92,18 @@ static enum err parents_make(char *path, size_t base)
 	return ERR_OK;
 }
 
+// Of an earlier attempt. A link's rights are those of the installed package's file too: such a one is
+// only read.
+static int sealed_open(const char *path, int flags)
+{
+	struct stat st;
+	if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink > 1)
+		return open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return chmod(path, 0600) == 0 ? open(path, flags, 0600) : -1;
+}
+
 // Opens for writing. *existed: it had bytes before. A sealed file of an earlier attempt becomes
-// writable again.
+// writable again, unless it is a link.
 static enum err file_open(const char *path, size_t base, int *fd, bool *existed)
 {
 	const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
@@ -104,8 +114,8 @@ static enum err file_open(const char *path, size_t base, int *fd, bool *existed)
 		TRY(parents_make(copy, base));
 		*fd = open(path, flags, 0600);
 	}
-	if (*fd < 0 && errno == EACCES && chmod(path, 0600) == 0)
-		*fd = open(path, flags, 0600);
+	if (*fd < 0 && errno == EACCES)
+		*fd = sealed_open(path, flags);
 	if (*fd < 0)
 		return err_set_errno("cannot open %s", path);
 	struct stat st;

@@ -206,6 +206,36 @@ static void a_new_version_takes_what_it_shares_from_the_old_one(void **state)
 	assert_current(x, &x->v1);
 }
 
+// Who is not root cannot open a sealed file for writing, and a linked one is the installed
+// package's too: an attempt that goes on must not give it other rights.
+static void what_an_attempt_links_keeps_its_rights(void **state)
+{
+	bool root = geteuid() == 0;
+	struct staged t;
+	struct stat st;
+	char path[DEPOT_PATH];
+	void *mine = NULL;
+	(void)state;
+	assert_int_equal(root ? seteuid(65534) : 0, 0);
+	assert_int_equal(lab_setup(&mine), 0);
+	struct lab *x = mine;
+	assert_int_equal(install(x, &x->v1, NULL), ERR_OK);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(stage_begin(x, &x->v2, &t), ERR_OK);
+		assert_int_equal(stage_fill(&x->v2, &t, 0), ERR_TIMEOUT);
+		stage_end(&t);
+		depot_package_path(&x->depot, &x->v1.id, "files/a.jpg", path);
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_nlink, 2);
+		assert_files(x, &x->v1);
+	}
+	assert_int_equal(install(x, &x->v2, NULL), ERR_OK);
+	assert_current(x, &x->v2);
+	assert_files(x, &x->v1);
+	assert_int_equal(lab_teardown(&mine), 0);
+	assert_int_equal(root ? seteuid(0) : 0, 0);
+}
+
 static void a_rotten_base_is_not_copied(void **state)
 {
 	struct lab *x = *state;
@@ -612,6 +642,7 @@ int main(void)
 		CASE(an_installed_package_is_byte_for_byte_what_was_signed),
 		CASE(chunks_that_stand_twice_are_fetched_once),
 		CASE(a_new_version_takes_what_it_shares_from_the_old_one),
+		CASE(what_an_attempt_links_keeps_its_rights),
 		CASE(a_rotten_base_is_not_copied),
 		CASE(what_stands_after_a_kill_is_not_fetched_again),
 		CASE(S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds),
