@@ -80,9 +80,9 @@ struct client_rare {
 	uint32_t status_interval_ms;
 	uint16_t in_a_row; // answers from the private queue
 	struct per_minute sign_ins, changes;
-	uint16_t corrections;     // of disagreements, since it last agreed for a while
-	uint16_t correction_wait; // beats until the next one
-	uint8_t agreed_beats;     // in a row, since the last correction
+	uint16_t corrections;          // of disagreements, since it last agreed for a while
+	uint16_t correction_wait;      // beats until the next one
+	uint8_t agreed_beats;          // in a row, since the last correction
 	uint32_t rest_tick, rest_tail; // no snapshot before this attended time while the tail stays
 	uint32_t exhausted;            // times in a row
 	uint8_t interval_beats;        // in a row with another interval than told
@@ -117,8 +117,9 @@ struct client {
 	uint8_t last_kind, last_reason;
 	uint8_t ack_resends; // beats in a row that asked again and showed the same response
 	uint8_t shard;       // of its topics
-	bool last_was_resend;
-	bool ip_is_v4; // ip holds the four bytes
+	bool last_was_resend : 1;
+	bool other_interval : 1; // than it was told: its rare part holds which
+	bool ip_is_v4;           // ip holds the four bytes
 };
 _Static_assert(sizeof(struct client) == 128, "struct client is two cache lines");
 

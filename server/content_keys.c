@@ -265,13 +265,17 @@ static bool is_listed(const struct sealed_key *keys, size_t count, const struct 
 }
 
 enum err content_keys_for_response(struct content_keys *k, const struct caller *to,
-	const struct response_body *body, struct sealed_key **out, size_t *count)
+	struct bytes body, struct sealed_key **out, size_t *count)
 {
-	const struct retrieve_information *r = body->retrieve;
+	struct response_body said;
 	struct id16 key_id;
 
 	*count = 0;
-	if (!k->any || !r || r->package_count == 0)
+	if (!k->any)
+		return ERR_OK;
+	TRY(response_body_decode(to->arena, body, &said));
+	const struct retrieve_information *r = said.retrieve;
+	if (!r || r->package_count == 0)
 		return ERR_OK;
 	*out = arena_array(to->arena, r->package_count, sizeof(**out));
 	if (!*out)
@@ -280,7 +284,7 @@ enum err content_keys_for_response(struct content_keys *k, const struct caller *
 		TRY(key_id_of(k, &r->packages[i].package, &key_id));
 		if (is_open(&key_id) || is_listed(*out, *count, &key_id))
 			continue;
-		TRY(key_add(k, to, &key_id, body->response_id, &(*out)[*count]));
+		TRY(key_add(k, to, &key_id, said.response_id, &(*out)[*count]));
 		++*count;
 	}
 	return ERR_OK;

@@ -48,10 +48,10 @@ void content_keys_heard(struct content_keys *k, const char *publisher, uint64_t 
 // Goes on with what did not fit into one turn.
 void content_keys_tick(struct content_keys *k);
 
-// The keys of the sealed packages that the body of a response names, for this client and session.
-// Into the arena; none when nothing is sealed. Errors: ERR_NOT_FOUND (the key is gone) ...
+// The keys of the sealed packages that the encoded body of a response names, for this client and
+// session. Into the arena; none, and the body is not opened, while no customer has a key. Errors: ERR_NOT_FOUND (the key is gone) ...
 enum err content_keys_for_response(struct content_keys *k, const struct caller *to,
-	const struct response_body *body, struct sealed_key **out, size_t *count) MUST_CHECK;
+	struct bytes body, struct sealed_key **out, size_t *count) MUST_CHECK;
 // For one client's medium; *out stays zero when the package is not sealed. Errors: ERR_NOT_FOUND
 // (no box key is enrolled, or the key is gone).
 enum err content_keys_for_medium(struct content_keys *k, const struct digest *package,

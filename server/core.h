@@ -142,10 +142,10 @@ struct core_hooks {
 	void (*online)(void *ctx, struct core *core, size_t place);
 	// An event that names packages was appended to the queue.
 	void (*distributed)(void *ctx, struct core *core, const char *queue);
-	// The keys of sealed packages that a body names, sealed for this client's session, in the
-	// arena. May be NULL: nothing is sealed.
+	// The keys of sealed packages that an encoded body names, sealed for this client's session, in
+	// the arena. May be NULL: nothing is sealed.
 	enum err (*content_keys)(void *ctx, struct core *core, const struct caller *to,
-		const struct response_body *body, struct sealed_key **keys, size_t *count);
+		struct bytes body, struct sealed_key **keys, size_t *count);
 	// What the client says it holds is another set than before.
 	void (*held)(void *ctx, struct core *core, const char *client);
 	// The client reports a screen of another size than before.

@@ -138,11 +138,12 @@ static void record_interval(struct core *core, const struct passed *p, const str
 	bool told = c->v && h->last_response_id == core_response_id(core, c->v);
 	bool other = told && h->status->interval_ms != c->told_interval_ms;
 
-	if (!c->rare && !other)
+	if (!c->other_interval && !other)
 		return;
 	struct client_rare *rare = client_rare_get(c);
 	if (!rare)
 		return;
+	c->other_interval = other;
 	rare->status_interval_ms = other ? h->status->interval_ms : 0;
 	rare->interval_beats =
 		other ? (uint8_t)(rare->interval_beats + (rare->interval_beats < 4)) : 0;

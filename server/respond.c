@@ -88,7 +88,7 @@ static enum err answer_send(struct core *core, uint32_t number, enum response_ki
 
 // What is sealed for a customer comes with its key, sealed for this session: it is made anew each
 // time the body is said.
-static enum err keys_fill(struct core *core, uint32_t number, struct bytes said, struct response *r)
+static void keys_fill(struct core *core, uint32_t number, struct bytes said, struct response *r)
 {
 	const struct client *c = client_at(&core->clients, number);
 	const struct caller to = {
@@ -98,18 +98,15 @@ static enum err keys_fill(struct core *core, uint32_t number, struct bytes said,
 		.now = core->now,
 		.arena = &core->arena,
 	};
-	struct response_body body;
 
 	if (!core->hooks.content_keys)
-		return ERR_OK;
-	TRY(body_open(core, said, &body));
-	enum err e = core->hooks.content_keys(
-		core->hooks.ctx, core, &to, &body, &r->keys, &r->key_count);
+		return;
+	enum err e =
+		core->hooks.content_keys(core->hooks.ctx, core, &to, said, &r->keys, &r->key_count);
 	if (e == ERR_OK)
-		return ERR_OK;
+		return;
 	log_warn("CONTENT-KEY-MISSING", "client=%s why=%s", to.id, log_quote(err_text()));
 	r->key_count = 0; // the client says no-key, and is told again
-	return ERR_OK;
 }
 
 enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct bytes body,
@@ -120,7 +117,7 @@ enum err respond_body(struct core *core, uint32_t number, uint64_t seq, struct b
 	header_fill(core, number, seq, &r);
 	r.body_bytes = body;
 	if (kind == KIND_RETRIEVE_INFORMATION)
-		TRY(keys_fill(core, number, body, &r));
+		keys_fill(core, number, body, &r);
 	TRY(response_encode(&r, &core->message));
 	return answer_send(core, number, kind);
 }

@@ -138,7 +138,7 @@ static void on_operation_ended(void *ctx, struct core *core, const struct operat
 }
 
 static enum err on_content_keys(void *ctx, struct core *core, const struct caller *to,
-	const struct response_body *body, struct sealed_key **keys, size_t *count)
+	struct bytes body, struct sealed_key **keys, size_t *count)
 {
 	struct server *s = ctx;
 
