@@ -1,5 +1,5 @@
-// The core's own loop: messages and ticks change the state, the end of a turn commits it and lets
-// the answers go. See core.h for the promise, core_inside.h for the rooms.
+// The core's own loop: messages and ticks change the state; departures.c commits it and lets the
+// answers go. See core.h for the promise, core_inside.h for the rooms.
 #include "server/core_inside.h"
 #include "server/db/rows_content.h"
 #include <stdlib.h>
@@ -231,8 +231,8 @@ void core_set_hooks(struct core *core, const struct core_hooks *hooks)
 
 // ---- when the store fails
 
-// What was done in this turn is not stored: nobody may hear of it. Memory goes, and comes back from
-// the rows. What earlier turns said still leaves when it is on the disk.
+// What was done since the last commit is not stored: nobody may hear of it. Memory goes, and comes
+// back from the rows. What was committed still leaves when it is on the disk.
 void core_fail(struct core *core, enum err e, const char *what)
 {
 	core->commits_failed++;
@@ -249,7 +249,7 @@ void core_fail(struct core *core, enum err e, const char *what)
 	core->degraded = true;
 	core->recover_at = mono_add_ms(core->now.mono, core->recover_ms);
 	db_rollback(core->db);
-	turn_forget(core);
+	said_forget(core);
 	core_unload(core);
 }
 
@@ -257,7 +257,7 @@ static void core_recover(struct core *core)
 {
 	if (core->now.mono.ms < core->recover_at.ms)
 		return;
-	enum err e = db_settle(core->db);
+	enum err e = departures_settle(core);
 	if (e == ERR_OK)
 		e = core_load(core);
 	if (e == ERR_OK && core->hooks.reload)
@@ -369,42 +369,9 @@ void core_tick(struct core *core, struct now now)
 	arena_reset(&core->arena);
 }
 
-static enum err turn_commit(struct core *core)
-{
-	if (core->db->failed)
-		return db_commit(core->db); // refuses, with the sentence of what failed
-	TRY(clients_flush(core));
-	if (core->hooks.before_commit)
-		TRY(core->hooks.before_commit(core->hooks.ctx, core));
-	return db_commit(core->db);
-}
-
 bool core_is_clean(const struct core *core)
 {
 	return !core->dirty.count && !db_is_dirty(core->db) && !core->degraded;
-}
-
-void core_turn_end(struct core *core, struct now now)
-{
-	core->now = now;
-	if (core->degraded) {
-		turn_forget(core);
-		return;
-	}
-	enum err e = turn_commit(core);
-	if (e == ERR_OK && core->restored) // this turn took a higher incarnation
-		e = db_settle(core->db);
-	if (e == ERR_OK && core->restored)
-		e = incarnation_seal(core);
-	if (e != ERR_OK) {
-		core_fail(core, e, "commit");
-		return;
-	}
-	core->restored = false;
-	views_flush(core);
-	channels_flush_views(core);
-	turn_leave(core);
-	arena_reset(&core->arena);
 }
 
 void core_shutdown(struct core *core, struct now now)

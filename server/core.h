@@ -5,10 +5,12 @@
 //   for each message of a turn:   core_message(core, broker, topic, length, payload, retained, now)
 //   about once a second:          core_tick(core, now)          also when nothing arrives
 //   at the end of every turn:     core_turn_end(core, now)      ONE commit, then the outbox is
-//   published
+//                                                               published
+//   when the store told:          core_stored(core, now)        (a pipelined store, db.h)
 //
 // Nothing leaves before everything it promises is on disk: every core_send_* and core_publish only
-// appends to the outbox of the turn. A turn that changed no row commits nothing.
+// appends to the outbox. A turn that changed no row commits nothing; turns that end while an earlier
+// commit goes to the disk become one commit (departures.c).
 //
 // A commit that fails (disk full, read-only, broken) is logged as `fatal state-write`; the outbox
 // is dropped, everything in memory is thrown away and loaded again as after a crash, and until that

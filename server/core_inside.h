@@ -170,9 +170,8 @@ struct core {
 	struct buf body, message, scratch;
 	struct no_action no_action;
 	struct outbox outbox;
-	struct outbox views;                        // go out before the outbox
-	struct outbox_mark outbox_said, views_said; // before it: of turns that ended (departures.c)
-	struct outbox outbox_leaving, views_leaving; // of commits that go to the disk now
+	struct outbox views;                         // go out before the outbox
+	struct outbox outbox_leaving, views_leaving; // of the commit that goes to the disk now
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
@@ -247,12 +246,11 @@ struct passed {
 	bool fresh_session; // this message made its session current
 };
 
-// ---- departures.c: what turns said leaves when their commits are on the disk
+// ---- departures.c: the end of turns; what they said leaves when their commit is on the disk
 
-void turn_leave(struct core *core);           // the turn's commit is written
-void turn_forget(struct core *core);          // it is not, and nobody hears of it
-size_t turn_answers(const struct core *core); // messages of the turn at hand
-void departures_forget(struct core *core);    // of all turns
+void said_forget(struct core *core); // of the turns that are not committed
+// All that is committed is on the disk, and left.
+enum err departures_settle(struct core *core) MUST_CHECK;
 
 // ---- restore.c
 

@@ -24,17 +24,6 @@ void outbox_clear(struct outbox *o)
 	o->count = 0;
 }
 
-struct outbox_mark outbox_mark(const struct outbox *o)
-{
-	return (struct outbox_mark){o->count, o->bytes.size};
-}
-
-void outbox_cut(struct outbox *o, struct outbox_mark at)
-{
-	o->count = at.count;
-	o->bytes.size = at.bytes;
-}
-
 void outbox_swap(struct outbox *a, struct outbox *b)
 {
 	struct outbox keep = *a;

@@ -21,11 +21,6 @@ struct outbox {
 	size_t count, cap;
 };
 
-// A place between two messages.
-struct outbox_mark {
-	size_t count, bytes;
-};
-
 struct outbox_message {
 	const char *broker, *topic;
 	struct bytes payload;
@@ -38,8 +33,6 @@ void outbox_fini(struct outbox *o);
 void outbox_clear(struct outbox *o);
 // Copies. Errors: ERR_FULL, ERR_MEMORY.
 enum err outbox_add(struct outbox *o, const struct outbox_message *m) MUST_CHECK;
-struct outbox_mark outbox_mark(const struct outbox *o);   // behind the last message
-void outbox_cut(struct outbox *o, struct outbox_mark at); // forgets what came after
 void outbox_swap(struct outbox *a, struct outbox *b);
 struct outbox_message outbox_get(const struct outbox *o, size_t i);
 

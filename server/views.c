@@ -326,7 +326,7 @@ static void views_collect(struct core *core)
 void views_flush(struct core *core)
 {
 	struct number_list *due = &core->view_due;
-	size_t max = turn_answers(core) ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
+	size_t max = core->outbox.count ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
 
 	for (size_t sent = 0; due->first < due->count; due->first++) {
 		uint32_t number = due->items[due->first];

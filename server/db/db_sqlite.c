@@ -8,7 +8,9 @@
 #include "server/db/wal_flush.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +18,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define CHECKPOINT_FRAMES 4000 // of the log; a page of 4 KiB each
-// Of a log that never comes to rest: the loop carries the last pages itself, so that the log begins
-// anew. Few are left for it then.
-#define CHECKPOINT_FRAMES_MAX 16000
-#define BUSY_MS 200                          // somebody reads, or looks with another tool
-#define CHECK_WHOLE_BYTES (32 * 1024 * 1024) // read in 50 ms
+#define CHECKPOINT_FRAMES 4000     // of the log; a page of 4 KiB each
+#define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
+#define CHECKPOINT_FRAMES_LAST 400
+#define LOG_BYTES (2 * CHECKPOINT_FRAMES * 4120ll) // a frame is a page and its header
+#define BUSY_MS 200                                // somebody reads, or looks with another tool
+#define CHECK_WHOLE_BYTES (32 * 1024 * 1024)       // read in 50 ms
 
 struct db_stmt {
 	const char *sql;
@@ -36,7 +38,8 @@ struct sqlite_db {
 	int lock_fd;
 	struct wal_flush *flush; // pipelined
 	sqlite3 *carrier;        // of its second thread alone
-	int frames_seen;         // of the log, when a checkpoint was asked for last
+	atomic_int carried;      // frames of the log that are in the database
+	int here_again;          // frames at which the loop may carry
 	struct db_stmt cache[STATEMENT_CACHE];
 };
 
@@ -274,6 +277,17 @@ static int carrier_open(const char *file, sqlite3 **out)
 	return rc;
 }
 
+static int log_carry_by(struct sqlite_db *s, sqlite3 *connection)
+{
+	int frames = 0, carried = 0;
+	int rc = sqlite3_wal_checkpoint_v2(
+		connection, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &carried);
+
+	if (rc == SQLITE_OK)
+		atomic_store(&s->carried, carried);
+	return rc;
+}
+
 // On the carrier's thread.
 static void log_carry(void *ctx)
 {
@@ -281,8 +295,7 @@ static void log_carry(void *ctx)
 	int rc = s->carrier ? SQLITE_OK : carrier_open(s->file, &s->carrier);
 
 	if (rc == SQLITE_OK)
-		rc = sqlite3_wal_checkpoint_v2(
-			s->carrier, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+		rc = log_carry_by(s, s->carrier);
 	if (rc == SQLITE_OK || rc == SQLITE_BUSY)
 		return;
 	log_warn("STORE-CHECKPOINT", "rc=%d why=%s", rc,
@@ -291,23 +304,74 @@ static void log_carry(void *ctx)
 	s->carrier = NULL;
 }
 
+enum carry {
+	CARRY_NOTHING,
+	CARRY_BESIDE, // on the thread
+	CARRY_HERE
+};
+
+// A log begins anew only when all of it was carried back and nobody reads it: one that never rests
+// is followed by the thread until little is left, and that the loop carries itself.
+static enum carry carry_choose(const struct sqlite_db *s, int frames, int left)
+{
+	if (frames < CHECKPOINT_FRAMES_MAX)
+		return left >= CHECKPOINT_FRAMES ? CARRY_BESIDE : CARRY_NOTHING;
+	if (left > CHECKPOINT_FRAMES_LAST)
+		return CARRY_BESIDE;
+	return frames >= s->here_again ? CARRY_HERE : CARRY_NOTHING;
+}
+
 // After each commit: the log holds so many frames. An error here is no error of the commit.
 static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
 {
 	struct sqlite_db *s = ctx;
 
 	(void)name;
-	if (frames < s->frames_seen) // it began anew
-		s->frames_seen = 0;
-	if (frames - s->frames_seen < CHECKPOINT_FRAMES || !wal_carry_is_idle(s->flush))
-		return SQLITE_OK;
-	s->frames_seen = frames;
-	if (frames >= CHECKPOINT_FRAMES_MAX)
-		(void)sqlite3_wal_checkpoint_v2(
-			handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-	else
-		wal_carry_ask(s->flush);
+	if (frames < atomic_load(&s->carried)) { // it began anew
+		atomic_store(&s->carried, 0);
+		s->here_again = 0;
+	}
+	switch (carry_choose(s, frames, frames - atomic_load(&s->carried))) {
+	case CARRY_NOTHING:
+		break;
+	case CARRY_BESIDE:
+		if (wal_carry_is_idle(s->flush))
+			wal_carry_ask(s->flush);
+		break;
+	case CARRY_HERE: // while somebody reads for long, not at each commit
+		s->here_again = frames + CHECKPOINT_FRAMES;
+		(void)log_carry_by(s, handle);
+		break;
+	}
 	return SQLITE_OK;
+}
+
+// A log of full length: to write within it costs no block of the file's own, and a sync of it half
+// the time. Its end is where the frames' checksums end.
+static enum err log_fill(const char *file)
+{
+	static const char zeros[64 * 1024];
+	char path[PATH_MAX];
+	struct stat st;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s-wal", file) >= sizeof(path))
+		return err_set(ERR_RANGE, "the path of the database is too long");
+	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) != 0) {
+		enum err e = err_set_errno("log of %s", file);
+		if (fd >= 0)
+			close(fd);
+		return e;
+	}
+	bool good = true;
+	for (off_t at = st.st_size; good && at < LOG_BYTES;) {
+		ssize_t n = pwrite(fd, zeros, sizeof(zeros), at);
+		good = n > 0;
+		at += n;
+	}
+	enum err e = good && fdatasync(fd) == 0 ? ERR_OK : err_set_errno("log of %s", file);
+	close(fd);
+	return e;
 }
 
 static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
@@ -318,6 +382,8 @@ static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
 		return err_set(ERR_UNSUPPORTED, "a database in memory has no pipeline");
 	if (db->in_transaction)
 		return err_set(ERR_NOT_NOW, "a pipeline begins between turns");
+	if (log_fill(s->file) != ERR_OK) // without it the log grows as it is used
+		log_info("STORE-LOG", "why=%s", log_quote(err_text()));
 	TRY(wal_flush_new(s->file,
 		&(struct wal_flush_ports){
 			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .carry_ctx = s},
