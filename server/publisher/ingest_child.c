@@ -3,6 +3,7 @@
 // time, file size and descriptors, the right to gain rights, and all system calls but the few that
 // a decoder needs; another one ends it on the spot.
 #include "proto/base/file.h"
+#include "server/publisher/colour.h"
 #include "server/publisher/ingest.h"
 #include "server/publisher/ingest_wire.h"
 #include <linux/audit.h>
@@ -118,6 +119,7 @@ NORETURN static void child_run(uint32_t width, uint32_t height)
 	const void *data = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, 0, 0) : NULL;
 	if (data == MAP_FAILED)
 		_exit(INGEST_EXIT_CAGE);
+	colour_ready();
 	cage_enter();
 	buf_init(&p.out, PICTURE_OUTPUT_MAX);
 	p.in = bytes_of(data, size);

@@ -222,6 +222,46 @@ static enum picture_word read_back(struct picture *p)
 	return p->out_format == PICTURE_JPEG ? jpeg_read_back(p) : png_read_back(p);
 }
 
+// Pictures of other kinds, by their first bytes, and what makes one of ours of them.
+static const struct other_kind {
+	size_t at;
+	const char *bytes, *what;
+} other_kinds[] = {
+	{0, "GIF8", "a GIF; save one picture of it: ffmpeg -i IN.gif -frames:v 1 OUT.png"},
+	{4, "ftypheic",
+		"a HEIC, as telephones make; save it as JPEG: heif-convert IN.heic OUT.jpg"},
+	{4, "ftypheix",
+		"a HEIC, as telephones make; save it as JPEG: heif-convert IN.heic OUT.jpg"},
+	{4, "ftypmif1", "a HEIF; save it as JPEG: heif-convert IN.heif OUT.jpg"},
+	{4, "ftypavif", "an AVIF; save it as PNG: heif-convert IN.avif OUT.png"},
+	{0, "II*", "a TIFF; save it as PNG: ffmpeg -i IN.tif OUT.png"},
+	{0, "MM\0*", "a TIFF; save it as PNG: ffmpeg -i IN.tif OUT.png"},
+	{0, "BM", "a BMP; save it as PNG: ffmpeg -i IN.bmp OUT.png"},
+	{0, "%PDF", "a PDF; save a page of it: pdftoppm -png -r 150 IN.pdf OUT"},
+	{0, "<svg",
+		"an SVG; save it as PNG in the size of the screens: rsvg-convert -w 1920 IN.svg -o "
+		"OUT.png"},
+	{0, "<?xml",
+		"an XML file; an SVG is to be saved as PNG: rsvg-convert -w 1920 IN.svg -o "
+		"OUT.png"},
+	{4, "ftyp", "a film; save one picture of it: ffmpeg -i IN.mp4 -frames:v 1 OUT.png"},
+};
+
+static enum picture_word kind_refuse(struct picture *p)
+{
+	for (size_t i = 0; i < sizeof other_kinds / sizeof other_kinds[0]; i++) {
+		const struct other_kind *k = &other_kinds[i];
+		size_t n = k->bytes[0] == 'M' && k->bytes[1] == 'M' ? 4 : strlen(k->bytes);
+
+		if (p->in.size >= k->at + n && memcmp(p->in.data + k->at, k->bytes, n) == 0)
+			return picture_refuse(p, PICTURE_NOT_A_PICTURE,
+				"JPEG, PNG and WebP are taken; the file is %s", k->what);
+	}
+	return picture_refuse(p, PICTURE_NOT_A_PICTURE,
+		p->in.size == 0 ? "the file is empty"
+				: "the file is not a JPEG, PNG or WebP picture");
+}
+
 enum picture_word picture_convert(struct picture *p)
 {
 	enum picture_word w = PICTURE_NOT_A_PICTURE;
@@ -235,9 +275,7 @@ enum picture_word picture_convert(struct picture *p)
 	else if (n >= 12 && memcmp(b, "RIFF", 4) == 0 && memcmp(b + 8, "WEBP", 4) == 0)
 		w = webp_convert(p);
 	else
-		return picture_refuse(p, w,
-			n == 0 ? "the file is empty"
-			       : "the file is not a JPEG, PNG or WebP picture");
+		return kind_refuse(p);
 	return w == PICTURE_GOOD ? read_back(p) : w;
 }
 

@@ -1,5 +1,5 @@
 // Pictures inside the child that decodes them: from untrusted JPEG, PNG or WebP bytes to an upright
-// baseline JPEG or a PNG without metadata, written by our own encoders.
+// baseline JPEG or a PNG in the colours of sRGB, without metadata, written by our own encoders.
 //
 // These files run without keys, network or file system (ingest_child.c) and may be killed at any
 // moment. Every limit is checked against the header before anything is decoded (attack C1). A word

@@ -1,18 +1,22 @@
 // JPEG, with libjpeg-turbo. A picture that stands upright is carried over without loss: its
 // coefficients are read and written again as a baseline file, without any marker but those the
-// decoder needs. Only what is turned by EXIF, or is CMYK, goes through pixels.
+// decoder needs. Only what is turned by EXIF, is CMYK, or has colours of its own (colour.h) goes
+// through pixels.
 //
 // A warning of the library means that bytes are missing or wrong, which it paints over in gray:
-// that is a refusal here. The one harmless kind, stray bytes between markers, is let pass.
+// that is a refusal here. Two harmless kinds are let pass: stray bytes between markers, and a
+// profile that is incomplete.
+#include "server/publisher/colour.h"
 #include "server/publisher/picture.h"
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-// jpeglib.h wants stdio.h before it
-#include <jerror.h>
+// jpeglib.h wants stdio.h before it, and jerror.h, whose last numbers depend on it, comes behind.
 #include <jpeglib.h>
+
+#include <jerror.h>
 
 struct jpeg_door {
 	struct jpeg_error_mgr base; // first: libjpeg hands back its address
@@ -56,7 +60,8 @@ NORETURN static void door_leave(j_common_ptr c)
 
 static void door_message(j_common_ptr c, int level)
 {
-	if (level < 0 && c->err->msg_code != JWRN_EXTRANEOUS_DATA)
+	if (level < 0 && c->err->msg_code != JWRN_EXTRANEOUS_DATA &&
+		c->err->msg_code != JWRN_BOGUS_ICC)
 		door_leave(c);
 }
 
@@ -89,6 +94,8 @@ struct jpeg_work {
 	struct jpeg_compress_struct out;
 	struct raster raster;
 	uint8_t *row;
+	struct colour *colour; // NULL: the numbers stay
+	JOCTET *profile;
 	unsigned char *written;
 	unsigned long written_size;
 };
@@ -110,6 +117,8 @@ static void work_free(struct jpeg_work *w)
 	jpeg_destroy_decompress(&w->in);
 	jpeg_destroy_compress(&w->out);
 	raster_free(&w->raster);
+	colour_free(w->colour);
+	free(w->profile);
 	free(w->row);
 	free(w->written);
 	free(w);
@@ -132,6 +141,7 @@ static enum picture_word header_read(struct jpeg_work *w, struct bytes in)
 	w->in.progress = &w->door.progress;
 	jpeg_mem_src(&w->in, in.data, (unsigned long)in.size);
 	jpeg_save_markers(&w->in, JPEG_APP0 + 1, 0xffff);
+	jpeg_save_markers(&w->in, JPEG_APP0 + 2, 0xffff);
 	jpeg_read_header(&w->in, TRUE);
 	return picture_limits_check(w->door.picture, w->in.image_width, w->in.image_height);
 }
@@ -139,6 +149,18 @@ static enum picture_word header_read(struct jpeg_work *w, struct bytes in)
 static bool is_cmyk(const struct jpeg_work *w)
 {
 	return w->in.jpeg_color_space == JCS_CMYK || w->in.jpeg_color_space == JCS_YCCK;
+}
+
+static void colour_look(struct jpeg_work *w)
+{
+	unsigned size = 0;
+	enum colour_pixels pixels =
+		is_cmyk(w) ? w->in.saw_Adobe_marker ? COLOUR_CMYK_INVERTED : COLOUR_CMYK
+		: w->in.jpeg_color_space == JCS_GRAYSCALE ? COLOUR_GRAY
+							  : COLOUR_RGB;
+
+	if (jpeg_read_icc_profile(&w->in, &w->profile, &size))
+		w->colour = colour_open(bytes_of(w->profile, size), pixels);
 }
 
 // One row of CMYK to RGB. Adobe stores inks inverted: 255 is no ink.
@@ -162,7 +184,9 @@ static void rows_read(struct jpeg_work *w)
 			w->raster.pixels + (size_t)w->in.output_scanline * w->raster.width * n;
 		uint8_t *line = cmyk ? w->row : to;
 		jpeg_read_scanlines(&w->in, &line, 1);
-		if (cmyk)
+		if (w->colour)
+			colour_row(w->colour, line, to, w->raster.width);
+		else if (cmyk)
 			cmyk_to_rgb(w->row, to, w->raster.width, w->in.saw_Adobe_marker);
 	}
 	jpeg_finish_decompress(&w->in);
@@ -248,7 +272,8 @@ static enum picture_word convert_inside(struct jpeg_work *w, const struct raster
 	if (word != PICTURE_GOOD)
 		return word;
 	unsigned orientation = orientation_of(w);
-	if (orientation == 1 && !is_cmyk(w) && w->in.data_precision == 8)
+	colour_look(w);
+	if (orientation == 1 && !is_cmyk(w) && !w->colour && w->in.data_precision == 8)
 		return coefficients_copy(w);
 	word = pixels_read(w);
 	if (word != PICTURE_GOOD)

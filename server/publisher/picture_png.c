@@ -2,13 +2,17 @@
 // EXIF are known before libpng sees a byte, and libpng is told to skip every chunk that is not
 // needed for the pixels, so that text and profile bombs are never inflated (C1).
 //
-// What stands upright, is not interlaced and has at most 8 bits keeps its compressed pixels: only
-// IHDR, PLTE, tRNS, IDAT and IEND are carried over, after all of it decoded without an error.
-#include "server/publisher/picture.h"
+// A colour profile is inflated by ourselves, up to what one may have (colour.h).
+//
+// What stands upright, is not interlaced, has at most 8 bits and colours of sRGB keeps its
+// compressed pixels: only IHDR, PLTE, tRNS, IDAT and IEND are carried over, after all of it decoded
+// without an error.
+#include "server/publisher/colour.h"
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #define SIGNATURE 8
 
@@ -23,6 +27,8 @@ struct png_door {
 struct png_layout {
 	unsigned bit_depth, interlace;
 	unsigned orientation;
+	struct bytes profile; // of iCCP, as it is stored
+	bool is_srgb;
 };
 
 // ---- the chunk list
@@ -76,6 +82,9 @@ static enum picture_word chunks_look(struct picture *p, struct png_layout *l)
 			return PICTURE_GOOD;
 		if (chunk_is(chunk, "eXIf"))
 			l->orientation = exif_orientation(data);
+		if (chunk_is(chunk, "iCCP"))
+			l->profile = data;
+		l->is_srgb = l->is_srgb || chunk_is(chunk, "sRGB");
 		if (count > 0)
 			continue;
 		enum picture_word w = header_look(p, chunk, data, l);
@@ -276,10 +285,34 @@ static enum picture_word chunks_copy(struct picture *p)
 	return PICTURE_GOOD;
 }
 
+// Of an iCCP chunk: a name, a zero, the method 0, and the profile as zlib packs it. What
+// unpacks to more than a profile has is none.
+static struct colour *colour_of(const struct png_layout *l, uint32_t channels)
+{
+	const uint8_t *end =
+		memchr(l->profile.data, 0, l->profile.size < 80 ? l->profile.size : 80);
+	size_t at = end ? (size_t)(end - l->profile.data) + 2 : l->profile.size;
+	uLongf size = COLOUR_PROFILE_MAX;
+
+	if (l->is_srgb || at >= l->profile.size || end[1] != 0)
+		return NULL;
+	SCOPED_FREE uint8_t *profile = malloc(COLOUR_PROFILE_MAX);
+	if (!profile ||
+		uncompress(profile, &size, l->profile.data + at, l->profile.size - at) != Z_OK)
+		return NULL;
+	return colour_open(bytes_of(profile, size), colour_pixels_of(channels));
+}
+
 static enum picture_word raster_take(
 	struct picture *p, struct raster *r, const struct png_layout *l)
 {
-	if (l->orientation == 1 && l->bit_depth <= 8 && l->interlace == 0)
+	struct colour *c = l->profile.size > 0 ? colour_of(l, r->channels) : NULL;
+	bool is_changed = c != NULL;
+
+	if (c)
+		colour_raster(c, r);
+	colour_free(c);
+	if (!is_changed && l->orientation == 1 && l->bit_depth <= 8 && l->interlace == 0)
 		return chunks_copy(p);
 	if (!raster_orient(r, l->orientation))
 		return picture_refuse(p, PICTURE_BOMB, "no memory to turn the picture");
@@ -336,13 +369,9 @@ enum picture_word png_read_back(struct picture *p)
 {
 	struct picture again = {.in = buf_bytes(&p->out)};
 	struct png_layout l;
-	enum picture_word word = chunks_look(&again, &l);
-	struct png_work *w = word == PICTURE_GOOD ? work_new(&again, again.in, false) : NULL;
+	struct png_work *w;
+	enum picture_word word = layout_and_pixels(&again, &l, &w);
 
-	if (word == PICTURE_GOOD && (!w || !w->info))
-		word = picture_refuse(p, PICTURE_BOMB, "no memory");
-	else if (word == PICTURE_GOOD)
-		word = read_inside(w);
 	if (word == PICTURE_GOOD && (again.width != p->width || again.height != p->height))
 		word = picture_refuse(p, PICTURE_DAMAGED, "what was written is not what was meant");
 	else if (word != PICTURE_GOOD)

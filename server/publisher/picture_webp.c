@@ -1,6 +1,6 @@
 // WebP, with libwebp. Devices know JPEG and PNG only: what has alpha or was stored without loss
 // becomes PNG, the rest JPEG. Animations are refused.
-#include "server/publisher/picture.h"
+#include "server/publisher/colour.h"
 #include <string.h>
 #include <webp/decode.h>
 
@@ -9,8 +9,8 @@ static uint32_t le32(const uint8_t *b)
 	return (uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0];
 }
 
-// The EXIF chunk stands in the RIFF list; some writers put the JPEG prefix before the TIFF header.
-static unsigned orientation_of(struct bytes in)
+// A chunk of the RIFF list; empty: there is none.
+static struct bytes chunk_find(struct bytes in, const char *type)
 {
 	size_t at = 12;
 
@@ -19,16 +19,23 @@ static unsigned orientation_of(struct bytes in)
 		struct bytes data = bytes_of(in.data + at + 8, n);
 		if (n > in.size - at - 8)
 			break;
-		if (memcmp(in.data + at, "EXIF", 4) == 0) {
-			if (n > 6 && memcmp(data.data, "Exif\0\0", 6) == 0)
-				data = bytes_of(data.data + 6, n - 6);
-			return exif_orientation(data);
-		}
+		if (memcmp(in.data + at, type, 4) == 0)
+			return data;
 		if (n + (n & 1) >= in.size - at - 8)
 			break;
 		at += 8 + (size_t)n + (n & 1);
 	}
-	return 1;
+	return (struct bytes){0};
+}
+
+// Some writers put the JPEG prefix before the TIFF header.
+static unsigned orientation_of(struct bytes in)
+{
+	struct bytes exif = chunk_find(in, "EXIF");
+
+	if (exif.size > 6 && memcmp(exif.data, "Exif\0\0", 6) == 0)
+		exif = bytes_of(exif.data + 6, exif.size - 6);
+	return exif_orientation(exif);
 }
 
 static enum picture_word status_refuse(struct picture *p, VP8StatusCode status)
@@ -61,6 +68,11 @@ static enum picture_word pixels_read(struct picture *p, WebPDecoderConfig *c, st
 
 static enum picture_word raster_write(struct picture *p, struct raster *r, bool as_png)
 {
+	struct colour *c = colour_open(chunk_find(p->in, "ICCP"), colour_pixels_of(r->channels));
+
+	if (c)
+		colour_raster(c, r);
+	colour_free(c);
 	if (!raster_orient(r, orientation_of(p->in)))
 		return picture_refuse(p, PICTURE_BOMB, "no memory to turn the picture");
 	p->width = r->width;

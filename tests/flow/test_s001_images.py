@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from lib import wire
+from lib import icc, wire
 from lib.fleet import PROGRAMS
 from lib.orders import OrderVoice, manifest_on, on_broker, order_of, png
 from lib.wait import wait_for
@@ -113,13 +113,15 @@ def test_S001_c9a_every_trap_has_its_answer(store):
         (folder / name).write_bytes(data)
         return folder / name
     refused = {
-        "empty.png": (b"", "empty"), "text.jpg": (b"hello\n" * 99, "not a JPEG"), "anim.png": (b"GIF89a" + bytes(60), "not a JPEG"),
-        "draw.png": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not a JPEG"),
+        "empty.png": (b"", "empty"), "text.jpg": (b"hello\n" * 99, "not a JPEG"), "anim.png": (b"GIF89a" + bytes(60), "ffmpeg -i IN.gif"),
+        "draw.png": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "rsvg-convert"),
         "cut.png": (good[:len(good) // 2], "ends in the middle"), "program.jpg": (b"\x7fELF" + bytes(60), "not a JPEG"),
         "huge.png": (good[:16] + (70000).to_bytes(4, "big") * 2 + good[24:], "at most 16384"),
         "bomb.png": (good[:16] + (16000).to_bytes(4, "big") * 2 + good[24:], "in all"),
         "rotten.png": (good[:60] + bytes([good[60] ^ 255]) + good[61:], ""),
-        "xbm.png": (b"#define a_width 1\n", "not a JPEG"), "bmp.png": (b"BM" + bytes(60), "not a JPEG"),
+        "xbm.png": (b"#define a_width 1\n", "not a JPEG"), "bmp.png": (b"BM" + bytes(60), "a BMP"),
+        "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(60), "heif-convert IN.heic OUT.jpg"), "film.jpg": (b"\0\0\0\x18ftypisom" + bytes(60), "a film"),
+        "scan.jpg": (b"MM\0*" + bytes(60), "a TIFF"), "paper.jpg": (b"%PDF-1.7\n", "pdftoppm"),
     }
     before = len(list(blob(store, "aa").parent.parent.glob("*/*")))
     for name, (data, why) in refused.items():
@@ -249,3 +251,84 @@ def test_S001_c9a_why_a_picture_is_in_or_out(store):
     assert done.returncode == 5
     rows = {r["order"]: r for r in store.ctl("package", "orders")["orders"]}
     assert rows["c.why.a"]["included"] == 1 and rows["c.why.a"]["customer"] == "harbour"
+
+
+# ---------------------------------------------------------------- colours
+
+COLOURS = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 120, 40), (30, 90, 160), (128, 128, 128), (220, 30, 200)]
+
+
+def patches(path, colours, chunks=(), gray=False):
+    """Squares of 16 pixels side by side, as PNG."""
+    rows = b"".join(b"\0" + b"".join((bytes([c[0]]) if gray else bytes(c)) * 16 for c in colours) for _ in range(16))
+
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    head = (16 * len(colours)).to_bytes(4, "big") + (16).to_bytes(4, "big") + bytes([8, 0 if gray else 2, 0, 0, 0])
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(chunk(*c) for c in chunks)
+                     + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    return path
+
+
+def middles(path, count):
+    """The colour in the middle of each square, as ffmpeg decodes it."""
+    done = subprocess.run(["ffmpeg", "-loglevel", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"], stdout=subprocess.PIPE, check=True)
+    at = 8 * 16 * count * 3
+    return [tuple(done.stdout[at + (16 * i + 8) * 3:at + (16 * i + 8) * 3 + 3]) for i in range(count)]
+
+
+def furthest(got, want):
+    return max(abs(a - b) for g, w in zip(got, want) for a, b in zip(g, w))
+
+
+def made_by_ffmpeg(png_path, path, *options):
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-y", "-i", png_path, *options, path], check=True)
+    return path.read_bytes()
+
+
+def test_S001_c9a_colours_of_a_profile_become_those_of_sRGB(store):
+    folder = store.folder / "colours"
+    folder.mkdir()
+    n, steps = len(COLOURS), 0x0233      # a power of 2.2
+    p3 = icc.profile(b"RGB ", icc.gamma_curve(steps), icc.DISPLAY_P3)
+    want = [icc.in_srgb(c, icc.DISPLAY_P3, steps) for c in COLOURS]
+    assert furthest(want, COLOURS) > 25       # the picture would look wrong
+    packed = (b"iCCP", b"P3\0\0" + zlib.compress(p3))
+    plain = patches(folder / "plain.png", COLOURS)
+    stored = blob(store, added(store, patches(folder / "p3.png", COLOURS, [packed])))
+    assert furthest(middles(stored, n), want) <= 1 and b"iCCP" not in stored.read_bytes()
+    # JPEG: the profile in two markers, the second one first.
+    jpeg = made_by_ffmpeg(plain, folder / "p3.jpg", "-q:v", "1", "-pix_fmt", "yuvj444p")
+    halves = [b"\xff\xe2" + (16 + len(part)).to_bytes(2, "big") + b"ICC_PROFILE\0" + bytes([i, 2]) + part
+              for i, part in ((2, p3[200:]), (1, p3[:200]))]
+    (folder / "p3.jpg").write_bytes(jpeg[:2] + b"".join(halves) + jpeg[2:])
+    stored = blob(store, added(store, folder / "p3.jpg"))
+    assert furthest(middles(stored, n), want) <= 5 and b"ICC_PROFILE" not in stored.read_bytes()
+    # WebP without loss, with the profile in a chunk.
+    webp = made_by_ffmpeg(plain, folder / "p3.webp", "-c:v", "libwebp", "-lossless", "1")
+    frame = webp[webp.index(b"VP8L"):]
+    body = b"WEBPVP8X" + (10).to_bytes(4, "little") + bytes([0x20, 0, 0, 0]) + (16 * n - 1).to_bytes(3, "little") + (15).to_bytes(3, "little")
+    body += b"ICCP" + len(p3).to_bytes(4, "little") + p3 + bytes(len(p3) % 2) + frame
+    (folder / "p3.webp").write_bytes(b"RIFF" + len(body).to_bytes(4, "little") + body)
+    stored = blob(store, added(store, folder / "p3.webp"))
+    assert furthest(middles(stored, n), want) <= 1
+    # Gray with a curve of its own.
+    grays = [(v, v, v) for v in (0, 30, 90, 128, 200, 255)]
+    own = [(b"iCCP", b"g\0\0" + zlib.compress(icc.profile(b"GRAY", icc.gamma_curve(0x01cd))))]      # 1.8
+    stored = blob(store, added(store, patches(folder / "gray.png", grays, own, gray=True)))
+    want = [(round(255 * icc.linear_to_srgb((v / 255) ** (0x01cd / 256))),) * 3 for v, _, _ in grays]
+    assert furthest(want, grays) > 8 and furthest(middles(stored, len(grays)), want) <= 1
+
+    # What needs no change gets none: no profile, that of sRGB, one that is none or is for other pixels, a chunk that says sRGB.
+    srgb = icc.profile(b"RGB ", icc.srgb_curve(), icc.SRGB)
+    pixels = plain.read_bytes()[33:]
+    assert blob(store, added(store, plain)).read_bytes()[33:] == pixels
+    for i, chunk in enumerate([(b"iCCP", b"s\0\0" + zlib.compress(srgb)), (b"iCCP", b"n\0\0" + zlib.compress(p3[:300])), (b"iCCP", b"no zero at all"),
+                               (b"iCCP", b"x\0\0" + zlib.compress(bytes(9 << 20))), own[0]]):
+        stored = blob(store, added(store, patches(folder / f"same-{i}.png", COLOURS, [chunk])))
+        assert stored.read_bytes()[33:] == pixels, i
+    stored = blob(store, added(store, patches(folder / "both.png", COLOURS, [(b"sRGB", b"\0"), packed])))
+    assert stored.read_bytes()[33:] == pixels
+    half = jpeg[:2] + halves[0] + jpeg[2:]      # a profile that is cut does not make the picture bad
+    (folder / "half.jpg").write_bytes(half)
+    assert furthest(middles(blob(store, added(store, folder / "half.jpg")), n), COLOURS) <= 5

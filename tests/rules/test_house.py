@@ -53,6 +53,7 @@ DOORS = {
     r"SDL": r"client/display/(screen|picture|main)[a-z_]*\.[ch]",
     r"ini\.h": r"proto/base/settings\.c",
     r"archive(_entry)?\.h": r"server/publisher/medium_iso\.c|client/medium_file\.c|tests/.*",
+    r"lcms2\.h": r"server/publisher/colour\.c",
     r"jpeglib\.h|png\.h|webp/": r"server/publisher/[a-z_]*\.c|client/display/[a-z_]*\.c|deploy/.*|tests/.*",
 }
 
