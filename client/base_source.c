@@ -122,21 +122,49 @@ static enum err page_look(struct base_walk *w, const char *path, bool *there)
 	return ERR_OK;
 }
 
-enum err base_source_find(struct base_source *s, struct arena *a, const struct depot *store,
-	const struct digest *base, const struct index_page *page)
+// A package, or the attempt at one: its pages before `end`.
+struct base_place {
+	void (*path)(const struct depot *s, const struct digest *id, const char *rest, char *out);
+	const struct digest *id;
+	uint32_t end;
+};
+
+static enum err pages_look(
+	struct base_source *s, const struct depot *store, const struct base_place *at)
 {
 	char files[DEPOT_PATH], path[DEPOT_PATH], rest[32];
 	struct base_walk w = {.s = s, .files_dir = files};
 	bool there = true;
-	*s = (struct base_source){.a = a};
-	TRY(chunks_list(s, page));
-	depot_package_path(store, base, "files", files);
-	for (uint32_t i = 0; there && i < LIMIT_PAGES && s->found < s->count; i++) {
+	at->path(store, at->id, "files", files);
+	for (uint32_t i = 0; there && i < at->end && s->found < s->count; i++) {
 		(void)snprintf(rest, sizeof rest, "pages/%03u", i);
-		depot_package_path(store, base, rest, path);
+		at->path(store, at->id, rest, path);
 		TRY(page_look(&w, path, &there));
 	}
 	return ERR_OK;
+}
+
+enum err base_source_find(struct base_source *s, const struct staging *staging,
+	const struct staged_page *page, const struct digest *base, const struct index_page *index)
+{
+	const struct base_place package = {depot_package_path, base, LIMIT_PAGES};
+	const struct base_place here = {depot_staging_path, &staging->id, page->number};
+	*s = (struct base_source){.a = page->a, .staging = staging, .page = page};
+	TRY(chunks_list(s, index));
+	if (!digest_is_zero(base))
+		TRY(pages_look(s, staging->store, &package));
+	return pages_look(s, staging->store, &here);
+}
+
+bool base_source_is_ready(const struct base_source *s, const struct object *o)
+{
+	for (size_t i = 0; i + 1 < o->own_run_count; i += 2) {
+		for (uint32_t c = 0; c < o->own_runs[i + 1]; c++) {
+			if (!staging_has_chunk(s->staging, s->page->number, o->own_runs[i] + c))
+				return false;
+		}
+	}
+	return true;
 }
 
 bool base_source_has(const struct base_source *s, const struct object *o)
@@ -150,6 +178,19 @@ bool base_source_has(const struct base_source *s, const struct object *o)
 }
 
 // ---- reading
+
+static enum err own_read(const struct base_source *s, uint32_t chunk, struct buf *out)
+{
+	const struct chunk_ref *c = &s->page->plan.chunks[chunk];
+	TRY(buf_reserve(out, c->size));
+	if (staging_read(s->staging, s->page, chunk, out->data + out->size) != ERR_OK)
+		return err_set(ERR_NOT_FOUND, "a chunk that was stored cannot be read");
+	struct digest have = sha256(out->data + out->size, c->size);
+	if (!digest_equal(&have, &c->sha256))
+		return err_set(ERR_NOT_FOUND, "a chunk that was stored is rotten");
+	out->size += c->size;
+	return ERR_OK;
+}
 
 static enum err chunk_read(const struct base_chunk *c, const char *path, struct buf *out)
 {
@@ -172,6 +213,10 @@ enum err base_source_read(const struct base_source *s, const struct object *o, s
 		if (c == NULL || c->file == NOWHERE || c->size != o->base_sizes[i])
 			return err_set(ERR_NOT_FOUND, "a base chunk is not on this device");
 		TRY(chunk_read(c, s->files[c->file], out));
+	}
+	for (size_t i = 0; i + 1 < o->own_run_count; i += 2) {
+		for (uint32_t c = 0; c < o->own_runs[i + 1]; c++)
+			TRY(own_read(s, o->own_runs[i] + c, out));
 	}
 	return ERR_OK;
 }

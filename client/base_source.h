@@ -1,10 +1,11 @@
-// Old bytes for delta objects: where on this device the base chunks of a page's objects lie, read
-// and hashed each time they are used. Only installed packages serve; nothing is believed for lying
-// there: one rotten byte is an error, and the full objects serve instead.
+// The bytes that objects are told with: where on this device the base chunks of a page's objects
+// lie -- in the package that a delta is from, or on earlier pages of the one that is being fetched
+// -- read and hashed each time they are used, as chunks of the page itself are. Nothing is believed
+// for lying there: one rotten byte is an error, and the full objects serve instead.
 #ifndef HELIO_CLIENT_BASE_SOURCE_H
 #define HELIO_CLIENT_BASE_SOURCE_H
 
-#include "client/depot.h"
+#include "client/staging.h"
 
 struct base_chunk {
 	struct digest sha256;
@@ -19,16 +20,22 @@ struct base_source {
 	size_t count, found;
 	const char **files; // absolute paths
 	size_t file_count, file_cap;
+	const struct staging *staging; // of the page at work
+	const struct staged_page *page;
 };
 
-// Looks for all base chunks that `page` names in the package `base`. Everything lives in `a`.
-// Blocking. Errors: ERR_MEMORY. A chunk or a package that is not there is no error.
-enum err base_source_find(struct base_source *s, struct arena *a, const struct depot *store,
-	const struct digest *base, const struct index_page *page) MUST_CHECK;
+// Looks for all base chunks that `index` names in the package `base` (zero: none) and on the pages
+// before `page`. Everything lives in the page's arena. Blocking. Errors: ERR_MEMORY. A chunk or a
+// package that is not there is no error.
+enum err base_source_find(struct base_source *s, const struct staging *staging,
+	const struct staged_page *page, const struct digest *base,
+	const struct index_page *index) MUST_CHECK;
 // All base chunks of this object are here.
 bool base_source_has(const struct base_source *s, const struct object *o);
-// Them, one after the other, hashed now. Errors: ERR_NOT_FOUND (one is not what it was), ERR_IO,
-// ERR_FULL (out->max).
+// All chunks of its own page that this object is told with are stored.
+bool base_source_is_ready(const struct base_source *s, const struct object *o);
+// All that it is told with, one after the other, hashed now. Errors: ERR_NOT_FOUND (one is not what
+// it was), ERR_IO, ERR_FULL (out->max).
 enum err base_source_read(
 	const struct base_source *s, const struct object *o, struct buf *out) MUST_CHECK;
 // The bytes of a manifest page of the package, by its hash. Errors: ERR_NOT_FOUND.

@@ -39,6 +39,7 @@ void fetch_fall_back(struct fetch *f, const char *why)
 	f->base = (struct digest){{0}};
 	f->falls_back = false;
 	f->planned = false;
+	fetch_parked_drop(f);
 	if (f->carry_moved && f->carry_of == f->page)
 		f->carry = f->carry_before;
 	f->carry_moved = false;
@@ -92,6 +93,17 @@ bool fetch_delta_serves(const struct fetch *f)
 				!base_source_has(&f->bases, o))
 				return false;
 		}
+	}
+	return true;
+}
+
+bool fetch_bases_are_here(const struct fetch *f)
+{
+	const struct index_page *x = &f->index_page;
+	for (size_t i = 0; i < x->object_count; i++) {
+		if (fetch_object_is_needed(f, &x->objects[i]) &&
+			!base_source_has(&f->bases, &x->objects[i]))
+			return false;
 	}
 	return true;
 }

@@ -94,7 +94,7 @@ static void bases_run(uv_work_t *work)
 {
 	struct fetch *f = work->data;
 	work_end(f, base_source_find(
-			    &f->bases, &f->page_arena, f->config->store, &f->base, &f->index_page));
+			    &f->bases, &f->staging, &f->staged_page, &f->base, &f->index_page));
 }
 
 static void bases_after(uv_work_t *work, int status)

@@ -9,7 +9,7 @@
 
 // ---- the plan of the page
 
-static bool object_is_needed(const struct fetch *f, const struct object *o)
+bool fetch_object_is_needed(const struct fetch *f, const struct object *o)
 {
 	for (uint32_t c = o->first_chunk; c < o->first_chunk + o->chunk_count; c++) {
 		if (!staging_has_chunk(&f->staging, f->page, c))
@@ -37,35 +37,89 @@ enum err fetch_objects_begin(struct fetch *f)
 	const struct index_page *x = &f->index_page;
 	struct fetch_item *items = arena_array(&f->page_arena, x->object_count + 1, sizeof *items);
 	uint32_t *order = arena_array(&f->page_arena, x->object_count + 1, sizeof *order);
+	uint8_t *waves = arena_array(&f->page_arena, x->object_count + 1, 1);
 	uint64_t seed;
 	size_t count = 0;
-	if (items == NULL || order == NULL)
+	if (items == NULL || order == NULL || waves == NULL)
 		return err_set(ERR_MEMORY, "no memory for the plan of a page");
+	TRY(index_page_waves(x, &f->staged_page.plan, waves));
 	for (uint32_t i = 0; i < x->object_count; i++) {
 		const struct object *o = &x->objects[i];
-		if (!object_is_needed(f, o))
+		if (!fetch_object_is_needed(f, o))
 			continue;
 		items[count++] = (struct fetch_item){
 			.topic = o->sha256,
 			.size_bytes = o->size_bytes,
+			.wave = waves[i],
 			.tag = i,
 		};
 	}
 	struct digest own = sha256(f->config->client_id, strlen(f->config->client_id));
 	memcpy(&seed, own.b, sizeof seed);
 	fetch_plan_init(&f->plan, &f->pace, items, order, count, seed + f->page, fetch_now());
-	fetch_pool_page(
-		&f->pool, &f->staging, &f->staged_page, fetch_is_delta(f) ? &f->bases : NULL);
+	fetch_pool_page(&f->pool, &f->staging, &f->staged_page, f->has_bases ? &f->bases : NULL);
 	f->planned = true;
 	plan_count(f);
 	return ERR_OK;
+}
+
+// ---- objects that wait for others
+
+static const struct object *object_of(const struct fetch *f, uint32_t item)
+{
+	return &f->index_page.objects[f->plan.items[item].tag];
+}
+
+static void object_give(struct fetch *f, uint32_t item, struct link_payload *payload)
+{
+	if (fetch_pool_put(&f->pool, object_of(f, item), item, payload) == ERR_OK)
+		return;
+	link_payload_free(payload);
+	fetch_plan_bad(&f->plan, item);
+}
+
+// To the workers, or aside until what it is told with is stored.
+static void object_park(struct fetch *f, uint32_t item, struct link_payload *payload)
+{
+	if (!f->has_bases || base_source_is_ready(&f->bases, object_of(f, item))) {
+		object_give(f, item, payload);
+		return;
+	}
+	if (f->parked_count == FETCH_WINDOW_MAX) {
+		link_payload_free(payload);
+		fetch_plan_bad(&f->plan, item);
+		return;
+	}
+	fetch_plan_park(&f->plan, item, true);
+	f->parked[f->parked_count++] = (struct fetch_parked){.payload = *payload, .item = item};
+}
+
+static void parked_look(struct fetch *f)
+{
+	for (size_t i = 0; i < f->parked_count;) {
+		struct fetch_parked p = f->parked[i];
+		if (!base_source_is_ready(&f->bases, object_of(f, p.item))) {
+			i++;
+			continue;
+		}
+		f->parked[i] = f->parked[--f->parked_count];
+		fetch_plan_park(&f->plan, p.item, false);
+		object_give(f, p.item, &p.payload);
+	}
+}
+
+void fetch_parked_drop(struct fetch *f)
+{
+	for (size_t i = 0; i < f->parked_count; i++)
+		link_payload_free(&f->parked[i].payload);
+	f->parked_count = 0;
 }
 
 // ---- what the workers have done
 
 static void object_stored(struct fetch *f, uint32_t item)
 {
-	const struct object *o = &f->index_page.objects[f->plan.items[item].tag];
+	const struct object *o = object_of(f, item);
 	for (uint32_t c = o->first_chunk; c < o->first_chunk + o->chunk_count; c++)
 		staging_mark(&f->staging, f->page, c);
 	uint32_t size = f->plan.items[item].size_bytes;
@@ -119,6 +173,7 @@ void fetch_objects_drain(struct fetch *f)
 		if (!object_end(f, &done[i], why))
 			return;
 	}
+	parked_look(f);
 	tell_progress(f);
 	fetch_objects_pump(f);
 }
@@ -140,11 +195,7 @@ void fetch_objects_message(
 		fetch_plan_bad(&f->plan, (uint32_t)item);
 		return;
 	}
-	const struct object *o = &f->index_page.objects[f->plan.items[item].tag];
-	if (fetch_pool_put(&f->pool, o, (uint32_t)item, &payload) != ERR_OK) {
-		link_payload_free(&payload);
-		fetch_plan_bad(&f->plan, (uint32_t)item);
-	}
+	object_park(f, (uint32_t)item, &payload);
 }
 
 // ---- the window moves
@@ -170,6 +221,7 @@ static void objects_finish(struct fetch *f)
 	struct digest missing[LIMIT_MISSING];
 	size_t count = 0;
 	f->planned = false;
+	fetch_parked_drop(f);
 	for (size_t i = 0; i < f->plan.count && count < LIMIT_MISSING; i++) {
 		if (f->plan.items[i].state == ITEM_MISSING)
 			missing[count++] = f->plan.items[i].topic;
@@ -203,6 +255,7 @@ static void objects_abandon(struct fetch *f)
 		}
 	}
 	fetch_unsubscribe(f, topics, n);
+	fetch_parked_drop(f);
 	if (!fetch_pool_is_busy(&f->pool) && f->pool.held == 0)
 		fetch_fall_back(f, "its objects gave wrong output");
 }

@@ -83,9 +83,11 @@ static uint64_t mix(uint64_t *seed)
 
 static int tag_compare(const void *a, const void *b, void *items)
 {
-	uint32_t x = ((const struct fetch_item *)items)[*(const uint32_t *)a].tag;
-	uint32_t y = ((const struct fetch_item *)items)[*(const uint32_t *)b].tag;
-	return x < y ? -1 : x > y;
+	const struct fetch_item *x = &((const struct fetch_item *)items)[*(const uint32_t *)a];
+	const struct fetch_item *y = &((const struct fetch_item *)items)[*(const uint32_t *)b];
+	if (x->wave != y->wave)
+		return x->wave < y->wave ? -1 : 1;
+	return x->tag < y->tag ? -1 : x->tag > y->tag;
 }
 
 static void run_swap(uint32_t *order, size_t a, size_t b)
@@ -104,6 +106,16 @@ static void runs_shuffle(uint32_t *order, size_t count, uint64_t seed)
 		run_swap(order, i - 1, (size_t)(mix(&seed) % i));
 }
 
+static void waves_shuffle(struct fetch_plan *p, uint64_t seed)
+{
+	for (size_t from = 0, to; from < p->count; from = to) {
+		uint8_t wave = p->items[p->order[from]].wave;
+		for (to = from; to < p->count && p->items[p->order[to]].wave == wave; to++)
+			;
+		runs_shuffle(p->order + from, to - from, seed);
+	}
+}
+
 void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch_item *items,
 	uint32_t *order, size_t count, uint64_t seed, struct mono now)
 {
@@ -115,10 +127,11 @@ void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch
 		items[i].state = ITEM_WAITING;
 		items[i].tries = 0;
 		items[i].subscribed = false;
+		items[i].parked = false;
 		order[i] = (uint32_t)i;
 	}
 	qsort_r(order, count, sizeof *order, tag_compare, items);
-	runs_shuffle(order, count, seed);
+	waves_shuffle(p, seed);
 }
 
 int64_t fetch_plan_find(const struct fetch_plan *p, const struct digest *topic)
@@ -169,8 +182,20 @@ bool fetch_plan_arrived(struct fetch_plan *p, uint32_t item, struct mono now)
 	return true;
 }
 
+void fetch_plan_park(struct fetch_plan *p, uint32_t item, bool parked)
+{
+	struct fetch_item *it = &p->items[item];
+	if (it->parked == parked || it->state != ITEM_ARRIVED)
+		return;
+	it->parked = parked;
+	p->parked = parked ? p->parked + 1 : p->parked - 1;
+}
+
 static void item_leaves(struct fetch_plan *p, struct fetch_item *it)
 {
+	if (it->parked)
+		p->parked--;
+	it->parked = false;
 	p->arrived--;
 	p->out_bytes -= it->size_bytes;
 }
@@ -217,6 +242,7 @@ void fetch_plan_disconnected(struct fetch_plan *p)
 		if (keep > 0)
 			p->order[--keep] = (uint32_t)i;
 	}
+	qsort_r(p->order + keep, p->next - keep, sizeof *p->order, tag_compare, p->items);
 	p->next = keep;
 	p->gone_count = 0;
 	p->pace->open = OPEN_FIRST;
@@ -280,7 +306,7 @@ static uint32_t live_witness(const struct fetch_plan *p)
 static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *out)
 {
 	struct fetch_pace *pace = p->pace;
-	if (p->live == 0 || p->arrived != 0)
+	if (p->live == 0 || p->arrived != p->parked)
 		return;
 	int64_t patience = fetch_pace_patience_ms(pace, p->live_bytes);
 	int64_t silent = mono_since_ms(now, pace->progress);
@@ -304,9 +330,17 @@ static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *o
 	out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
 }
 
+// Nothing is on its way and nothing is being stored: what is parked waits for what comes next.
+static bool is_still(const struct fetch_plan *p)
+{
+	return p->live == 0 && p->arrived == p->parked;
+}
+
 static bool has_room(const struct fetch_plan *p, uint32_t size_bytes)
 {
 	size_t out = p->live + p->arrived;
+	if (is_still(p))
+		return true;
 	if (out >= p->pace->open)
 		return false;
 	return out == 0 || p->out_bytes + size_bytes <= p->pace->window_bytes;
@@ -336,7 +370,7 @@ static bool batch_is_due(const struct fetch_plan *p)
 {
 	const struct fetch_pace *pace = p->pace;
 	size_t out = p->live + p->arrived;
-	if (out == 0)
+	if (is_still(p))
 		return true;
 	return out * 4 <= (size_t)pace->open * 3 && p->out_bytes * 4 <= pace->window_bytes * 3;
 }
@@ -345,6 +379,8 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 {
 	struct fetch_pace *pace = p->pace;
 	*out = (struct fetch_step){.wait_ms = -1};
+	if (p->parked != 0 && is_still(p) && (p->missing != 0 || p->next == p->count))
+		p->given_up = true; // what they wait for does not come
 	bool more = p->next < p->count && !p->given_up;
 	if (more && !pace->hold && batch_is_due(p)) {
 		if (p->stored != 0 && pace->open < pace->window)
@@ -357,5 +393,6 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 		watchdog(p, now, out);
 	else if (out->wait_ms < 0)
 		out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
-	out->finished = (p->next == p->count || p->given_up) && p->live == 0 && p->arrived == 0;
+	out->finished = (p->next == p->count || p->given_up) && is_still(p) &&
+			(p->arrived == 0 || p->given_up);
 }

@@ -11,6 +11,9 @@
 //  - watchdog: nothing for max(1 s, 4 x round trip, twice what the bytes on the way should take)
 //    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries all that is live is missing
 //    here and the plan ends
+// Objects that are told with others of the page come after those: wave by wave, in an order of the
+// client's own within a wave. One that comes before what it needs is parked: it counts in the
+// window, and nothing waits for it.
 // The window opens slowly: 2 objects at first, twice as many with each batch that arrives.
 #ifndef HELIO_CLIENT_FETCH_PLAN_H
 #define HELIO_CLIENT_FETCH_PLAN_H
@@ -35,8 +38,10 @@ struct fetch_item {
 	struct digest topic; // the object's digest
 	uint32_t size_bytes;
 	uint32_t tag;  // the caller's
+	uint8_t wave;  // index_page_waves
 	uint8_t state; // enum item_state
 	uint8_t tries;
+	bool parked;
 	bool subscribed; // a filter of ours stands at the broker
 };
 
@@ -61,6 +66,7 @@ struct fetch_plan {
 	uint32_t *order; // the caller's array of count
 	size_t next;     // in order
 	size_t live, arrived, stored, missing;
+	size_t parked;      // of those that arrived
 	uint64_t out_bytes; // live and arrived: what the window counts
 	uint64_t live_bytes;
 	uint32_t gone[FETCH_BATCH]; // arrived and not yet unsubscribed
@@ -86,13 +92,15 @@ void fetch_pace_round_trip(struct fetch_pace *p, int64_t ms);
 // How long silence lasts before an object is asked for again.
 int64_t fetch_pace_patience_ms(const struct fetch_pace *p, uint64_t live_bytes);
 
-// items: topic, size_bytes and tag are set; sorted here. order: room for count.
+// items: topic, size_bytes, wave and tag are set; sorted here. order: room for count.
 void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch_item *items,
 	uint32_t *order, size_t count, uint64_t seed, struct mono now);
 // Item of a topic, -1: not of this plan.
 int64_t fetch_plan_find(const struct fetch_plan *p, const struct digest *topic);
 // The bytes came. False: they are not awaited (a copy, or late).
 bool fetch_plan_arrived(struct fetch_plan *p, uint32_t item, struct mono now);
+// What they need is not there yet, or now it is.
+void fetch_plan_park(struct fetch_plan *p, uint32_t item, bool parked);
 // They are stored.
 void fetch_plan_stored(struct fetch_plan *p, uint32_t item);
 // They were wrong: asked for again, at most FETCH_TRIES times.

@@ -21,6 +21,7 @@ static enum err delta_open(struct fetch_pool *p, const struct object *o,
 		return err_set(ERR_NOT_FOUND, "an object needs a base");
 	if (p->base_decoder == NULL)
 		TRY(object_decoder_new(&p->base_decoder));
+	object_decoder_key(p->base_decoder, p->key);
 	TRY(base_source_read(p->bases, o, &p->base_bytes));
 	return object_open(p->base_decoder, o, run, transported, buf_bytes(&p->base_bytes), plain);
 }
@@ -173,6 +174,7 @@ enum err fetch_pool_init(
 
 void fetch_pool_key(struct fetch_pool *p, const struct key32 *key)
 {
+	p->key = key;
 	for (size_t i = 0; i < POOL_WORKERS; i++)
 		object_decoder_key(p->workers[i].decoder, key);
 }

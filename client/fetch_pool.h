@@ -49,7 +49,7 @@ struct fetch_pool {
 	void *ctx;
 	const struct staging *staging; // of the page at work
 	const struct staged_page *page;
-	const struct base_source *bases; // NULL: no object needs old bytes
+	const struct base_source *bases; // NULL: no object needs other bytes
 	struct pool_worker workers[POOL_WORKERS];
 	struct pool_flush flush;
 	uint32_t files[POOL_FLUSH_FILES]; // written since the last flush
@@ -59,6 +59,7 @@ struct fetch_pool {
 	// One object at a time is made of old bytes: what that takes in memory is there once.
 	uv_mutex_t base_lock; // over the two below
 	struct object_decoder *base_decoder;
+	const struct key32 *key; // of a sealed package; NULL: none
 	struct buf base_bytes;
 
 	uv_mutex_t lock; // over all below

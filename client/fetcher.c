@@ -90,6 +90,7 @@ void fetch_released(struct fetch *f)
 		o->now = NULL;
 	o->draining = f;
 	fetch_pool_drop(&f->pool);
+	fetch_parked_drop(f);
 	if (f->link != NULL)
 		link_close(f->link, true);
 	f->link = NULL;
@@ -345,7 +346,10 @@ static void objects_start(struct fetch *f)
 	if (!index_page_take(f))
 		return;
 	singles_clear(f);
-	if (fetch_is_delta(f))
+	f->has_bases = fetch_is_delta(f);
+	for (size_t i = 0; i < f->index_page.object_count && !f->has_bases; i++)
+		f->has_bases = coding_has_base(f->index_page.objects[i].coding);
+	if (f->has_bases)
 		fetch_bases_start(f);
 	else
 		fetch_bases_found(f);
@@ -357,7 +361,9 @@ void fetch_bases_found(struct fetch *f)
 		fetch_fall_back(f, "it does not yield all that is missing here");
 		return;
 	}
-	enum err e = fetch_objects_begin(f);
+	enum err e = f->has_bases && !fetch_bases_are_here(f)
+			     ? err_set(ERR_FORMAT, "an object is told with a chunk that is nowhere")
+			     : fetch_objects_begin(f);
 	if (e != ERR_OK) {
 		fetch_fail_err(f, e, "index", err_text());
 		return;

@@ -102,7 +102,13 @@ struct fetch {
 	bool index_page_there;
 	struct fetch_plan plan;
 	bool planned;
-	struct base_source bases;       // of the page, with a delta index
+	struct base_source bases; // of the page, when its objects are told with other bytes
+	bool has_bases;
+	struct fetch_parked {
+		struct link_payload payload;
+		uint32_t item;
+	} parked[FETCH_WINDOW_MAX]; // objects whose own page lacks what they are told with
+	size_t parked_count;
 	bool index_failed;              // of the two of the head it was the index
 	bool falls_back;                // to the full index, as soon as the pool is idle
 	uint64_t to_come;               // bytes of objects, as far as the indexes tell
@@ -146,6 +152,8 @@ void fetch_fall_back_later(struct fetch *f, const char *why);
 enum err fetch_page_base(struct fetch *f, const struct object *o, struct buf *out) MUST_CHECK;
 // The index page yields all that is missing, from bases that are here.
 bool fetch_delta_serves(const struct fetch *f);
+// Every object that is needed finds what it is told with, here or on its page.
+bool fetch_bases_are_here(const struct fetch *f);
 void fetch_head_want(struct fetch *f);
 // What is to come is told.
 void fetch_tell_bytes(struct fetch *f);
@@ -167,10 +175,14 @@ void fetch_page_planned(struct fetch *f);
 enum err fetch_head_check(struct fetch *f) MUST_CHECK;
 
 // fetch_objects.c
+// It yields a chunk that is missing.
+bool fetch_object_is_needed(const struct fetch *f, const struct object *o);
 enum err fetch_objects_begin(struct fetch *f) MUST_CHECK;
 void fetch_objects_message(
 	struct fetch *f, const struct digest *object, const struct link_message *m);
 void fetch_objects_pump(struct fetch *f);
+// Forgets what is parked.
+void fetch_parked_drop(struct fetch *f);
 // Takes over what the workers have done, and pumps.
 void fetch_objects_drain(struct fetch *f);
 

@@ -308,6 +308,18 @@ enum err staging_write(const struct staging *s, const struct staged_page *p, uin
 	return ERR_OK;
 }
 
+enum err staging_read(
+	const struct staging *s, const struct staged_page *p, uint32_t chunk, uint8_t *out)
+{
+	const struct chunk_place *place = &p->plan.places[p->place_of[p->place_first[chunk]]];
+	char path[DEPOT_PATH];
+	TRY(file_path(s, p->page.files[place->file].path, path));
+	SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_set_errno("cannot open %s", path);
+	return fd_pread_all(fd, out, p->plan.chunks[chunk].size, (off_t)place->offset);
+}
+
 void staging_flush(
 	const struct staging *s, const struct staged_page *p, const uint32_t *files, size_t count)
 {

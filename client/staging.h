@@ -65,6 +65,11 @@ uint32_t staging_page_missing(const struct staging *s, const struct staged_page 
 enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
 	uint32_t count, struct bytes plain) MUST_CHECK;
 
+// A chunk that stands there, as the disk has it: hashing is the caller's. out: as long as the
+// chunk.
+enum err staging_read(const struct staging *s, const struct staged_page *p, uint32_t chunk,
+	uint8_t *out) MUST_CHECK;
+
 // Tells the kernel to begin writing these files of the page to the disk; the fsync of the
 // installation then finds little left. Only a hint.
 void staging_flush(

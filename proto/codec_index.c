@@ -12,8 +12,10 @@ static enum err object_check(const struct codec_path *path, const void *message)
 	if (m->base_count != m->base_size_count)
 		return codec_refuse(path, "base_sizes", ERR_RANGE,
 			"has %zu elements for %zu base_chunks", m->base_size_count, m->base_count);
-	if (coding_has_base(m->coding) != (m->base_count > 0))
+	if (coding_has_base(m->coding) != (m->base_count + m->own_run_count > 0))
 		return codec_refuse(path, "base_chunks", ERR_RANGE, "does not go with the coding");
+	if (m->own_run_count % 2 != 0)
+		return codec_refuse(path, "own_runs", ERR_RANGE, "ends in the middle of a pair");
 	if (m->coding == CODING_RAW)
 		return ERR_OK;
 	if (digest_is_zero(&m->sha256) || m->size_bytes == 0)
@@ -29,6 +31,7 @@ static const struct codec_row object_rows[] = {
 	ROW_U32(object, chunk_count, 0, CODEC_PAGE_ENTRIES_MAX),
 	ROW_FIXEDS(object, base_chunks, base_count, CODEC_PAGE_ENTRIES_MAX, 0),
 	ROW_U32S(object, base_sizes, base_size_count, CODEC_PAGE_ENTRIES_MAX, 1, LIMIT_CHUNK),
+	ROW_U32S(object, own_runs, own_run_count, OBJECT_OWN_RUNS_MAX, 0, CODEC_PAGE_ENTRIES_MAX),
 };
 CODEC_TABLE(object, object, .check = object_check)
 

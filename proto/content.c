@@ -8,6 +8,7 @@
 #include "proto/base/file.h"
 #include "proto/digest.h"
 #include "proto/topics.h"
+#include <stdlib.h>
 #include <string.h>
 
 struct digest package_id(struct bytes manifest_payload)
@@ -345,14 +346,14 @@ bool coding_has_base(enum coding c)
 }
 
 // The run of an object: what it yields, and what it says of itself.
-static enum err object_base_check(const struct object *o)
+static enum err object_base_check(const struct object *o, uint64_t own_bytes)
 {
 	uint64_t sum = 0;
 
 	if (o->base_count != o->base_size_count)
 		return err_set(ERR_FORMAT, "an object has %zu base chunks and %zu base sizes",
 			o->base_count, o->base_size_count);
-	if (coding_has_base(o->coding) != (o->base_count > 0))
+	if (coding_has_base(o->coding) != (o->base_count + o->own_run_count > 0))
 		return err_set(ERR_FORMAT, "an object of coding %d has %zu base chunks",
 			(int)o->coding, o->base_count);
 	for (size_t i = 0; i < o->base_size_count; i++) {
@@ -361,6 +362,7 @@ static enum err object_base_check(const struct object *o)
 				ERR_RANGE, "a base chunk of %u bytes", (unsigned)o->base_sizes[i]);
 		sum += o->base_sizes[i];
 	}
+	sum += own_bytes;
 	if (sum > OBJECT_BASE_MAX)
 		return err_set(ERR_RANGE, "an object needs %llu base bytes, %d are allowed",
 			(unsigned long long)sum, OBJECT_BASE_MAX);
@@ -383,7 +385,7 @@ static enum err object_raw_fill(struct object *o, const struct chunk_ref *only, 
 	return ERR_OK;
 }
 
-static enum err object_check(struct object *o, const struct chunk_ref *run)
+static enum err object_check(struct object *o, const struct chunk_ref *run, uint64_t own_bytes)
 {
 	uint64_t total = 0;
 
@@ -391,7 +393,7 @@ static enum err object_check(struct object *o, const struct chunk_ref *run)
 		return err_set(ERR_UNSUPPORTED,
 			"an object has coding %d, which this program does not know",
 			(int)o->coding);
-	TRY(object_base_check(o));
+	TRY(object_base_check(o, own_bytes));
 	for (uint32_t i = 0; i < o->chunk_count; i++)
 		total += run[i].size;
 	if (total > OBJECT_OUTPUT_MAX)
@@ -411,7 +413,10 @@ static enum err single_check(struct object *o, uint32_t ordinal, struct chunk_re
 	if (!o || o->first_chunk != ordinal || o->chunk_count != 1)
 		return err_set(ERR_FORMAT, "the object of page %u yields something else",
 			(unsigned)ordinal);
-	return object_check(o, &yields);
+	if (o->own_run_count > 0)
+		return err_set(ERR_FORMAT, "the object of page %u rests on chunks of a page",
+			(unsigned)ordinal);
+	return object_check(o, &yields, 0);
 }
 
 enum err index_check(struct index *x, const struct manifest *m, const struct digest *package)
@@ -434,9 +439,70 @@ enum err index_check(struct index *x, const struct manifest *m, const struct dig
 	return ERR_OK;
 }
 
+// Chunks of this page that the object is told with: all before it, so nothing rests on itself.
+static enum err own_runs_check(
+	const struct object *o, const struct page_plan *plan, uint64_t *bytes)
+{
+	*bytes = 0;
+	if (o->own_run_count % 2 != 0 || o->own_run_count > OBJECT_OWN_RUNS_MAX)
+		return err_set(
+			ERR_FORMAT, "an object with %zu numbers of its own runs", o->own_run_count);
+	for (size_t i = 0; i < o->own_run_count; i += 2) {
+		uint64_t first = o->own_runs[i], end = first + o->own_runs[i + 1];
+		if (first == end || end > o->first_chunk)
+			return err_set(ERR_FORMAT,
+				"the object of chunk %u is told with chunks %llu to %llu, which do "
+				"not come before it",
+				(unsigned)o->first_chunk, (unsigned long long)first,
+				(unsigned long long)end);
+		for (; first < end && *bytes <= OBJECT_BASE_MAX; first++)
+			*bytes += plan->chunks[first].size;
+	}
+	return ERR_OK;
+}
+
+static unsigned wave_of(const struct object *o, const uint8_t *of_chunk)
+{
+	unsigned wave = 0;
+
+	for (size_t i = 0; i + 1 < o->own_run_count; i += 2)
+		for (uint32_t c = o->own_runs[i]; c < o->own_runs[i] + o->own_runs[i + 1]; c++)
+			if (of_chunk[c] >= wave)
+				wave = of_chunk[c] + 1u;
+	return wave;
+}
+
+enum err index_page_waves(
+	const struct index_page *page, const struct page_plan *plan, uint8_t *waves)
+{
+	// Of a chunk that no object yields nothing is known but that the device has it.
+	SCOPED_FREE uint8_t *of_chunk = calloc(plan->chunk_count + 1, 1);
+
+	if (!of_chunk)
+		return err_set(ERR_MEMORY, "no memory to look through an index");
+	for (size_t i = 0; i < page->object_count; i++) {
+		const struct object *o = &page->objects[i];
+		unsigned wave = wave_of(o, of_chunk);
+		if (wave >= OBJECT_WAVES)
+			return err_set(
+				ERR_RANGE, "an object rests on %u others, one on the other", wave);
+		waves[i] = (uint8_t)wave;
+		memset(&of_chunk[o->first_chunk], (int)wave, o->chunk_count);
+	}
+	return ERR_OK;
+}
+
+static enum err waves_check(const struct index_page *page, const struct page_plan *plan)
+{
+	SCOPED_FREE uint8_t *waves = calloc(page->object_count + 1, 1);
+
+	return waves ? index_page_waves(page, plan, waves)
+		     : err_set(ERR_MEMORY, "no memory to look through an index");
+}
+
 enum err index_page_check(struct index_page *page, const struct page_plan *plan, bool allow_gaps)
 {
-	uint64_t next = 0;
+	uint64_t next = 0, own_bytes;
 
 	for (size_t i = 0; i < page->object_count; i++) {
 		struct object *o = &page->objects[i];
@@ -452,10 +518,11 @@ enum err index_page_check(struct index_page *page, const struct page_plan *plan,
 		if (o->first_chunk > next && !allow_gaps)
 			return err_set(
 				ERR_FORMAT, "nothing yields chunk %llu", (unsigned long long)next);
-		TRY(object_check(o, plan->chunks + o->first_chunk));
+		TRY(own_runs_check(o, plan, &own_bytes));
+		TRY(object_check(o, plan->chunks + o->first_chunk, own_bytes));
 		next = end;
 	}
 	if (next != plan->chunk_count && !allow_gaps)
 		return err_set(ERR_FORMAT, "nothing yields chunk %llu", (unsigned long long)next);
-	return ERR_OK;
+	return waves_check(page, plan);
 }

@@ -12,6 +12,13 @@
 // Order of trust for an object (protocol.md): hash and length of the transported bytes; base chunks
 // hashed again; decoding bounded to the exact length; each plain chunk against the manifest.
 //
+// An object may be told with bytes that the device has by then (ZSTD_PREFIX): chunks of another
+// package or of earlier pages, by their hash, and chunks that stand before it on its own page, by
+// their ordinal. So a package whose chunks resemble each other is nearly as small as one stream,
+// and each object is still verified before a decompressor sees it. "Before it" is what keeps it
+// free of circles; how deep one rests on another is bounded (OBJECT_WAVES): objects of one wave
+// need nothing of each other and may come in any order.
+//
 // How an agent reads (every step may refuse, none trusts the next):
 //   envelope_open, manifest_decode, manifest_check, package_id        the root
 //   envelope_open, index_decode, index_check                          what lies on this broker
@@ -29,7 +36,9 @@
 
 #define OBJECT_PACK_MIN (64 * 1024)       // small chunks are packed together up to here
 #define OBJECT_OUTPUT_MAX LIMIT_CHUNK     // plain bytes an object may yield
-#define OBJECT_BASE_MAX (2 * LIMIT_CHUNK) // old bytes an object may need
+#define OBJECT_BASE_MAX (2 * LIMIT_CHUNK) // old or earlier bytes an object may need
+#define OBJECT_OWN_RUNS_MAX 128           // numbers: 64 runs of earlier chunks of its page
+#define OBJECT_WAVES 64                   // an object, what it needs, what that needs, ...
 
 // package id = SHA-256 of the manifest payload
 struct digest package_id(struct bytes manifest_payload);
@@ -92,6 +101,12 @@ enum err index_check(
 enum err index_page_check(
 	struct index_page *page, const struct page_plan *plan, bool allow_gaps) MUST_CHECK;
 
+// How many objects of this page lie under each, one on the other: 0 needs nothing of this page.
+// waves[object_count]. The page is checked, or this is a part of that. Errors: ERR_RANGE (more than
+// OBJECT_WAVES), ERR_MEMORY.
+enum err index_page_waves(
+	const struct index_page *page, const struct page_plan *plan, uint8_t *waves) MUST_CHECK;
+
 struct chunk_ref page_chunk_ref(const struct page_ref *ref);
 struct chunk_ref index_page_chunk_ref(const struct index_page_ref *ref);
 
@@ -106,11 +121,11 @@ void object_decoder_key(struct object_decoder *d, const struct key32 *key);
 bool coding_has_base(enum coding c);
 
 // From transported bytes to checked plain bytes, in the order of trust. run: the chunk_count chunks
-// the object yields. prefix: its base chunks one after the other, hashed again by the caller just
-// now ({NULL,0} without base). *plain: exactly the chunks of the run, one after the other; borrowed
-// from `transported` (RAW: nothing is copied, and hashed once) or from d until its next use.
-// Errors: ERR_CORRUPT the transported bytes are not this object (fetch it again, elsewhere);
-// ERR_FORMAT the right object gave wrong output (a rotten base, or an index that lies);
+// the object yields. prefix: its base chunks and own runs one after the other, hashed again by the
+// caller just now ({NULL,0} without base). *plain: exactly the chunks of the run, one after the
+// other; borrowed from `transported` (RAW: nothing is copied, and hashed once) or from d until its
+// next use. Errors: ERR_CORRUPT the transported bytes are not this object (fetch it again,
+// elsewhere); ERR_FORMAT the right object gave wrong output (a rotten base, or an index that lies);
 // ERR_UNSUPPORTED, ERR_MEMORY.
 enum err object_open(struct object_decoder *d, const struct object *o, const struct chunk_ref *run,
 	struct bytes transported, struct bytes prefix, struct bytes *plain) MUST_CHECK;
@@ -140,6 +155,13 @@ enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, st
 // OBJECT_BASE_MAX bytes, the base chunks one after the other; base_chunks and base_sizes of o are
 // the caller's. An encoder of deltas encodes nothing else. *transported: borrowed from e.
 enum err object_encode_delta(struct object_encoder *e, const struct chunk_ref *run,
+	struct bytes plain, struct bytes prefix, struct object *o,
+	struct bytes *transported) MUST_CHECK;
+
+// With earlier bytes of the same package: ZSTD_PREFIX, or what object_encode makes of it where that
+// does not pay; then o names no base and no run any more. prefix as above; base_chunks, base_sizes
+// and own_runs of o are the caller's.
+enum err object_encode_own(struct object_encoder *e, const struct chunk_ref *run,
 	struct bytes plain, struct bytes prefix, struct object *o,
 	struct bytes *transported) MUST_CHECK;
 

@@ -535,6 +535,8 @@ struct object {
 	size_t base_count;
 	uint32_t *base_sizes;
 	size_t base_size_count;
+	uint32_t *own_runs;              // pairs of ordinal and count, behind the base chunks
+	size_t own_run_count;            // of numbers
 };
 
 struct index_page_ref {

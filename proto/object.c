@@ -65,7 +65,7 @@ static enum err chunks_check(
 struct object_decoder {
 	ZSTD_DCtx *zstd;
 	struct buf plain;
-	struct buf patch; // of BSDIFF_ZSTD
+	struct buf patch;        // of BSDIFF_ZSTD
 	const struct key32 *key; // of a sealed package; NULL: none
 	struct buf opened;
 };
@@ -170,7 +170,11 @@ static enum err prefix_check(const struct object *o, struct bytes prefix)
 		sum += o->base_sizes[i];
 	if (!coding_has_base(o->coding))
 		sum = 0;
-	if (sum != prefix.size)
+	// How long its own runs are stands in the page; the output's hash tells whether all was
+	// right.
+	bool fits = o->own_run_count > 0 ? prefix.size > sum && prefix.size <= OBJECT_BASE_MAX
+					 : prefix.size == sum;
+	if (!fits)
 		return err_set(ERR_FORMAT, "object %s was given %zu base bytes instead of %zu",
 			digest_short(&o->sha256), prefix.size, sum);
 	return ERR_OK;
@@ -296,8 +300,8 @@ static enum err deflate(struct object_encoder *e, struct bytes plain)
 }
 
 // A sealed object is always compressed first: RAW means that a chunk's own hash is its address.
-static enum err encode_sealed(struct object_encoder *e, struct bytes plain, struct object *o,
-	struct bytes *transported)
+static enum err encode_sealed(
+	struct object_encoder *e, struct bytes plain, struct object *o, struct bytes *transported)
 {
 	TRY(compress(e, plain, (struct bytes){0}, &e->packed));
 	TRY(content_seal(e->key, buf_bytes(&e->packed), &e->sealed));
@@ -308,6 +312,13 @@ static enum err encode_sealed(struct object_encoder *e, struct bytes plain, stru
 		.first_chunk = o->first_chunk,
 		.chunk_count = o->chunk_count};
 	return ERR_OK;
+}
+
+static void bases_forget(struct object *o)
+{
+	o->base_chunks = NULL;
+	o->base_sizes = o->own_runs = NULL;
+	o->base_count = o->base_size_count = o->own_run_count = 0;
 }
 
 enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, struct bytes plain,
@@ -328,10 +339,7 @@ enum err object_encode(struct object_encoder *e, const struct chunk_ref *run, st
 		o->sha256 = run[0].sha256;
 	else
 		o->sha256 = sha256(transported->data, transported->size);
-	o->base_chunks = NULL;
-	o->base_count = 0;
-	o->base_sizes = NULL;
-	o->base_size_count = 0;
+	bases_forget(o);
 	return ERR_OK;
 }
 
@@ -350,6 +358,37 @@ static enum err patch_pack(
 		return ERR_OK;
 	TRY(failed);
 	return compress(e, buf_bytes(&e->patch), (struct bytes){0}, &e->patch_packed);
+}
+
+// What naming the prefix costs in the index, about.
+static size_t named_bytes(const struct object *o)
+{
+	return o->base_count * (sizeof(struct digest) + 5) + o->own_run_count * 2;
+}
+
+enum err object_encode_own(struct object_encoder *e, const struct chunk_ref *run,
+	struct bytes plain, struct bytes prefix, struct object *o, struct bytes *transported)
+{
+	size_t total = 0;
+
+	TRY(run_size(o, run, &total));
+	assert(total == plain.size && prefix.size > 0 && prefix.size <= OBJECT_BASE_MAX);
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_windowLog, DELTA_WINDOW_LOG);
+	enum err packed = compress(e, plain, prefix, &e->packed);
+	ZSTD_CCtx_setParameter(e->zstd, ZSTD_c_windowLog, 0);
+	TRY(packed);
+	if ((e->packed.size + named_bytes(o)) * 100 >
+		plain.size * (size_t)e->profile.keep_percent) {
+		bases_forget(o);
+		return object_encode(e, run, plain, o, transported);
+	}
+	if (e->key)
+		TRY(content_seal(e->key, buf_bytes(&e->packed), &e->sealed));
+	*transported = buf_bytes(e->key ? &e->sealed : &e->packed);
+	o->coding = CODING_ZSTD_PREFIX;
+	o->size_bytes = (uint32_t)transported->size;
+	o->sha256 = sha256(transported->data, transported->size);
+	return ERR_OK;
 }
 
 enum err object_encode_delta(struct object_encoder *e, const struct chunk_ref *run,

@@ -2,6 +2,7 @@
 #include "delta_source.h"
 #include "proto/base/file.h"
 #include "proto/delta.h"
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,16 @@ static enum err bytes_add(struct delta_source *s, struct bytes b, struct delta_o
 	return fd_write_all(s->fd, b.data, b.size);
 }
 
+// The chunk at s->count has a name and takes its place.
+static void slot_take(struct delta_source *s)
+{
+	size_t at = slot_of(s, &s->chunks[s->count].sha256);
+
+	while (s->slots[at] != 0)
+		at = (at + 1) & (s->slot_count - 1);
+	s->slots[at] = (uint32_t)++s->count;
+}
+
 static enum err chunk_add(struct delta_source *s, const struct chunk_ref *c, struct bytes plain)
 {
 	if (delta_source_find(s, &c->sha256) >= 0)
@@ -63,10 +74,7 @@ static enum err chunk_add(struct delta_source *s, const struct chunk_ref *c, str
 		return err_set(ERR_FORMAT, "an old package has more chunks than it says");
 	s->chunks[s->count].sha256 = c->sha256;
 	TRY(bytes_add(s, plain, &s->chunks[s->count]));
-	size_t at = slot_of(s, &c->sha256);
-	while (s->slots[at] != 0)
-		at = (at + 1) & (s->slot_count - 1);
-	s->slots[at] = (uint32_t)++s->count;
+	slot_take(s);
 	return ERR_OK;
 }
 
@@ -115,23 +123,35 @@ static enum err all_read(struct delta_source *s, struct package_reader *r, _Atom
 
 // ---- grams
 
-static enum err grams_make(struct delta_source *s)
+static enum err grams_make(struct delta_source *s, uint64_t size)
 {
 	s->step = STEP;
-	while (s->size / s->step > (UINT32_C(1) << GRAM_BITS))
+	while (size / s->step > (UINT32_C(1) << GRAM_BITS))
 		s->step *= 2;
 	s->grams = calloc((size_t)1 << GRAM_BITS, sizeof *s->grams);
-	s->votes = calloc(s->count + 1, sizeof *s->votes);
-	s->touched = calloc(s->count + 1, sizeof *s->touched);
-	if (!s->grams || !s->votes || !s->touched)
-		return err_set(ERR_MEMORY, "no memory for an old package");
-	for (size_t i = 0; i < s->count; i++) {
-		const struct delta_old *c = &s->chunks[i];
-		uint64_t at = (c->at + s->step - 1) / s->step * s->step;
-		for (; at + DELTA_GRAM <= c->at + c->size; at += s->step)
-			s->grams[delta_gram_slot(s->map + at, GRAM_BITS)] =
-				(uint32_t)(at / s->step) + 1;
-	}
+	s->votes = calloc(s->cap + 1, sizeof *s->votes);
+	s->touched = calloc(s->cap + 1, sizeof *s->touched);
+	return s->grams && s->votes && s->touched
+		       ? ERR_OK
+		       : err_set(ERR_MEMORY, "no memory for an old package");
+}
+
+static void grams_of(struct delta_source *s, const struct delta_old *c)
+{
+	uint64_t at = (c->at + s->step - 1) / s->step * s->step;
+
+	for (; at + DELTA_GRAM <= c->at + c->size; at += s->step)
+		s->grams[delta_gram_slot(s->map + at, GRAM_BITS)] = (uint32_t)(at / s->step) + 1;
+}
+
+static enum err map_make(struct delta_source *s, int fd, uint64_t size)
+{
+	void *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (map == MAP_FAILED)
+		return err_set_errno("cannot map an old package");
+	s->map = map;
+	s->map_size = size;
 	return ERR_OK;
 }
 
@@ -146,17 +166,42 @@ enum err delta_source_open(
 	TRY(all_read(s, old, cancel));
 	if (s->size == 0)
 		return err_set(ERR_RANGE, "the old package is empty");
-	void *map = mmap(NULL, s->size, PROT_READ, MAP_PRIVATE, s->fd, 0);
-	if (map == MAP_FAILED)
-		return err_set_errno("cannot map an old package");
-	s->map = map;
-	return grams_make(s);
+	TRY(map_make(s, s->fd, s->size));
+	TRY(grams_make(s, s->size));
+	for (size_t i = 0; i < s->count; i++)
+		grams_of(s, &s->chunks[i]);
+	return ERR_OK;
+}
+
+enum err delta_source_watch(struct delta_source *s, int fd, uint64_t size, size_t chunks)
+{
+	*s = (struct delta_source){.fd = -1};
+	if (size == 0 || size > DELTA_SOURCE_MAX)
+		return err_set(
+			ERR_FULL, "%llu bytes are no source of a delta", (unsigned long long)size);
+	TRY(slots_make(s, chunks));
+	TRY(map_make(s, fd, size));
+	return grams_make(s, size);
+}
+
+size_t delta_source_tell(struct delta_source *s, const struct chunk_ref *c, uint64_t at)
+{
+	int64_t there = delta_source_find(s, &c->sha256);
+
+	if (there >= 0)
+		return (size_t)there;
+	assert(s->count < s->cap && at >= s->size && at + c->size <= s->map_size);
+	s->chunks[s->count] = (struct delta_old){.sha256 = c->sha256, .size = c->size, .at = at};
+	grams_of(s, &s->chunks[s->count]);
+	s->size = at + c->size;
+	slot_take(s);
+	return s->count - 1;
 }
 
 void delta_source_close(struct delta_source *s)
 {
 	if (s->map)
-		munmap(s->map, s->size);
+		munmap(s->map, s->map_size);
 	if (s->fd >= 0)
 		close(s->fd);
 	free(s->chunks);
@@ -245,22 +290,17 @@ static int ordinal_order(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-size_t delta_source_pick(struct delta_source *s, struct bytes plain, int64_t before, int64_t after,
-	uint32_t picks[DELTA_PICKS])
+// Those with most votes first; the votes are forgotten.
+static size_t votes_count(struct delta_source *s, double least, uint32_t *picks, size_t max)
 {
 	size_t n = 0, bytes = 0;
 
-	vote_all(s, plain);
-	if (before >= 0 && (size_t)before + 1 < s->count)
-		vote(s, (size_t)before + 1, NEIGHBOUR);
-	if (after > 0)
-		vote(s, (size_t)after - 1, NEIGHBOUR);
 	qsort_r(s->touched, s->touched_count, sizeof *s->touched, vote_order, s->votes);
-	for (size_t i = 0; i < s->touched_count && n < DELTA_PICKS; i++) {
+	for (size_t i = 0; i < s->touched_count && n < max; i++) {
 		uint32_t c = s->touched[i];
-		if (s->votes[c] < VOTE_MIN)
+		if (s->votes[c] < least)
 			break;
-		if (bytes + s->chunks[c].size > OBJECT_BASE_MAX)
+		if ((s->barred && s->barred[c]) || bytes + s->chunks[c].size > OBJECT_BASE_MAX)
 			continue;
 		bytes += s->chunks[c].size;
 		picks[n++] = c;
@@ -268,6 +308,25 @@ size_t delta_source_pick(struct delta_source *s, struct bytes plain, int64_t bef
 	for (size_t i = 0; i < s->touched_count; i++)
 		s->votes[s->touched[i]] = 0;
 	s->touched_count = 0;
+	return n;
+}
+
+size_t delta_source_best(
+	struct delta_source *s, struct bytes plain, double least, uint32_t *picks, size_t max)
+{
+	vote_all(s, plain);
+	return votes_count(s, least, picks, max);
+}
+
+size_t delta_source_pick(struct delta_source *s, struct bytes plain, int64_t before, int64_t after,
+	uint32_t picks[DELTA_PICKS])
+{
+	vote_all(s, plain);
+	if (before >= 0 && (size_t)before + 1 < s->count)
+		vote(s, (size_t)before + 1, NEIGHBOUR);
+	if (after > 0)
+		vote(s, (size_t)after - 1, NEIGHBOUR);
+	size_t n = votes_count(s, VOTE_MIN, picks, DELTA_PICKS);
 	qsort(picks, n, sizeof *picks, ordinal_order);
 	return n;
 }

@@ -1,5 +1,6 @@
-// The old package of a delta: its chunks one after the other in a file without a name, and an index
-// of grams over them that says which old chunks have bytes in common with a run of new ones.
+// The old package of a delta, or what stands before an object in its own package: its chunks one
+// after the other in a file without a name, and an index of grams over them that says which old
+// chunks have bytes in common with a run of new ones.
 //
 // A gram is 16 bytes at every eighth place (more seldom in a package of gigabytes); a match of one
 // is followed as far as it goes, and its length is a vote for the chunks it lies in. Distinct
@@ -25,10 +26,12 @@ struct delta_source {
 	int fd;
 	uint64_t size;
 	uint8_t *map;
+	uint64_t map_size;
 	uint32_t *grams; // place / step + 1
 	unsigned step;
-	double *votes;     // of each chunk
-	uint32_t *touched; // chunks with votes
+	const uint8_t *barred; // chunks that are not to be picked; NULL: all may be
+	double *votes;         // of each chunk
+	uint32_t *touched;     // chunks with votes
 	size_t touched_count;
 };
 
@@ -42,11 +45,22 @@ enum err delta_source_open(struct delta_source *s, const char *dir, struct packa
 	_Atomic bool *cancel) MUST_CHECK;
 void delta_source_close(struct delta_source *s);
 
+// The same over `size` bytes of a file that is whole, whose chunks are told of one after the other
+// as they may be used. fd: borrowed until this returns. Errors: ERR_FULL, ERR_MEMORY.
+enum err delta_source_watch(
+	struct delta_source *s, int fd, uint64_t size, size_t chunks) MUST_CHECK;
+// The next chunk; `at` rises. There already: nothing changes. Returns its ordinal.
+size_t delta_source_tell(struct delta_source *s, const struct chunk_ref *c, uint64_t at);
+
 // Ordinal, -1: not an old chunk.
 int64_t delta_source_find(const struct delta_source *s, const struct digest *chunk);
 // The chunks that help most to tell `plain`, ascending, of at most OBJECT_BASE_MAX bytes together.
 // before, after: old ordinals of the new neighbours, -1: new or none.
 size_t delta_source_pick(struct delta_source *s, struct bytes plain, int64_t before, int64_t after,
 	uint32_t picks[DELTA_PICKS]);
+// At most `max` that have at least `least` bytes in common with `plain`, best first, of at most
+// OBJECT_BASE_MAX bytes together.
+size_t delta_source_best(
+	struct delta_source *s, struct bytes plain, double least, uint32_t *picks, size_t max);
 
 #endif

@@ -13,6 +13,7 @@ void known_fini(struct known *k)
 	free(k->chunks);
 	free(k->slots);
 	free(k->owner);
+	free(k->bases);
 	known_init(k);
 }
 
@@ -78,13 +79,19 @@ enum err known_add(struct known *k, const struct object *o, const struct digest 
 	if (total >= UINT32_MAX / 2 ||
 		!grow(&k->objects, &k->object_cap, k->object_count + 1, sizeof *k->objects) ||
 		!grow(&k->chunks, &k->chunk_cap, total, sizeof *k->chunks) ||
-		!grow(&k->owner, &k->owner_cap, total, sizeof *k->owner) || !slots_room(k, total))
+		!grow(&k->owner, &k->owner_cap, total, sizeof *k->owner) || !slots_room(k, total) ||
+		!grow(&k->bases, &k->base_cap, k->base_count + o->base_count, sizeof *k->bases))
 		return err_set(ERR_MEMORY, "no memory for the index of chunks");
 	k->objects[k->object_count] = (struct known_object){.sha256 = o->sha256,
 		.size_bytes = o->size_bytes,
 		.coding = o->coding,
 		.chunk_first = (uint32_t)k->chunk_count,
-		.chunk_count = o->chunk_count};
+		.chunk_count = o->chunk_count,
+		.base_first = (uint32_t)k->base_count,
+		.base_count = (uint32_t)o->base_count};
+	for (size_t i = 0; i < o->base_count; i++)
+		k->bases[k->base_count++] =
+			(struct known_base){.name = o->base_chunks[i], .size = o->base_sizes[i]};
 	for (uint32_t i = 0; i < o->chunk_count; i++) {
 		k->chunks[k->chunk_count] = chunks[i];
 		k->owner[k->chunk_count] = (uint32_t)k->object_count;
@@ -126,8 +133,8 @@ static bool run_equals(const struct known *k, const struct known_object *o,
 	return true;
 }
 
-const struct known_object *known_run_named(
-	const struct known *k, const struct chunk_ref *run, size_t count, const struct digest *pad)
+const struct known_object *known_run_named(const struct known *k, const struct chunk_ref *run,
+	size_t count, const struct digest *pad, known_fits *fits, void *ctx)
 {
 	const struct known_object *best = NULL;
 
@@ -139,7 +146,8 @@ const struct known_object *known_run_named(
 		size_t chunk = k->slots[at] - 1;
 		const struct known_object *o = &k->objects[k->owner[chunk]];
 		if (o->chunk_first == chunk && run_equals(k, o, run, count, pad) &&
-			(!best || o->chunk_count > best->chunk_count))
+			(!best || o->chunk_count > best->chunk_count) &&
+			(o->base_count == 0 || (fits && fits(ctx, k, o))))
 			best = o;
 	}
 	return best;
@@ -150,5 +158,39 @@ const struct known_object *known_run(
 {
 	static const struct digest open = {{0}};
 
-	return known_run_named(k, run, count, &open);
+	return known_run_named(k, run, count, &open, NULL, NULL);
+}
+
+// ---- rows
+
+#define ROW_BASE (sizeof(struct digest) + 4)
+
+enum err known_bases_put(const struct known *k, const struct known_object *o, struct buf *out)
+{
+	for (uint32_t i = 0; i < o->base_count; i++) {
+		const struct known_base *b = &k->bases[o->base_first + i];
+		const uint8_t size[4] = {(uint8_t)(b->size >> 24), (uint8_t)(b->size >> 16),
+			(uint8_t)(b->size >> 8), (uint8_t)b->size};
+		TRY(buf_append(out, b->name.b, sizeof b->name.b));
+		TRY(buf_append(out, size, sizeof size));
+	}
+	return ERR_OK;
+}
+
+enum err known_bases_get(struct bytes row, struct digest **names, uint32_t **sizes, size_t *count)
+{
+	*count = row.size / ROW_BASE;
+	*names = calloc(*count + 1, sizeof **names);
+	*sizes = calloc(*count + 1, sizeof **sizes);
+	if (!*names || !*sizes)
+		return err_set(ERR_MEMORY, "no memory for the bases of an object");
+	if (row.size % ROW_BASE != 0)
+		return err_set(ERR_FORMAT, "the bases of a stored object are damaged");
+	for (size_t i = 0; i < *count; i++) {
+		const uint8_t *at = row.data + i * ROW_BASE, *n = at + sizeof(struct digest);
+		memcpy((*names)[i].b, at, sizeof(struct digest));
+		(*sizes)[i] =
+			(uint32_t)n[0] << 24 | (uint32_t)n[1] << 16 | (uint32_t)n[2] << 8 | n[3];
+	}
+	return ERR_OK;
 }

@@ -1,9 +1,13 @@
 // A package read back from the publisher's own store, page by page, as a device would read it: each
 // object hashed, decoded and held against the manifest. Memory is one page and one object.
+//
+// Objects that are told with other chunks of the package can be read only after those: a page that
+// has such is unpacked at once into a file without a name, and so are all pages after it.
 #ifndef HELIO_PUBLISHER_PACKAGE_READER_H
 #define HELIO_PUBLISHER_PACKAGE_READER_H
 
 #include "blob_store.h"
+#include "known.h"
 #include "proto/content.h"
 
 struct package_reader {
@@ -18,10 +22,20 @@ struct package_reader {
 	struct buf page_bytes;
 	struct page_plan plan;
 	struct index_page index_page;
+	// plain chunks of unpacked pages, one after the other
+	int unpacked_fd; // -1: no page needed it
+	uint64_t unpacked_size;
+	bool unpacks;
+	struct known earlier; // object i is one chunk, its place is places[i]
+	uint64_t *places;
+	size_t place_cap;
+	uint64_t *page_places; // of the chunks of this page; in page_arena
+	struct buf prefix, plain;
 };
 
-// manifest, index: payloads as the store has them; copied. Errors: ERR_FORMAT, ERR_RANGE,
-// ERR_MEMORY. After an error package_reader_close is still to be called.
+// dir of `objects` takes the file without a name. manifest, index: payloads as the store has them;
+// copied. Errors: ERR_FORMAT, ERR_RANGE, ERR_MEMORY. After an error package_reader_close is still
+// to be called.
 enum err package_reader_open(struct package_reader *r, struct blob_store *objects,
 	struct bytes manifest, struct bytes index) MUST_CHECK;
 void package_reader_close(struct package_reader *r);

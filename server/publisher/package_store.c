@@ -81,14 +81,20 @@ enum err package_named(
 
 static enum err objects_add(struct store *s, const struct package_built *b)
 {
+	SCOPED_BUF struct buf bases;
+
+	buf_init(&bases, LIMIT_INDEX_PAGE);
 	for (size_t i = 0; i < b->fresh.object_count; i++) {
 		const struct known_object *o = &b->fresh.objects[i];
 		const struct digest *chunks = &b->fresh.chunks[o->chunk_first];
+		buf_clear(&bases);
+		TRY(known_bases_put(&b->fresh, o, &bases));
 		TRY(db_run(s->db,
-			"INSERT OR REPLACE INTO object (sha256, size_bytes, coding, chunks)"
-			" VALUES ($1, $2, $3, $4)",
+			"INSERT OR REPLACE INTO object (sha256, size_bytes, coding, chunks, bases)"
+			" VALUES ($1, $2, $3, $4, $5)",
 			DB_D(&o->sha256), DB_I(o->size_bytes), DB_I(o->coding),
-			DB_B(bytes_of(chunks, o->chunk_count * sizeof *chunks))));
+			DB_B(bytes_of(chunks, o->chunk_count * sizeof *chunks)),
+			DB_B(bases.size ? buf_bytes(&bases) : bytes_of("", 0))));
 	}
 	for (size_t i = 0; i < b->objects.object_count; i++)
 		TRY(db_run(s->db,
@@ -97,21 +103,35 @@ static enum err objects_add(struct store *s, const struct package_built *b)
 	return ERR_OK;
 }
 
-static enum err known_copy(
-	struct known *to, const struct known_object *k, const struct digest *chunks)
+static enum err known_copy(struct known *to, const struct known *from, const struct known_object *k)
 {
+	struct digest *names = NULL;
+	uint32_t *sizes = NULL;
+	size_t count = 0;
+	SCOPED_BUF struct buf row;
+
+	buf_init(&row, LIMIT_INDEX_PAGE);
+	enum err e = known_bases_put(from, k, &row);
+	if (e == ERR_OK)
+		e = known_bases_get(buf_bytes(&row), &names, &sizes, &count);
 	struct object o = {.sha256 = k->sha256,
 		.size_bytes = k->size_bytes,
 		.coding = k->coding,
-		.chunk_count = k->chunk_count};
-
-	return known_add(to, &o, &chunks[k->chunk_first]);
+		.chunk_count = k->chunk_count,
+		.base_chunks = names,
+		.base_sizes = sizes,
+		.base_count = count};
+	if (e == ERR_OK)
+		e = known_add(to, &o, &from->chunks[k->chunk_first]);
+	free(names);
+	free(sizes);
+	return e;
 }
 
 static enum err known_extend(struct store *s, const struct package_built *b)
 {
 	for (size_t i = 0; i < b->fresh.object_count; i++)
-		TRY(known_copy(&s->known, &b->fresh.objects[i], b->fresh.chunks));
+		TRY(known_copy(&s->known, &b->fresh, &b->fresh.objects[i]));
 	return ERR_OK;
 }
 
@@ -301,7 +321,7 @@ static enum err known_without(struct store *s, const struct known *orphans)
 	for (size_t i = 0; e == ERR_OK && i < s->known.object_count; i++) {
 		const struct known_object *k = &s->known.objects[i];
 		if (!known_has(orphans, &k->sha256))
-			e = known_copy(&kept, k, s->known.chunks);
+			e = known_copy(&kept, &s->known, k);
 	}
 	if (e != ERR_OK) {
 		known_fini(&kept);

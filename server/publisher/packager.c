@@ -27,32 +27,48 @@ static bool is_large_group(const struct known_object *o, const struct chunk_ref 
 	return o->chunk_count > 1 && size >= OBJECT_OUTPUT_MAX / 2;
 }
 
-const struct known_object *pack_object_find(
+static bool own_fits(void *ctx, const struct known *k, const struct known_object *o)
+{
+	const struct pack_work *w = ctx;
+
+	return w->own && own_prefix_fits(w->own, k, o, &w->pad);
+}
+
+struct pack_found pack_object_find(
 	const struct pack_work *w, const struct chunk_ref *run, size_t count)
 {
-	const struct known_object *a = known_run_named(w->job->known, run, count, &w->pad);
-	if (a && w->job->small && !is_large_group(a, run))
-		a = NULL;
-	const struct known_object *b = known_run_named(&w->out->fresh, run, count, &w->pad);
+	void *ctx = (void *)(uintptr_t)w;
+	struct pack_found a = {.in = w->job->known,
+		.object = known_run_named(w->job->known, run, count, &w->pad, own_fits, ctx)};
+	if (a.object && w->job->small && a.object->base_count == 0 &&
+		!is_large_group(a.object, run))
+		a.object = NULL;
+	struct pack_found b = {.in = &w->out->fresh,
+		.object = known_run_named(&w->out->fresh, run, count, &w->pad, own_fits, ctx)};
 
-	if (!a || (b && b->chunk_count > a->chunk_count))
+	if (!a.object || (b.object && b.object->chunk_count > a.object->chunk_count))
 		return b;
 	return a;
 }
 
-enum err pack_object_use(struct pack_work *w, const struct known_object *o, struct object *out)
+enum err pack_object_use(struct pack_work *w, const struct pack_found *found, struct arena *names,
+	struct object *out)
 {
+	const struct known_object *o = found->object;
+
 	*out = (struct object){.sha256 = o->sha256,
 		.size_bytes = o->size_bytes,
 		.coding = o->coding,
 		.chunk_count = o->chunk_count};
-	if (known_has(&w->out->objects, &o->sha256))
+	if (!known_has(&w->out->objects, &o->sha256)) {
+		struct object entry = *out;
+		entry.chunk_count = 1; // in this set an object stands for itself
+		TRY(known_add(&w->out->objects, &entry, &o->sha256));
+		w->out->object_bytes += o->size_bytes;
+	}
+	if (o->base_count == 0)
 		return ERR_OK;
-	struct object entry = *out;
-	entry.chunk_count = 1; // in this set an object stands for itself
-	TRY(known_add(&w->out->objects, &entry, &o->sha256));
-	w->out->object_bytes += o->size_bytes;
-	return ERR_OK;
+	return own_prefix_name(w->own, names, found->in, o, &w->pad, out);
 }
 
 static enum err object_write(struct pack_work *w, const struct object *o,
@@ -70,19 +86,60 @@ static enum err object_write(struct pack_work *w, const struct object *o,
 	return ERR_OK;
 }
 
+static struct pack_found last_written(const struct pack_work *w)
+{
+	const struct known *fresh = &w->out->fresh;
+
+	return (struct pack_found){.in = fresh, .object = &fresh->objects[fresh->object_count - 1]};
+}
+
 enum err pack_object(struct pack_work *w, struct object_encoder *encoder,
 	const struct chunk_ref *run, uint32_t count, struct bytes plain, struct object *out)
 {
-	const struct known_object *known = pack_object_find(w, run, count);
+	struct pack_found found = pack_object_find(w, run, count);
 	struct bytes transported = {0};
 	struct object made = {.chunk_count = count};
 
-	if (!known || known->chunk_count != count) {
+	// What is looked for here -- chunks of the fast profile, pages -- is told with nothing.
+	if (!found.object || found.object->chunk_count != count || found.object->base_count > 0) {
 		TRY(object_encode(encoder, run, plain, &made, &transported));
 		TRY(object_write(w, &made, run, transported));
-		known = &w->out->fresh.objects[w->out->fresh.object_count - 1];
+		found = last_written(w);
 	}
-	return pack_object_use(w, known, out);
+	return pack_object_use(w, &found, NULL, out);
+}
+
+// As a later package finds it: all that it is told with by name, in order.
+static enum err own_write(struct pack_work *w, const struct object *o, const struct chunk_ref *run,
+	struct bytes transported)
+{
+	struct own_prefix *own = w->own;
+	struct object named = *o;
+
+	for (size_t i = 0; i < own->pick_count; i++)
+		own->names[i] = known_name(&own->names[i], &w->pad);
+	named.base_chunks = own->names;
+	named.base_sizes = own->sizes;
+	named.base_count = o->base_count + o->own_run_count > 0 ? own->pick_count : 0;
+	return object_write(w, &named, run, transported);
+}
+
+enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint32_t count,
+	struct bytes plain, struct arena *names, struct object *out)
+{
+	struct object made = {.chunk_count = count};
+	struct bytes transported = {0};
+
+	TRY(own_prefix_choose(w->own, names, plain, &made));
+	if (w->own->pick_count == 0)
+		TRY(object_encode(w->content, run, plain, &made, &transported));
+	else
+		TRY(object_encode_own(
+			w->content, run, plain, buf_bytes(&w->own->prefix), &made, &transported));
+	TRY(own_write(w, &made, run, transported));
+	struct pack_found found = last_written(w);
+	TRY(pack_object_use(w, &found, names, out));
+	return ERR_OK;
 }
 
 // ---- chunks

@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_ARENA (4 * 1024 * 1024)
+#define PAGE_ARENA (16 * 1024 * 1024)
 
 // A page on its way to an index page.
 struct page_pack {
 	struct pack_work *work;
 	struct page_plan plan;
+	struct arena *arena;
 	struct object *objects;
 	size_t object_count;
 	struct buf plain; // of the group at hand
@@ -41,7 +42,8 @@ static uint32_t group_length(const struct page_pack *p, size_t at)
 		name = known_name(&c[end].sha256, &p->work->pad);
 		if (end > at &&
 			(known_has(store, &name) != old ||
-				pack_object_find(p->work, &c[end], p->plan.chunk_count - end)))
+				pack_object_find(p->work, &c[end], p->plan.chunk_count - end)
+					.object))
 			break;
 		size += c[end++].size;
 	}
@@ -70,25 +72,47 @@ static enum err group_read(struct page_pack *p, size_t at, uint32_t count)
 static enum err run_pack(struct page_pack *p, size_t at, struct object *o)
 {
 	struct pack_work *w = p->work;
-	const struct known_object *found =
-		pack_object_find(w, &p->plan.chunks[at], p->plan.chunk_count - at);
+	const struct chunk_ref *run = &p->plan.chunks[at];
+	struct pack_found found = pack_object_find(w, run, p->plan.chunk_count - at);
 
-	if (found)
-		return pack_object_use(w, found, o);
+	if (found.object)
+		return pack_object_use(w, &found, p->arena, o);
 	uint32_t count = group_length(p, at);
 	if (count == 0)
-		return err_set(ERR_CORRUPT, "no object yields chunk %s",
-			digest_short(&p->plan.chunks[at].sha256));
+		return err_set(
+			ERR_CORRUPT, "no object yields chunk %s", digest_short(&run->sha256));
 	TRY(group_read(p, at, count));
-	return pack_object(w, w->content, &p->plan.chunks[at], count, buf_bytes(&p->plain), o);
+	if (w->own)
+		return pack_object_own(w, run, count, buf_bytes(&p->plain), p->arena, o);
+	return pack_object(w, w->content, run, count, buf_bytes(&p->plain), o);
+}
+
+// Later objects may be told with what this one yields.
+static void run_tell(struct page_pack *p, size_t at, const struct object *o)
+{
+	struct pack_work *w = p->work;
+	unsigned wave = own_prefix_wave(w->own, o);
+
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		const struct chunk_ref *c = &p->plan.chunks[at + i];
+		const struct known_object *spooled = known_run(&w->spool, c, 1);
+		struct own_chunk told = {
+			.ref = *c, .at = w->spool_offsets[spooled - w->spool.objects]};
+		own_prefix_tell(w->own, &told, (uint32_t)at + i, wave);
+	}
+	own_prefix_object_made(w->own);
 }
 
 static enum err runs_pack(struct page_pack *p)
 {
+	if (p->work->own)
+		TRY(own_prefix_page(p->work->own, p->plan.chunk_count));
 	for (size_t at = 0; at < p->plan.chunk_count;) {
 		struct object *o = &p->objects[p->object_count++];
 		TRY(run_pack(p, at, o));
 		o->first_chunk = (uint32_t)at;
+		if (p->work->own)
+			run_tell(p, at, o);
 		at += o->chunk_count;
 		object_to_index(o);
 	}
@@ -115,9 +139,8 @@ static enum err single_pack(
 
 static enum err page_index_write(struct index_make *x, struct page_pack *p, size_t number)
 {
-	struct index_page page = {.objects = p->objects,
-		.object_count = p->object_count,
-		.salt = x->work->salt};
+	struct index_page page = {
+		.objects = p->objects, .object_count = p->object_count, .salt = x->work->salt};
 	SCOPED_BUF struct buf bytes;
 
 	buf_init(&bytes, LIMIT_INDEX_PAGE);
@@ -133,7 +156,7 @@ static enum err page_pack(struct index_make *x, const struct built_page *built, 
 {
 	SCOPED_ARENA struct arena a;
 	struct manifest_page page;
-	struct page_pack p = {.work = x->work};
+	struct page_pack p = {.work = x->work, .arena = &a};
 
 	arena_init(&a, PAGE_ARENA, 1 << 20);
 	TRY(single_pack(
@@ -176,14 +199,29 @@ static enum err index_make_all(
 	return index_write(x, page_count);
 }
 
+// A package that is too large for it does without.
+static enum err own_begin(struct pack_work *w, struct own_prefix *own)
+{
+	if (!w->job->small || w->spool_size == 0 || w->spool_size > DELTA_SOURCE_MAX)
+		return ERR_OK;
+	w->own = own;
+	return own_prefix_open(own, w->spool_fd, w->spool_size, w->spool.object_count);
+}
+
 enum err pack_index(struct pack_work *w, const struct built_page *pages, size_t page_count)
 {
 	struct index_make x = {.work = w};
+	struct own_prefix own;
 
 	x.page_objects = calloc(page_count, sizeof *x.page_objects);
 	x.index_objects = calloc(page_count, sizeof *x.index_objects);
 	x.refs = calloc(page_count, sizeof *x.refs);
-	enum err e = index_make_all(&x, pages, page_count);
+	enum err e = own_begin(w, &own);
+	if (e == ERR_OK)
+		e = index_make_all(&x, pages, page_count);
+	if (w->own)
+		own_prefix_close(w->own);
+	w->own = NULL;
 	free(x.page_objects);
 	free(x.index_objects);
 	free(x.refs);

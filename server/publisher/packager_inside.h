@@ -2,6 +2,7 @@
 #ifndef HELIO_PUBLISHER_PACKAGER_INSIDE_H
 #define HELIO_PUBLISHER_PACKAGER_INSIDE_H
 
+#include "server/publisher/own_prefix.h"
 #include "server/publisher/packager.h"
 
 struct pack_work {
@@ -15,7 +16,8 @@ struct pack_work {
 	struct known spool;      // object i of it is one chunk
 	uint64_t *spool_offsets; // of object i
 	size_t spool_cap;
-	struct digest pad; // known_name; zero: not sealed
+	struct own_prefix *own; // of the small profile, from the second pass on; NULL: not used
+	struct digest pad;      // known_name; zero: not sealed
 	struct id16 salt;
 };
 
@@ -25,10 +27,18 @@ enum err pack_object(struct pack_work *w, struct object_encoder *encoder,
 	const struct chunk_ref *run, uint32_t count, struct bytes plain,
 	struct object *out) MUST_CHECK;
 // The same without a new one: NULL when there is none yet.
-const struct known_object *pack_object_find(
+struct pack_found {
+	const struct known *in;
+	const struct known_object *object;
+};
+struct pack_found pack_object_find(
 	const struct pack_work *w, const struct chunk_ref *run, size_t count);
-enum err pack_object_use(
-	struct pack_work *w, const struct known_object *o, struct object *out) MUST_CHECK;
+// names: where what it is told with is named; NULL: it is told with nothing.
+enum err pack_object_use(struct pack_work *w, const struct pack_found *found, struct arena *names,
+	struct object *out) MUST_CHECK;
+// A new one, told with earlier chunks of the package where that helps.
+enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint32_t count,
+	struct bytes plain, struct arena *names, struct object *out) MUST_CHECK;
 
 // Second pass. Errors as package_build.
 enum err pack_index(

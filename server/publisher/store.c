@@ -12,29 +12,37 @@
 
 // ---- objects in memory
 
+static enum err known_row(struct store *s, struct db_rows *rows)
+{
+	struct bytes chunks = db_blob(rows, 3);
+	SCOPED_FREE struct digest *copy = malloc(chunks.size + 1);
+	SCOPED_FREE struct digest *names = NULL;
+	SCOPED_FREE uint32_t *sizes = NULL;
+	struct object o = {.size_bytes = (uint32_t)db_int(rows, 1),
+		.coding = (enum coding)db_int(rows, 2),
+		.chunk_count = (uint32_t)(chunks.size / sizeof(struct digest))};
+
+	if (chunks.size == 0)
+		return ERR_OK; // of a delta
+	if (!copy || !db_fixed(rows, 0, o.sha256.b, sizeof o.sha256.b))
+		return err_set(ERR_CORRUPT, "a row of the object store is damaged");
+	memcpy(copy, chunks.data, chunks.size);
+	TRY(known_bases_get(db_blob(rows, 4), &names, &sizes, &o.base_count));
+	o.base_chunks = names;
+	o.base_sizes = sizes;
+	return known_add(&s->known, &o, copy);
+}
+
 static enum err known_load(struct store *s)
 {
 	struct db_rows rows;
 	enum err e = ERR_OK;
 
 	known_fini(&s->known);
-	TRY(db_query_values(
-		s->db, &rows, "SELECT sha256, size_bytes, coding, chunks FROM object", NULL, 0));
-	while (e == ERR_OK && db_next(&rows)) {
-		struct bytes chunks = db_blob(&rows, 3);
-		if (chunks.size == 0)
-			continue; // of a delta
-		struct object o = {.size_bytes = (uint32_t)db_int(&rows, 1),
-			.coding = (enum coding)db_int(&rows, 2),
-			.chunk_count = (uint32_t)(chunks.size / sizeof(struct digest))};
-		SCOPED_FREE struct digest *copy = malloc(chunks.size + 1);
-		if (!copy || !db_fixed(&rows, 0, o.sha256.b, sizeof o.sha256.b)) {
-			e = err_set(ERR_CORRUPT, "a row of the object store is damaged");
-			break;
-		}
-		memcpy(copy, chunks.data, chunks.size);
-		e = known_add(&s->known, &o, copy);
-	}
+	TRY(db_query_values(s->db, &rows,
+		"SELECT sha256, size_bytes, coding, chunks, bases FROM object", NULL, 0));
+	while (e == ERR_OK && db_next(&rows))
+		e = known_row(s, &rows);
 	enum err ended = db_end(&rows);
 	return e != ERR_OK ? e : ended;
 }

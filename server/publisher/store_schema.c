@@ -64,6 +64,11 @@ static const char *const version_2[] = {
 	"CREATE INDEX delta_package ON delta (package)",
 };
 
+// Objects that are told with other chunks of their package.
+static const char *const version_3[] = {
+	"ALTER TABLE object ADD COLUMN bases BLOB NOT NULL DEFAULT x''",
+};
+
 #define VERSION(list)                                                                              \
 	{                                                                                          \
 		list, sizeof list / sizeof list[0]                                                 \
@@ -72,7 +77,7 @@ static const char *const version_2[] = {
 static const struct {
 	const char *const *statements;
 	size_t count;
-} versions[] = {VERSION(version_1), VERSION(version_2)};
+} versions[] = {VERSION(version_1), VERSION(version_2), VERSION(version_3)};
 
 #define STORE_VERSION ((int)(sizeof versions / sizeof versions[0]))
 
@@ -87,7 +92,8 @@ static enum err schema_version(struct db *db, int64_t *version)
 
 enum err store_schema_make(struct db *db)
 {
-	static const char *const marks[] = {"PRAGMA user_version = 1", "PRAGMA user_version = 2"};
+	static const char *const marks[] = {
+		"PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"};
 	int64_t version = 0;
 
 	TRY(schema_version(db, &version));

@@ -185,3 +185,59 @@ def test_S001_c9_a_delta_object_that_is_missing_does_not_fail_the_update(fleet_o
     assert_same_files(u.fleet, "f1", u.second, u.homes[2])
     assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
     assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
+
+
+def words(number, size):
+    """Text of words: compresses well, and better when more of it is known."""
+    r = random.Random(number)
+    vocabulary = ["".join(r.choices("abcdefghijklmnopqrstuvwxyz_", k=r.randint(2, 12))) for _ in range(4000)]
+    sentences = [" ".join(r.choices(vocabulary, k=r.randint(5, 14))) for _ in range(20_000)]
+    return "\n".join(r.choices(sentences, k=size // 75))[:size].encode()
+
+
+def suite(folder):
+    """Programs that have most of their text in common, as those of one project have."""
+    home = folder / "suite"
+    home.mkdir()
+    common = words(1, 2_200_000)
+    for n in range(4):
+        own = bytearray(common)
+        for at in range(30_000 + n * 7000, len(own), 50_000):
+            own[at:at] = f"\n// build {n} of the suite at {at}\n".encode()
+        (home / f"tool-{n}.js").write_bytes(own)
+    (home / "run").write_text("#!/bin/sh\nexit 0\n")
+    return home
+
+
+def test_S001_c18_a_first_install_costs_about_one_compressed_stream(fleet_of, folder):
+    """In the small profile, with a device that is killed half-way; zstd is the peer, sha256sum says what was installed."""
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), server={"data": {"recent_period_s": 0},
+                                                                         "server": {"rate_bytes_per_s": 150_000}})
+    home = suite(folder)
+    tar = folder / "suite.tar"
+    subprocess.run(["tar", "--sort=name", "-cf", tar, "-C", home, "."], check=True)
+    stream = len(subprocess.run(["zstd", "-q", "-19", "--long=27", "-c", tar], check=True, stdout=subprocess.PIPE).stdout)
+    fleet.up()
+    package = fleet.software_package("suite", "1", home, "--profile", "small")
+    fleet.ctl("channel", "publish", "default", package)
+
+    def chunks():
+        return [topic for topic, n in sent(fleet, "f1") if "/chunk/" in topic and n > 10_000]
+    wait_for(lambda: len(chunks()) >= 3, 30, "some objects are there")
+    fleet.procs["f1"].kill()
+    before, cut = chunks(), sent(fleet, "f1")
+    fleet.agent("f1")
+    for client in ("f1", "f2"):
+        installed(fleet, client, package, 60)
+        there = fleet.folder / client / "packages" / package / "files"
+        names = sorted(p.name for p in home.iterdir())
+        assert [subprocess.run(["sha256sum", *names], cwd=d, stdout=subprocess.PIPE, check=True).stdout for d in (there,)] == [
+            subprocess.run(["sha256sum", *names], cwd=home, stdout=subprocess.PIPE, check=True).stdout]
+    cost = sum(n for _, n in sent(fleet, "f2"))
+    print(f"first install {cost} bytes, one zstd stream {stream}")
+    assert cost <= 1.15 * stream
+    again = [topic for topic, n in sent(fleet, "f1")[len(cut):] if topic in set(before)]
+    assert len(again) <= 2, "what was stored when it was killed is not fetched again"
+    # Control: the fast profile of the same files costs much more than one stream.
+    fast = fleet.ctl("package", "show", fleet.software_package("suite", "2", home))
+    assert fast["object_bytes"] > 1.5 * stream

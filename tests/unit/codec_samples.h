@@ -404,8 +404,9 @@ static struct manifest_page sample_manifest_page = {sample_files, 2, SAMPLE_ID16
 static struct manifest_page sample_manifest_page_least = {&sample_files[1], 1, {{0}}};
 
 static uint32_t sample_base_sizes[] = {300, 70000};
+static uint32_t sample_own_runs[] = {0, 2, 4, 1};
 static struct object sample_objects[] = {{SAMPLE_SHA_A, LIMIT_OBJECT, CODING_ZSTD_PREFIX, 5, 2,
-						 sample_digests, 2, sample_base_sizes, 2},
+						 sample_digests, 2, sample_base_sizes, 2, sample_own_runs, 4},
 	{.coding = CODING_RAW, .first_chunk = 1, .chunk_count = 1},
 	{.sha256 = SAMPLE_SHA_B, .size_bytes = 1, .coding = CODING_ZSTD, .chunk_count = 4096}};
 static struct index_page_ref sample_index_pages[] = {

@@ -240,10 +240,20 @@ static void pages_with_their_index_are_seeds(void **state)
 		.base_count = 2,
 		.base_sizes = sample_base_sizes,
 		.base_size_count = 2}};
+	uint32_t before[] = {0, 1};
+	struct object own[] = {
+		{.coding = CODING_RAW, .chunk_count = 1}, {.sha256 = SAMPLE_SHA_B,
+								  .size_bytes = 60000,
+								  .coding = CODING_ZSTD_PREFIX,
+								  .first_chunk = 1,
+								  .chunk_count = 2,
+								  .own_runs = before,
+								  .own_run_count = 2}};
 
 	(void)state;
 	assert_page_seed("full", full, 2, false);
 	assert_page_seed("delta", delta, 1, true);
+	assert_page_seed("own", own, 2, false);
 }
 
 int main(void)

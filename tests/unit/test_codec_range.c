@@ -437,9 +437,10 @@ static void content_is_consistent(void **state)
 	struct manifest_page pages[3] = {
 		{&escape, 1, {{0}}}, {&uneven, 1, {{0}}}, {&tall, 1, {{0}}}};
 	struct object sizes = sample_objects[0], baseless = sample_objects[0],
-		      based = sample_objects[0], unnamed = sample_objects[2];
-	struct index_page index[4] = {{&sizes, 1, {{0}}}, {&baseless, 1, {{0}}},
-		{&based, 1, {{0}}}, {&unnamed, 1, {{0}}}};
+		      based = sample_objects[0], unnamed = sample_objects[2],
+		      halved = sample_objects[0];
+	struct index_page index[5] = {{&sizes, 1, {{0}}}, {&baseless, 1, {{0}}}, {&based, 1, {{0}}},
+		{&unnamed, 1, {{0}}}, {&halved, 1, {{0}}}};
 
 	(void)state;
 	escape.path = "../etc/passwd";
@@ -447,7 +448,8 @@ static void content_is_consistent(void **state)
 	picture.fit = "squeeze";
 	tall.picture = &picture;
 	sizes.base_size_count = 1;
-	baseless.base_count = baseless.base_size_count = 0;
+	baseless.base_count = baseless.base_size_count = baseless.own_run_count = 0;
+	halved.own_run_count = 3;
 	based.coding = CODING_ZSTD;
 	unnamed.size_bytes = 0;
 	const struct rule rules[] = {
@@ -464,6 +466,8 @@ static void content_is_consistent(void **state)
 		{&codec_index_page, &index[2],
 			"index_page.objects[0].base_chunks does not go with the coding"},
 		{&codec_index_page, &index[3], "index_page.objects[0] lacks sha256 or size_bytes"},
+		{&codec_index_page, &index[4],
+			"index_page.objects[0].own_runs ends in the middle of a pair"},
 	};
 	RULES(rules);
 }

@@ -616,6 +616,121 @@ static void an_index_that_breaks_a_rule_is_refused(void **state)
 #undef SPOILT
 }
 
+// Chunks 1 and 2 are told with chunk 0, chunk 3 with what `runs` say.
+static void own_make(struct index_case *x, uint32_t runs[4], size_t numbers)
+{
+	static uint32_t first[] = {0, 1};
+
+	index_make(x);
+	x->objects[1].coding = CODING_ZSTD_PREFIX;
+	x->objects[1].own_runs = first;
+	x->objects[1].own_run_count = 2;
+	x->objects[2] = x->objects[1];
+	x->objects[2].first_chunk = 3;
+	x->objects[2].chunk_count = 1;
+	x->objects[2].own_runs = runs;
+	x->objects[2].own_run_count = numbers;
+}
+
+static void an_object_is_told_with_what_stands_before_it_only(void **state)
+{
+	struct index_case x;
+	uint8_t waves[3];
+	uint32_t runs[4] = {1, 2, 0, 1};
+
+	(void)state;
+	own_make(&x, runs, 4);
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_OK);
+	assert_int_equal(index_page_waves(&x.page, &x.plan, waves), ERR_OK);
+	assert_int_equal(waves[0], 0);
+	assert_int_equal(waves[1], 1);
+	assert_int_equal(waves[2], 2);
+	runs[0] = 0; // beside the other, on the first alone: any order of the two will do
+	runs[1] = 1;
+	assert_int_equal(index_page_waves(&x.page, &x.plan, waves), ERR_OK);
+	assert_int_equal(waves[2], 1);
+#define REFUSED(from, count, numbers)                                                              \
+	runs[0] = from;                                                                            \
+	runs[1] = count;                                                                           \
+	own_make(&x, runs, numbers);                                                               \
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_FORMAT)
+	REFUSED(3, 1, 2);          // itself
+	REFUSED(2, 2, 2);          // into itself
+	REFUSED(4, 1, 2);          // beyond the page
+	REFUSED(UINT32_MAX, 2, 2); // beyond the page, wrapping
+	REFUSED(0, UINT32_MAX, 2);
+	REFUSED(1, 0, 2); // nothing
+	REFUSED(1, 2, 3); // half a pair
+	REFUSED(1, 2, OBJECT_OWN_RUNS_MAX + 2);
+#undef REFUSED
+	own_make(&x, runs, 2);
+	x.objects[2].coding = CODING_ZSTD; // has no use for it
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_FORMAT);
+	// A circle: chunk 0 is told with chunk 3, which is told with chunk 0.
+	own_make(&x, (uint32_t[4]){0, 1}, 2);
+	x.objects[0] = (struct object){.sha256 = digest_of("first"),
+		.size_bytes = 70,
+		.coding = CODING_ZSTD_PREFIX,
+		.chunk_count = 1,
+		.own_runs = (uint32_t[2]){3, 1},
+		.own_run_count = 2};
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_FORMAT);
+}
+
+static void more_earlier_bytes_than_a_device_holds_are_refused(void **state)
+{
+	struct index_case x;
+	uint32_t base_size = LIMIT_CHUNK - 1000, runs[4] = {0, 1};
+	struct digest base = digest_of("base");
+
+	(void)state;
+	own_make(&x, runs, 2);
+	x.chunks[0].size = LIMIT_CHUNK;
+	x.objects[2].base_chunks = &base;
+	x.objects[2].base_sizes = &base_size;
+	x.objects[2].base_count = x.objects[2].base_size_count = 1;
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_OK);
+	base_size = LIMIT_CHUNK;
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_OK);
+	runs[2] = 1;
+	runs[3] = 1;
+	x.objects[2].own_run_count = 4; // one chunk too many
+	assert_int_equal(index_page_check(&x.page, &x.plan, false), ERR_RANGE);
+}
+
+// Each object rests on the one before it.
+static enum err chain_check(uint32_t length)
+{
+	struct chunk_ref chunks[OBJECT_WAVES + 1];
+	struct object objects[OBJECT_WAVES + 1];
+	uint32_t runs[OBJECT_WAVES + 1][2];
+	struct index_page page = {.objects = objects, .object_count = length};
+	struct page_plan plan = {.chunks = chunks, .chunk_count = length};
+
+	for (uint32_t i = 0; i < length; i++) {
+		char name[16];
+		snprintf(name, sizeof name, "%u", (unsigned)i);
+		chunks[i] = (struct chunk_ref){.sha256 = digest_of(name), .size = 1000};
+		runs[i][0] = i - 1;
+		runs[i][1] = 1;
+		objects[i] = (struct object){.sha256 = digest_of(name),
+			.size_bytes = 70,
+			.coding = i ? CODING_ZSTD_PREFIX : CODING_ZSTD,
+			.first_chunk = i,
+			.chunk_count = 1,
+			.own_runs = runs[i],
+			.own_run_count = i ? 2 : 0};
+	}
+	return index_page_check(&page, &plan, false);
+}
+
+static void a_chain_that_is_too_long_is_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(chain_check(OBJECT_WAVES), ERR_OK);
+	assert_int_equal(chain_check(OBJECT_WAVES + 1), ERR_RANGE);
+}
+
 static void a_delta_index_may_leave_gaps_but_not_overlap(void **state)
 {
 	(void)state;
@@ -655,6 +770,11 @@ static void an_index_serves_its_own_manifest_only(void **state)
 	page_object.first_chunk = 1;
 	assert_int_equal(index_check(&x, &m, &package), ERR_FORMAT);
 	page_object.first_chunk = 0;
+	page_object.own_runs = (uint32_t[2]){0, 1}; // a page is told with no chunk of a page
+	page_object.own_run_count = 2;
+	page_object.coding = CODING_ZSTD_PREFIX;
+	assert_int_equal(index_check(&x, &m, &package), ERR_FORMAT);
+	page_object = (struct object){.coding = CODING_RAW, .chunk_count = 1};
 	ref.size_bytes = LIMIT_INDEX_PAGE + 1;
 	assert_int_equal(index_check(&x, &m, &package), ERR_RANGE);
 }
@@ -920,6 +1040,9 @@ int main(void)
 		cmocka_unit_test(a_root_that_breaks_a_rule_is_refused),
 		cmocka_unit_test(a_good_index_is_filled_in),
 		cmocka_unit_test(an_index_that_breaks_a_rule_is_refused),
+		cmocka_unit_test(an_object_is_told_with_what_stands_before_it_only),
+		cmocka_unit_test(more_earlier_bytes_than_a_device_holds_are_refused),
+		cmocka_unit_test(a_chain_that_is_too_long_is_refused),
 		cmocka_unit_test(a_delta_index_may_leave_gaps_but_not_overlap),
 		cmocka_unit_test(an_index_serves_its_own_manifest_only),
 		cmocka_unit_test(objects_come_back_raw_and_compressed),

@@ -189,7 +189,49 @@ struct reading {
 	const struct known *held;
 	struct known seen;
 	uint64_t plain;
+	struct digest told_with[4096]; // chunks that came, and where
+	size_t told_at[4096], told_count;
+	struct buf came, prefix;
 };
+
+static void came_add(
+	struct reading *r, const struct object *o, const struct chunk_ref *run, struct bytes plain)
+{
+	size_t at = r->came.size;
+
+	assert_int_equal(buf_append(&r->came, plain.data, plain.size), ERR_OK);
+	for (uint32_t i = 0; i < o->chunk_count; i++) {
+		assert_true(r->told_count < 4096);
+		r->told_with[r->told_count] = run[i].sha256;
+		r->told_at[r->told_count++] = at;
+		at += run[i].size;
+	}
+}
+
+static void prefix_add(struct reading *r, const struct digest *d, uint32_t size)
+{
+	for (size_t i = r->told_count; i-- > 0;) {
+		if (!digest_equal(&r->told_with[i], d))
+			continue;
+		assert_int_equal(
+			buf_append(&r->prefix, r->came.data + r->told_at[i], size), ERR_OK);
+		return;
+	}
+	fail_msg("chunk %s did not come before", digest_short(d));
+}
+
+// chunks: of the page, for its own runs.
+static void prefix_make(struct reading *r, const struct object *o, const struct chunk_ref *chunks)
+{
+	buf_clear(&r->prefix);
+	for (size_t i = 0; i < o->base_count; i++)
+		prefix_add(r, &o->base_chunks[i], o->base_sizes[i]);
+	for (size_t i = 0; i < o->own_run_count; i += 2)
+		for (uint32_t c = 0; c < o->own_runs[i + 1]; c++) {
+			const struct chunk_ref *own = &chunks[o->own_runs[i] + c];
+			prefix_add(r, &own->sha256, own->size);
+		}
+}
 
 static struct bytes open_object(
 	struct reading *r, const struct object *o, const struct chunk_ref *run)
@@ -198,8 +240,10 @@ static struct bytes open_object(
 	bool lacks = false;
 
 	assert_int_equal(blob_read(&r->store->objects, &o->sha256, &r->transported), ERR_OK);
-	assert_int_equal(object_open(r->decoder, o, run, buf_bytes(&r->transported),
-				 (struct bytes){0}, &plain),
+	prefix_make(r, o, o->own_run_count ? run - o->first_chunk : run);
+	assert_int_equal(
+		object_open(r->decoder, o, run, buf_bytes(&r->transported),
+			r->prefix.size ? buf_bytes(&r->prefix) : (struct bytes){0}, &plain),
 		ERR_OK);
 	for (uint32_t i = 0; i < o->chunk_count; i++)
 		lacks |= !r->held || !known_has(r->held, &run[i].sha256);
@@ -230,7 +274,9 @@ static void read_page(
 	assert_int_equal(index_page_check(&index, &plan, false), ERR_OK);
 	for (size_t i = 0; i < index.object_count; i++) {
 		struct object *o = &index.objects[i];
-		r->plain += open_object(r, o, plan.chunks + o->first_chunk).size;
+		struct bytes got = open_object(r, o, plan.chunks + o->first_chunk);
+		r->plain += got.size;
+		came_add(r, o, plan.chunks + o->first_chunk, got);
 	}
 }
 
@@ -248,6 +294,8 @@ static uint64_t read_package(struct fixture *f, const struct digest *id, const s
 	buf_init(&root, LIMIT_MANIFEST_ROOT);
 	buf_init(&index_bytes, LIMIT_INDEX);
 	buf_init(&r.transported, LIMIT_OBJECT);
+	buf_init(&r.came, SIZE_MAX);
+	buf_init(&r.prefix, OBJECT_BASE_MAX);
 	arena_init(&a, 1024 * 1024, 65536);
 	assert_int_equal(object_decoder_new(&r.decoder), ERR_OK);
 	assert_int_equal(package_bytes(&f->store, id, &root, NULL, &index_bytes), ERR_OK);
@@ -262,6 +310,8 @@ static uint64_t read_package(struct fixture *f, const struct digest *id, const s
 	assert_int_equal(page_carry_finish(&carry, &m), ERR_OK);
 	object_decoder_free(r.decoder);
 	buf_fini(&r.transported);
+	buf_fini(&r.came);
+	buf_fini(&r.prefix);
 	known_fini(&r.seen);
 	return r.fetched + root.size + index_bytes.size;
 }
@@ -347,6 +397,61 @@ static void the_small_profile_reads_back_and_is_smaller(void **state)
 	assert_true(small.object_bytes * 10 < fast.object_bytes * 9);
 	assert_true(again.new_bytes * 2 < small.object_bytes); // whole groups are used again
 	(void)read_package(f, &fast.id, NULL);
+	package_built_fini(&fast);
+	package_built_fini(&small);
+	package_built_fini(&again);
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
+	return *seed >> 33;
+}
+
+// Lines out of a stock of 600: what several files have in common.
+static size_t lines_make(char *out, size_t size, uint64_t seed)
+{
+	size_t n = 0;
+
+	while (n + 200 < size) {
+		uint64_t line = next_random(&seed) % 600, words = 600 + line;
+		for (int w = 0; w < 8; w++)
+			n += (size_t)snprintf(out + n, size - n, "%llx ",
+				(unsigned long long)next_random(&words));
+		n += (size_t)snprintf(out + n, size - n, "of line %u\n", (unsigned)line);
+	}
+	return n;
+}
+
+// Many small files on several pages: those of later pages are told with earlier ones, by name.
+static void pages_of_small_files_are_told_with_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built fast, small, again;
+	static char text[12 * 1024];
+	bool existing = false;
+
+	for (unsigned i = 0; i < 1200; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "src/file-%04u", i);
+		file_put(f, name, text, lines_make(text, 1000 + i * 7 % 1500, i), 0644);
+	}
+	assert_int_equal(build_tree(f, "1", &fast, &existing), ERR_OK);
+	build_small = true;
+	assert_int_equal(build_tree(f, "2", &small, &existing), ERR_OK);
+	file_put(f, "src/file-0600", text, lines_make(text, 5000, 9999), 0644);
+	assert_int_equal(build_tree(f, "3", &again, &existing), ERR_OK);
+	build_small = false;
+	struct manifest m;
+	SCOPED_ARENA struct arena a;
+	arena_init(&a, 1024 * 1024, 65536);
+	assert_int_equal(manifest_decode(&a, buf_bytes(&small.manifest), &m), ERR_OK);
+	assert_true(m.page_count >= 2);
+	(void)read_package(f, &small.id, NULL);
+	(void)read_package(f, &again.id, NULL);
+	assert_true(small.object_bytes * 4 < fast.object_bytes * 3);
+	// One file of 1200 changed: what stands far from it is used again.
+	assert_true(again.new_bytes < small.object_bytes);
 	package_built_fini(&fast);
 	package_built_fini(&small);
 	package_built_fini(&again);
@@ -875,7 +980,8 @@ static void a_store_of_version_1_is_brought_along(void **state)
 		"DROP INDEX package_name", "ALTER TABLE image DROP COLUMN released_unix_ms",
 		"ALTER TABLE image DROP COLUMN expires_unix_ms",
 		"ALTER TABLE image DROP COLUMN weight",
-		"ALTER TABLE image DROP COLUMN retired_unix_ms", "PRAGMA user_version = 1"};
+		"ALTER TABLE image DROP COLUMN retired_unix_ms",
+		"ALTER TABLE object DROP COLUMN bases", "PRAGMA user_version = 1"};
 	struct fixture *f = *state;
 	struct digest d = image_put(f, 100, 1, "a"), found;
 	struct image i;
@@ -1032,6 +1138,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(a_tree_of_software_reads_back),
 		WITH_STORE(the_small_profile_reads_back_and_is_smaller),
+		WITH_STORE(pages_of_small_files_are_told_with_each_other),
 		WITH_STORE(equal_content_gives_the_equal_package_and_no_object),
 		WITH_STORE(another_store_gives_the_equal_package),
 		WITH_STORE(a_tenth_of_new_pictures_costs_little_more_than_itself),
