@@ -340,9 +340,12 @@ static void on_progress(void *ctx, uint32_t have, uint32_t total)
 static void on_done(void *ctx, const struct fetch_result *r)
 {
 	struct import *i = ctx;
+	const struct package_ref *p = i->orders[i->at].medium.package;
 	enum err e = runtime_installed(i->rt, r);
-	if (e == ERR_OK && r->kind == PACKAGE_SOFTWARE)
-		e = package_switch(i->rt, i->orders[i->at].medium.package);
+	// As over the link: software, and pictures for a moment to come, are held now and only then
+	// switched to.
+	if (e == ERR_OK && (r->kind == PACKAGE_SOFTWARE || p->activate_unix_ms != 0))
+		e = package_switch(i->rt, p);
 	if (e == ERR_OK)
 		took(i, &i->orders[i->at], "installed");
 	else

@@ -305,7 +305,10 @@ enum err content_keys_for_medium(struct content_keys *k, const struct digest *pa
 	if (is_open(&key_id))
 		return ERR_OK;
 	if (memcmp(&client->box_key, &none, sizeof(none)) == 0)
-		return err_set(ERR_NOT_FOUND, "%s is enrolled without a box key", client->id);
+		return err_set(ERR_NOT_FOUND,
+			"%s is enrolled without a box key, and the package is encrypted: helioctl "
+			"enrol client %s --box-key HEX",
+			client->id, client->id);
 	TRY(rows_key_find(core_db(k->core), &key_id, &row));
 	enum err e = key_box(&client->box_key, &row.secret, &purpose, out);
 	secret_wipe(&row, sizeof(row));

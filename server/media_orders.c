@@ -127,6 +127,7 @@ static enum err order_make(struct media *m, const char *client, const struct pac
 		.kind = p->kind,
 		.package = p->package,
 		.activate = p->activate,
+		.activate_unix_ms = p->activate ? p->activate_unix_ms : 0,
 		.state = MEDIA_PENDING,
 		.reason = reason,
 		.medium_kind = "",
@@ -286,6 +287,21 @@ static bool is_due(struct media *m, uint64_t order, struct now now)
 	return true;
 }
 
+// Why it is not recorded stands with the order, for whoever looks, and once in the log.
+static void untold(struct media *m, struct media_row *r, enum err e)
+{
+	char why[LIMIT_TEXT + 1];
+	enum log_level loud = e == ERR_NOT_FOUND ? LOG_INFO : LOG_WARN;
+
+	if (!str_copy(why, sizeof(why), err_text()) || strcmp(r->detail, why) == 0)
+		return;
+	log_write(loud, "MEDIA-UNTOLD", "order=%" PRIu64 " client=%s publisher=%s why=%s",
+		r->number, r->client, r->publisher, log_quote(why));
+	r->detail = why;
+	if (order_store(m, r) != ERR_OK)
+		failed("untold");
+}
+
 static void pending_tell(struct media *m, struct now now)
 {
 	SCOPED_ARENA struct arena a = {0};
@@ -301,11 +317,13 @@ static void pending_tell(struct media *m, struct now now)
 		failed("pending");
 		return;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (is_due(m, rows[i].number, now) &&
-			m->ports.record(m->ports.ctx, &rows[i]) != ERR_OK)
-			log_debug("MEDIA-UNTOLD", "order=%" PRIu64 " publisher=%s why=%s",
-				rows[i].number, rows[i].publisher, log_quote(err_text()));
+	for (size_t i = 0; i < count; i++) {
+		if (!is_due(m, rows[i].number, now))
+			continue;
+		enum err e = m->ports.record(m->ports.ctx, &rows[i]);
+		if (e != ERR_OK)
+			untold(m, &rows[i], e);
+	}
 	m->pending_after = count == MEDIA_TOLD_PER_TICK ? rows[count - 1].number : 0;
 }
 
@@ -529,12 +547,38 @@ enum err media_route(
 	return route_of(m, at, &a, out);
 }
 
-enum err media_order_by_hand(struct media *m, const char *client, const struct package *k,
+static enum err one_by_hand(struct media *m, const char *client, const struct package_ref *p,
 	struct arena *a, struct media_row *out)
 {
 	struct media_row *rows = NULL;
 	size_t count = 0;
-	const struct package_ref p = {
+
+	TRY(orders_open(m, client, &p->package, a, &rows, &count));
+	if (count)
+		return err_set(ERR_EXISTS, "media order %" PRIu64 " is %s", rows[0].number,
+			media_state_word(rows[0].state));
+	TRY(order_make(m, client, p, REASON_ASKED, 0, a));
+	TRY(orders_open(m, client, &p->package, a, &rows, &count));
+	if (!count)
+		return err_set(ERR_NOT_FOUND, "the order is not open any more");
+	*out = rows[count - 1];
+	return ERR_OK;
+}
+
+// What the operator names; else what the client is to have and does not hold.
+static enum err by_hand_choose(struct media *m, const char *client, const struct package *k,
+	struct arena *a, struct package_ref **out, size_t *count)
+{
+	if (!k) {
+		TRY(core_client_awaits(m->core, client, a, out, count));
+		return *count ? ERR_OK
+			      : err_set(ERR_NOT_FOUND,
+					"%s holds what its channels show: name a package", client);
+	}
+	*out = arena_array(a, 1, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for a media order");
+	**out = (struct package_ref){
 		.package = k->id,
 		.publisher = k->publisher,
 		.kind = k->kind,
@@ -542,17 +586,48 @@ enum err media_order_by_hand(struct media *m, const char *client, const struct p
 		.version = k->version,
 		.activate = true,
 	};
-
-	TRY(orders_open(m, client, &k->id, a, &rows, &count));
-	if (count)
-		return err_set(ERR_EXISTS, "media order %" PRIu64 " is %s", rows[0].number,
-			media_state_word(rows[0].state));
-	TRY(order_make(m, client, &p, REASON_ASKED, 0, a));
-	TRY(orders_open(m, client, &k->id, a, &rows, &count));
-	if (!count)
-		return err_set(ERR_NOT_FOUND, "the order is not open any more");
-	*out = rows[count - 1];
+	*count = 1;
 	return ERR_OK;
+}
+
+enum err media_order_by_hand(struct media *m, const char *client, const struct package *k,
+	int64_t at_unix_ms, struct arena *a, struct media_row **out, size_t *count)
+{
+	struct package_ref *packages = NULL;
+
+	TRY(by_hand_choose(m, client, k, a, &packages, count));
+	*out = arena_array(a, *count, sizeof(**out));
+	if (!*out)
+		return err_set(ERR_FULL, "no room for %zu media orders", *count);
+	for (size_t i = 0; i < *count; i++) {
+		if (at_unix_ms)
+			packages[i].activate_unix_ms = at_unix_ms;
+		TRY(one_by_hand(m, client, &packages[i], a, &(*out)[i]));
+	}
+	return ERR_OK;
+}
+
+// The first order that waits for something that a person can mend, and how many do.
+static void look_waiting(struct media *m, struct findings *out)
+{
+	SCOPED_ARENA struct arena a = {0};
+	struct media_row *rows = NULL;
+	char what[LIMIT_TEXT + 1], mend[128];
+	size_t count = 0;
+
+	arena_init(&a, 256 * 1024, 4096);
+	if (rows_media_list(core_db(m->core),
+		    &(struct media_filter){
+			    .state = MEDIA_PENDING, .told = true, .max = MEDIA_LOOKED_AT},
+		    &a, &rows, &count) != ERR_OK ||
+		!count)
+		return;
+	(void)snprintf(what, sizeof(what), "%zu%s %s; %" PRIu64 " for %s: %.300s", count,
+		count == MEDIA_LOOKED_AT ? " and more" : "",
+		count == 1 ? "medium cannot be recorded" : "media cannot be recorded",
+		rows[0].number, rows[0].client, rows[0].detail);
+	(void)snprintf(mend, sizeof(mend), "helioctl media show %" PRIu64, rows[0].number);
+	finding_add(out, FINDING_WARN, "", "MEDIA-WAIT", what, mend);
 }
 
 void media_look(struct media *m, struct findings *out)
@@ -560,6 +635,7 @@ void media_look(struct media *m, struct findings *out)
 	char what[LIMIT_TEXT + 1];
 	uint64_t count = 0;
 
+	look_waiting(m, out);
 	if (rows_media_count(core_db(m->core), MEDIA_RECORDED, &count) != ERR_OK || !count)
 		return;
 	(void)snprintf(what, sizeof(what),

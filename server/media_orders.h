@@ -26,6 +26,7 @@
 #define MEDIA_LOOKED_PER_TICK 8192 // records of the table, about 1 ms
 #define MEDIA_AWAY_PER_TICK 64     // clients whose wants are read, about 3 ms
 #define MEDIA_NAMED_MAX 256
+#define MEDIA_LOOKED_AT 256 // orders that `doctor` counts
 #define MEDIA_WALK_PERIOD_MS 5000
 #define MEDIA_TOLD_PER_TICK 16
 #define MEDIA_TELL_AGAIN_MS 5000
@@ -38,7 +39,8 @@ struct media_config {
 
 struct media_ports {
 	void *ctx;
-	// Tells the publisher to record the order. Errors: ERR_NOT_FOUND (it is not signed in) ...
+	// Tells the publisher to record the order. Errors: ERR_NOT_FOUND (it is not signed in),
+	// others: the order cannot be made, with the sentence that a person is to read.
 	enum err (*record)(void *ctx, const struct media_row *order);
 };
 
@@ -96,8 +98,10 @@ enum err media_route(struct media *m, const char *client, struct away_client *at
 // What waits for a person, for `doctor`.
 void media_look(struct media *m, struct findings *out);
 bool media_is_by_hand(const struct media_row *order);
-// An order because an operator wants one. Errors: ERR_NOT_FOUND, ERR_EXISTS (one is open).
+// Orders because an operator wants them: of the package, or (NULL) of all that the client awaits.
+// at_unix_ms: not shown before; 0: as the channel says, else at once. Errors: ERR_NOT_FOUND
+// (nothing awaits the client), ERR_EXISTS (one is open).
 enum err media_order_by_hand(struct media *m, const char *client, const struct package *k,
-	struct arena *a, struct media_row *out) MUST_CHECK;
+	int64_t at_unix_ms, struct arena *a, struct media_row **out, size_t *count) MUST_CHECK;
 
 #endif

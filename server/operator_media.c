@@ -21,6 +21,9 @@ static void json_medium(cJSON *o, const struct media_row *r)
 	put_digest(o, "sha256", &r->sha256);
 	put_number(o, "size_bytes", r->size_bytes);
 	put_text(o, "detail", r->detail);
+	put_bool(o, "activate", r->activate);
+	if (r->activate_unix_ms)
+		put_time(o, "activate_unix_ms", (struct wall){r->activate_unix_ms});
 	put_time(o, "created_unix_ms", (struct wall){r->created_ms});
 	put_time(o, "changed_unix_ms", (struct wall){r->changed_ms});
 }
@@ -87,12 +90,21 @@ static enum err run_order(struct operator_call *c)
 {
 	struct client_info info;
 	struct package *k = NULL;
-	struct media_row row;
+	struct media_row *rows = NULL;
+	uint64_t at = call_u64(c, "at", 0);
+	size_t count = 0;
 
 	TRY(call_client(c, "client", &info));
-	TRY(call_package(c, "package", &k));
-	TRY(media_order_by_hand(c->room->media, info.id, k, c->arena, &row));
-	json_medium(c->json, &row);
+	if (call_text(c, "package"))
+		TRY(call_package(c, "package", &k));
+	if (k && k->state == PLACE_WITHDRAWN)
+		return err_set(ERR_NOT_NOW, "package %s %s was withdrawn", k->name, k->version);
+	if (at > INT64_MAX / 1000)
+		return err_set(ERR_RANGE, "at: no such moment");
+	TRY(media_order_by_hand(c->room->media, info.id, k, (int64_t)at, c->arena, &rows, &count));
+	cJSON *list = put_list(c->json, "media");
+	for (size_t i = 0; i < count; i++)
+		json_medium(put_item(list), &rows[i]);
 	return ERR_OK;
 }
 
@@ -149,7 +161,9 @@ static const struct verb_row rows[] = {
 		.writes = true,
 		.run = run_order,
 		.args = {{"client", ARG_ID, true, NULL, "for whom"},
-			{"package", ARG_PACKAGE, true, NULL, "what"}}},
+			{"package", ARG_PACKAGE, false, NULL,
+				"what; else all that it is to have and does not hold"},
+			{"at", ARG_U64, false, NULL, "not shown before this moment, in unix_ms"}}},
 	{.name = "media-posted",
 		.help = "the medium is on its way",
 		.writes = true,

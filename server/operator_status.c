@@ -1,6 +1,8 @@
 // help, status, counters, doctor: the fleet and the server at a glance.
 #include "server/operator.h"
 
+#include "server/media_orders.h"
+
 #include <arpa/inet.h>
 
 static void help_verb(cJSON *list, const struct verb_row *v)
@@ -47,6 +49,28 @@ static bool status_matches(const struct operator_call *c, const struct client_br
 	       (!reach || strcmp(reach, reach_word(i->reach)) == 0);
 }
 
+// What goes on a disc, and why something does not.
+static enum err media_count(struct operator_call *c)
+{
+	struct db *db = core_db(c->room->core);
+	struct media_row *rows = NULL;
+	uint64_t pending = 0, recorded = 0;
+	size_t count = 0;
+
+	TRY(rows_media_count(db, MEDIA_PENDING, &pending));
+	TRY(rows_media_count(db, MEDIA_RECORDED, &recorded));
+	put_number(c->json, "media_pending", pending);
+	put_number(c->json, "media_recorded", recorded);
+	TRY(rows_media_list(db,
+		&(struct media_filter){.state = MEDIA_PENDING, .told = true, .max = 1}, c->arena,
+		&rows, &count));
+	if (count) {
+		put_id(c->json, "media_waits", rows[0].number);
+		put_text(c->json, "media_why", rows[0].detail);
+	}
+	return ERR_OK;
+}
+
 static enum err run_status(struct operator_call *c)
 {
 	struct core *core = c->room->core;
@@ -79,6 +103,7 @@ static enum err run_status(struct operator_call *c)
 	put_number(c->json, "late", reach[REACH_LATE]);
 	put_number(c->json, "silent", reach[REACH_SILENT]);
 	put_number(c->json, "never", reach[REACH_NEVER]);
+	TRY(media_count(c));
 	cJSON_AddItemToObject(c->json, "clients", list);
 	return ERR_OK;
 }

@@ -1,5 +1,7 @@
 // Who may sign in: enrolment, revocation, removal; and what other rooms may ask about a client.
 #include "server/core_inside.h"
+
+#include "proto/base/log.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +39,19 @@ void principal_forget(struct core *core, uint32_t number)
 	client_table_remove(&core->clients, number);
 }
 
+// A client that was enrolled without one gets its box key; one that has one keeps it.
+static enum err box_key_add(
+	struct core *core, const struct enrolment *e, const struct principal_row *row)
+{
+	static const struct key32 none;
+
+	if (memcmp(&row->box_key, &none, sizeof(none)) != 0 ||
+		memcmp(&e->box_key, &none, sizeof(none)) == 0)
+		return ERR_OK;
+	log_info("BOX-KEY", "id=%s", e->id);
+	return rows_principal_box(core->db, e->id, &e->box_key);
+}
+
 static enum err enrolled_before(struct core *core, const struct enrolment *e)
 {
 	struct principal_row row;
@@ -50,9 +65,10 @@ static enum err enrolled_before(struct core *core, const struct enrolment *e)
 	if (!known || row.role != e->role)
 		return err_set(ERR_EXISTS,
 			"%s is enrolled with another key or role: remove it first", e->id);
-	return row.revoked ? err_set(ERR_DENIED,
-				     "%s is revoked: remove it before it can enrol again", e->id)
-			   : ERR_OK;
+	if (row.revoked)
+		return err_set(
+			ERR_DENIED, "%s is revoked: remove it before it can enrol again", e->id);
+	return box_key_add(core, e, &row);
 }
 
 enum err core_enrol(struct core *core, const struct enrolment *e)

@@ -34,6 +34,7 @@ static enum err order_seal(struct server *s, const struct media_row *row, struct
 		.name = row->name,
 		.version = row->version,
 		.activate = row->activate,
+		.activate_unix_ms = row->activate_unix_ms,
 	};
 	struct medium m = {
 		.client_id = row->client,
@@ -82,7 +83,9 @@ static enum err record(void *ctx, const struct media_row *order)
 	struct directive d = {.kind = DIRECTIVE_RECORD, .package = order->package, .reason = ""};
 
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
-	TRY(order_seal(s, order, &envelope));
+	enum err e = order_seal(s, order, &envelope);
+	if (e != ERR_OK) // not for the publisher's absence
+		return e == ERR_NOT_FOUND ? ERR_UNSUPPORTED : e;
 	d.medium = buf_bytes(&envelope);
 	arena_init(&a, 64 * 1024, 256);
 	TRY(held_fill(s, order, &a, &d));

@@ -3,8 +3,11 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct option_row *row_find(
 	const struct option_row *rows, size_t count, const char *name, size_t n)
@@ -114,4 +117,32 @@ enum err args_number(
 	const char *text = args_get(a, name, NULL);
 
 	return text ? number_parse(text, name, min, max, out) : ERR_OK;
+}
+
+enum err ctl_moment(const char *text, const char *what, char out[24])
+{
+	struct tm tm = {.tm_mday = 1};
+	const char *end = NULL;
+
+	if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0') {
+		uint64_t ms;
+
+		TRY(number_parse(text, what, 0, INT64_MAX, &ms));
+		snprintf(out, 24, "%" PRIu64, ms);
+		return ERR_OK;
+	}
+	static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		tm = (struct tm){.tm_mday = 1};
+		end = strptime(text, forms[i], &tm);
+		if (end && (*end == '\0' || strcmp(end, "Z") == 0))
+			break;
+		end = NULL;
+	}
+	int64_t seconds = end ? (int64_t)timegm(&tm) : -1;
+	if (seconds < 0)
+		return err_set(ERR_RANGE,
+			"--%s is a day (2026-11-21), a moment (2026-11-21T12:00) or unix ms", what);
+	snprintf(out, 24, "%" PRId64 "000", seconds);
+	return ERR_OK;
 }

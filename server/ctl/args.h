@@ -45,4 +45,8 @@ enum err args_number(const struct args *a, const char *name, uint64_t min, uint6
 enum err number_parse(
 	const char *text, const char *what, uint64_t min, uint64_t max, uint64_t *out) MUST_CHECK;
 
+// A day (2026-11-21), a moment (2026-11-21T12:00, UTC) or unix ms, as unix ms. what: the option's
+// name, for the error. Errors: ERR_RANGE.
+enum err ctl_moment(const char *text, const char *what, char out[24]) MUST_CHECK;
+
 #endif

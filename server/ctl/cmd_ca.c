@@ -93,6 +93,23 @@ static void enrolled_say(
 			ctl_safe(dir), r->id);
 }
 
+// Of a client that was enrolled without one: its keys and certificate stay.
+static enum exit_code box_key_only(
+	struct ctl *c, const char *dir, const struct ca_request *r, const char *hex)
+{
+	struct key32 box;
+	char file[PATH_MAX];
+
+	if (strlen(hex) != 64 || hex_decode(hex, box.b, 32) != ERR_OK)
+		return ctl_usage(c, "--box-key takes 64 hex digits");
+	enum err e = ca_box_key(dir, r->id, &box);
+	if (e != ERR_OK)
+		return ctl_fail(c, e);
+	(void)snprintf(file, sizeof(file), "%s/enrolments", dir);
+	enrolled_say(c, dir, r, file);
+	return EXIT_DONE;
+}
+
 enum exit_code cmd_enrol(struct ctl *c, const struct args *a)
 {
 	struct ca_request r = {.id = a->words[1],
@@ -110,6 +127,8 @@ enum exit_code cmd_enrol(struct ctl *c, const struct args *a)
 	enum err e = ca_role_parse(a->words[0], &r.role);
 	if (e != ERR_OK)
 		return ctl_usage(c, "%s", ctl_safe(err_text()));
+	if (r.role == CA_CLIENT && !hex && !r.csr_file && args_has(a, "box-key"))
+		return box_key_only(c, dir, &r, args_get(a, "box-key", ""));
 	bool tls_only = r.role == CA_BROKER || r.role == CA_WATCHER;
 	if (!tls_only && !hex != !r.csr_file)
 		return ctl_usage(

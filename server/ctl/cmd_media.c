@@ -52,6 +52,8 @@ static void medium_show(const struct ctl *c, const cJSON *m)
 	ctl_say(c, "  package  %s %s", ctl_safe(json_text(m, "name")),
 		ctl_safe(json_text(m, "version")));
 	ctl_say(c, "  why      %s", ctl_safe(json_text(m, "reason")));
+	if (json_number(m, "activate_unix_ms") > 0)
+		ctl_say(c, "  shown    not before %s", show_time(m, "activate_unix_ms"));
 	if (json_text(m, "path")[0])
 		ctl_say(c, "  where    %s at publisher %s", ctl_safe(json_text(m, "path")),
 			ctl_safe(json_text(m, "publisher")));
@@ -59,6 +61,27 @@ static void medium_show(const struct ctl *c, const cJSON *m)
 		ctl_say(c, "  sha256   %s", json_text(m, "sha256"));
 	if (json_text(m, "detail")[0])
 		ctl_say(c, "  detail   %s", ctl_safe(json_text(m, "detail")));
+}
+
+static void ordered_show(const struct ctl *c, const cJSON *document)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(document, "media")) medium_show(c, one);
+}
+
+enum exit_code cmd_media_order(struct ctl *c, const struct args *a)
+{
+	struct api_verb v = {.verb = "media-order"};
+	const char *at = args_get(a, "at", NULL);
+	char moment[24];
+
+	if (at && ctl_moment(at, "at", moment) != ERR_OK)
+		return ctl_usage(c, "%s", err_text());
+	api_verb_add(&v, "client", a->words[0]);
+	api_verb_add(&v, "package", args_get(a, "package", NULL));
+	api_verb_add(&v, "at", at ? moment : NULL);
+	return api_show(c, &v, ordered_show);
 }
 
 static enum exit_code order_verb(struct ctl *c, const struct args *a, const char *verb)

@@ -6,6 +6,22 @@
 #include <inttypes.h>
 #include <string.h>
 
+// What a person has to do about discs and sticks.
+static void media_say(const struct term *t, const cJSON *fleet)
+{
+	uint64_t pending = json_u64(fleet, "media_pending"),
+		 recorded = json_u64(fleet, "media_recorded");
+
+	if (pending || recorded)
+		fprintf(t->file, "media: %" PRIu64 " to be posted, %" PRIu64 " not yet recorded\n",
+			recorded, pending);
+	if (*json_text(fleet, "media_why"))
+		fprintf(t->file, "%smedium %s waits: %s%s\n", term_begin(t, STYLE_WARN),
+			ctl_safe(json_text(fleet, "media_waits")),
+			ctl_safe(json_text(fleet, "media_why")), term_end(t, STYLE_WARN));
+	fputc('\n', t->file);
+}
+
 void status_show(const struct term *t, const cJSON *fleet, size_t limit)
 {
 	int64_t now = (int64_t)json_number(fleet, "server_unix_ms");
@@ -17,7 +33,7 @@ void status_show(const struct term *t, const cJSON *fleet, size_t limit)
 		json_bool(fleet, "mass_silence") ? ", MASS SILENCE: decisions wait for you" : "");
 	fprintf(t->file,
 		"%" PRIu64 " client%s: %s%" PRIu64 " online%s, %" PRIu64 " late, %s%" PRIu64
-		" silent%s, %" PRIu64 " never heard\n\n",
+		" silent%s, %" PRIu64 " never heard\n",
 		json_u64(fleet, "total"), json_u64(fleet, "total") == 1 ? "" : "s",
 		term_begin(t, STYLE_GOOD), json_u64(fleet, "online"), term_end(t, STYLE_GOOD),
 		json_u64(fleet, "late"),
@@ -25,6 +41,7 @@ void status_show(const struct term *t, const cJSON *fleet, size_t limit)
 		json_u64(fleet, "silent"),
 		term_end(t, json_u64(fleet, "silent") ? STYLE_BAD : STYLE_PLAIN),
 		json_u64(fleet, "never"));
+	media_say(t, fleet);
 	show_clients(t, cJSON_GetObjectItem(fleet, "clients"), now, limit);
 }
 

@@ -8,37 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-// ---- moments
-
-// Unix ms, 2026-11-21, or 2026-11-21T12:00[:00][Z], in UTC.
-static enum err moment_parse(const char *text, const char *what, char out[24])
-{
-	struct tm tm = {.tm_mday = 1};
-	const char *end = NULL;
-
-	if (text[0] != '\0' && text[strspn(text, "0123456789")] == '\0') {
-		uint64_t ms;
-
-		TRY(number_parse(text, what, 0, INT64_MAX, &ms));
-		snprintf(out, 24, "%" PRIu64, ms);
-		return ERR_OK;
-	}
-	static const char *const forms[] = {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"};
-	for (size_t i = 0; i < CTL_COUNT(forms); i++) {
-		tm = (struct tm){.tm_mday = 1};
-		end = strptime(text, forms[i], &tm);
-		if (end && (*end == '\0' || strcmp(end, "Z") == 0))
-			break;
-		end = NULL;
-	}
-	int64_t seconds = end ? (int64_t)timegm(&tm) : -1;
-	if (seconds < 0)
-		return err_set(ERR_RANGE,
-			"--%s is a day (2026-11-21), a moment (2026-11-21T12:00) or unix ms", what);
-	snprintf(out, 24, "%" PRId64 "000", seconds);
-	return ERR_OK;
-}
-
 struct span {
 	char since[24], until[24];
 };
@@ -48,9 +17,9 @@ static enum err span_add(struct api_verb *v, const struct args *a, struct span *
 	const char *since = args_get(a, "since", NULL), *until = args_get(a, "until", NULL);
 
 	if (since)
-		TRY(moment_parse(since, "since", s->since));
+		TRY(ctl_moment(since, "since", s->since));
 	if (until)
-		TRY(moment_parse(until, "until", s->until));
+		TRY(ctl_moment(until, "until", s->until));
 	api_verb_add(v, "since", since ? s->since : NULL);
 	api_verb_add(v, "until", until ? s->until : NULL);
 	api_verb_add(v, "client", a->word_count > 0 ? a->words[0] : args_get(a, "client", NULL));

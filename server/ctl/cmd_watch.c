@@ -95,7 +95,7 @@ static void frame_draw(const struct ctl *c, const cJSON *fleet)
 	strftime(when, sizeof(when), "%H:%M:%S", &tm);
 	fprintf(t.file, "%s%s  helioctl watch, Ctrl-C ends%s\n", term_begin(&t, STYLE_DIM), when,
 		term_end(&t, STYLE_DIM));
-	status_show(&t, fleet, t.height > 7 ? t.height - 7 : 1);
+	status_show(&t, fleet, t.height > 9 ? t.height - 9 : 1);
 	fclose(t.file);
 	fputs("\x1b[?7l\x1b[H", stdout);
 	for (size_t i = 0; i < size; i++) {

@@ -23,7 +23,9 @@ static const struct option_row enrol_options[] = {CA,
 	{"ip", "ADDRESS", "broker: an address clients reach it by (may be repeated)"},
 	{"name", "TEXT", "label for people"}, UNTIL,
 	{"public-key", "HEX", "identity key made on the device, with --csr"},
-	{"box-key", "HEX", "X25519 key made on the device, for encrypted packages on media"},
+	{"box-key", "HEX",
+		"X25519 key made on the device, for encrypted packages on media; alone: for a "
+		"client that was enrolled without one"},
 	{"csr", "FILE", "certificate request made on the device"}};
 #define IMAGE_DETAILS                                                                              \
 	{"license", "TEXT", "whose picture it is"}, {"licence", "TEXT", "the same"},               \
@@ -122,9 +124,12 @@ static const struct option_row media_record_options[] = {
 	{"iso", "FILE", "into an image"},
 	{"client", "ID", "all that is recorded for this client (may be repeated)"}};
 static const struct option_row wait_options[] = {WAIT};
-static const struct option_row channel_publish_options[] = {
-	WAIT, {"no-activate", NULL, "install it, but do not switch to it"},
-	{"at", "UNIX_MS", "fetch it now, and switch to it not before this moment"}};
+static const struct option_row channel_publish_options[] = {WAIT,
+	{"no-activate", NULL, "install it, but do not switch to it"},
+	{"at", "MOMENT", "fetch it now, and switch to it not before this moment"}};
+static const struct option_row media_order_options[] = {
+	{"package", "PACKAGE", "what; else all that it is to have and does not hold"},
+	{"at", "MOMENT", "not shown before: 2026-11-21T12:00 (UTC) or unix ms"}};
 static const struct option_row channel_rollback_options[] = {
 	WAIT, {"kind", "KIND", "images or software"}};
 static const struct option_row client_list_options[] = {{"channel", "ID", "only of this channel"},
@@ -302,22 +307,26 @@ const struct command ctl_commands[] = {
 		NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_usage_gaps, NULL},
 	{"usage sums", "[CLIENT]", "what was shown: sums for each picture, client, customer, hour",
 		NEED_SETTINGS, 0, 1, OPTIONS(usage_options), cmd_usage,
-		"Sums are of what clients have reported; `helioctl ask CLIENT usage` asks for more."},
+		"Sums are of what clients have reported; `helioctl ask CLIENT usage` asks for "
+		"more."},
 	{"media list", "", "what goes to clients on a disc or a stick", NEED_SETTINGS, 0, 0,
 		OPTIONS(media_list_options), cmd_media_list, NULL},
 	{"media show", "ORDER", "one medium", NEED_SETTINGS, 1, 1, NO_OPTIONS, cmd_media_show,
 		NULL},
 	{"media route", "CLIENT", "which way a package would go to a client now", NEED_SETTINGS, 1,
 		1, NO_OPTIONS, cmd_media_route, NULL},
+	{"media order", "CLIENT", "put a package on a medium, whatever the link does",
+		NEED_SETTINGS, 1, 1, OPTIONS(media_order_options), cmd_media_order, NULL},
 	{"media posted", "ORDER", "the medium is on its way", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_media_posted, NULL},
 	{"media cancel", "ORDER", "give a medium up", NEED_SETTINGS, 1, 1, NO_OPTIONS,
 		cmd_media_cancel, NULL},
 	{"media record", "[ORDER...] (--to DIR | --iso FILE)",
-		"put one recorded medium, or several, onto a stick or into an image",
-		NEED_SETTINGS, 0, 64, OPTIONS(media_record_options), cmd_media_record,
+		"put one recorded medium, or several, onto a stick or into an image", NEED_SETTINGS,
+		0, 64, OPTIONS(media_record_options), cmd_media_record,
 		"Without ORDER: every medium that is recorded and not yet posted. The publisher of "
-		"this machine holds them. Name all orders of a stick at once: its label names those of "
+		"this machine holds them. Name all orders of a stick at once: its label names "
+		"those of "
 		"the last call."},
 	{"media merge", "PATH", "take what clients wrote back to a stick", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_media_merge, NULL},
@@ -326,7 +335,8 @@ const struct command ctl_commands[] = {
 		NO_OPTIONS, cmd_customer_encrypt, NULL},
 	{"customer keys", "", "whose packages are encrypted, and who makes them", NEED_SETTINGS, 0,
 		0, NO_OPTIONS, cmd_customer_keys, NULL},
-	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list, NULL},
+	{"customer list", "", "customers", NEED_SETTINGS, 0, 0, NO_OPTIONS, cmd_customer_list,
+		NULL},
 	{"customer show", "CUSTOMER", "its plans, clients and packages", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_customer_show, NULL},
 	{"customer add", "CUSTOMER", "make a customer", NEED_SETTINGS, 1, 1,
@@ -337,7 +347,8 @@ const struct command ctl_commands[] = {
 		OPTIONS(edit_options), cmd_customer_remove, NULL},
 	{"customer plan", "CUSTOMER PLAN", "make or edit an image plan", NEED_SETTINGS, 2, 2,
 		OPTIONS(plan_options), cmd_customer_plan,
-		"What is not given stays as it is. An expression: sea and (city or harbour) and not "
+		"What is not given stays as it is. An expression: sea and (city or harbour) and "
+		"not "
 		"night, width >= 1920.\n"
 		"Each edit makes a revision; if somebody else edited meanwhile, it is refused."},
 	{"customer plan-remove", "CUSTOMER PLAN", "end an image plan", NEED_SETTINGS, 2, 2,

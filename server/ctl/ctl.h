@@ -136,6 +136,7 @@ CTL_COMMAND(usage_gaps);
 CTL_COMMAND(media_list);
 CTL_COMMAND(media_show);
 CTL_COMMAND(media_route);
+CTL_COMMAND(media_order);
 CTL_COMMAND(media_posted);
 CTL_COMMAND(media_cancel);
 CTL_COMMAND(media_merge);

@@ -102,6 +102,21 @@ static void sqlite_rollback(struct db *db)
 		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
+// SQLite numbers $1, $2 ... as they come: another order would bind other values.
+static bool parameters_rise(sqlite3_stmt *stmt)
+{
+	char name[16];
+	int count = sqlite3_bind_parameter_count(stmt);
+
+	for (int i = 1; i <= count; i++) {
+		const char *is = sqlite3_bind_parameter_name(stmt, i);
+		(void)snprintf(name, sizeof(name), "$%d", i);
+		if (!is || strcmp(is, name) != 0)
+			return false;
+	}
+	return true;
+}
+
 static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **out)
 {
 	struct sqlite_db *s = sqlite_of(db);
@@ -119,6 +134,11 @@ static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **
 			s->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &c->handle, NULL);
 		if (rc != SQLITE_OK)
 			return sqlite_fail(s->handle, rc, sql);
+		if (!parameters_rise(c->handle)) {
+			(void)sqlite3_finalize(c->handle);
+			c->handle = NULL;
+			return err_set(ERR_FORMAT, "$1, $2 ... stand out of order in %.200s", sql);
+		}
 		c->sql = sql;
 		c->owner = s;
 		*out = c;

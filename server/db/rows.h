@@ -39,6 +39,7 @@ enum err rows_principal_rekey(
 enum err rows_principal_had_key(
 	struct db *db, const char *id, const struct key32 *key, bool *had) MUST_CHECK;
 enum err rows_principal_revoke(struct db *db, const char *id) MUST_CHECK;
+enum err rows_principal_box(struct db *db, const char *id, const struct key32 *box_key) MUST_CHECK;
 // And everything that hangs on it.
 enum err rows_principal_delete(struct db *db, const char *id) MUST_CHECK;
 

@@ -74,8 +74,9 @@ enum err rows_key_customers(struct db *db, const char *publisher, const char *af
 
 	TRY(db_query(db, &rows,
 		"SELECT " READ ", max(current * 9007199254740992 + created_ms) FROM content_key"
-		" WHERE customer > $2 AND ($1 = '' OR customer IN (SELECT id FROM customer WHERE"
-		" publisher = $1 AND removed = 0)) GROUP BY customer ORDER BY customer LIMIT $3",
+		" WHERE ($1 = '' OR customer IN (SELECT id FROM customer WHERE"
+		" publisher = $1 AND removed = 0)) AND customer > $2 GROUP BY customer ORDER BY "
+		"customer LIMIT $3",
 		DB_T(publisher), DB_T(after), DB_I(max)));
 	enum err e = ERR_OK;
 	while (e == ERR_OK && db_next(&rows)) {

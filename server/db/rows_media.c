@@ -5,13 +5,19 @@
 	"number, client, publisher, name, version, kind, package, activate, state, reason, "       \
 	"medium_kind, path, sha256, size_bytes, detail, failed_op, created_ms, changed_ms"
 
+// In the column of activate: 0 not, 1 at once, else the moment.
+static int64_t activate_pack(const struct media_row *r)
+{
+	return !r->activate ? 0 : r->activate_unix_ms > 1 ? r->activate_unix_ms : 1;
+}
+
 enum err rows_media_put(struct db *db, const struct media_row *r)
 {
 	return db_run(db,
 		"INSERT OR REPLACE INTO media_order (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, "
 		"$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
 		DB_I(r->number), DB_T(r->client), DB_T(r->publisher), DB_T(r->name),
-		DB_T(r->version), DB_I(r->kind), DB_D(&r->package), DB_I(r->activate),
+		DB_T(r->version), DB_I(r->kind), DB_D(&r->package), DB_I(activate_pack(r)),
 		DB_I(r->state), DB_T(r->reason), DB_T(r->medium_kind), DB_T(r->path),
 		DB_D(&r->sha256), DB_I(r->size_bytes), DB_T(r->detail), DB_I(r->failed_op),
 		DB_I(r->created_ms), DB_I(r->changed_ms));
@@ -27,6 +33,7 @@ static bool row_take(struct db_rows *rows, struct arena *a, struct media_row *r)
 		.version = arena_strdup(a, db_text(rows, 4)),
 		.kind = (enum package_kind)db_int(rows, 5),
 		.activate = db_int(rows, 7) != 0,
+		.activate_unix_ms = db_int(rows, 7) > 1 ? db_int(rows, 7) : 0,
 		.state = (enum media_state)db_int(rows, 8),
 		.reason = arena_strdup(a, db_text(rows, 9)),
 		.medium_kind = arena_strdup(a, db_text(rows, 10)),
@@ -73,10 +80,11 @@ enum err rows_media_list(struct db *db, const struct media_filter *f, struct are
 	TRY(db_query(db, &rows,
 		"SELECT " COLUMNS " FROM media_order WHERE number > $1 AND ($2 = '' OR client = $2)"
 		" AND ($3 = 0 OR package = $4) AND ($5 = 0 OR state = $5)"
-		" AND ($6 = 0 OR state <= $7) ORDER BY number LIMIT $8",
+		" AND ($6 = 0 OR state <= $7) AND ($8 = 0 OR detail <> '')"
+		" ORDER BY number LIMIT $9",
 		DB_I(f->after), DB_T(f->client), DB_I(f->package != NULL),
 		DB_D(f->package ? f->package : &none), DB_I(f->state), DB_I(f->open),
-		DB_I(MEDIA_POSTED), DB_I(f->max)));
+		DB_I(MEDIA_POSTED), DB_I(f->told), DB_I(f->max)));
 	while (*count < f->max && db_next(&rows))
 		if (!row_take(&rows, a, &(*out)[(*count)++]))
 			rows.failed = err_set(ERR_FULL, "no room for %zu media orders", f->max);

@@ -11,6 +11,7 @@ struct media_row {
 	enum package_kind kind;
 	struct digest package;
 	bool activate;
+	int64_t activate_unix_ms; // not before this moment; 0: at once
 	enum media_state state;
 	const char *reason;             // word of enum route_reason
 	const char *medium_kind, *path; // of what was recorded; "" before
@@ -31,6 +32,7 @@ struct media_filter {
 	const struct digest *package; // NULL: all
 	enum media_state state;       // 0: all
 	bool open;                    // PENDING, RECORDED, POSTED
+	bool told;                    // only with a detail
 	uint64_t after;               // numbers above this one
 	size_t max;
 };

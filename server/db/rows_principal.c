@@ -64,6 +64,12 @@ enum err rows_principal_had_key(struct db *db, const char *id, const struct key3
 	return db_end(&rows);
 }
 
+enum err rows_principal_box(struct db *db, const char *id, const struct key32 *box_key)
+{
+	return db_run(
+		db, "UPDATE principal SET box_key = $1 WHERE id = $2", DB_D(box_key), DB_T(id));
+}
+
 enum err rows_principal_revoke(struct db *db, const char *id)
 {
 	TRY(db_run(db, "UPDATE principal SET revoked = 1 WHERE id = $1", DB_T(id)));

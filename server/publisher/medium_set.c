@@ -229,9 +229,11 @@ static void when_write(char out[32], int64_t unix_ms)
 
 static enum err label_add(struct medium_set *s, const struct medium *m)
 {
-	char made[32];
+	char made[32], from[32] = "";
 
 	when_write(made, m->created_unix_ms);
+	if (m->package->activate_unix_ms)
+		when_write(from, m->package->activate_unix_ms);
 	TRY(buf_printf(&s->label, "For       %s", m->client_id));
 	if (m->client_name[0])
 		TRY(buf_printf(&s->label, " (%s)", m->client_name));
@@ -239,9 +241,10 @@ static enum err label_add(struct medium_set *s, const struct medium *m)
 		TRY(buf_printf(&s->label, "\r\nCustomer  %s", m->customer));
 	return buf_printf(&s->label,
 		"\r\nPackage   %s %s (%s)\r\nOrder     %" PRIu64 "\r\nMade      %s\r\nId        %s"
-		"\r\n\r\n",
+		"\r\n%s%s%s\r\n",
 		m->package->name, m->package->version, package_kind_word(m->package->kind),
-		m->order, made, digest_hex(&m->package->package));
+		m->order, made, digest_hex(&m->package->package), from[0] ? "Shown     from " : "",
+		from, from[0] ? "\r\n" : "");
 }
 
 static struct medium_part *part_new(struct medium_set *s)

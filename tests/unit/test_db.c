@@ -93,6 +93,15 @@ static void a_failed_statement_fails_the_whole_turn(void **state)
 	assert_int_equal(number(f, "b"), 2);
 }
 
+static void parameters_out_of_order_are_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		db_run(f->db, "INSERT INTO meta (key, number) VALUES ($2, $1)", DB_I(1), DB_T("a")),
+		ERR_FORMAT);
+}
+
 static void values_come_back_as_they_went_in(void **state)
 {
 	struct fixture *f = *state;
@@ -340,6 +349,7 @@ int main(void)
 		T(what_is_committed_stays_and_what_is_not_goes),
 		T(a_turn_without_a_write_commits_nothing),
 		T(a_failed_statement_fails_the_whole_turn),
+		T(parameters_out_of_order_are_refused),
 		T(values_come_back_as_they_went_in),
 		T(a_store_of_a_newer_program_is_refused_with_a_sentence),
 		T(F27_a_second_server_on_the_same_store_is_refused),
