@@ -1,7 +1,9 @@
 // Running one program; see process.h.
 #include "client/process.h"
 
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -233,13 +235,16 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 static enum err spawn(uv_loop_t *loop, struct process *p, const struct process_order *order)
 {
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	char *env[] = {path, NULL};
+	char temporary[PATH_MAX + 8] = "";
+	char *env[] = {path, order->temporary != NULL ? temporary : NULL, NULL};
 	uv_stdio_container_t io[3] = {
 		{.flags = UV_IGNORE},
 		{.flags = UV_IGNORE},
 		{.flags = UV_IGNORE},
 	};
 	int ends[2];
+	if (order->temporary != NULL)
+		(void)snprintf(temporary, sizeof temporary, "TMPDIR=%s", order->temporary);
 	if (uv_pipe(ends, 0, 0) != 0)
 		return err_set(ERR_IO, "no pipe for a command");
 	io[1] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = ends[1]};

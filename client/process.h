@@ -15,6 +15,7 @@
 struct process_order {
 	const char *const *argv; // NULL-terminated
 	const char *cwd;
+	const char *temporary; // TMPDIR, NULL: none
 	uint32_t timeout_ms;
 	size_t tail_max; // of stdout and stderr together: so many of the last bytes are kept
 };

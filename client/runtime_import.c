@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define LOOK_MS 500
-#define ORDERS_MAX 64 // for one client on one medium
+#define ORDERS_MAX 64     // for one client on one medium
+#define ORDERS_LOOKED 256 // names there; who made more wants to keep us busy
 #define IMPORT_WINDOW 8
 #define PATH_ROOM 512
 #define ASK_POLL_MS 100
@@ -448,9 +449,14 @@ static void orders_read(struct import *i)
 			medium ? "nothing on it is for this client" : "this is no medium");
 		return;
 	}
+	unsigned looked = 0;
 	for (const struct dirent *e; (e = readdir(dir)) != NULL && i->count < ORDERS_MAX;) {
 		if (e->d_name[0] == '.')
 			continue;
+		if (++looked > ORDERS_LOOKED) {
+			refuse(i, 0, "orders", "there are more names than a medium has");
+			break;
+		}
 		enum err err = order_read(i, e->d_name);
 		if (err != ERR_OK)
 			refuse(i, 0, order_word(err), err_text());
@@ -472,8 +478,10 @@ static void image_run(uv_work_t *work)
 	struct import *i = work->data;
 	uint64_t room = 0;
 	i->work_result = disk_free(i->rt->settings->state_dir, &room);
+	uint64_t reserve = i->rt->settings->reserve_bytes;
 	if (i->work_result == ERR_OK)
-		i->work_result = medium_image_open(i->path, i->image, room);
+		i->work_result =
+			medium_image_open(i->path, i->image, room > reserve ? room - reserve : 0);
 	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
 		i->why[0] = '\0';
 }

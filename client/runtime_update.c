@@ -6,17 +6,20 @@
 #include "client/runtime_update_parts.h"
 
 #include "client/update_file.h"
+#include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/base/zone.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define UNDO_AGAIN_MS 2000
 #define SAID_BYTES 200 // of a program's output, in a reason
 #define UNSURE_TRIES 6
 #define UNSURE_AGAIN_MS 500 // doubles
+#define SOCKET_FOLDER 92    // a socket's path has 108 bytes
 
 static void verb_go(struct updates *u);
 
@@ -142,7 +145,8 @@ static void trial_not_yet(struct updates *u, const char *text)
 	u->again = mono_add_ms(clock_now().mono, UPDATE_AGAIN_MS);
 }
 
-static enum err program_begin(struct updates *u, const char *const *argv, uint32_t timeout_ms);
+static enum err program_begin(
+	struct updates *u, const char *const *argv, const char *temporary, uint32_t timeout_s);
 
 static void verified(struct updates *u, struct update_record *r)
 {
@@ -157,7 +161,7 @@ static void verified(struct updates *u, struct update_record *r)
 		return;
 	}
 	u->checking = true;
-	if (program_begin(u, check->argv, u->rt->settings->update_trial_s * 1000) != ERR_OK) {
+	if (program_begin(u, check->argv, NULL, u->rt->settings->update_trial_s) != ERR_OK) {
 		u->checking = false;
 		trial_not_yet(u, err_text());
 	}
@@ -333,19 +337,32 @@ static void on_program_done(void *ctx, const struct process_end *end)
 	step_end(u, &how, text);
 }
 
-static enum err program_begin(struct updates *u, const char *const *argv, uint32_t timeout_ms)
+static enum err program_begin(
+	struct updates *u, const char *const *argv, const char *temporary, uint32_t timeout_s)
 {
 	static const struct process_events events = {.done = on_program_done};
 	const struct process_order order = {
 		.argv = argv,
 		.cwd = u->rt->settings->state_dir,
-		.timeout_ms = timeout_ms,
+		.temporary = temporary,
+		.timeout_ms = timeout_s * 1000,
 		.tail_max = UPDATE_OUTPUT,
 	};
 	log_info("UPDATE-RUN", "client=%s name=%s program=%s first=%s", u->rt->config.client_id,
 		log_quote(u->doing.name), log_quote(argv[0]),
 		log_quote(argv[1] != NULL ? argv[1] : ""));
 	return process_start(&u->rt->loop, &order, &events, u, &u->process);
+}
+
+// A handler's program has a folder for what it needs meanwhile that nobody else can write to, nor
+// another of its kind disturb: SWUpdate puts its sockets there too, whose paths are short.
+static enum err handler_begin(struct updates *u, const char *const *argv)
+{
+	char folder[SOCKET_FOLDER];
+	const struct agent_settings *s = u->rt->settings;
+	bool own = path_join(folder, sizeof folder, s->state_dir, "tmp") == ERR_OK;
+	own = own && tree_remove(folder) == ERR_OK && mkdir(folder, 0700) == 0;
+	return program_begin(u, argv, own ? folder : NULL, s->update_timeout_s);
 }
 
 // ---- work in the pool
@@ -371,6 +388,8 @@ static void on_worked(uv_work_t *work, int status)
 		return;
 	}
 	if (u->work_result != ERR_OK) {
+		if (u->work_result == ERR_NO_SPACE || u->work_result == ERR_READ_ONLY)
+			u->unsure = UNSURE_TRIES; // it will not be otherwise in a moment
 		verb_end(u, update_weigh_error(u->work_result), u->said.text);
 		return;
 	}
@@ -402,7 +421,7 @@ static void verb_go(struct updates *u)
 		work_begin(u);
 		return;
 	case PLAN_PROGRAM:
-		if (program_begin(u, argv.argv, u->rt->settings->update_timeout_s * 1000) != ERR_OK)
+		if (handler_begin(u, argv.argv) != ERR_OK)
 			verb_end(u, VERDICT_UNSURE, err_text());
 		return;
 	}
@@ -448,7 +467,7 @@ static void restart_program(
 	u->doing = *r;
 	u->call.row = row;
 	u->restarting = true;
-	if (program_begin(u, row->restart_program.argv, u->rt->settings->update_timeout_s * 1000) !=
+	if (program_begin(u, row->restart_program.argv, NULL, u->rt->settings->update_timeout_s) !=
 		ERR_OK)
 		restart_end(u, false, err_text());
 }

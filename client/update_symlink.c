@@ -4,7 +4,8 @@
 //
 //   install   releases/.making (copied, every file and folder on disk) -> releases/<version>
 //             -> previous -> current
-//   roll back current -> what the token names; without a token there was none, and there is none
+//   roll back current -> what the token names; without a token there was none, and there is none;
+//             what was half copied goes
 //   commit    releases that neither link names are removed
 //
 // A release holds its package's id in `.package`: the same version of another package lies beside
@@ -91,7 +92,7 @@ static enum err link_read(const char *root, const char *link, char out[UPDATE_TO
 	target[n] = '\0';
 	if (strncmp(target, "releases/", 9) != 0 || !name_is_good(target + 9) ||
 		!str_copy(out, UPDATE_TOKEN_MAX + 1, target + 9))
-		return err_set(ERR_FORMAT, "%s does not name a release in releases/", path);
+		return err_set(ERR_DENIED, "%s does not name a release in releases/", path);
 	return ERR_OK;
 }
 
@@ -225,7 +226,7 @@ static enum err verify(const struct update_call *c, struct update_said *said)
 	return ERR_OK;
 }
 
-static enum err roll_back(const struct update_call *c)
+static enum err link_back(const struct update_call *c)
 {
 	char path[DEPOT_PATH], now[UPDATE_TOKEN_MAX + 1];
 	TRY(link_read(c->row->root, "current", now));
@@ -238,6 +239,15 @@ static enum err roll_back(const struct update_call *c)
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno("cannot remove %s", path);
 	return dir_sync(c->row->root);
+}
+
+// A copy that did not come to its end holds the space that it may have failed for.
+static enum err roll_back(const struct update_call *c)
+{
+	char making[DEPOT_PATH];
+	TRY(link_back(c));
+	TRY(path_below(making, c->row->root, "releases", MAKING));
+	return tree_remove(making);
 }
 
 // What neither link names, and what a cut left half made.

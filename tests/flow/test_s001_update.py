@@ -180,6 +180,7 @@ cd {home}
 echo "$1 $3" >> log
 [ -e kill-$1 ] && rm kill-$1 && kill -9 $PPID && exit 0
 [ -e fail-$1 ] && rm -f fail-rollback && echo "no $1" && exit 4
+stat -c '%a %n' "$TMPDIR" > temporary
 [ -e busy-$1 ] && rm busy-$1 && exit 75
 [ "$1" = install ] && cp "$2"/what running
 [ "$1" = rollback ] && cp before running
@@ -238,6 +239,7 @@ def test_S001_c18_a_device_in_trouble_is_asked_again_and_its_release_has_no_pena
     fleet.wait_client("f1", lambda c: [s["version"] for s in c["software"]] == ["1"], 20)
     assert device.verbs("1") == ["prepare", "prepare", "install", "install", "verify", "commit", "commit"] and device.running() == "one"
     assert len(fleet.procs["f1"].lines("UPDATE-AGAIN")) == 3 and updates(fleet) == []
+    assert (device.home / "temporary").read_text() == f"700 {fleet.folder}/f1/tmp\n", "what it needs meanwhile is its own"
     assert [o[:2] for o in wait_for(lambda: operations(fleet), 10, "the outcome")] == [["3", "1"]], "one attempt, and done"
 
 

@@ -202,6 +202,33 @@ static void versions_that_are_no_names_lie_under_their_package(void **state)
 	}
 }
 
+static unsigned copies_left;
+
+static bool disk_is_full(const char *step)
+{
+	return strcmp(step, "update-copy") != 0 || copies_left-- != 0;
+}
+
+static void a_copy_that_failed_leaves_nothing_behind(void **state)
+{
+	(void)state;
+	struct rig x;
+	char path[DEPOT_PATH];
+	struct stat st;
+	rig_open(&x);
+	install_step_hook = disk_is_full;
+	copies_left = 1;
+	assert_int_not_equal(verb(&x, UPDATE_INSTALL), ERR_OK);
+	install_step_hook = NULL;
+	assert_int_equal(current(&x), 1);
+	(void)snprintf(path, sizeof path, "%s/releases/.making", x.row.root);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(verb(&x, UPDATE_ROLL_BACK), ERR_OK);
+	assert_int_equal(current(&x), 1);
+	assert_int_equal(stat(path, &st), -1);
+	rig_close(&x);
+}
+
 static void a_link_that_leads_elsewhere_is_not_touched(void **state)
 {
 	(void)state;
@@ -211,7 +238,7 @@ static void a_link_that_leads_elsewhere_is_not_touched(void **state)
 	(void)snprintf(path, sizeof path, "%s/current", x.row.root);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(symlink("/etc", path), 0);
-	assert_int_equal(verb(&x, UPDATE_PREPARE), ERR_FORMAT);
+	assert_int_equal(verb(&x, UPDATE_PREPARE), ERR_DENIED);
 	rig_close(&x);
 }
 
@@ -223,6 +250,7 @@ int main(void)
 		cmocka_unit_test(what_was_cut_can_be_undone),
 		cmocka_unit_test(what_no_link_names_is_removed_by_the_commit),
 		cmocka_unit_test(versions_that_are_no_names_lie_under_their_package),
+		cmocka_unit_test(a_copy_that_failed_leaves_nothing_behind),
 		cmocka_unit_test(a_link_that_leads_elsewhere_is_not_touched),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
