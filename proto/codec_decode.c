@@ -461,11 +461,11 @@ static enum err decode_absent(struct level *l)
 {
 	static const char *const empty = "";
 
-	for (size_t i = 0; i < l->table->row_count; i++) {
-		const struct codec_row *row = &l->table->rows[i];
+	uint32_t absent = ~l->seen & ((UINT32_C(1) << l->table->row_count) - 1);
 
-		if (l->seen & (UINT32_C(1) << i))
-			continue;
+	for (; absent; absent &= absent - 1) {
+		const struct codec_row *row = &l->table->rows[__builtin_ctz(absent)];
+
 		if (row->flags & CODEC_REQUIRED)
 			return codec_check_present(&l->path, row, false);
 		if (row->kind == CODEC_ID || row->kind == CODEC_TEXT)

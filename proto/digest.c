@@ -3,10 +3,13 @@
 // The plain SHA-256 functions and not EVP: a heartbeat costs two short MACs, each under another key,
 // and the fetching, the initialising and the copying of EVP's contexts cost as much as the hashing
 // (3.9 M short MACs a second against 2.2 M with a kept and re-keyed EVP_MAC). Same code underneath.
+// A MAC of a short message goes past their buffering too: message and padding are laid out in one
+// piece, whose blocks are hashed with one call.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "proto/digest.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
@@ -80,17 +83,79 @@ void sha256_free(struct sha256_stream *s)
 	free(s);
 }
 
-// RFC 2104 for a key that is shorter than a block: the key, padded with zeros, over ipad and opad.
-static void keyed_begin(SHA256_CTX *state, const struct key32 *key, uint8_t pad)
-{
-	uint8_t block[SHA256_CBLOCK];
+// ---- short messages
 
-	for (size_t i = 0; i < sizeof(key->b); i++)
-		block[i] = key->b[i] ^ pad;
-	memset(block + sizeof(key->b), pad, sizeof(block) - sizeof(key->b));
-	state_begin(state);
-	state_add(state, block, sizeof(block));
-	secret_wipe(block, sizeof(block));
+#define SHORT_MAX 1024 // bytes with their padding: a heartbeat has some 300
+
+// What SHA-256 remembers between two blocks.
+struct words {
+	SHA_LONG h[8];
+};
+
+static const struct words first_words = { { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+	0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 } }; // FIPS 180-4, 5.3.3
+
+// Whole blocks: nothing is kept back, so what a context holds besides does not matter.
+static inline void words_add(struct words *w, const uint8_t *blocks, size_t size)
+{
+	SHA256_CTX state;
+
+	memcpy(state.h, w->h, sizeof(w->h));
+	if (size == SHA256_CBLOCK) {
+		SHA256_Transform(&state, blocks);
+	} else {
+		state.Nl = state.Nh = 0;
+		state.num = 0;
+		state_add(&state, blocks, size);
+	}
+	memcpy(w->h, state.h, sizeof(w->h));
+}
+
+static void words_store(const struct words *w, uint8_t out[SHA256_DIGEST_LENGTH])
+{
+	for (size_t i = 0; i < 8; i++) {
+		uint32_t word = htobe32(w->h[i]);
+		memcpy(out + 4 * i, &word, sizeof(word));
+	}
+}
+
+// The end of a message of which `before` bytes were hashed, then `size` that stand in front of `to`.
+// Returns how many bytes it took.
+static size_t padding_write(uint8_t *to, size_t before, size_t size)
+{
+	uint64_t bits = htobe64((before + size) * 8);
+	size_t zeros = (2 * SHA256_CBLOCK - 1 - sizeof(bits) - size % SHA256_CBLOCK) % SHA256_CBLOCK;
+
+	*to = 0x80;
+	memset(to + 1, 0, zeros);
+	memcpy(to + 1 + zeros, &bits, sizeof(bits));
+	return 1 + zeros + sizeof(bits);
+}
+
+static size_t parts_size(const struct sha256_part *parts, size_t count)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < count; i++)
+		size += parts[i].size;
+	return size;
+}
+
+// ---- HMAC
+
+// RFC 2104 for a key that is shorter than a block: the key, padded with zeros, over ipad and opad.
+static void keyed_begin(struct words *w, const struct key32 *key, uint64_t pad)
+{
+	uint64_t block[SHA256_CBLOCK / 8];
+
+	memcpy(block, key->b, sizeof(key->b));
+	for (size_t i = 0; i < sizeof(key->b) / 8; i++)
+		block[i] ^= pad;
+	for (size_t i = sizeof(key->b) / 8; i < SHA256_CBLOCK / 8; i++)
+		block[i] = pad;
+	*w = first_words;
+	words_add(w, (const uint8_t *)block, sizeof(block));
+	secret_wipe(block, sizeof(key->b));
 }
 
 // The key that was used last, as the two states behind its pads: a server checks a heartbeat with one
@@ -98,48 +163,77 @@ static void keyed_begin(SHA256_CTX *state, const struct key32 *key, uint8_t pad)
 static _Thread_local struct {
 	struct key32 key;
 	bool known;
-	SHA256_CTX inner, outer;
+	struct words inner, outer;
 } last;
 
 static void last_set(const struct key32 *key)
 {
 	if (last.known && memcmp(&last.key, key, sizeof(last.key)) == 0)
 		return;
-	keyed_begin(&last.inner, key, 0x36);
-	keyed_begin(&last.outer, key, 0x5c);
+	keyed_begin(&last.inner, key, 0x3636363636363636);
+	keyed_begin(&last.outer, key, 0x5c5c5c5c5c5c5c5c);
 	last.key = *key;
 	last.known = true;
 }
 
-// The second hash of an HMAC is always of one more block: the first one's result, its padding, and
-// the length of both blocks in bits.
-static struct digest outer_end(const SHA256_CTX *outer, const struct digest *inner)
+static void inner_short(struct words *w, const struct sha256_part *parts, size_t count)
 {
-	uint8_t block[SHA256_CBLOCK] = { 0 };
-	SHA256_CTX state = *outer;
-	struct digest d;
+	uint8_t room[SHORT_MAX];
+	size_t size = 0;
 
-	memcpy(block, inner->b, sizeof(inner->b));
-	block[sizeof(inner->b)] = 0x80;
-	block[SHA256_CBLOCK - 2] = (SHA256_CBLOCK + sizeof(inner->b)) * 8 >> 8;
-	SHA256_Transform(&state, block);
-	for (size_t i = 0; i < sizeof(d.b); i++)
-		d.b[i] = (uint8_t)(state.h[i / 4] >> (24 - 8 * (i % 4)));
-	secret_wipe(block, sizeof(inner->b));
-	return d;
+	for (size_t i = 0; i < count; i++) {
+		if (parts[i].size)
+			memcpy(room + size, parts[i].data, parts[i].size);
+		size += parts[i].size;
+	}
+	size += padding_write(room + size, SHA256_CBLOCK, size);
+	words_add(w, room, size);
+	secret_wipe(room, size);
+}
+
+static void inner_long(struct words *w, const struct sha256_part *parts, size_t count)
+{
+	SHA256_CTX state;
+
+	state_begin(&state);
+	memcpy(state.h, w->h, sizeof(w->h));
+	state.Nl = SHA256_CBLOCK * 8;
+	for (size_t i = 0; i < count; i++)
+		state_add(&state, parts[i].data, parts[i].size);
+	struct digest d = state_end(&state); // wipes the state
+	for (size_t i = 0; i < 8; i++) {
+		uint32_t word;
+		memcpy(&word, d.b + 4 * i, sizeof(word));
+		w->h[i] = be32toh(word);
+	}
+}
+
+// The second hash is always of one more block: the first one's result and its padding.
+static void outer_end(struct words *w, const struct words *inner)
+{
+	uint8_t block[SHA256_CBLOCK];
+
+	words_store(inner, block);
+	(void)padding_write(block + SHA256_DIGEST_LENGTH, SHA256_CBLOCK, SHA256_DIGEST_LENGTH);
+	words_add(w, block, sizeof(block));
+	secret_wipe(block, SHA256_DIGEST_LENGTH);
 }
 
 struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *parts, size_t count)
 {
-	SHA256_CTX state;
+	struct words inner, outer;
+	struct digest mac;
 
 	last_set(key);
-	state = last.inner;
-	for (size_t i = 0; i < count; i++)
-		state_add(&state, parts[i].data, parts[i].size);
-	struct digest inner = state_end(&state);
-	struct digest mac = outer_end(&last.outer, &inner);
-	secret_wipe(&inner, sizeof(inner)); // SHA256_Final wipes the state
+	inner = last.inner;
+	outer = last.outer;
+	if (parts_size(parts, count) <= SHORT_MAX - 2 * SHA256_CBLOCK)
+		inner_short(&inner, parts, count);
+	else
+		inner_long(&inner, parts, count);
+	outer_end(&outer, &inner);
+	words_store(&outer, mac.b);
+	secret_wipe(&inner, sizeof(inner));
 	return mac;
 }
 
