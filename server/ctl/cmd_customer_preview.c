@@ -1,19 +1,44 @@
 // customer preview, and the pictures of a dry run: heliod knows the orders, the publisher on this
 // machine the pictures; each is asked for its half.
 #include "server/ctl/customer.h"
+
+#include "proto/base/file.h"
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 // ---------------------------------------------------------------- asking
 
+#define PACKET_ROOM 60000 // of the publisher's 64 KiB
+
+// An order of many plans is longer than a packet: then its bytes go along as a file.
+static enum err order_file(const char *encoded, int *fd)
+{
+	SCOPED_BUF struct buf bytes;
+	size_t n = strlen(encoded) / 2;
+
+	buf_init(&bytes, n);
+	TRY(buf_reserve(&bytes, n));
+	TRY(hex_decode(encoded, bytes.data, n));
+	*fd = memfd_create("helio-order", MFD_CLOEXEC);
+	if (*fd < 0)
+		return err_set_errno("no memory file");
+	return fd_write_all(*fd, bytes.data, n);
+}
+
 static enum err order_ask(struct publisher *p, const char *encoded, cJSON **answer)
 {
-	cJSON *request = cJSON_CreateObject();
+	SCOPED_FD int fd = -1;
+	bool is_long = strlen(encoded) > PACKET_ROOM;
 
-	cJSON_AddStringToObject(request, "order", encoded);
-	return publisher_call(p, "order-preview", request, -1, NULL, answer);
+	if (is_long)
+		TRY(order_file(encoded, &fd));
+	cJSON *request = cJSON_CreateObject();
+	if (!is_long)
+		cJSON_AddStringToObject(request, "order", encoded);
+	return publisher_call(p, "order-preview", request, fd, NULL, answer);
 }
 
 static const cJSON *picture_in(const cJSON *pictures, const char *image)

@@ -204,8 +204,9 @@ enum exit_code cmd_image_gc(struct ctl *c, const struct args *a)
 		json_print(stdout, answer, true);
 	else
 		gc_show(c, answer);
-	ctl_say(c, "%.0f pictures, %s: %s", json_number(answer, "removed"),
-		amount_text(json_u64(answer, "bytes")),
+	ctl_say(c, "%.0f pictures, %s, and %.0f sizes for screens that nobody has, %s: %s",
+		json_number(answer, "removed"), amount_text(json_u64(answer, "bytes")),
+		json_number(answer, "sizes_removed"), amount_text(json_u64(answer, "sizes_bytes")),
 		json_bool(answer, "dry_run") ? "would go; nothing was touched" : "gone");
 	return EXIT_DONE;
 }

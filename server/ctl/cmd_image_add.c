@@ -30,6 +30,8 @@ struct files {
 	char **paths;
 	size_t count, cap;
 	size_t folders_refused;
+	size_t passed; // files of folders whose names are not those of pictures
+	char passed_first[256];
 };
 
 static void files_free(struct files *f)
@@ -102,7 +104,13 @@ static enum err entry_take(
 		return ERR_OK;
 	if (S_ISDIR(st.st_mode) && w)
 		folder_push(w, path, depth + 1);
-	return !S_ISDIR(st.st_mode) && looks_like_picture(name) ? files_add(f, path) : ERR_OK;
+	if (S_ISDIR(st.st_mode))
+		return ERR_OK;
+	if (looks_like_picture(name))
+		return files_add(f, path);
+	if (f->passed++ == 0)
+		(void)str_copy(f->passed_first, sizeof(f->passed_first), name);
+	return ERR_OK;
 }
 
 // folders NULL: those below it are left out.
@@ -494,6 +502,9 @@ enum exit_code cmd_image_add(struct ctl *c, const struct args *a)
 	enum exit_code code = e == ERR_OK ? EXIT_DONE : ctl_fail(c, e);
 	size_t left = sum.files.count - sum.done;
 	int64_t took_ms = mono_since_ms(clock_now().mono, sum.began);
+	if (sum.files.passed > 0)
+		ctl_note(c, "%zu files of other kinds are passed over, as %s", sum.files.passed,
+			ctl_safe(sum.files.passed_first));
 	adding_end(&sum, list);
 	if (e == ERR_OK && c->json)
 		json_print(stdout, j, true);

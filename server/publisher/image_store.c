@@ -221,6 +221,103 @@ enum err image_remove(struct store *s, const struct digest *sha256)
 	return e;
 }
 
+// ---- collecting sizes
+
+struct unwanted {
+	struct variant *list;
+	size_t count, cap;
+};
+
+static enum err unwanted_add(struct unwanted *u, const struct variant *v)
+{
+	if (u->count == u->cap) {
+		size_t cap = u->cap ? u->cap * 2 : 64;
+		struct variant *more = realloc(u->list, cap * sizeof *more);
+		if (!more)
+			return err_set(ERR_MEMORY, "no memory for a list of variants");
+		u->list = more;
+		u->cap = cap;
+	}
+	u->list[u->count++] = *v;
+	return ERR_OK;
+}
+
+static enum err unwanted_find(struct store *s, struct variant_gc *gc, struct unwanted *u)
+{
+	struct db_rows rows;
+	struct variant v = {0};
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(s->db, &rows,
+		"SELECT v.image, v.sha256, v.width, v.height, v.size_bytes, i.width, i.height"
+		" FROM variant v JOIN image i ON i.sha256 = v.image",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows)) {
+		(void)db_fixed(&rows, 0, v.image.b, sizeof v.image.b);
+		(void)db_fixed(&rows, 1, v.sha256.b, sizeof v.sha256.b);
+		v.width = (uint32_t)db_int(&rows, 2);
+		v.height = (uint32_t)db_int(&rows, 3);
+		v.size_bytes = (uint64_t)db_int(&rows, 4);
+		if (!gc->wanted(
+			    gc->ctx, (uint32_t)db_int(&rows, 5), (uint32_t)db_int(&rows, 6), &v))
+			e = unwanted_add(u, &v);
+	}
+	return rows_close(&rows, e);
+}
+
+// Whether a row names these bytes, of an image or of a variant that stays.
+static enum err bytes_named(struct store *s, const struct digest *sha256, bool *out)
+{
+	struct db_rows rows;
+
+	TRY(db_query(s->db, &rows,
+		"SELECT 1 FROM variant WHERE sha256 = $1 UNION ALL"
+		" SELECT 1 FROM image WHERE sha256 = $1 LIMIT 1",
+		DB_D(sha256)));
+	*out = db_next(&rows);
+	return db_end(&rows);
+}
+
+// Leaves in u only those whose bytes go too.
+static enum err unwanted_delete(struct store *s, struct variant_gc *gc, struct unwanted *u)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < u->count; i++)
+		TRY(db_run(s->db,
+			"DELETE FROM variant WHERE image = $1 AND width = $2 AND height = $3",
+			DB_D(&u->list[i].image), DB_I(u->list[i].width), DB_I(u->list[i].height)));
+	gc->removed = u->count;
+	for (size_t i = 0; i < u->count; i++) {
+		bool is_named = true;
+		TRY(bytes_named(s, &u->list[i].sha256, &is_named));
+		if (is_named || digest_is_zero(&u->list[i].sha256))
+			continue;
+		gc->bytes += u->list[i].size_bytes;
+		u->list[kept++] = u->list[i];
+	}
+	u->count = kept;
+	return ERR_OK;
+}
+
+enum err variant_collect(struct store *s, struct variant_gc *gc)
+{
+	struct unwanted u = {0};
+
+	gc->removed = gc->bytes = 0;
+	enum err e = unwanted_find(s, gc, &u);
+	if (e == ERR_OK)
+		e = unwanted_delete(s, gc, &u);
+	if (gc->dry)
+		db_rollback(s->db);
+	else
+		e = store_end(s, e);
+	for (size_t i = 0; e == ERR_OK && !gc->dry && i < u.count; i++)
+		e = blob_remove(&s->images, &u.list[i].sha256);
+	free(u.list);
+	return e;
+}
+
 // ---- collecting what was retired
 
 struct retired {

@@ -87,6 +87,17 @@ enum err variant_add(struct store *s, const struct variant *v) MUST_CHECK;
 typedef bool variant_each(void *ctx, const struct variant *v);
 enum err variant_list(struct store *s, variant_each *each, void *ctx) MUST_CHECK;
 
+// Removes the variants that are not wanted: rows first, in one commit, then those bytes that no
+// other row names. dry: removes nothing.
+struct variant_gc {
+	bool dry;
+	bool (*wanted)(
+		void *ctx, uint32_t image_width, uint32_t image_height, const struct variant *v);
+	void *ctx;
+	uint64_t removed, bytes;
+};
+enum err variant_collect(struct store *s, struct variant_gc *gc) MUST_CHECK;
+
 // Removes for good what was retired before `before` and what nothing names any more: no package of
 // the store in any state (so no lease, no placement, no version to roll back to, no medium). Rows
 // first, in one commit, bytes after it: after a crash in between the sweep at start removes them.

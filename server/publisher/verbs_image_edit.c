@@ -5,6 +5,7 @@
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "publisher.h"
+#include "variant_gc.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,19 +144,25 @@ void verb_image_gc(struct publisher *p, struct call *c)
 	gc.before.ms = clock_now().wall.ms - (int64_t)grace_s * 1000;
 	if (e == ERR_OK)
 		e = image_collect(&p->store, &gc);
+	struct variant_gc sizes = {.dry = gc.dry};
+	if (e == ERR_OK)
+		e = variants_unused_collect(p, &sizes);
 	if (e != ERR_OK) {
 		buf_fini(&l.items);
 		publisher_refuse(p, c, e);
 		return;
 	}
-	if (gc.removed > 0 && !gc.dry)
+	if (gc.removed + sizes.removed > 0 && !gc.dry)
 		orders_images_changed(p->orders);
-	log_info("IMAGES-COLLECTED", "images=%llu bytes=%llu dry_run=%s",
+	log_info("IMAGES-COLLECTED", "images=%llu bytes=%llu sizes=%llu size_bytes=%llu dry_run=%s",
 		(unsigned long long)gc.removed, (unsigned long long)gc.bytes,
+		(unsigned long long)sizes.removed, (unsigned long long)sizes.bytes,
 		gc.dry ? "yes" : "no");
 	cJSON *body = cJSON_CreateObject();
 	cJSON_AddNumberToObject(body, "removed", (double)gc.removed);
 	cJSON_AddNumberToObject(body, "bytes", (double)gc.bytes);
+	cJSON_AddNumberToObject(body, "sizes_removed", (double)sizes.removed);
+	cJSON_AddNumberToObject(body, "sizes_bytes", (double)sizes.bytes);
 	cJSON_AddBoolToObject(body, "dry_run", gc.dry);
 	lister_end(&l, body);
 }

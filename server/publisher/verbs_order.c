@@ -1,10 +1,12 @@
 // order-list, order-preview, image-why: what was ordered, what it would be, and why a picture is in
 // or out. Nothing is stored.
 #include "orders.h"
+#include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "publisher.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define ORDER_ARENA (1 << 20)
 
@@ -72,18 +74,36 @@ void verb_order_list(struct publisher *p, struct call *c)
 
 // ---- order-preview
 
+// As hex digits in the request, or, of any length, as the bytes of a file that came along.
+static enum err order_bytes(struct call *c, struct buf *out)
+{
+	SCOPED_FD int fd = call_take_fd(c);
+	const char *hex = call_string(c, "order");
+	size_t n = hex ? strlen(hex) : 0;
+	struct stat st;
+
+	if (fd >= 0) {
+		if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+			st.st_size > LIMIT_DIRECTIVE)
+			return err_set(ERR_FORMAT, "the file is no order");
+		TRY(buf_reserve(out, (size_t)st.st_size));
+		out->size = (size_t)st.st_size;
+		return fd_pread_all(fd, out->data, out->size, 0);
+	}
+	if (n == 0 || n % 2 != 0)
+		return err_set(ERR_FORMAT, "order is hex digits");
+	TRY(buf_reserve(out, n / 2));
+	out->size = n / 2;
+	return hex_decode(hex, out->data, n / 2);
+}
+
 static enum err order_take(struct call *c, struct arena *a, struct package_order *out)
 {
 	SCOPED_BUF struct buf bytes;
-	const char *hex = call_string(c, "order");
-	size_t n = hex ? strlen(hex) : 0;
 
 	buf_init(&bytes, LIMIT_DIRECTIVE);
-	if (n == 0 || n % 2 != 0)
-		return err_set(ERR_FORMAT, "order is hex digits");
-	TRY(buf_reserve(&bytes, n / 2));
-	TRY(hex_decode(hex, bytes.data, n / 2));
-	struct bytes kept = arena_copy(a, bytes_of(bytes.data, n / 2));
+	TRY(order_bytes(c, &bytes));
+	struct bytes kept = arena_copy(a, buf_bytes(&bytes));
 	if (!kept.data)
 		return err_set(ERR_FULL, "the order is too large");
 	return package_order_decode(a, kept, out);

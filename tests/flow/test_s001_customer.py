@@ -384,3 +384,19 @@ def test_S001_c13_a_dry_run_shows_the_pictures_and_changes_nothing(fleet_of):
     assert len(all_["added"]) == 2
     none = fleet.ctl("customer", "plan", "harbour", "all", "--expression", "", "--dry-run")["orders"][0]
     assert len(none["removed"]) == 2 and none["added"] == []
+
+
+def test_S001_c13_a_preview_of_many_long_plans_is_whole(fleet_of):
+    """Longer than a packet of the publisher's socket: 32 plans of 950 bytes and their hours."""
+    fleet = packaging(fleet_of, clients=("f1",), agents=())
+    fleet.ctl("customer", "add", "harbour")
+    hours = "; ".join(f"{day} {h:02}:15-{h + 2:02}:45" for day in ("mon", "sat") for h in range(0, 21, 3))
+    for n in range(32):
+        long = " or ".join(["sea" if n == 31 else "land", *(f"{n:02}-{i:02}-" + "x" * 52 for i in range(15))])
+        assert 900 < len(long) <= 960
+        fleet.ctl("customer", "plan", "harbour", f"plan{n:02}", "--expression", long, "--dayparts", hours)
+    fleet.ctl("customer", "client", "harbour", "f1", "--screen", "1920x1080")
+    whole = fleet.ctl("customer", "preview", "harbour")["orders"][0]
+    assert len(whole["encoded"]) > 65_536 and len(bytes.fromhex(whole["encoded"])) == len(whole["encoded"]) // 2
+    assert sorted(p["title"] for p in whole["pictures"] if p["in"]) == ["beach", "wave"]
+    assert {p["title"]: p["in"] for p in whole["pictures"]} == {"beach": True, "wave": True, "tower": False, "wood": False}

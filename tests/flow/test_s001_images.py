@@ -185,6 +185,29 @@ def test_S001_c9a_an_import_goes_on_where_it_was_cut(store):
     assert done.returncode == 5 and "--recursive" in done.stderr
 
 
+def sizes_of_screens_that_are_gone(store):
+    """What was made for a class of screens goes when no order is for it any more, and only that."""
+    def files():
+        return {p.name for p in (store.folder / "pub/images").glob("*/*")}
+
+    def rows(width):
+        return set(store.sql(f"SELECT lower(hex(sha256)) FROM variant WHERE width = {width}", "pub").split())
+    store.voice.order(order_of("c.gc.b", "keepme", screen_width_px=48, screen_height_px=48))
+    store.voice.order(order_of("c.gc.c", "keepme", screen_width_px=32, screen_height_px=32))
+    small, smaller, both = rows(48), rows(32), files()
+    assert small and smaller and small | smaller <= both and not small & smaller
+    store.voice.order(order_of("c.gc.c", "keepme", revision=2, screen_width_px=32, screen_height_px=32, withdrawn=True))
+    dry = store.ctl("image", "gc", "--dry-run")
+    assert dry["sizes_removed"] == len(smaller) and files() == both and rows(32) == smaller
+    gone = store.ctl("image", "gc")
+    assert gone["sizes_removed"] == len(smaller) and gone["sizes_bytes"] == dry["sizes_bytes"] > 0
+    assert files() == both - smaller and rows(48) == small and rows(32) == set()
+    # The screens come back: the same sizes, the same bytes, the same package.
+    again = store.voice.order(order_of("c.gc.c", "keepme", revision=3, screen_width_px=32, screen_height_px=32))
+    assert again.package and files() == both and rows(32) == smaller
+    assert store.ctl("image", "gc")["sizes_removed"] == 0
+
+
 def test_S001_c9a_what_something_names_is_not_collected(store):
     store.voice.ready()
     images = [added(store, png(store.folder / "gc" / f"{i}.png", seed=2000 + i, width=256, height=192), "--tag", "keepme") for i in range(3)]
@@ -212,6 +235,7 @@ def test_S001_c9a_what_something_names_is_not_collected(store):
     assert [(f.picture.width_px, f.picture.height_px) for f in files] == [(64, 48)] * 3
     sizes = store.sql("SELECT count(*), count(DISTINCT sha256) FROM variant WHERE width = 64", "pub")
     assert sizes == "3|3"
+    sizes_of_screens_that_are_gone(store)
     # Tricks: a file that no row names is swept at the start; a row's file is not, even after kill -9 in the middle of it all.
     stray = hashlib.sha256(b"stray").hexdigest()
     blob(store, stray).parent.mkdir(exist_ok=True)
