@@ -3,6 +3,7 @@
 // reason that begins with "refused: ", and no directive id.
 #include "proto/base/log.h"
 #include "server/bases.h"
+#include "server/copies.h"
 #include "server/db/rows_content.h"
 #include "server/offer.h"
 #include "server/presence.h"
@@ -124,6 +125,7 @@ static enum err offer_known(const struct pub *c, struct package *k)
 		package_place(c->p, k, c->m->request_id, "offered", c->now);
 	else
 		directive_send(c->p, k, c->m->request_id, c->now);
+	copies_send(c->p, k, c->now);
 	bases_again(k); // a session began: it has forgotten them
 	return ERR_OK;
 }
@@ -245,6 +247,7 @@ static void pub_stopped(const struct pub *c, struct package *k)
 	}
 	if (!package_step(c->p, k, PLACE_EV_STOPPED, "the publisher stopped and withdrew", c->now))
 		return;
+	copies_yield(c->p, k, k->broker);
 	k->broker[0] = 0;
 	k->failures = 0;
 	k->viewed = true;
@@ -289,7 +292,8 @@ static void pub_withdrawn(const struct pub *c, struct package *k)
 			if (digest_equal(&l->package, &k->id))
 				lease_end(c->p, l, "the publisher withdrew the package", c->now);
 		package_step(c->p, k, PLACE_EV_WITHDRAW, "withdrawn by the publisher", c->now);
-		k->directive_id++; // no earlier directive is in force any more
+		copies_drop(c->p, k);
+		k->directive_id = ++k->directive_top; // no earlier directive is in force any more
 		k->directive = DIRECTIVE_NOTED;
 		k->answered = true;
 		k->broker[0] = 0;
@@ -359,6 +363,10 @@ void handle_pub(struct presence *p, const struct root *root, const char *publish
 	if (!digest_is_zero(&m->base)) {
 		noted(&c, "");
 		bases_said(k, m);
+		return;
+	}
+	if (copies_said(p, k, m, now)) {
+		noted(&c, "");
 		return;
 	}
 	switch (m->state) {

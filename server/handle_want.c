@@ -7,6 +7,7 @@
 #include "proto/digest.h"
 #include "proto/topics.h"
 #include "server/bases.h"
+#include "server/copies.h"
 #include "server/db/rows_content.h"
 #include "server/presence.h"
 #include <inttypes.h>
@@ -72,7 +73,8 @@ static void deny(struct presence *p, const char *client, const struct digest *pa
 static void lease_rebase(
 	struct presence *p, const struct package *k, struct lease *l, const struct digest *named)
 {
-	const struct digest *base = bases_choose(p, k, l->client, named);
+	bool is_first = strcmp(l->broker, k->broker) == 0; // deltas lie beside the first copy
+	const struct digest *base = is_first ? bases_choose(p, k, l->client, named) : NULL;
 
 	l->base = base ? *base : (struct digest){{0}};
 }
@@ -120,15 +122,17 @@ static void lease_store(struct presence *p, const struct lease *l)
 	presence_store(p, rows_lease_put(p->db, &row));
 }
 
-static void lease_grant(struct presence *p, struct package *k, const char *client,
-	uint64_t request_id, const struct digest *base, struct now now)
+static void lease_grant(struct presence *p, struct package *k, const char *place,
+	const struct waiting *w, struct now now)
 {
-	struct data_broker *b = data_brokers_find(p->brokers, k->broker);
+	const char *client = w->client;
+	struct data_broker *b = data_brokers_find(p->brokers, place);
+	struct copy *at = copies_find(k, place);
 	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
 	struct lease l = {
 		.id = p->ports.lease_id(p->ports.ctx),
 		.package = k->id,
-		.request_id = request_id,
+		.request_id = w->request_id,
 		.granted = now.wall,
 		.granted_attended_ms = p->attended_ms,
 		.ttl_ms = lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms),
@@ -138,28 +142,30 @@ static void lease_grant(struct presence *p, struct package *k, const char *clien
 
 	l.expires_attended_ms = p->attended_ms + l.ttl_ms;
 	str_copy(l.client, sizeof(l.client), client);
-	memcpy(l.broker, k->broker, sizeof(l.broker));
-	lease_rebase(p, k, &l, base);
+	memcpy(l.broker, b->id, sizeof(l.broker));
+	lease_rebase(p, k, &l, &w->base);
 	if (leases_add(p->leases, &l) != ERR_OK) {
-		deny(p, client, &k->id, request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
+		deny(p, client, &k->id, w->request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
 		return;
 	}
 	broker_count(p, l.broker, 1, &l);
 	k->leases++;
+	if (at)
+		at->leases++;
 	k->viewed = true;
 	p->grants++;
 	lease_store(p, &l);
-	package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
+	if (place_step(k->state, PLACE_EV_LEASED))
+		package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
 	log_info("LEASE-GRANTED",
 		"client=%s package=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64
 		" ttl_ms=%u leases=%u",
-		client, digest_short(&k->id), k->broker, l.id, l.rate_bytes_per_s, l.ttl_ms,
+		client, digest_short(&k->id), l.broker, l.id, l.rate_bytes_per_s, l.ttl_ms,
 		k->leases);
 	grant_lease(p, k, leases_find(p->leases, l.id));
 }
 
-// A broker that this client may reach is there, besides the one that it cannot.
-static bool other_broker_exists(
+bool other_broker_exists(
 	const struct presence *p, const struct package *k, const char *client, struct mono now)
 {
 	for (size_t i = 0; i < p->brokers->count; i++) {
@@ -181,6 +187,58 @@ static bool wants_elsewhere(
 	       other_broker_exists(p, k, client, now);
 }
 
+// The lease again, for another request of its client.
+static void lease_again(
+	struct presence *p, struct package *k, struct lease *l, const struct waiting *w)
+{
+	l->expires_attended_ms = p->attended_ms + l->ttl_ms;
+	lease_rebase(p, k, l, &w->base);
+	if (l->request_id != w->request_id) {
+		l->request_id = w->request_id;
+		lease_store(p, l);
+	}
+	grant_lease(p, k, l);
+}
+
+// A place that can still serve its lease: read back, and within the client's reach.
+static bool lease_is_good(
+	struct presence *p, const struct package *k, const struct lease *l, struct mono now)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, l->broker);
+	const struct copy *c = copies_find(k, l->broker);
+	enum place_state state = c ? c->state : k->state;
+
+	return b && (state == PLACE_STORED || state == PLACE_LINGER) &&
+	       (c || strcmp(k->broker, l->broker) == 0) &&
+	       data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
+	       !unreachable_is(p->unreachable, l->client, l->broker, now);
+}
+
+// Grants it where it is best for this client. False: it has to wait.
+static bool serve(struct presence *p, struct package *k, const struct waiting *w, struct now now)
+{
+	struct lease *l = leases_of_client(p->leases, w->client, &k->id);
+	const char *place;
+
+	if (l && lease_is_good(p, k, l, now.mono)) {
+		lease_again(p, k, l, w);
+		return true;
+	}
+	place = copies_choose(p, k, w->client, now);
+	if (!place)
+		return false;
+	if (l && strcmp(l->broker, place) == 0) {
+		lease_again(p, k, l, w); // there is no better one
+		return true;
+	}
+	if (copies_wait(p, k, place, now))
+		return false;
+	if (l)
+		lease_end(p, l, "another copy serves its client", now);
+	lease_grant(p, k, place, w, now);
+	return true;
+}
+
 void waiting_serve(struct presence *p, struct package *k, struct now now)
 {
 	struct waiting *w, *next;
@@ -188,19 +246,9 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 	HASH_ITER(hh, k->waiting, w, next)
 	{
 		struct waiting one = *w;
-		struct lease *l = leases_of_client(p->leases, one.client, &k->id);
 
-		if (wants_elsewhere(p, k, one.client, now.mono))
-			continue;
-		waiting_drop(p, k, w);
-		if (!l)
-			lease_grant(p, k, one.client, one.request_id, &one.base, now);
-		else {
-			l->request_id = one.request_id;
-			lease_rebase(p, k, l, &one.base);
-			lease_store(p, l);
-			grant_lease(p, k, l);
-		}
+		if (serve(p, k, &one, now))
+			waiting_drop(p, k, w);
 	}
 }
 
@@ -264,6 +312,23 @@ static bool moved(const struct want_call *c, struct lease *l)
 	return true;
 }
 
+static bool is_up(const struct presence *p, const char *broker, struct mono now)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, broker);
+
+	return b && data_broker_is_candidate(b, p->brokers->sys_interval_s, now);
+}
+
+static void missing_take(const struct want_call *c)
+{
+	struct package *k = c->k;
+
+	k->missing_count = c->m->missing_count < PRESENCE_MISSING_MAX ? c->m->missing_count
+								      : PRESENCE_MISSING_MAX;
+	for (size_t i = 0; i < k->missing_count; i++)
+		k->missing[i] = c->m->missing_objects[i];
+}
+
 static struct digest missing_hash(const struct fetch_request *m)
 {
 	return sha256(m->missing_objects, m->missing_count * sizeof(m->missing_objects[0]));
@@ -288,6 +353,32 @@ static bool was_looked_at(const struct want_call *c, struct lease *l)
 	return false;
 }
 
+// The same of a further copy.
+static bool complaint_of_copy(const struct want_call *c)
+{
+	struct package *k = c->k;
+	struct lease *l = leases_of_client(c->p->leases, c->client, &k->id);
+	bool names_broker = c->m->failed_broker[0] != 0;
+	struct copy *at = copies_find(k, names_broker ? c->m->failed_broker : l ? l->broker : "");
+
+	if (!at || (!names_broker && c->m->missing_count == 0) ||
+		(at->state != PLACE_STORED && at->state != PLACE_LINGER) ||
+		(l && l->request_id == c->m->request_id))
+		return false;
+	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
+		digest_short(&k->id), at->broker, c->m->missing_count);
+	if (names_broker)
+		unreachable_note(c->p->unreachable, c->client, at->broker, c->now.mono);
+	if (at->verified.ms != 0 &&
+		mono_since_ms(c->now.mono, at->verified) < PRESENCE_CHECKED_MS &&
+		c->m->missing_count == 0)
+		return false; // it was read back a moment ago: another one may do
+	missing_take(c);
+	copies_doubt(c->p, k, at, c->now);
+	wait_for(c, "checking: the copy is read back");
+	return true;
+}
+
 // A client says that it could not fetch. We look for ourselves before anybody is told anything.
 // True when the request is answered.
 static bool complaint(const struct want_call *c)
@@ -309,10 +400,7 @@ static bool complaint(const struct want_call *c)
 		return true;
 	if (was_looked_at(c, l))
 		return false;
-	k->missing_count = c->m->missing_count < PRESENCE_MISSING_MAX ? c->m->missing_count
-								      : PRESENCE_MISSING_MAX;
-	for (size_t i = 0; i < k->missing_count; i++)
-		k->missing[i] = c->m->missing_objects[i];
+	missing_take(c);
 	package_step(c->p, k, PLACE_EV_DOUBT, "a client misses objects or the broker", c->now);
 	package_read_back(c->p, k);
 	wait_for(c, "checking: the copy is read back");
@@ -322,31 +410,27 @@ static bool complaint(const struct want_call *c)
 static void grant_now(const struct want_call *c)
 {
 	struct lease *l = leases_of_client(c->p->leases, c->client, &c->k->id);
-	const struct data_broker *b = data_brokers_find(c->p->brokers, c->k->broker);
+	struct waiting w = {.request_id = c->m->request_id, .base = c->m->base};
 
-	if (!b || !data_broker_is_candidate(b, c->p->brokers->sys_interval_s, c->now.mono)) {
+	str_copy(w.client, sizeof(w.client), c->client);
+	if (serve(c->p, c->k, &w, c->now))
+		return;
+	if (copies_choose(c->p, c->k, c->client, c->now))
+		wait_for(c, "preparing: a further copy is made for so many");
+	else if (!is_up(c->p, c->k->broker, c->now.mono))
 		wait_for(c, "broker-away: its data broker does not answer");
-		return;
-	}
-	if (moved(c, l))
-		return;
-	if (!l) {
-		lease_grant(c->p, c->k, c->client, c->m->request_id, &c->m->base, c->now);
-		return;
-	}
-	l->expires_attended_ms = c->p->attended_ms + l->ttl_ms;
-	lease_rebase(c->p, c->k, l, &c->m->base);
-	if (l->request_id != c->m->request_id) {
-		l->request_id = c->m->request_id;
-		lease_store(c->p, l);
-	}
-	grant_lease(c->p, c->k, l);
+	else if (!moved(c, l))
+		wait_for(c, "preparing: it is sent to a data broker");
 }
 
 static void fetch_known(const struct want_call *c)
 {
-	if (complaint(c))
+	if (complaint_of_copy(c) || complaint(c))
 		return;
+	if (c->k->copy_count > 0 && copies_choose(c->p, c->k, c->client, c->now)) {
+		grant_now(c);
+		return;
+	}
 	switch (c->k->state) {
 	case PLACE_STORED:
 	case PLACE_LINGER:

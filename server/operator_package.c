@@ -1,6 +1,7 @@
 // Verbs about packages and the data brokers they lie on.
 #include "server/operator.h"
 
+#include "server/copies.h"
 #include "server/db/rows_content.h"
 #include "server/offer.h"
 
@@ -15,11 +16,26 @@ static void json_placement(cJSON *list, const struct package *k)
 	put_text(o, "state", place_state_word(k->state));
 	put_time(o, "since_unix_ms", k->since);
 	put_time(o, "verified_unix_ms", k->verified);
-	put_number(o, "leases", k->leases);
+	put_number(o, "leases", copies_first_leases(k));
+}
+
+static void json_copies(cJSON *list, const struct package *k)
+{
+	for (size_t i = 0; i < k->copy_count; i++) {
+		const struct copy *c = &k->copies[i];
+		cJSON *o = put_item(list);
+
+		put_text(o, "broker", c->broker);
+		put_text(o, "state", place_state_word(c->state));
+		put_time(o, "since_unix_ms", c->since);
+		put_number(o, "leases", c->leases);
+	}
 }
 
 static void json_package(cJSON *o, const struct package *k)
 {
+	cJSON *list;
+
 	put_digest(o, "package", &k->id);
 	put_text(o, "kind", package_kind_word(k->kind));
 	put_text(o, "name", k->name);
@@ -38,7 +54,9 @@ static void json_package(cJSON *o, const struct package *k)
 	put_text(o, "detail", k->detail);
 	put_number(o, "sent_bytes", k->sent_bytes);
 	put_number(o, "total_bytes", k->total_bytes);
-	json_placement(put_list(o, "placements"), k);
+	list = put_list(o, "placements");
+	json_placement(list, k);
+	json_copies(list, k);
 }
 
 static enum err run_list(struct operator_call *c)
@@ -136,16 +154,17 @@ static void json_holds(struct operator_call *c, cJSON *list, const struct data_b
 
 	HASH_ITER(hh, c->room->presence->packages, k, next)
 	{
+		const struct copy *at = copies_find(k, b->id);
 		cJSON *o;
 
-		if (strcmp(k->broker, b->id) != 0)
+		if (!at && strcmp(k->broker, b->id) != 0)
 			continue;
 		o = put_item(list);
 		put_digest(o, "package", &k->id);
 		put_text(o, "name", k->name);
 		put_text(o, "version", k->version);
-		put_text(o, "state", place_state_word(k->state));
-		put_number(o, "leases", k->leases);
+		put_text(o, "state", place_state_word(at ? at->state : k->state));
+		put_number(o, "leases", at ? at->leases : copies_first_leases(k));
 		put_number(o, "object_bytes", k->object_bytes);
 	}
 }

@@ -35,6 +35,7 @@ enum place_event {
 	PLACE_EV_FAILED,    // the publisher could not
 	PLACE_EV_LEASED,
 	PLACE_EV_UNLEASED, // the last lease is gone
+	PLACE_EV_ADOPTED,  // a further copy takes its place
 	PLACE_EV_UNWANTED, // linger or grace is over, or it was lost and nobody asks: STOP
 	PLACE_EV_STOPPED,
 	PLACE_EV_WITHDRAW,

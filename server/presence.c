@@ -1,6 +1,7 @@
 #include "server/presence.h"
 
 #include "server/bases.h"
+#include "server/copies.h"
 
 #include "proto/base/log.h"
 #include "proto/topics.h"
@@ -34,6 +35,7 @@ static void package_free(struct presence *p, struct package *k)
 	{
 		waiting_drop(p, k, w);
 	}
+	copies_free(k);
 	HASH_DEL(p->packages, k);
 	free(k);
 }
@@ -104,6 +106,7 @@ void package_store(struct presence *p, const struct package *k)
 		.broker = k->broker,
 		.directive = k->directive,
 		.directive_id = k->directive_id,
+		.directive_top = k->directive_top,
 		.answered = k->answered,
 		.since_ms = k->since.ms,
 		.verified_ms = k->verified.ms,
@@ -171,7 +174,8 @@ void directive_send(struct presence *p, struct package *k, uint64_t request_id, 
 		.reason = k->detail,
 	};
 
-	if (b && k->directive != DIRECTIVE_STOP) { // STOP: wherever it still lies
+	// STOP: wherever it still lies, unless copies have theirs to be told.
+	if (b && (k->directive != DIRECTIVE_STOP || k->copy_count > 0)) {
 		to = data_broker_address(b, prefix.s);
 		m.to = &to;
 	}
@@ -194,7 +198,7 @@ void directive_issue(struct presence *p, struct package *k, enum directive_kind 
 	uint64_t request_id, struct now now)
 {
 	k->directive = kind;
-	k->directive_id++;
+	k->directive_id = ++k->directive_top;
 	k->answered = kind == DIRECTIVE_WAIT || kind == DIRECTIVE_DEFER;
 	p->directives++;
 	package_store(p, k);
@@ -226,8 +230,9 @@ static void candidates_fill(struct presence *p, const struct package *k, bool us
 {
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		const struct data_broker *b = &p->brokers->items[i];
-		bool avoided =
-			use_avoid && (strcmp(b->id, k->avoid) == 0 || is_beyond(p, k, b->id, now));
+		bool avoided = use_avoid &&
+			       (strcmp(b->id, k->avoid) == 0 || copies_find(k, b->id) != NULL ||
+				       is_beyond(p, k, b->id, now));
 
 		c[i] = (struct place_candidate){
 			.id = b->id,
@@ -257,12 +262,33 @@ static void choice_log(const struct package *k, const struct place_candidate *c,
 		log_quote(scores));
 }
 
-static struct place_choice package_choose(struct presence *p, struct package *k, struct now now)
+static struct place_policy policy_of(const struct presence *p)
 {
-	struct place_policy policy = {
+	return (struct place_policy){
 		.recent_period_ms = (int64_t)p->config.recent_period_s * 1000,
 		.fallback_oldest = p->config.recent_fallback_oldest,
 	};
+}
+
+struct data_broker *package_choose_further(struct presence *p, struct package *k, struct now now)
+{
+	const struct place_policy policy = policy_of(p);
+	struct place_candidate c[DATA_BROKERS_MAX];
+	struct place_choice choice;
+
+	candidates_fill(p, k, true, c, now.mono);
+	for (size_t i = 0; i < p->brokers->count; i++)
+		c[i].usable = c[i].usable && strcmp(c[i].id, k->broker) != 0;
+	choice = place_choose(c, p->brokers->count, &policy, now.wall.ms);
+	if (choice.verdict != PLACE_CHOSEN)
+		return NULL;
+	choice_log(k, c, p->brokers->count, &choice);
+	return &p->brokers->items[choice.index];
+}
+
+static struct place_choice package_choose(struct presence *p, struct package *k, struct now now)
+{
+	const struct place_policy policy = policy_of(p);
 	struct place_candidate c[DATA_BROKERS_MAX];
 	struct place_choice choice;
 	size_t count = p->brokers->count;
@@ -280,8 +306,7 @@ static struct place_choice package_choose(struct presence *p, struct package *k,
 	return choice;
 }
 
-// Leases on another copy are demand for the new one: their holders wait, and are served from it.
-static void leases_to_waiting(struct presence *p, struct package *k, struct now now)
+void leases_to_waiting(struct presence *p, struct package *k, const char *broker, struct now now)
 {
 	void *cursor = NULL;
 
@@ -290,12 +315,24 @@ static void leases_to_waiting(struct presence *p, struct package *k, struct now 
 		uint64_t request_id = l->request_id;
 		struct digest base = l->base;
 
-		if (!digest_equal(&l->package, &k->id))
+		if (!digest_equal(&l->package, &k->id) || strcmp(l->broker, broker) != 0)
 			continue;
 		memcpy(client, l->client, sizeof(client));
 		waiting_add(p, k, client, request_id, &base);
 		lease_end(p, l, "the copy it names is gone", now);
 	}
+}
+
+// What may lie at the broker of before is withdrawn.
+static void package_leave(
+	struct presence *p, struct package *k, const char *because, struct now now)
+{
+	char left[LIMIT_ID + 1];
+
+	memcpy(left, k->broker, sizeof(left));
+	k->broker[0] = 0;
+	if (left[0])
+		copies_leave(p, k, left, because, now);
 }
 
 static void package_defer(struct presence *p, struct package *k, uint64_t request_id,
@@ -311,16 +348,19 @@ static void package_defer(struct presence *p, struct package *k, uint64_t reques
 		return;
 	if (!package_step(p, k, PLACE_EV_NO_BROKER, because, now))
 		return;
-	k->broker[0] = 0;
+	package_leave(p, k, because, now);
 	directive_issue(p, k, DIRECTIVE_DEFER, request_id, now);
 }
 
 void package_place(struct presence *p, struct package *k, uint64_t request_id, const char *because,
 	struct now now)
 {
-	struct place_choice choice = package_choose(p, k, now);
+	struct place_choice choice;
 	struct data_broker *b;
 
+	if (copies_adopt(p, k, because, now))
+		return;
+	choice = package_choose(p, k, now);
 	if (choice.verdict != PLACE_CHOSEN) {
 		package_defer(p, k, request_id, &choice, now);
 		return;
@@ -328,7 +368,10 @@ void package_place(struct presence *p, struct package *k, uint64_t request_id, c
 	b = &p->brokers->items[choice.index];
 	if (!place_step(k->state, PLACE_EV_CHOSEN))
 		return;
-	leases_to_waiting(p, k, now);
+	leases_to_waiting(p, k, k->broker, now);
+	copies_yield(p, k, b->id);
+	if (strcmp(k->broker, b->id) != 0)
+		package_leave(p, k, because, now);
 	memcpy(k->broker, b->id, sizeof(k->broker));
 	k->missing_count = 0;
 	k->verified.ms = 0;
@@ -343,6 +386,7 @@ void package_place(struct presence *p, struct package *k, uint64_t request_id, c
 void package_stop(struct presence *p, struct package *k, const char *because, struct now now)
 {
 	assert(k->leases == 0);
+	copies_stop(p, k, because, now);
 	if (package_step(p, k, PLACE_EV_UNWANTED, because, now))
 		directive_issue(p, k, DIRECTIVE_STOP, 0, now);
 }
@@ -380,7 +424,7 @@ static void readback_proven(struct presence *p, struct package *k, struct now no
 	k->verified_mono = now.mono;
 	package_store(p, k);
 	waiting_serve(p, k, now);
-	if (k->leases == 0)
+	if (k->leases == 0 && k->state == PLACE_STORED)
 		package_step(p, k, PLACE_EV_UNLEASED,
 			k->viewed ? "nobody has a lease" : "nobody has asked yet", now);
 }
@@ -407,7 +451,7 @@ static void package_lost(
 		package_stop(p, k, why, now);
 		return;
 	}
-	leases_to_waiting(p, k, now);
+	leases_to_waiting(p, k, k->broker, now);
 	if (!package_step(p, k, e, why, now))
 		return;
 	k->retry_at_ms = now.mono.ms +
@@ -426,12 +470,14 @@ static void readback_repair(struct presence *p, struct package *k, const char *w
 		directive_issue(p, k, DIRECTIVE_REPAIR, 0, now);
 }
 
-void presence_readback(struct presence *p, const struct digest *package,
+void presence_readback(struct presence *p, const char *broker, const struct digest *package,
 	enum readback_verdict verdict, const char *why, struct now now)
 {
 	struct package *k = presence_find(p, package);
 
-	if (!k || !k->reading_back)
+	if (!k || copies_readback(p, k, broker, verdict, why, now))
+		return;
+	if (!k->reading_back || strcmp(k->broker, broker) != 0)
 		return; // overtaken by events
 	k->reading_back = false;
 	if (k->state != PLACE_VERIFYING)
@@ -474,15 +520,19 @@ void broker_count(struct presence *p, const char *broker, int sign, const struct
 void lease_end(struct presence *p, struct lease *l, const char *because, struct now now)
 {
 	struct package *k = presence_find(p, &l->package);
+	struct copy *at;
 
 	log_info("LEASE-END", "client=%s package=%s broker=%s lease=%" PRIu64 " because=%s",
 		l->client, digest_short(&l->package), l->broker, l->id, log_quote(because));
 	presence_store(p, rows_lease_delete(p->db, l->id));
 	broker_count(p, l->broker, -1, l);
+	at = k ? copies_find(k, l->broker) : NULL;
 	leases_remove(p->leases, l);
 	if (!k || k->leases == 0)
 		return;
 	k->leases--;
+	if (at && at->leases > 0 && --at->leases == 0)
+		at->idle_since_attended_ms = p->attended_ms;
 	if (k->leases == 0 && k->state == PLACE_STORED)
 		package_step(p, k, PLACE_EV_UNLEASED, "the last lease ended", now);
 	else if (k->leases == 0)
@@ -523,6 +573,7 @@ enum err presence_withdraw(struct presence *p, const struct digest *id, struct n
 		return ERR_OK;
 	package_leases_end(p, k, "the package was withdrawn", now);
 	k->barred = true;
+	copies_stop(p, k, "the package was withdrawn", now);
 	if (!package_step(p, k, PLACE_EV_WITHDRAW, "withdrawn by an operator", now))
 		return err_set(ERR_NOT_NOW, "it cannot be withdrawn now");
 	directive_issue(p, k, DIRECTIVE_STOP, 0, now);
@@ -569,6 +620,7 @@ void presence_principal_gone(struct presence *p, const char *id, enum role role,
 		if (role != ROLE_PUBLISHER || strcmp(k->publisher, id) != 0)
 			continue;
 		package_leases_end(p, k, "its publisher is gone", now);
+		copies_drop(p, k);
 		package_step(p, k, PLACE_EV_WITHDRAW, "its publisher was revoked or removed", now);
 		k->answered = true;
 		package_store(p, k);

@@ -11,10 +11,12 @@
 //  - STOP needs zero live leases; nothing is granted while STOPPING.
 //  - A lease and a waiting request are demand. Demand brings content back; without it content goes.
 //
-// One placement per package. TRANSMIT to another broker than before replaces the earlier placement:
-// the publisher withdraws there when it can. Every entrance runs inside a turn of the core: rows
-// are written through the core's transaction, messages leave after its commit. A write that fails
-// is remembered and fails the commit (presence_store_error); the core then calls presence_load.
+// A package has one placement that follows the chain of placement.h, and further copies while more
+// fetch it than one broker serves well (copies.h). TRANSMIT to another broker than before replaces
+// the placement: what lies at the earlier one is withdrawn as a copy is. Every entrance runs inside
+// a turn of the core: rows are written through the core's transaction, messages leave after its
+// commit. A write that fails is remembered and fails the commit (presence_store_error); the core
+// then calls presence_load.
 #ifndef HELIO_SERVER_PRESENCE_H
 #define HELIO_SERVER_PRESENCE_H
 
@@ -52,6 +54,7 @@ struct presence_config {
 	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
 	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
+	uint64_t share_bytes_per_s; // who would get less of a broker waits for a copy; 0: none
 	struct route_policy route;
 };
 
@@ -120,8 +123,8 @@ struct package {
 	// Its placement, as stored.
 	enum place_state state;
 	char broker[LIMIT_ID + 1];
-	enum directive_kind directive; // 0: none yet
-	uint64_t directive_id;
+	enum directive_kind directive;        // 0: none yet
+	uint64_t directive_id, directive_top; // top: the highest that was ever said
 	bool answered;
 	struct wall since, verified; // verified 0: never
 	struct id16 mark;
@@ -139,8 +142,11 @@ struct package {
 	struct digest missing[PRESENCE_MISSING_MAX];
 	size_t missing_count;
 	uint64_t sent_bytes, total_bytes;
-	uint32_t leases;
+	uint32_t leases; // on all its placements
 	struct waiting *waiting;
+	struct copy *copies; // [copy_count], copies.h
+	size_t copy_count;
+	int64_t copy_retry_at_ms;                      // monotonic
 	struct package_base bases[PRESENCE_BASES_MAX]; // bases.h
 	size_t base_count;
 	bool bases_due, bases_told;
@@ -182,7 +188,7 @@ void presence_control(struct presence *p, bool up);
 void presence_spread(struct presence *p, uint32_t spread_ms);
 void presence_broker(
 	struct presence *p, const char *broker, bool up, const char *why, struct now now);
-void presence_readback(struct presence *p, const struct digest *package,
+void presence_readback(struct presence *p, const char *broker, const struct digest *package,
 	enum readback_verdict verdict, const char *why, struct now now);
 void presence_principal_gone(struct presence *p, const char *id, enum role role, struct now now);
 void presence_lease_renew(
@@ -211,6 +217,13 @@ void directive_issue(struct presence *p, struct package *k, enum directive_kind 
 void directive_send(struct presence *p, struct package *k, uint64_t request_id, struct now now);
 void package_read_back(struct presence *p, struct package *k);
 void lease_end(struct presence *p, struct lease *l, const char *because, struct now now);
+// Leases at this broker are demand for what replaces it: their holders wait, and are served anew.
+void leases_to_waiting(struct presence *p, struct package *k, const char *broker, struct now now);
+// Where a further copy would be placed. NULL: nowhere now.
+struct data_broker *package_choose_further(struct presence *p, struct package *k, struct now now);
+// A broker that this client may reach is there, besides the one of the first placement.
+bool other_broker_exists(
+	const struct presence *p, const struct package *k, const char *client, struct mono now);
 // handle_want.c: grants everybody who waits for a package that was just proven.
 void waiting_serve(struct presence *p, struct package *k, struct now now);
 // Those who still wait for a stored package cannot reach its broker. Nobody else fetches: it moves.

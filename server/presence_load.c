@@ -2,6 +2,7 @@
 #include "server/presence.h"
 
 #include "proto/base/log.h"
+#include "server/copies.h"
 #include "server/db/rows_content.h"
 #include <inttypes.h>
 
@@ -41,6 +42,7 @@ static enum err load_placement(void *ctx, const struct placement_row *r)
 	k->state = (enum place_state)r->state;
 	k->directive = r->directive;
 	k->directive_id = r->directive_id;
+	k->directive_top = r->directive_top > r->directive_id ? r->directive_top : r->directive_id;
 	k->answered = r->answered;
 	k->since.ms = r->since_ms;
 	k->verified.ms = r->verified_ms;
@@ -70,6 +72,7 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 		.ttl_ms = r->ttl_ms,
 		.rate_bytes_per_s = r->rate,
 	};
+	struct copy *at;
 
 	if (!str_copy(l.client, sizeof(l.client), r->client) ||
 		!str_copy(l.broker, sizeof(l.broker), r->broker) || !k)
@@ -77,6 +80,9 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 	TRY(leases_add(p->leases, &l));
 	broker_count(p, l.broker, 1, &l);
 	k->leases++;
+	at = copies_find(k, l.broker);
+	if (at)
+		at->leases++;
 	return ERR_OK;
 }
 
@@ -102,6 +108,7 @@ enum err presence_load(struct presence *p, struct now now)
 	TRY(rows_target_each(p->db, load_target, p));
 	TRY(rows_package_each(p->db, load_package, p));
 	TRY(rows_placement_each(p->db, load_placement, p));
+	TRY(copies_load(p, now));
 	TRY(rows_lease_each(p->db, load_lease, p));
 	HASH_ITER(hh, p->packages, k, next)
 	{

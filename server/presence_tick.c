@@ -4,6 +4,7 @@
 
 #include "proto/base/log.h"
 #include "server/bases.h"
+#include "server/copies.h"
 #include <inttypes.h>
 
 void presence_broker(
@@ -17,6 +18,7 @@ void presence_broker(
 	data_broker_link(b, up, why, now);
 	HASH_ITER(hh, p->packages, k, next)
 	{
+		copies_broker(p, k, broker, up, now);
 		if (strcmp(k->broker, broker) != 0)
 			continue;
 		if (!up)
@@ -145,7 +147,6 @@ static void stopping_tick(struct presence *p, struct package *k, struct now now)
 	if (!package_step(p, k, PLACE_EV_STOPPED, "its data broker is away", now))
 		return;
 	memcpy(k->avoid, k->broker, sizeof(k->avoid));
-	k->broker[0] = 0;
 	package_place(p, k, 0, "a client asks for it", now);
 }
 
@@ -155,6 +156,7 @@ static void package_tick(struct presence *p, struct package *k, struct now now)
 
 	if (b && place_is_on_broker(k->state))
 		b->placements++;
+	copies_tick(p, k, now);
 	waiting_tick(p, k);
 	switch (k->state) {
 	case PLACE_DEFERRED:

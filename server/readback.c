@@ -171,7 +171,7 @@ static void batch_end(struct readback *r, bool broken, struct now now)
 			: v == READBACK_OBJECTS_MISSING ? "objects-missing"
 							: "broken",
 			log_quote(why));
-		r->ports.done(r->ports.ctx, &done[i].package, v, why, now);
+		r->ports.done(r->ports.ctx, r->broker, &done[i].package, v, why, now);
 	}
 }
 
@@ -336,7 +336,7 @@ void readback_add(struct readback *r, const struct readback_order *order, struct
 	struct order *o;
 
 	if (r->count >= READBACK_QUEUE) {
-		r->ports.done(r->ports.ctx, &order->package, READBACK_BROKEN,
+		r->ports.done(r->ports.ctx, r->broker, &order->package, READBACK_BROKEN,
 			"too many packages are read back", now);
 		return;
 	}

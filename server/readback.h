@@ -25,8 +25,8 @@ struct readback_ports {
 		void *ctx, const char *broker, const char *const *filters, size_t count);
 	void (*unsubscribe)(
 		void *ctx, const char *broker, const char *const *filters, size_t count);
-	void (*done)(void *ctx, const struct digest *package, enum readback_verdict verdict,
-		const char *why, struct now now);
+	void (*done)(void *ctx, const char *broker, const struct digest *package,
+		enum readback_verdict verdict, const char *why, struct now now);
 };
 
 // broker and root are borrowed.

@@ -313,12 +313,12 @@ static void readback_unsubscribe(
 	unsubscribe_any(server_link_find(s, broker), filters, count);
 }
 
-static void readback_done(void *ctx, const struct digest *package, enum readback_verdict verdict,
-	const char *why, struct now now)
+static void readback_done(void *ctx, const char *broker, const struct digest *package,
+	enum readback_verdict verdict, const char *why, struct now now)
 {
 	struct server *s = ctx;
 
-	presence_readback(s->presence, package, verdict, why, now);
+	presence_readback(s->presence, broker, package, verdict, why, now);
 }
 
 // ---------------------------------------------------------------- life

@@ -97,6 +97,9 @@ const struct setting heliod_rows[] = {
 		"content that nobody ever asked for is withdrawn after this; 0: never"),
 	NUMBER("data", "lease_ttl_s", lease_ttl_s, 1, 86400, "90",
 		"a lease that no heartbeat lists ends after this, or after three intervals"),
+	NUMBER64("data", "share_bytes_per_s", share_bytes_per_s, 0, UINT64_C(1) << 50, "1000000",
+		"a package is put on a further data broker before who fetches it gets less; 0: "
+		"never"),
 	NUMBER("data", "broker_away_s", broker_away_s, 1, 86400, "15",
 		"content that is wanted moves when its broker is away for so long"),
 	NUMBER("data", "unreachable_s", unreachable_s, 0, 86400, "600",
@@ -189,6 +192,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.linger_s = s->linger_s,
 		.first_viewer_grace_s = s->first_viewer_grace_s,
 		.lease_ttl_s = s->lease_ttl_s,
+		.share_bytes_per_s = s->share_bytes_per_s,
 		.reconnect_spread_s = s->reconnect_spread_s,
 		.broker_away_s = s->broker_away_s,
 		.unreachable_s = s->unreachable_s,

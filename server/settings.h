@@ -19,7 +19,7 @@ struct heliod_settings {
 	uint32_t queue_high_water, queue_max;
 	uint32_t medium_after_s, medium_never_after_s;
 	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
-	uint64_t rate_bytes_per_s;
+	uint64_t rate_bytes_per_s, share_bytes_per_s;
 
 	uint32_t fresh_s[INFO_SCREENSHOT + 1]; // by kind
 	uint32_t usage_keep_days, usage_rows_max;

@@ -32,7 +32,7 @@ struct placement_row {
 	int state; // enum place_state
 	const char *broker;
 	enum directive_kind directive; // 0: none yet
-	uint64_t directive_id;
+	uint64_t directive_id, directive_top;
 	bool answered;
 	int64_t since_ms, verified_ms;
 	struct id16 mark;
@@ -44,6 +44,24 @@ struct placement_row {
 enum err rows_placement_put(struct db *db, const struct placement_row *row) MUST_CHECK;
 enum err rows_placement_each(struct db *db,
 	enum err (*each)(void *ctx, const struct placement_row *row), void *ctx) MUST_CHECK;
+// Further copies of a package (copies.h).
+struct copy_row {
+	struct digest package;
+	const char *broker;
+	int state; // enum place_state
+	enum directive_kind directive;
+	uint64_t directive_id;
+	bool answered;
+	int64_t since_ms;
+	struct id16 mark;
+	struct digest index_sha256;
+};
+
+enum err rows_copy_put(struct db *db, const struct copy_row *row) MUST_CHECK;
+enum err rows_copy_delete(
+	struct db *db, const struct digest *package, const char *broker) MUST_CHECK;
+enum err rows_copy_each(struct db *db, enum err (*each)(void *ctx, const struct copy_row *row),
+	void *ctx) MUST_CHECK;
 enum err rows_target_put(struct db *db, const char *broker, int64_t last_ms) MUST_CHECK;
 enum err rows_target_each(struct db *db,
 	enum err (*each)(void *ctx, const char *broker, int64_t last_ms), void *ctx) MUST_CHECK;

@@ -1,4 +1,5 @@
-// Placements: one per package, and when each data broker was last a publishing target.
+// Placements: the first of each package, its further copies, and when each data broker was last a
+// publishing target.
 #include "server/db/rows_content.h"
 
 enum err rows_placement_put(struct db *db, const struct placement_row *r)
@@ -6,11 +7,12 @@ enum err rows_placement_put(struct db *db, const struct placement_row *r)
 	return db_run(db,
 		"INSERT OR REPLACE INTO placement (package, state, broker, directive, "
 		"directive_id, answered, since_ms, verified_ms, mark, index_sha256, viewed, "
-		"barred, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+		"barred, detail, directive_top) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, "
+		"$11, $12, $13, $14)",
 		DB_D(&r->package), DB_I(r->state), DB_T(r->broker), DB_I(r->directive),
 		DB_I(r->directive_id), DB_I(r->answered), DB_I(r->since_ms), DB_I(r->verified_ms),
 		DB_D(&r->mark), DB_D(&r->index_sha256), DB_I(r->viewed), DB_I(r->barred),
-		DB_T(r->detail));
+		DB_T(r->detail), DB_I(r->directive_top));
 }
 
 static struct placement_row placement_read(struct db_rows *rows)
@@ -26,6 +28,7 @@ static struct placement_row placement_read(struct db_rows *rows)
 		.viewed = db_int(rows, 10) != 0,
 		.barred = db_int(rows, 11) != 0,
 		.detail = db_text(rows, 12),
+		.directive_top = (uint64_t)db_int(rows, 13),
 	};
 
 	db_fixed(rows, 0, r.package.b, sizeof(r.package.b));
@@ -42,11 +45,57 @@ enum err rows_placement_each(
 
 	TRY(db_query_values(db, &rows,
 		"SELECT package, state, broker, directive, directive_id, answered, since_ms, "
-		"verified_ms, mark, index_sha256, viewed, barred, detail FROM placement",
+		"verified_ms, mark, index_sha256, viewed, barred, detail, directive_top FROM "
+		"placement",
 		NULL, 0));
 	while (e == ERR_OK && db_next(&rows)) {
 		struct placement_row r = placement_read(&rows);
 
+		e = each(ctx, &r);
+	}
+	return rows_close(&rows, e);
+}
+
+enum err rows_copy_put(struct db *db, const struct copy_row *r)
+{
+	return db_run(db,
+		"INSERT OR REPLACE INTO placement_copy (package, broker, state, directive, "
+		"directive_id, answered, since_ms, mark, index_sha256) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		DB_D(&r->package), DB_T(r->broker), DB_I(r->state), DB_I(r->directive),
+		DB_I(r->directive_id), DB_I(r->answered), DB_I(r->since_ms), DB_D(&r->mark),
+		DB_D(&r->index_sha256));
+}
+
+enum err rows_copy_delete(struct db *db, const struct digest *package, const char *broker)
+{
+	return db_run(db, "DELETE FROM placement_copy WHERE package = $1 AND broker = $2",
+		DB_D(package), DB_T(broker));
+}
+
+enum err rows_copy_each(
+	struct db *db, enum err (*each)(void *ctx, const struct copy_row *row), void *ctx)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(db, &rows,
+		"SELECT package, broker, state, directive, directive_id, answered, since_ms, "
+		"mark, index_sha256 FROM placement_copy ORDER BY package, broker",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows)) {
+		struct copy_row r = {
+			.broker = db_text(&rows, 1),
+			.state = (int)db_int(&rows, 2),
+			.directive = (enum directive_kind)db_int(&rows, 3),
+			.directive_id = (uint64_t)db_int(&rows, 4),
+			.answered = db_int(&rows, 5) != 0,
+			.since_ms = db_int(&rows, 6),
+		};
+
+		db_fixed(&rows, 0, r.package.b, sizeof(r.package.b));
+		db_fixed(&rows, 7, r.mark.b, sizeof(r.mark.b));
+		db_fixed(&rows, 8, r.index_sha256.b, sizeof(r.index_sha256.b));
 		e = each(ctx, &r);
 	}
 	return rows_close(&rows, e);

@@ -129,6 +129,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_2, SCHEMA_CONTENT_2},
 	{version_3},
 	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
+	{SCHEMA_CONTENT_5},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -36,4 +36,12 @@
 	"CREATE TABLE question (client TEXT NOT NULL, what INTEGER NOT NULL, asked_ms INTEGER "    \
 	"NOT NULL, PRIMARY KEY (client, what)) WITHOUT ROWID;"
 
+// Version 5. A package may lie on several data brokers; the ids of its directives rise over all.
+#define SCHEMA_CONTENT_5                                                                           \
+	"ALTER TABLE placement ADD COLUMN directive_top INTEGER NOT NULL DEFAULT 0;"               \
+	"CREATE TABLE placement_copy (package BLOB NOT NULL, broker TEXT NOT NULL, state "         \
+	"INTEGER NOT NULL, directive INTEGER NOT NULL, directive_id INTEGER NOT NULL, answered "   \
+	"INTEGER NOT NULL, since_ms INTEGER NOT NULL, mark BLOB NOT NULL, index_sha256 BLOB NOT "  \
+	"NULL, PRIMARY KEY (package, broker)) WITHOUT ROWID;"
+
 #endif

@@ -3,6 +3,7 @@
 // broker's present mark, and is emptied with the mark.
 #include "store.h"
 #include <stdlib.h>
+#include <string.h>
 
 const char *placement_state_word(enum placement_state s)
 {
@@ -210,4 +211,38 @@ enum err withdraw_end(struct store *s, const char *broker, const struct digest *
 {
 	return db_run(s->db, "DELETE FROM placement WHERE package = $1 AND broker = $2",
 		DB_D(package), DB_T(broker));
+}
+
+// ---- directives
+
+enum err directive_look(
+	struct store *s, const struct digest *package, const char *broker, struct directives *out)
+{
+	struct db_rows rows;
+
+	*out = (struct directives){0};
+	TRY(db_query(s->db, &rows, "SELECT broker, directive_id FROM directive WHERE package = $1",
+		DB_D(package)));
+	while (db_next(&rows)) {
+		const char *at = db_text(&rows, 0);
+		uint64_t id = (uint64_t)db_int(&rows, 1);
+		if (strcmp(at, broker) == 0)
+			out->at = id;
+		if (!at[0])
+			out->of_none = id;
+		if (id > out->highest)
+			out->highest = id;
+	}
+	return db_end(&rows);
+}
+
+enum err directive_note(struct store *s, const struct digest *package, const char *broker,
+	uint64_t directive_id, bool anew)
+{
+	if (anew)
+		TRY(db_run(s->db, "DELETE FROM directive WHERE package = $1", DB_D(package)));
+	return db_run(s->db,
+		"INSERT OR REPLACE INTO directive (package, broker, directive_id)"
+		" VALUES ($1, $2, $3)",
+		DB_D(package), DB_T(broker), DB_I(directive_id));
 }

@@ -301,6 +301,7 @@ static enum err orphans_delete(
 		TRY(db_run(s->db, "DELETE FROM object WHERE sha256 = $1",
 			DB_D(&orphans->objects[i].sha256)));
 	TRY(db_run(s->db, "DELETE FROM package_object WHERE package = $1", DB_D(id)));
+	TRY(db_run(s->db, "DELETE FROM directive WHERE package = $1", DB_D(id)));
 	return db_run(s->db, "DELETE FROM placement WHERE package = $1", DB_D(id));
 }
 

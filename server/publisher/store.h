@@ -213,6 +213,19 @@ enum err withdraw_begin(struct store *s, const char *broker, const struct digest
 	uint64_t directive_id, struct send_object **objects, size_t *count) MUST_CHECK;
 enum err withdraw_end(struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
 
+// ---- directives: the highest one obeyed, of a package at a broker. "" is of no broker: STOP
+// everywhere, WAIT, DEFER.
+
+struct directives {
+	uint64_t at, of_none, highest; // at this broker; without one; of all
+};
+
+enum err directive_look(struct store *s, const struct digest *package, const char *broker,
+	struct directives *out) MUST_CHECK;
+// anew: the server counts from elsewhere now, and what was said before is forgotten.
+enum err directive_note(struct store *s, const struct digest *package, const char *broker,
+	uint64_t directive_id, bool anew) MUST_CHECK;
+
 // ---- small values (16 bytes or a number), by name
 
 enum err meta_get(

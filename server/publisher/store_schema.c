@@ -64,9 +64,14 @@ static const char *const version_2[] = {
 	"CREATE INDEX delta_package ON delta (package)",
 };
 
-// Objects that are told with other chunks of their package.
+// Objects that are told with other chunks of their package. A package may lie on several brokers:
+// the highest directive of each counts; '' is of none.
 static const char *const version_3[] = {
 	"ALTER TABLE object ADD COLUMN bases BLOB NOT NULL DEFAULT x''",
+	"CREATE TABLE directive (package BLOB NOT NULL, broker TEXT NOT NULL,"
+	" directive_id INTEGER NOT NULL, PRIMARY KEY (package, broker)) WITHOUT ROWID",
+	"INSERT INTO directive (package, broker, directive_id)"
+	" SELECT id, '', directive_id FROM package WHERE directive_id > 0",
 };
 
 #define VERSION(list)                                                                              \

@@ -42,9 +42,13 @@ static struct publisher_msg message_of(enum publisher_state state, const struct 
 static void tell_outcome(struct transmit *t, enum publisher_state state, const struct job_report *r)
 {
 	struct publisher_msg m = message_of(state, r);
+	struct directives said;
 	struct package p;
 
-	if (package_find(t->store, &r->package, &p) != ERR_OK || p.directive_id > r->directive_id)
+	if (package_find(t->store, &r->package, &p) != ERR_OK ||
+		directive_look(t->store, &r->package, r->broker, &said) != ERR_OK ||
+		said.at > r->directive_id ||
+		(state == PUB_STORED && said.of_none > r->directive_id))
 		return; // it was taken back meanwhile
 	m.object_bytes = p.object_bytes;
 	if (control_request(t->control, &m, NULL) != ERR_OK)
@@ -170,6 +174,7 @@ static enum err obey_transmit(struct transmit *t, const struct directive *d)
 struct stop {
 	struct transmit *t;
 	const char *broker; // NULL: all
+	bool sending;       // only where it is on its way
 	char brokers[STATIONS_MAX][LIMIT_ID + 1];
 	size_t count;
 };
@@ -178,7 +183,8 @@ static bool stop_collect(void *ctx, const struct placement *p)
 {
 	struct stop *s = ctx;
 
-	if (!s->broker || strcmp(s->broker, p->broker) == 0)
+	if ((!s->broker || strcmp(s->broker, p->broker) == 0) &&
+		(!s->sending || p->state == PLACEMENT_SENDING))
 		(void)str_copy(s->brokers[s->count++], sizeof s->brokers[0], p->broker);
 	return s->count < STATIONS_MAX;
 }
@@ -281,17 +287,47 @@ static enum err obey_stop(struct transmit *t, const struct directive *d)
 	return ERR_OK;
 }
 
+// WAIT, DEFER: what an earlier directive began ends within an object. What lies somewhere complete
+// stays until it is stopped by name.
+static enum err obey_pause(struct transmit *t, const struct directive *d)
+{
+	struct stop s = {.t = t, .sending = true};
+
+	TRY(placement_list(t->store, &d->package, stop_collect, &s));
+	for (size_t i = 0; i < s.count; i++)
+		TRY(stop_at(t, s.brokers[i], &d->package, d->directive_id));
+	return ERR_OK;
+}
+
+// The least that it must have to be in force.
+static uint64_t directive_floor(const struct directive *d, const struct directives *said)
+{
+	if (!d->to)
+		return said->highest;
+	if (d->kind == DIRECTIVE_STOP || said->at > said->of_none)
+		return said->at;
+	return said->of_none;
+}
+
 static enum err directive_judge(struct transmit *t, const struct directive *d, bool asked)
 {
+	const char *broker = d->to ? d->to->broker_id : "";
+	struct directives said;
 	struct package p;
 
 	TRY(package_find(t->store, &d->package, &p));
 	if (p.state != PACKAGE_OFFERED &&
 		!(p.state == PACKAGE_WITHDRAWN && d->kind == DIRECTIVE_STOP))
 		return err_set(ERR_DENIED, "the package is not offered");
-	if (d->directive_id < p.directive_id && !asked)
+	TRY(directive_look(t->store, &d->package, broker, &said));
+	uint64_t floor = directive_floor(d, &said);
+	if (d->directive_id < floor && !asked)
 		return err_set(ERR_STALE, "directive %llu came after %llu",
-			(unsigned long long)d->directive_id, (unsigned long long)p.directive_id);
+			(unsigned long long)d->directive_id, (unsigned long long)floor);
+	if (d->directive_id == said.at)
+		return ERR_OK;
+	TRY(store_end(t->store, directive_note(t->store, &d->package, broker, d->directive_id,
+					d->directive_id < floor)));
 	if (d->directive_id == p.directive_id)
 		return ERR_OK;
 	return store_end(t->store, package_set_directive(t->store, &d->package, d->directive_id));
@@ -307,6 +343,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 		return obey_stop(t, d);
 	case DIRECTIVE_WAIT:
 	case DIRECTIVE_DEFER: // the server directs again when it is time
+		return obey_pause(t, d);
 	case DIRECTIVE_NOTED:
 		return ERR_OK;
 	case DIRECTIVE_PACKAGE_ORDER: // orders.c

@@ -1,8 +1,9 @@
 // What the server directs, and what becomes of it. One station per data broker; a directive becomes
 // a job there, a finished job becomes a message to the server. No package is ever sent to a data
-// broker without a directive; only the highest directive of a package is obeyed, and only for
-// packages that were offered. What lies on brokers of a package that the operator withdrew is
-// withdrawn unasked.
+// broker without a directive; only the highest directive of a package at a broker is obeyed, and
+// only for packages that were offered. STOP everywhere, WAIT and DEFER name no broker: they end
+// every transmission that an earlier directive began. What lies on brokers of a package that the
+// operator withdrew is withdrawn unasked.
 #ifndef HELIO_PUBLISHER_TRANSMIT_H
 #define HELIO_PUBLISHER_TRANSMIT_H
 

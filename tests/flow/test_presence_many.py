@@ -90,3 +90,68 @@ def test_S002_12_what_two_packages_share_goes_with_the_last_of_them(fleet_of):
     fleet.ctl("package", "withdraw", two)
     wait_for(lambda: len(fleet.procs["pub"].lines("PUBLISH-STOPPED")) == 2, 10)
     assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
+
+
+def crowded(fleet_of, clients, brokers=("da", "db", "dc"), **data):
+    """A broker that serves one client at the rate that each should have."""
+    fleet = fleet_of(clients=clients, data_brokers=brokers, interval_ms=200, capacity=1_000_000,
+                     server={"server": {"reconnect_spread_s": 0, "host_period_ms": 3600000}, "probe": {"enabled": False},
+                             "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 700_000, "linger_s": 1, **data}})
+    fleet.up()
+    joins(fleet, *clients)
+    return fleet
+
+
+@pytest.mark.slow
+def test_S002_7_S002_9_more_than_one_broker_serves_gets_further_copies(fleet_of):
+    clients = ("f1", "f2", "f3")
+    fleet = crowded(fleet_of, clients)
+    record = Record(fleet)
+    package = package_of(fleet, size=4_000_000)
+    first = stored(fleet, package)
+    for n, c in enumerate(clients):
+        fleet.ctl("channel", "publish", c, package)
+        wait_for(lambda: len({who for _, who, _ in record.grants(package=package)}) == n + 1, 20, f"a grant for {c}")
+    places = {who: getattr(g, "from").broker_id for _, who, g in record.grants(package=package)}
+    assert len(set(places.values())) == 3 and first in places.values(), places
+    assert all(g.rate_bytes_per_s >= 700_000 for _, _, g in record.grants(package=package))
+    assert sorted(lies_at(fleet, package)) == ["da", "db", "dc"]
+    shown = {p["broker"]: (p["state"], p["leases"]) for p in fleet.ctl("package", "show", package)["placements"]}
+    assert set(shown) == {"da", "db", "dc"} and sum(n for _, n in shown.values()) == 3
+    for c in clients:
+        wait_for(lambda: installed(fleet, c, package), 40)
+        assert same_file(fleet, c, package) and connected(fleet, places[c], c)
+    # Nobody fetches any more: all of them go.
+    record.directive(package, pb.WAIT)
+    wait_for(lambda: len([m for _, _, m in record.of("helio/v1/pub/pub", pb.PublisherMsg) if m.state == pb.PUB_STOPPED]) >= 3, 20)
+    for b in fleet.data_ids:
+        assert not late(fleet, b, "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#"), b
+    assert fleet.sql("select count(*) from placement_copy") == "0"
+
+
+@pytest.mark.slow
+def test_S002_7_a_copy_takes_over_when_the_first_broker_dies_and_nothing_is_sent_again(fleet_of):
+    clients = ("f1", "f2")
+    fleet = crowded(fleet_of, clients, ("da", "db"), broker_away_s=1)
+    record = Record(fleet)
+    package = package_of(fleet, size=7_000_000)
+    first = stored(fleet, package)
+    for n, c in enumerate(clients):
+        fleet.ctl("channel", "publish", c, package)
+        wait_for(lambda: len({who for _, who, _ in record.grants(package=package)}) == n + 1, 20, f"a grant for {c}")
+    places = {who: getattr(g, "from").broker_id for _, who, g in record.grants(package=package)}
+    (second,) = set(places.values()) - {first}
+    sent = len(record.directives(package, pb.TRANSMIT))
+    fleet.procs[f"broker-{first}"].kill()
+    # The server is killed in between: what lies where, and who fetches where, is read back.
+    fleet.procs["heliod"].kill()
+    fleet.heliod()
+    for c in clients:
+        wait_for(lambda: installed(fleet, c, package), 60, f"{c} completes")
+        assert same_file(fleet, c, package)
+    assert fleet.procs["heliod"].lines("COPY-ADOPTED")
+    assert all(d.to.broker_id == second for _, d in record.directives(package, pb.TRANSMIT)[sent:]), "it was sent somewhere again"
+    # The dead one comes back empty: what was left there is counted as withdrawn.
+    fleet.broker(first)
+    wait_for(lambda: fleet.sql("select count(*) from placement_copy") == "0", 40, "nothing is left to be withdrawn")
+    assert not late(fleet, first, "helio/v1/chunk/#", "helio/v1/pkg/#")

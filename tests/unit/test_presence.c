@@ -3,6 +3,7 @@
 #include "tests/unit/content_fixture.h"
 
 #include "proto/base/log.h"
+#include "server/copies.h"
 #include "server/offer.h"
 #include "server/presence.h"
 
@@ -275,7 +276,7 @@ static void stored(struct world *w)
 {
 	offer_images(w, "1");
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_int_equal(pack(w)->state, PLACE_LINGER);
 }
 
@@ -470,7 +471,7 @@ static void S002_7_nothing_is_granted_before_our_own_read_back(void **state)
 	want(w, "f1", (struct fetch_request){.request_id = 1});
 	assert_false(w->grant.grant.granted);
 	assert_memory_equal(w->order.mark.b, ((struct id16){{9}}).b, 16);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	// Whoever waited is served unasked, under its own request.
 	assert_true(w->grant.grant.granted);
 	assert_string_equal(w->grant.to, "f1");
@@ -625,7 +626,7 @@ static void S002_12_after_stop_it_waits_until_somebody_asks(void **state)
 	assert_int_equal(pack(w)->state, PLACE_SENDING);
 	assert_false(w->grant.grant.granted);
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_true(w->grant.grant.granted);
 	assert_string_equal(w->grant.to, "f3");
 }
@@ -665,7 +666,8 @@ static void a_broker_that_forgot_is_filled_again_only_if_somebody_wants_it(void 
 	presence_broker(w->p, "da", true, "", w->now);
 	pass(w, 1);
 	assert_int_equal(w->readbacks, 2);
-	presence_readback(w->p, &w->package, READBACK_LOST, "the mark is gone", w->now);
+	presence_readback(
+		w->p, w->order_broker, &w->package, READBACK_LOST, "the mark is gone", w->now);
 	assert_int_equal(pack(w)->state, PLACE_SENDING);
 	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
 	assert_int_equal(w->directive.directive.directive_id, 2);
@@ -679,7 +681,8 @@ static void a_broker_that_forgot_what_nobody_wants_stays_empty(void **state)
 	presence_broker(w->p, "da", false, "killed", w->now);
 	presence_broker(w->p, "da", true, "", w->now);
 	pass(w, 1);
-	presence_readback(w->p, &w->package, READBACK_LOST, "the mark is gone", w->now);
+	presence_readback(
+		w->p, w->order_broker, &w->package, READBACK_LOST, "the mark is gone", w->now);
 	assert_int_equal(pack(w)->state, PLACE_STOPPING);
 	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
 }
@@ -698,7 +701,7 @@ static void content_that_is_wanted_moves_when_its_broker_stays_away(void **state
 	assert_string_equal(pack(w)->broker, "db");
 	assert_int_equal(leases_count(w->p->leases), 0); // old grants die
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_true(w->grant.grant.granted);
 	assert_string_equal(w->grant.broker, "db");
 	assert_int_equal(w->grant.grant.request_id, 1);
@@ -716,13 +719,13 @@ static void missing_objects_are_looked_for_and_repaired(void **state)
 			.request_id = 2, .missing_objects = missing, .missing_count = 2});
 	assert_false(w->grant.grant.granted);
 	assert_int_equal(w->order.object_count, 2);
-	presence_readback(w->p, &w->package, READBACK_OBJECTS_MISSING, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_OBJECTS_MISSING, "", w->now);
 	assert_int_equal(w->directive.directive.kind, DIRECTIVE_REPAIR);
 	assert_int_equal(w->directive.objects, 2);
 	assert_int_equal(pack(w)->leases, 1); // the others go on fetching
 	claim(w, pack(w)->directive_id);
 	assert_int_equal(w->order.object_count, 2); // granted again only after reading them back
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_true(w->grant.grant.granted);
 	assert_int_equal(w->grant.grant.request_id, 2);
 }
@@ -737,7 +740,7 @@ static void a_wrong_complaint_is_looked_at_once(void **state)
 	stored(w);
 	want(w, "f1", (struct fetch_request){.request_id = 1});
 	want(w, "f1", f);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	before = w->readbacks;
 	for (uint64_t i = 3; i < 10; i++) {
 		f.request_id = i;
@@ -762,9 +765,9 @@ static void complaints_of_two_clients_do_not_wear_each_other_out(void **state)
 	for (uint64_t round = 2; round < 6; round++) {
 		one.request_id = two.request_id = round;
 		want(w, "f1", one);
-		presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+		presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 		want(w, "f2", two);
-		presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+		presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 		before = round == 2 ? w->readbacks : before;
 	}
 	assert_int_equal(w->readbacks, before);
@@ -814,7 +817,7 @@ static void S001_c26_who_cannot_reach_a_broker_waits_until_nobody_fetches_there(
 	assert_int_equal(pack(w)->state, PLACE_SENDING);
 	assert_string_equal(pack(w)->broker, "db");
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_true(w->grant.grant.granted); // unasked: it waited
 	assert_string_equal(w->grant.to, "f1");
 	assert_string_equal(w->grant.broker, "db");
@@ -830,14 +833,14 @@ static void S001_c26_a_broker_is_out_of_question_for_one_client_and_its_next_pac
 	want(w, "f1", failed(2, "da"));
 	want(w, "f1", failed(3, "da"));
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_string_equal(w->grant.broker, "db");
 	lease = w->grant.grant.lease;
 	release(w, "f1", lease);
 	// The next package lies on da: f2 is granted it there, f1 is not.
 	offer_images(w, "2");
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	assert_string_equal(pack(w)->broker, "da");
 	want(w, "f2", (struct fetch_request){.request_id = 1});
 	assert_true(w->grant.grant.granted);
@@ -859,7 +862,8 @@ static void S001_c26_who_cannot_reach_any_broker_is_granted_all_the_same(void **
 	for (uint64_t i = 1; i < 8; i++) {
 		want(w, "f1", failed(i, "da"));
 		if (pack(w)->state == PLACE_VERIFYING)
-			presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+			presence_readback(
+				w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 		assert_true(w->grant.grant.granted); // its own tries end the operation
 		assert_string_equal(w->grant.broker, "da");
 	}
@@ -879,10 +883,208 @@ static void leases_and_placements_survive_a_restart(void **state)
 	assert_int_equal(w->brokers.items[0].leases, 1);
 	presence_broker(w->p, "da", true, "", w->now);
 	pass(w, 1);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	want(w, "f1", (struct fetch_request){.request_id = 4});
 	assert_true(w->grant.grant.granted);
 	assert_int_equal(w->grant.grant.lease, lease);
+}
+
+// ---------------------------------------------------------------- further copies
+
+static void answer_copy(struct world *w, enum publisher_state state, const char *broker)
+{
+	const struct copy *c = copies_find(pack(w), broker);
+	struct publisher_msg m = {.state = state,
+		.package = w->package,
+		.broker_id = broker,
+		.mark = {{7}},
+		.index_sha256 = {{8}}};
+
+	assert_non_null(c);
+	m.directive_id = c->directive_id;
+	tell(w, "pub", &m);
+}
+
+// Four leases are all that da serves well; the fifth waits for a copy and is granted it there.
+static void crowd(struct world *w)
+{
+	char client[16];
+
+	stored(w);
+	w->p->config.share_bytes_per_s = 250000;
+	for (uint64_t i = 1; i <= 5; i++) {
+		snprintf(client, sizeof(client), "c%d", (int)i);
+		want(w, client, (struct fetch_request){.request_id = i});
+	}
+	assert_int_equal(pack(w)->leases, 4);
+	assert_false(w->grant.grant.granted);
+	assert_non_null(strstr(w->grant.reason, "further copy"));
+	assert_int_equal(pack(w)->copy_count, 1);
+	assert_string_equal(pack(w)->copies[0].broker, "db");
+}
+
+static void four_go_on(struct world *w, int seconds)
+{
+	static const char *const clients[] = {"c1", "c2", "c3", "c4"};
+
+	for (int i = 0; i < seconds; i++) {
+		for (uint64_t lease = 1; lease <= 4; lease++)
+			presence_lease_renew(w->p, clients[lease - 1], lease, 1000);
+		pass(w, 1);
+	}
+}
+
+static void a_crowd_gets_a_further_copy_on_another_broker(void **state)
+{
+	struct world *w = *state;
+
+	crowd(w);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_string_equal(w->directive.broker, "db");
+	assert_int_equal(w->directive.directive.directive_id, 2);
+	answer_copy(w, PUB_STORED, "db");
+	assert_string_equal(w->order_broker, "db");
+	assert_int_equal(pack(w)->leases, 4); // nobody before our own read-back
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, "c5");
+	assert_string_equal(w->grant.broker, "db");
+	assert_int_equal(copies_first_leases(pack(w)), 4);
+	assert_int_equal(pack(w)->state, PLACE_STORED);
+	// The first placement's own word is still the one in force for it.
+	assert_int_equal(pack(w)->directive_id, 1);
+	assert_int_equal(pack(w)->directive_top, 2);
+	// The next goes to where the share is largest.
+	want(w, "c6", (struct fetch_request){.request_id = 6});
+	assert_string_equal(w->grant.broker, "db");
+}
+
+static void when_no_further_broker_may_be_chosen_the_share_is_small(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	w->p->config.share_bytes_per_s = 1000000;
+	presence_broker(w->p, "db", false, "gone", w->now);
+	want(w, "c1", (struct fetch_request){.request_id = 1});
+	want(w, "c2", (struct fetch_request){.request_id = 2});
+	assert_int_equal(pack(w)->leases, 2);
+	assert_int_equal(pack(w)->copy_count, 0);
+}
+
+static void who_waits_for_a_copy_waits_a_bounded_time(void **state)
+{
+	struct world *w = *state;
+
+	crowd(w);
+	four_go_on(w, COPY_PATIENCE_MS / 1000 + 1);
+	want(w, "c5", (struct fetch_request){.request_id = 5});
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.broker, "da");
+}
+
+static void a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays(void **state)
+{
+	struct world *w = *state;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	for (int i = 5; i <= 6; i++) {
+		char client[16];
+		snprintf(client, sizeof(client), "c%d", i);
+		release(w, client, 0);
+	}
+	assert_int_equal(pack(w)->leases, 4);
+	four_go_on(w, 12);
+	assert_int_equal(pack(w)->leases, 4);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STOPPING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+	assert_string_equal(w->directive.broker, "db");
+	answer_copy(w, PUB_STOPPED, "db");
+	assert_int_equal(pack(w)->copy_count, 0);
+	assert_int_equal(pack(w)->state, PLACE_STORED);
+}
+
+static void a_copy_takes_the_place_of_a_first_one_that_is_lost(void **state)
+{
+	struct world *w = *state;
+	int before;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	before = w->directives;
+	presence_broker(w->p, "da", false, "gone", w->now);
+	for (int i = 0; i < 4; i++) {
+		for (uint64_t lease = 5; lease <= 6; lease++) {
+			char client[16];
+			snprintf(client, sizeof(client), "c%d", (int)lease);
+			presence_lease_renew(w->p, client, lease, 1000);
+		}
+		pass(w, 1);
+	}
+	assert_string_equal(pack(w)->broker, "db");
+	assert_string_equal(w->order_broker, "db");
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_int_equal(pack(w)->state, PLACE_STORED);
+	assert_int_equal(pack(w)->leases, 6); // those of da are served here
+	// Nothing was transmitted again; what lies at da is to be withdrawn.
+	assert_true(w->directives > before);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+	assert_string_equal(w->directive.broker, "da");
+}
+
+static void copies_and_their_leases_survive_a_restart(void **state)
+{
+	struct world *w = *state;
+	uint64_t top;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	top = pack(w)->directive_top;
+	restart(w);
+	assert_int_equal(pack(w)->copy_count, 1);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_VERIFYING);
+	assert_int_equal(pack(w)->copies[0].leases, 2);
+	assert_int_equal(pack(w)->leases, 6);
+	assert_int_equal(pack(w)->directive_top, top);
+	presence_broker(w->p, "db", true, "", w->now);
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STORED);
+}
+
+static void a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewhere(void **state)
+{
+	struct world *w = *state;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	presence_broker(w->p, "db", false, "restarted", w->now);
+	presence_broker(w->p, "db", true, "", w->now);
+	presence_readback(w->p, "db", &w->package, READBACK_LOST, "the mark is gone", w->now);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STOPPING);
+	assert_int_equal(pack(w)->copies[0].leases, 0);
+	assert_int_equal(copies_first_leases(pack(w)), 6);
+	assert_string_equal(w->grant.broker, "da");
+}
+
+static void what_a_placement_leaves_is_withdrawn_there(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	want(w, "c1", (struct fetch_request){.request_id = 1});
+	presence_broker(w->p, "da", false, "gone", w->now);
+	for (int i = 0; i < 4; i++) {
+		presence_lease_renew(w->p, "c1", 1, 1000);
+		pass(w, 1);
+	}
+	assert_string_equal(pack(w)->broker, "db");
+	assert_int_equal(pack(w)->copy_count, 1);
+	assert_string_equal(pack(w)->copies[0].broker, "da");
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STOPPING);
+	// It could not, for the broker is away; it is told again when that is back, until it has.
+	answer_copy(w, PUB_FAILED, "da");
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 3);
+	assert_false(pack(w)->copies[0].answered);
+	answer_copy(w, PUB_STOPPED, "da");
+	assert_int_equal(pack(w)->copy_count, 0);
 }
 
 static void an_operators_withdrawal_holds_until_it_is_taken_back(void **state)
@@ -929,7 +1131,7 @@ static struct digest two_versions(struct world *w)
 	struct digest old = w->package;
 	offer_images(w, "2");
 	claim(w, pack(w)->directive_id);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	return old;
 }
 
@@ -1017,7 +1219,7 @@ static void a_copy_in_doubt_has_no_deltas(void **state)
 	unsigned told = w->bases_told;
 	presence_broker(w->p, pack(w)->broker, false, "gone", w->now);
 	presence_broker(w->p, pack(w)->broker, true, "", w->now);
-	presence_readback(w->p, &w->package, READBACK_PROVEN, "", w->now);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
 	pass(w, 1);
 	assert_int_equal(w->bases_told, told + 1); // asked for anew
 	want(w, "c1", (struct fetch_request){.request_id = 1, .base = old});
@@ -1065,6 +1267,14 @@ int main(void)
 		T(S001_c26_a_broker_is_out_of_question_for_one_client_and_its_next_package),
 		T(S001_c26_who_cannot_reach_any_broker_is_granted_all_the_same),
 		T(leases_and_placements_survive_a_restart),
+		T(a_crowd_gets_a_further_copy_on_another_broker),
+		T(when_no_further_broker_may_be_chosen_the_share_is_small),
+		T(who_waits_for_a_copy_waits_a_bounded_time),
+		T(a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays),
+		T(a_copy_takes_the_place_of_a_first_one_that_is_lost),
+		T(copies_and_their_leases_survive_a_restart),
+		T(a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewhere),
+		T(what_a_placement_leaves_is_withdrawn_there),
 		T(an_operators_withdrawal_holds_until_it_is_taken_back),
 		T(a_removed_client_holds_no_lease),
 	};

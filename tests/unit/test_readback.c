@@ -41,10 +41,11 @@ static void fake_unsubscribe(
 	((struct world *)ctx)->unsubscribed += (int)count;
 }
 
-static void fake_done(void *ctx, const struct digest *package, enum readback_verdict verdict,
-	const char *why, struct now now)
+static void fake_done(void *ctx, const char *broker, const struct digest *package,
+	enum readback_verdict verdict, const char *why, struct now now)
 {
 	struct world *w = ctx;
+	(void)broker;
 
 	(void)now;
 	(void)package;
