@@ -120,12 +120,22 @@ void fetch_plan_start(struct fetch *f)
 
 // ---- install
 
+// After a failed sync nobody knows what is on the disk, and the next sync would not tell: all is
+// fetched anew.
+static enum err sealed(struct fetch *f)
+{
+	enum err e = install_seal(f->config->store, &f->package, &f->manifest);
+	if (e == ERR_IO && staging_drop(f->config->store, &f->package) != ERR_OK)
+		log_warn("STAGING-UNDROPPED", "package=%s", digest_short(&f->package));
+	return e;
+}
+
 static enum err install(struct fetch *f)
 {
 	struct depot *store = f->config->store;
 	const struct manifest *m = &f->manifest;
 	TRY(page_carry_finish(&f->carry, m));
-	TRY(install_seal(store, &f->package, m));
+	TRY(sealed(f));
 	TRY(install_rename(store, &f->package));
 	// Software is switched to when it is held, by its handler.
 	return f->activate && m->kind == PACKAGE_IMAGES

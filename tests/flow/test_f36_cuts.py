@@ -66,6 +66,10 @@ class Trial:
             shutil.rmtree(at)
         shutil.copytree(self.folder / name, self.device.disk, symlinks=True, dirs_exist_ok=True)
 
+    def back_state(self, name):
+        shutil.rmtree(self.device.state)
+        shutil.copytree(self.folder / name / "state", self.device.state, symlinks=True)
+
     def which(self, where):
         """Old or new, each whole: (0 or 1 of what runs, 0 or 1 of the slot)."""
         runs, held = self.device.runs(), self.device.held()
@@ -126,6 +130,73 @@ def test_F36_S001_c18_c3_killed_before_every_call_that_changes_the_disk_and_agai
     trial = Trial(fleet_of, folder, folder / "disk")
     seen = cut_everywhere(trial, 10**6, 10**6, nested=1)
     assert {(0, 0), (1, 0), (1, 1)} >= seen >= {(0, 0), (1, 0)}, seen
+
+
+# ---------------------------------------------------------------- a disk that is full, a disk that fails
+
+
+def after_trouble(trial, where):
+    """The trouble is over: what was held back is done, or brought again, and nobody blames the release."""
+    for _ in range(2):
+        assert trial.device.bring(trial.disc) == 0, (where, trial.device.log.read_text()[-2000:])
+        if trial.which(where) == (1, 1):
+            return
+        word = trial.device.run()
+        text = trial.device.log.read_text()
+        assert word == "to=confirmed" or (word == "to=rolled-back" and "reason=device" in text), (where, word, text[-2000:])
+    assert trial.which(where) == (1, 1), where
+
+
+def trouble_everywhere(trial, how, imports, updates):
+    imported = [n for n, name in enumerate(trial.import_calls, 1) if how != "sync" or "sync" in name]
+    updated = [n for n, name in enumerate(trial.update_calls, 1) if how != "sync" or "sync" in name]
+    for number in [imported[i - 1] for i in spread(len(imported), imports)]:
+        where = (how, "import", number)
+        trial.back("before-import")
+        failed = trial.device.bring(trial.disc, f"{number}:{how}") != 0
+        assert trial.which(where) == (0, 0), where
+        # After a sync that failed nobody knows what the disk has: nothing of it is built upon.
+        if failed and how == "sync" and len(list((trial.device.state / "packages").iterdir())) == 1:
+            assert not list((trial.device.state / "staging").iterdir()), where
+        after_trouble(trial, where)
+    told = set()
+    for number in [updated[i - 1] for i in spread(len(updated), updates)]:
+        where = (how, "update", number)
+        trial.back("before-update")
+        told.add(trial.device.run(f"{number}:{how}", until=("to=confirmed", "to=rolled-back", "to=broken", "UPDATE-UNSAVED", "UPDATE-UNCONFIRMED")))
+        trial.which(where)
+        after_trouble(trial, where)
+    return told
+
+
+def test_F38_S001_c18_a_disk_that_is_full_at_any_call_keeps_the_old_and_blames_nobody(fleet_of, folder):
+    (folder / "disk").mkdir()
+    trial = Trial(fleet_of, folder, folder / "disk")
+    assert trouble_everywhere(trial, "full", 2, 4) >= {"UPDATE-UNSAVED"}
+    trouble_everywhere(trial, "sync", 4, 0)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", trial.device.root]).returncode != 0:
+        return      # only root has a small disk to fill
+    # The handler's disk alone is full: undone, told as the device's fault, nothing left behind, and installed when there is room.
+    try:
+        shutil.copytree(folder / "before-update/app", trial.device.root, symlinks=True, dirs_exist_ok=True)
+        (trial.device.root / "ballast").write_bytes(b"x" * 60_000)
+        trial.back_state("before-update")
+        assert trial.device.run() == "to=rolled-back"
+        text = trial.device.log.read_text()
+        assert "reason=device" in text and "No space left on device" in text and "UPDATE-AGAIN" not in text, text[-2000:]
+        assert trial.which("a small disk") == (0, 0) and sorted(os.listdir(trial.device.root / "releases")) == ["1"]
+        (trial.device.root / "ballast").unlink()
+        trial.repaired("room")
+    finally:
+        subprocess.run(["umount", trial.device.root], check=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["full", "sync"])
+def test_F38_F23_S001_c18_a_disk_that_is_full_or_fails_at_every_call_keeps_the_old_or_the_new(fleet_of, folder, how):
+    (folder / "disk").mkdir()
+    trial = Trial(fleet_of, folder, folder / "disk")
+    assert trouble_everywhere(trial, how, 10**6, 10**6) >= {"UPDATE-UNSAVED" if how == "full" else "to=confirmed"}
 
 
 # ---------------------------------------------------------------- power

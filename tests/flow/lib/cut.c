@@ -2,6 +2,8 @@
 // over all threads and children together, so that a row of N from 1 on leaves no moment out.
 //
 //   cut N REPORT FOLDER PROGRAM ARG...     N 0: only counted
+//   cut N:full ...     from the N-th on, what needs space fails with ENOSPC instead
+//   cut N:sync ...     the N-th fails with EIO, if it is a sync
 //
 // FOLDER: writes and syncs count only on files below it. REPORT gets the names of the calls that
 // were counted, one a line. The exit code is the program's, 137 when it was killed.
@@ -9,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,6 +69,11 @@ static const struct row {
 };
 
 static long wanted, counted;
+static const char *how = "";
+static struct {
+	pid_t tid;
+	int error;
+} failing[64]; // calls that the kernel does not do, until they return
 static const char *folder;
 static FILE *report;
 static pid_t leader;
@@ -117,18 +126,76 @@ static const struct row *row_of(pid_t tid, const struct __ptrace_syscall_info *i
 	return NULL;
 }
 
-// True: this is the one.
+#ifdef __x86_64__
+static void skip_call(pid_t tid, int error)
+{
+	for (size_t i = 0; i < sizeof failing / sizeof failing[0]; i++) {
+		if (failing[i].tid != 0)
+			continue;
+		failing[i].tid = tid;
+		failing[i].error = error;
+		(void)ptrace(PTRACE_POKEUSER, tid, offsetof(struct user, regs.orig_rax), -1L);
+		return;
+	}
+}
+
+static void call_ends(pid_t tid)
+{
+	for (size_t i = 0; i < sizeof failing / sizeof failing[0]; i++) {
+		if (failing[i].tid != tid)
+			continue;
+		failing[i].tid = 0;
+		(void)ptrace(PTRACE_POKEUSER, tid, offsetof(struct user, regs.rax),
+			(long)-failing[i].error);
+	}
+}
+#else
+static void skip_call(pid_t tid, int error)
+{
+	(void)tid;
+	(void)error;
+	(void)fprintf(stderr, "cut: calls can be failed on x86-64 only\n");
+	exit(124);
+}
+
+static void call_ends(pid_t tid)
+{
+	(void)tid;
+}
+#endif
+
+static int needs_space(const char *name)
+{
+	static const char *const words[] = {
+		"write", "open", "mkdir", "link", "symlink", "copy_file_range", "fallocate"};
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+		const char *at = strstr(name, words[i]);
+		if (at != NULL && strncmp(name, "unlink", 6) != 0)
+			return 1;
+	}
+	return 0;
+}
+
+// True: it ends here.
 static int count(pid_t tid)
 {
 	struct __ptrace_syscall_info info;
-	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) <= 0 ||
-		info.op != PTRACE_SYSCALL_INFO_ENTRY)
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof info, &info) <= 0)
+		return 0;
+	if (info.op == PTRACE_SYSCALL_INFO_EXIT)
+		call_ends(tid);
+	if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
 		return 0;
 	const struct row *r = row_of(tid, &info);
 	if (r == NULL)
 		return 0;
 	(void)fprintf(report, "%s\n", r->name);
-	return ++counted == wanted;
+	counted++;
+	if (strcmp(how, ":full") == 0 && counted >= wanted && needs_space(r->name))
+		skip_call(tid, ENOSPC);
+	if (strcmp(how, ":sync") == 0 && counted == wanted && strstr(r->name, "sync") != NULL)
+		skip_call(tid, EIO);
+	return how[0] == '\0' && counted == wanted;
 }
 
 static int signal_to_pass(int status)
@@ -203,7 +270,9 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: cut N REPORT FOLDER PROGRAM ARG...\n");
 		return 125;
 	}
-	wanted = strtol(argv[1], NULL, 10);
+	char *end;
+	wanted = strtol(argv[1], &end, 10);
+	how = end;
 	folder = argv[3];
 	report = fopen(argv[2], "we");
 	if (report == NULL)
