@@ -5,9 +5,13 @@
 #include "server/ctl/publisher.h"
 #include "server/ctl/show.h"
 #include "server/ctl/text.h"
+#include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#define WHY_TRIES 15
+#define WHY_NAP_MS 200
 
 // ---- list, remove
 
@@ -322,16 +326,29 @@ static void why_show(const struct ctl *c, const cJSON *answer)
 	table_free(t);
 }
 
+// What was just decided is on its way to the publisher: that is waited for, a moment.
+static enum err why_ask(struct ctl *c, const struct args *a, cJSON **answer)
+{
+	for (int left = WHY_TRIES; true; left--) {
+		cJSON *request = cJSON_CreateObject();
+		enum err e = why_request(c, a, request);
+		if (e != ERR_OK) {
+			cJSON_Delete(request);
+			return e;
+		}
+		bool of_client = cJSON_GetArraySize(cJSON_GetObjectItem(request, "orders")) > 0;
+		e = image_call(c, "image-why", a->words[0], request, -1, answer);
+		if (e != ERR_NOT_FOUND || !of_client || left == 0)
+			return e;
+		(void)poll(NULL, 0, WHY_NAP_MS);
+	}
+}
+
 enum exit_code cmd_image_why(struct ctl *c, const struct args *a)
 {
 	SCOPED_JSON cJSON *answer = NULL;
-	cJSON *request = cJSON_CreateObject();
-	enum err e = why_request(c, a, request);
+	enum err e = why_ask(c, a, &answer);
 
-	if (e == ERR_OK)
-		e = image_call(c, "image-why", a->words[0], request, -1, &answer);
-	else
-		cJSON_Delete(request);
 	return answer_show(c, e, answer, why_show);
 }
 
