@@ -4,6 +4,7 @@
 #include "client/key_shelf.h"
 #include "client/medium_file.h"
 #include "client/medium_return.h"
+#include "client/mounts.h"
 #include "proto/base/file.h"
 #include "proto/base/program.h"
 #include "proto/medium.h"
@@ -24,7 +25,6 @@
 #define IMPORT_WINDOW 8
 #define PATH_ROOM 512
 #define ASK_POLL_MS 100
-#define MOUNTS_SEEN 64 // sticks that are not read again
 #define ASK_MAX_S 3600
 
 struct import_order {
@@ -50,8 +50,7 @@ struct import {
 	struct buf back;  // what is written to the medium
 	size_t back_rows; // of the ledger
 	uv_work_t work;   // reading an image, writing back
-	uint64_t mounts[MOUNTS_SEEN];
-	size_t mount_next;
+	struct mounts mounts;
 	bool working;
 	enum err work_result;
 	char why[256];
@@ -565,57 +564,18 @@ static void request_look(struct import *i)
 		log_warn("IMPORT-FAILED", "why=%s", log_quote(err_text()));
 }
 
-// ---- what is mounted is imported by itself: each mount once, and again when other orders lie
-// there
-
-// 0: nothing for this client lies there.
-static uint64_t mount_mark(const struct import *i, const char *dir)
-{
-	char path[PATH_MAX];
-	struct stat st;
-	int n = snprintf(
-		path, sizeof path, "%s/" MEDIUM_ORDERS "/%s", dir, i->rt->config.client_id);
-	if (n < 0 || (size_t)n >= sizeof path || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
-		return 0;
-	return ((uint64_t)st.st_dev << 40) ^ ((uint64_t)st.st_ino << 20) ^
-	       (uint64_t)st.st_mtim.tv_sec ^ (uint64_t)st.st_mtim.tv_nsec;
-}
-
-static bool mount_is_new(struct import *i, uint64_t mark)
-{
-	for (size_t k = 0; k < MOUNTS_SEEN; k++)
-		if (i->mounts[k] == mark)
-			return false;
-	i->mounts[i->mount_next] = mark;
-	i->mount_next = (i->mount_next + 1) % MOUNTS_SEEN;
-	return true;
-}
-
-static void mount_look(struct import *i, const char *dir)
-{
-	uint64_t mark = mount_mark(i, dir);
-	if (mark == 0 || i->busy || !mount_is_new(i, mark))
-		return;
-	log_info("IMPORT-MOUNT", "client=%s path=%s", i->rt->config.client_id, log_quote(dir));
-	if (import_begin(i->rt, dir, "mount") != ERR_OK)
-		log_warn("IMPORT-FAILED", "why=%s", log_quote(err_text()));
-}
+// ---- what is mounted is imported by itself
 
 static void mounts_look(struct import *i)
 {
 	const char *dir = i->rt->settings->medium_dir;
-	char path[PATH_ROOM];
-	if (dir[0] == '\0' || i->busy || i->rt->offline)
+	char path[PATH_MAX];
+	if (dir[0] == '\0' || i->busy || i->rt->offline ||
+		!mounts_next(&i->mounts, dir, i->rt->config.client_id, path))
 		return;
-	mount_look(i, dir);
-	DIR *d = opendir(dir);
-	for (const struct dirent *e; d != NULL && (e = readdir(d)) != NULL && !i->busy;) {
-		int n = snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
-		if (e->d_name[0] != '.' && n > 0 && (size_t)n < sizeof path)
-			mount_look(i, path);
-	}
-	if (d != NULL)
-		(void)closedir(d);
+	log_info("IMPORT-MOUNT", "client=%s path=%s", i->rt->config.client_id, log_quote(path));
+	if (import_begin(i->rt, path, "mount") != ERR_OK)
+		log_warn("IMPORT-FAILED", "why=%s", log_quote(err_text()));
 }
 
 static void on_timer(uv_timer_t *timer)

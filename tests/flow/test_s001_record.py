@@ -80,13 +80,16 @@ def test_S001_c3_what_is_mounted_is_installed_by_itself(fleet_of, folder):
         fleet.procs[name].stop()        # the agent runs, and nobody is there
     mounts = folder / "media"
     mounts.mkdir()
-    other.rename(mounts / "other")      # for another client: left alone
+    other.rename(mounts / "other")      # for another client: told, once, and left alone
+    before = tree(mounts / "other")
     fleet.agent("f2", {"agent": {"medium_dir": mounts}})
     stick.rename(mounts / "stick")
     wait_for(lambda: shown(fleet, "f2") == one, 20, "installed from the stick")
     wait_for(lambda: (mounts / "stick/helio/return/f2.bin").exists(), 10, "what goes back")
+    wait_for(lambda: "media refused reason=other-client" in fleet.procs["f2"].text(), 10, "what is for another is told")
     log = fleet.procs["f2"].text()
-    assert log.count("IMPORT-MOUNT") == 1 and str(mounts / "other") not in log, log[-1500:]
+    assert log.count("IMPORT-MOUNT") == 2 and log.count("media refused reason=other-client") == 1, log[-1500:]
+    assert tree(mounts / "other") == before
 
 
 def test_S001_c3_a_stick_that_was_pulled_half_way_is_refused_and_goes_on(fleet_of, folder):
