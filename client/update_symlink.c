@@ -6,7 +6,7 @@
 //             -> previous -> current
 //   roll back current -> what the token names; without a token there was none, and there is none;
 //             what was half copied goes
-//   commit    releases that neither link names are removed
+//   commit    releases that neither link names -> releases/.gone -> removed
 //
 // A release holds its package's id in `.package`: the same version of another package lies beside
 // it under a longer name, and what is complete is not copied again.
@@ -14,6 +14,7 @@
 
 #include "client/installer.h"
 #include "proto/base/file.h"
+#include "proto/base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -27,6 +28,7 @@
 
 #define MAKING ".making"
 #define MARK ".package"
+#define GONE ".gone"
 #define COPY_BYTES (256 * 1024)
 
 static enum err step(const char *name)
@@ -250,29 +252,44 @@ static enum err roll_back(const struct update_call *c)
 	return tree_remove(making);
 }
 
-// What neither link names, and what a cut left half made.
+// Out of its name in one step: what has a release's name is whole.
+static enum err release_drop(const char *releases, const char *name)
+{
+	char path[DEPOT_PATH], gone[DEPOT_PATH];
+	TRY(path_join(path, sizeof path, releases, name));
+	TRY(path_join(gone, sizeof gone, releases, GONE));
+	if (name[0] == '.')
+		return tree_remove(path);
+	TRY(tree_remove(gone));
+	TRY(step("update-gone"));
+	if (rename(path, gone) != 0)
+		return err_set_errno("cannot remove %s", path);
+	TRY(step("update-removed"));
+	return tree_remove(gone);
+}
+
+// What neither link names, and what a cut left half made. What cannot be removed takes space, and
+// is no reason to undo a release that is well.
 static enum err commit(const struct update_call *c)
 {
-	char now[UPDATE_TOKEN_MAX + 1], before[UPDATE_TOKEN_MAX + 1], dir[DEPOT_PATH],
-		path[DEPOT_PATH];
-	enum err e = ERR_OK;
+	char now[UPDATE_TOKEN_MAX + 1], before[UPDATE_TOKEN_MAX + 1], dir[DEPOT_PATH];
 	TRY(link_read(c->row->root, "current", now));
 	TRY(link_read(c->row->root, "previous", before));
 	TRY(path_below(dir, c->row->root, "releases", ""));
 	DIR *d = opendir(dir);
 	if (d == NULL)
 		return err_set_errno("cannot list %s", dir);
-	for (const struct dirent *entry; e == ERR_OK && (entry = readdir(d)) != NULL;) {
+	for (const struct dirent *entry; (entry = readdir(d)) != NULL;) {
 		const char *name = entry->d_name;
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, now) == 0 ||
 			strcmp(name, before) == 0)
 			continue;
-		e = path_join(path, sizeof path, dir, name);
-		if (e == ERR_OK)
-			e = tree_remove(path);
+		if (release_drop(dir, name) != ERR_OK)
+			log_warn("RELEASE-KEPT", "name=%s release=%s why=%s", log_quote(c->name),
+				log_quote(name), log_quote(err_text()));
 	}
 	(void)closedir(d);
-	return e;
+	return ERR_OK;
 }
 
 static enum err symlink_work(const struct update_call *c, struct update_said *said)

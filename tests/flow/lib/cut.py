@@ -69,6 +69,10 @@ class Device:
         """What /app runs: the link, and the sums of all files behind it."""
         return link(self.root / "current"), sums(self.root / "current")
 
+    def releases(self):
+        """Of each release that says of itself that it is whole: the sums of its files."""
+        return {at.parent.name: sums(at.parent) for at in self.root.glob("releases/*/.package") if not at.parent.name.startswith(".")}
+
     def held(self):
         """What the agent's own slot names: a package, and the sums of its files."""
         at = self.state / "slots/software/app/current"
