@@ -4,6 +4,7 @@
 #define HELIO_CLIENT_DISPLAY_SIDE_H
 
 #include "client/depot.h"
+#include <stdio.h>
 
 #define DISPLAY_ARGS 4
 
@@ -60,6 +61,21 @@ enum err display_screenshot_take(
 // SIGTERM to the display that wrote `status`. Errors: ERR_NOT_FOUND.
 enum err display_restart(const struct display_side *d) MUST_CHECK;
 // Rows from since_unix_ms on, oldest first, each ledger_seq once, at most max, in the arena.
+// The ledger in slices, for a loop that has other work.
+struct ledger_read {
+	FILE *in[2]; // the part before, the present one
+	unsigned part;
+	int64_t since_unix_ms;
+	uint64_t last_seq;
+};
+void ledger_begin(struct ledger_read *x, const struct display_side *d, int64_t since_unix_ms);
+// Looks at no more than so many lines; names into the arena. Returns how many rows; *end: there is
+// nothing behind them, or no memory for it.
+size_t ledger_slice(struct ledger_read *x, struct arena *a, size_t lines, struct shown *rows,
+	size_t max, bool *end);
+void ledger_end(struct ledger_read *x); // also when it was ended already
+
+// All of it at once.
 void display_usage(const struct display_side *d, struct arena *a, int64_t since_unix_ms, size_t max,
 	struct shown **rows, size_t *count);
 

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 #define USAGE_ROWS_MAX 40000
-#define USAGE_ROWS_PER_PART 400 // of the longest path they stay below LIMIT_REPORT
-#define USAGE_ROW_BYTES 96      // a usual row, to honour max_bytes
+#define USAGE_ROWS_PER_PART 400   // of the longest path they stay below LIMIT_REPORT
+#define USAGE_LINES_PER_TURN 2000 // about 2 ms
+#define USAGE_ROW_BYTES 96        // a usual row, to honour max_bytes
 #define SOFTWARE_PER_PART 1000
 #define LOG_READ_MAX (4 * 1024 * 1024) // newest bytes of a log that are looked at
 #define LOG_BYTES_DEFAULT (256 * 1024)
@@ -81,26 +82,87 @@ static enum err data_spool(struct gather *g, struct bytes data, bool truncated)
 }
 
 // ---- usage
+//
+// A slice of the ledger a turn, so that heartbeats and transfers go on while a month is read.
 
-static enum err usage_spool(struct gather *g)
+static void usage_end(struct gather *g)
 {
-	SCOPED_ARENA struct arena a;
-	struct shown *rows = NULL;
-	size_t count = 0, max = USAGE_ROWS_MAX;
-	if (g->what.max_bytes / USAGE_ROW_BYTES < max && g->what.max_bytes != 0)
-		max = g->what.max_bytes / USAGE_ROW_BYTES + 1;
-	arena_init(&a, 32 * 1024 * 1024, USAGE_ROWS_MAX * 2);
-	display_usage(g->display, &a, g->what.since_unix_ms, max + 1, &rows, &count);
-	struct report part = {.what = INFO_USAGE, .truncated = count > max};
-	if (count > max)
-		count = max;
-	TRY(spool_begin(&g->spool, g->report_id));
-	for (size_t at = 0; at == 0 || at < count; at += USAGE_ROWS_PER_PART) {
-		part.usage = rows + at;
-		part.usage_count =
-			count - at < USAGE_ROWS_PER_PART ? count - at : USAGE_ROWS_PER_PART;
-		TRY(spool_add(&g->spool, &part));
+	if (!g->usage.open)
+		return;
+	ledger_end(&g->usage.ledger);
+	arena_fini(&g->usage.arena);
+	g->usage.open = false;
+}
+
+static enum err usage_part_begin(struct usage_gather *u)
+{
+	arena_reset(&u->arena);
+	u->count = 0;
+	u->rows = arena_array(&u->arena, USAGE_ROWS_PER_PART, sizeof *u->rows);
+	return u->rows != NULL ? ERR_OK : err_set(ERR_MEMORY, "no memory for a part of usage");
+}
+
+static enum err usage_part_add(struct gather *g, bool truncated)
+{
+	struct usage_gather *u = &g->usage;
+	TRY(spool_add(&g->spool, &(struct report){.what = INFO_USAGE,
+					 .usage = u->rows,
+					 .usage_count = u->count,
+					 .truncated = truncated}));
+	return usage_part_begin(u);
+}
+
+// *end: the report is whole. When it has all that it may have, one row more is looked for, so that
+// what was left out is told.
+static enum err usage_turn(struct gather *g, bool *end)
+{
+	struct usage_gather *u = &g->usage;
+	struct shown more;
+	size_t room = USAGE_ROWS_PER_PART - u->count, left = u->max - u->total;
+	bool full = left == 0;
+	size_t n = ledger_slice(&u->ledger, &u->arena, USAGE_LINES_PER_TURN,
+		full ? &more : u->rows + u->count,
+		full          ? 1
+		: room < left ? room
+			      : left,
+		end);
+	if (full) {
+		*end = *end || n > 0;
+		return *end ? usage_part_add(g, n > 0) : ERR_OK;
 	}
+	u->count += n;
+	u->total += n;
+	bool due = u->count == USAGE_ROWS_PER_PART && u->total < u->max;
+	return due || (*end && (u->count > 0 || u->total == 0)) ? usage_part_add(g, false) : ERR_OK;
+}
+
+static void on_usage_time(uv_timer_t *timer)
+{
+	struct gather *g = timer->data;
+	bool end = false;
+	enum err e = usage_turn(g, &end);
+	if (e == ERR_OK && !end)
+		return;
+	uv_timer_stop(&g->timer);
+	usage_end(g);
+	if (e == ERR_OK)
+		tell_ready(g);
+	else
+		tell_error(g, e);
+}
+
+static enum err usage_begin(struct gather *g, bool *later)
+{
+	struct usage_gather *u = &g->usage;
+	*u = (struct usage_gather){.max = USAGE_ROWS_MAX, .open = true};
+	if (g->what.max_bytes / USAGE_ROW_BYTES < u->max && g->what.max_bytes != 0)
+		u->max = g->what.max_bytes / USAGE_ROW_BYTES + 1;
+	arena_init(&u->arena, 4 * 1024 * 1024, 64 * 1024);
+	ledger_begin(&u->ledger, g->display, g->what.since_unix_ms);
+	TRY(usage_part_begin(u));
+	TRY(spool_begin(&g->spool, g->report_id));
+	uv_timer_start(&g->timer, on_usage_time, 0, 1);
+	*later = true;
 	return ERR_OK;
 }
 
@@ -364,7 +426,7 @@ static enum err kind_begin(struct gather *g, bool *later)
 {
 	switch (g->what.what) {
 	case INFO_USAGE:
-		return usage_spool(g);
+		return usage_begin(g, later);
 	case INFO_SOFTWARE:
 		return software_begin(g, later);
 	case INFO_LOGS:
@@ -395,10 +457,12 @@ void gather_begin(struct gather *g, uint64_t report_id, const struct send_inform
 		return;
 	}
 	enum err e = kind_begin(g, &later);
-	if (e != ERR_OK)
+	if (e != ERR_OK) {
+		usage_end(g);
 		tell_error(g, e);
-	else if (!later)
+	} else if (!later) {
 		tell_ready(g);
+	}
 }
 
 void gather_stop(struct gather *g)
@@ -409,6 +473,7 @@ void gather_stop(struct gather *g)
 	g->process = NULL;
 	if (g->timer_there)
 		uv_timer_stop(&g->timer);
+	usage_end(g);
 	spool_drop(&g->spool);
 }
 
@@ -445,6 +510,7 @@ void gather_close(struct gather *g)
 
 void gather_fini(struct gather *g)
 {
+	usage_end(g);
 	if (g->loop != NULL)
 		spool_fini(&g->spool);
 }

@@ -32,6 +32,13 @@ struct gather {
 	struct send_information what;
 	char unit[257], pattern[257];
 	struct process *process;
+	struct usage_gather {
+		struct ledger_read ledger;
+		struct arena arena; // of the rows of one part
+		struct shown *rows;
+		size_t count, total, max;
+		bool open;
+	} usage;
 	uv_timer_t timer;
 	bool timer_there;
 	struct mono asked;

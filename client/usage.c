@@ -61,53 +61,81 @@ static bool row_parse(char *line, struct shown *out)
 	return true;
 }
 
-static FILE *ledger_open(const struct display_side *d, const char *name)
+static FILE *part_open(const struct display_side *d, const char *name)
 {
 	char path[300];
 	return path_join(path, sizeof path, d->dir, name) == ERR_OK ? fopen(path, "re") : NULL;
 }
 
-struct usage_read {
-	struct arena *a;
-	int64_t since_unix_ms;
-	size_t max;
-	uint64_t last_seq;
-	struct shown *rows;
-	size_t count;
-};
+// Both at once, the present part first: when the display begins a new one meanwhile, nothing is
+// missed, and what is seen twice does not rise.
+void ledger_begin(struct ledger_read *x, const struct display_side *d, int64_t since_unix_ms)
+{
+	*x = (struct ledger_read){.since_unix_ms = since_unix_ms};
+	x->in[1] = part_open(d, "shown.log");
+	x->in[0] = part_open(d, "shown.log.1");
+}
 
-static void ledger_read(const struct display_side *d, const char *name, struct usage_read *x)
+void ledger_end(struct ledger_read *x)
+{
+	for (size_t i = 0; i < 2; i++)
+		if (x->in[i] != NULL)
+			fclose(x->in[i]);
+	*x = (struct ledger_read){.part = 2};
+}
+
+// False: nothing more is there.
+static bool line_next(struct ledger_read *x, char *line, size_t size)
+{
+	for (; x->part < 2; x->part++)
+		if (x->in[x->part] != NULL && fgets(line, (int)size, x->in[x->part]) != NULL)
+			return true;
+	return false;
+}
+
+static bool row_take(struct ledger_read *x, char *line, struct shown *row)
+{
+	size_t n = strcspn(line, "\n");
+	bool whole = line[n] == '\n';
+	line[n] = '\0';
+	if (!whole || !row_parse(line, row) || row->ledger_seq <= x->last_seq)
+		return false;
+	x->last_seq = row->ledger_seq;
+	return row->from_unix_ms >= x->since_unix_ms;
+}
+
+size_t ledger_slice(struct ledger_read *x, struct arena *a, size_t lines, struct shown *rows,
+	size_t max, bool *end)
 {
 	char line[2048];
-	FILE *in = ledger_open(d, name);
-	while (in != NULL && x->count < x->max && fgets(line, sizeof line, in) != NULL) {
-		size_t n = strcspn(line, "\n");
-		bool whole = line[n] == '\n';
-		struct shown row;
-		line[n] = '\0';
-		if (!whole || !row_parse(line, &row) || row.ledger_seq <= x->last_seq)
-			continue;
-		x->last_seq = row.ledger_seq;
-		if (row.from_unix_ms < x->since_unix_ms)
-			continue;
-		row.image = arena_strdup(x->a, row.image);
-		if (row.image == NULL)
+	size_t count = 0;
+	*end = false;
+	for (; lines > 0 && count < max; lines--) {
+		if (!line_next(x, line, sizeof line)) {
+			*end = true;
 			break;
-		x->rows[x->count++] = row;
+		}
+		if (!row_take(x, line, &rows[count]))
+			continue;
+		rows[count].image = arena_strdup(a, rows[count].image);
+		if (rows[count].image == NULL) {
+			*end = true;
+			break;
+		}
+		count++;
 	}
-	if (in != NULL)
-		fclose(in);
+	return count;
 }
 
 void display_usage(const struct display_side *d, struct arena *a, int64_t since_unix_ms, size_t max,
 	struct shown **rows, size_t *count)
 {
-	struct usage_read x = {.a = a, .since_unix_ms = since_unix_ms, .max = max};
-	x.rows = arena_array(a, max == 0 ? 1 : max, sizeof *x.rows);
-	if (x.rows != NULL) {
-		ledger_read(d, "shown.log.1", &x); // the part before, while it is kept
-		ledger_read(d, "shown.log", &x);
-	}
-	*rows = x.rows;
-	*count = x.count;
+	struct ledger_read x;
+	bool end;
+	*count = 0;
+	*rows = arena_array(a, max == 0 ? 1 : max, sizeof **rows);
+	ledger_begin(&x, d, since_unix_ms);
+	if (*rows != NULL)
+		*count = ledger_slice(&x, a, SIZE_MAX, *rows, max, &end);
+	ledger_end(&x);
 }

@@ -634,6 +634,49 @@ static void usage_rows_come_once_in_order_and_after_the_time_asked_for(void **st
 	arena_fini(&a);
 }
 
+// A slice a turn gives what one reading gives, also when the display begins a new part meanwhile.
+static void usage_in_slices_is_the_same_usage(void **state)
+{
+	struct lab *x = *state;
+	struct display_side d;
+	struct arena a;
+	struct shown *whole, rows[8];
+	struct ledger_read ledger;
+	char path[DEPOT_PATH], old[DEPOT_PATH + 2], hex[65];
+	size_t count, seen = 0, turns = 0;
+	bool end = false;
+	arena_init(&a, 1024 * 1024, 10000);
+	assert_int_equal(display_side_init(&d, x->dir, &x->depot), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/display/shown.log", x->dir);
+	(void)snprintf(old, sizeof old, "%s.1", path);
+	hex_encode(x->v1.id.b, 32, hex);
+	for (int part = 0; part < 2; part++) {
+		FILE *out = fopen(part == 0 ? old : path, "w");
+		for (int i = 1; i <= 30; i++)
+			fprintf(out, "%d\t00\t%s\ta.jpg\t%d\t1000\t3\n", part * 30 + i, hex, i);
+		fclose(out);
+	}
+	display_usage(&d, &a, 10, 100, &whole, &count);
+	assert_int_equal(count, 2 * 21);
+	ledger_begin(&ledger, &d, 10);
+	for (; !end; turns++) {
+		size_t n = ledger_slice(&ledger, &a, 7, rows, 5, &end);
+		assert_true(n <= 5);
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(rows[i].ledger_seq, whole[seen + i].ledger_seq);
+		seen += n;
+		if (turns == 2) { // the part that is being read becomes the one before
+			assert_int_equal(rename(path, old), 0);
+			fclose(fopen(path, "w"));
+		}
+	}
+	assert_int_equal(seen, count);
+	assert_true(turns >= 60 / 7);
+	ledger_end(&ledger);
+	ledger_end(&ledger);
+	arena_fini(&a);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
 
 int main(void)
@@ -657,6 +700,7 @@ int main(void)
 		CASE(garbage_is_what_no_slot_names),
 		CASE(the_playlist_names_the_pictures_in_order_and_ends_with_its_hash),
 		CASE(usage_rows_come_once_in_order_and_after_the_time_asked_for),
+		CASE(usage_in_slices_is_the_same_usage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
