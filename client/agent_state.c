@@ -291,27 +291,13 @@ static enum err get_record(struct agent_state *s, char *line)
 	return err_set(ERR_CORRUPT, "the state holds an unknown line");
 }
 
-// The last line is  end TAB 64 hex digits NEWLINE  and must be what the bytes before it hash to.
-static enum err check_magic(char *line)
-{
-	char *f[2];
-	uint64_t version;
-	if (line == NULL || record_fields(line, f, 2) != 2 || strcmp(f[0], STATE_MAGIC) != 0)
-		return err_set(ERR_CORRUPT, "this is no agent state");
-	if (record_u64(f[1], &version) != ERR_OK)
-		return err_set(ERR_CORRUPT, "this is no agent state");
-	if (version < STATE_VERSION_LEAST || version > STATE_VERSION)
-		return err_set(ERR_VERSION, "the state has format %llu, this agent knows %d",
-			(unsigned long long)version, STATE_VERSION);
-	return ERR_OK;
-}
-
 static enum err read_text(struct bytes text, struct agent_state *s)
 {
 	SCOPED_FREE char *copy = NULL;
 	TRY(record_body(text, "the state", &copy));
 	char *cursor = copy;
-	TRY(check_magic(record_line(&cursor)));
+	TRY(record_magic(record_line(&cursor), &(struct record_format){STATE_MAGIC, "the state",
+						       STATE_VERSION_LEAST, STATE_VERSION}));
 	for (char *line; (line = record_line(&cursor)) != NULL;) {
 		if (get_record(s, line) != ERR_OK)
 			return err_set(ERR_CORRUPT, "the state cannot be read");

@@ -4,7 +4,7 @@
 #include "client/escape.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
-#include "proto/digest.h"
+#include "proto/end_line.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -152,10 +152,9 @@ static enum err playlist_fill(struct playlist *p, const struct display_side *d,
 		TRY(page_walk(&walk, i));
 	TRY(playlist_flush(p));
 	struct digest sum = sha256_end(p->hash);
-	char hex[65];
-	hex_encode(sum.b, sizeof sum.b, hex);
-	TRY(buf_printf(&p->text, "end\t%s\n", hex));
-	TRY(fd_write_all(p->fd, p->text.data, p->text.size));
+	char line[END_LINE_SIZE + 1];
+	end_line_make(&sum, line);
+	TRY(fd_write_all(p->fd, line, END_LINE_SIZE));
 	if (fsync(p->fd) != 0)
 		return err_set_errno("cannot sync the playlist");
 	return ERR_OK;

@@ -1,7 +1,7 @@
 // Text records; see escape.h.
 #include "client/escape.h"
 
-#include "proto/digest.h"
+#include "proto/end_line.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,40 +90,38 @@ enum err record_u64(const char *field, uint64_t *out)
 	return ERR_OK;
 }
 
-#define END_SIZE (4 + 64 + 1)
-
-static void end_make(const void *data, size_t size, char line[END_SIZE + 1])
-{
-	struct digest d = sha256(data, size);
-
-	memcpy(line, "end\t", 4);
-	hex_encode(d.b, sizeof d.b, line + 4);
-	line[END_SIZE - 1] = '\n';
-}
-
 enum err record_end(struct buf *text)
 {
-	char line[END_SIZE + 1];
+	char line[END_LINE_SIZE + 1];
+	struct digest sum = sha256(text->data, text->size);
 
-	end_make(text->data, text->size, line);
-	return buf_append(text, line, END_SIZE);
+	end_line_make(&sum, line);
+	return buf_append(text, line, END_LINE_SIZE);
 }
 
 enum err record_body(struct bytes text, const char *what, char **out)
 {
-	char want[END_SIZE + 1];
-
 	*out = NULL;
-	if (text.size < END_SIZE)
-		return err_set(ERR_CORRUPT, "%s is cut short", what);
-	size_t size = text.size - END_SIZE;
-	end_make(text.data, size, want);
-	if (memcmp(text.data + size, want, END_SIZE) != 0)
-		return err_set(ERR_CORRUPT, "%s does not match its digest", what);
-	*out = malloc(size + 1);
+	TRY(end_line_take(&text, what, NULL));
+	*out = malloc(text.size + 1);
 	if (*out == NULL)
 		return err_set(ERR_MEMORY, "no memory for %s", what);
-	memcpy(*out, text.data, size);
-	(*out)[size] = '\0';
+	memcpy(*out, text.data, text.size);
+	(*out)[text.size] = '\0';
+	return ERR_OK;
+}
+
+enum err record_magic(char *line, const struct record_format *format)
+{
+	char *f[2];
+	uint64_t version;
+
+	if (line == NULL || record_fields(line, f, 2) != 2 || strcmp(f[0], format->magic) != 0 ||
+		record_u64(f[1], &version) != ERR_OK)
+		return err_set(ERR_CORRUPT, "%s begins with something else", format->what);
+	if (version < format->least || version > format->newest)
+		return err_set(ERR_VERSION, "%s has format %llu, this agent knows %llu",
+			format->what, (unsigned long long)version,
+			(unsigned long long)format->newest);
 	return ERR_OK;
 }

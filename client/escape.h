@@ -21,11 +21,19 @@ size_t record_fields(char *line, char **fields, size_t max);
 // The whole field as a decimal number. Errors: ERR_FORMAT.
 enum err record_u64(const char *field, uint64_t *out) MUST_CHECK;
 
-// A text that must be whole ends with the line "end", its field the SHA-256 of all before it.
+// A text that must be whole ends with a line of its digest (end_line.h).
 // Errors: ERR_FULL, ERR_MEMORY.
 enum err record_end(struct buf *text) MUST_CHECK;
 // What stands before that line, as a copy with a NUL behind it, freed by the caller. what: the
-// text's name in a sentence. Errors: ERR_CORRUPT (cut short, or another digest), ERR_MEMORY.
+// text's name in a sentence. Errors: ERR_CORRUPT (no such line, or another digest), ERR_MEMORY.
 enum err record_body(struct bytes text, const char *what, char **out) MUST_CHECK;
+
+// Its first line: a word and the number of its format.
+struct record_format {
+	const char *magic, *what; // what: the text's name in a sentence
+	uint64_t least, newest;
+};
+// line: NULL, there is none. Errors: ERR_CORRUPT, ERR_VERSION.
+enum err record_magic(char *line, const struct record_format *format) MUST_CHECK;
 
 #endif

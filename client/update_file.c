@@ -136,16 +136,11 @@ static enum err read_text(struct bytes text, struct update_list *out)
 {
 	SCOPED_FREE char *copy = NULL;
 	size_t records = 0;
-	char *f[2];
-	uint64_t version = 0;
 	TRY(record_body(text, "the updates file", &copy));
-	char *cursor = copy, *first = record_line(&cursor);
-	if (first == NULL || record_fields(first, f, 2) != 2 || strcmp(f[0], FILE_MAGIC) != 0 ||
-		record_u64(f[1], &version) != ERR_OK)
-		return err_set(ERR_CORRUPT, "this is no updates file");
-	if (version != FILE_VERSION)
-		return err_set(ERR_VERSION, "the updates file has format %llu, this agent knows %d",
-			(unsigned long long)version, FILE_VERSION);
+	char *cursor = copy;
+	TRY(record_magic(
+		record_line(&cursor), &(struct record_format){FILE_MAGIC, "the updates file",
+					      FILE_VERSION, FILE_VERSION}));
 	for (char *line; (line = record_line(&cursor)) != NULL;) {
 		if (get_line(out, line, &records) != ERR_OK)
 			return err_set(ERR_CORRUPT, "the updates file cannot be read");

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <jerror.h>
 #include <jpeglib.h>
+
+#include <jerror.h> // its last numbers depend on jpeglib.h
 
 struct jpeg {
 	struct jpeg_error_mgr errors; // first: libjpeg hands us a pointer to it

@@ -3,7 +3,7 @@
 
 #include "client/display/display_limits.h"
 #include "proto/base/file.h"
-#include "proto/digest.h"
+#include "proto/end_line.h"
 #include "proto/limits.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -359,31 +359,6 @@ static enum err line_take(struct reader *r, struct bytes line)
 
 // ---- the whole file
 
-// Takes the `end` line off the text once its digest holds.
-static enum err end_check(struct bytes *text, struct digest *sum)
-{
-	static const char word[] = "end\t";
-	size_t size = text->size;
-
-	if (size < sizeof(word) + 64 || text->data[size - 1] != '\n')
-		return err_set(ERR_CORRUPT, "the playlist has no end line");
-	size_t start = size - 1 - 64 - (sizeof(word) - 1);
-	char hex[65];
-
-	memcpy(hex, text->data + size - 65, 64);
-	hex[64] = '\0';
-	bool at_line = start == 0 || text->data[start - 1] == '\n';
-	if (!at_line || memcmp(text->data + start, word, sizeof(word) - 1) != 0 ||
-		hex_decode(hex, sum->b, 32) != ERR_OK)
-		return err_set(ERR_CORRUPT, "the playlist has no end line");
-	struct digest real = sha256(text->data, start);
-
-	if (!digest_equal(&real, sum))
-		return err_set(ERR_CORRUPT, "the playlist does not match its end line");
-	text->size = start;
-	return ERR_OK;
-}
-
 static size_t lines_count(struct bytes text)
 {
 	size_t count = 0;
@@ -438,7 +413,7 @@ static enum err list_fill(struct playlist *list, struct bytes text)
 {
 	struct reader r = {.list = list};
 
-	TRY(end_check(&text, &list->sum));
+	TRY(end_line_take(&text, "the playlist", &list->sum));
 	r.image_max = lines_count(text);
 	if (r.image_max > LIMIT_FILES + 1000)
 		return err_set(ERR_FULL, "the playlist has more than %d lines", LIMIT_FILES + 1000);
