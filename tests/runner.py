@@ -1,6 +1,7 @@
 """Builds and runs every kind of test, and judges tests/requirements by what really ran."""
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
@@ -8,6 +9,10 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "flow"))
+from lib.postgres import Postgres, programs  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build"
@@ -56,9 +61,9 @@ SANITIZER_ENV = {
 }
 
 
-def unit_program(path, suffix, polite):
+def unit_program(path, suffix, polite, store=""):
     """One cmocka program: every test in it counts by its own name."""
-    env = {**os.environ, **SANITIZER_ENV, "CMOCKA_MESSAGE_OUTPUT": "tap"}
+    env = {**os.environ, **SANITIZER_ENV, "CMOCKA_MESSAGE_OUTPUT": "tap", "HELIO_TEST_STORE": store}
     try:
         done = run([path], polite, env=env, timeout=300, cwd=path.parent)
         text, code = done.stdout, done.returncode
@@ -72,14 +77,14 @@ def unit_program(path, suffix, polite):
         record(f"{path.name}{suffix}.ends_well", "failed", text[-4000:])
 
 
-def unit_tests(preset, suffix, words, only="", polite=True):
+def unit_tests(preset, suffix, words, only="", polite=True, store=""):
     began = time.monotonic()
     programs = sorted(p for p in (BUILD / preset / "tests").glob("test_*") if p.is_file() and os.access(p, os.X_OK))
     programs = [p for p in programs if not only or re.fullmatch(only, p.name)]
     programs = [p for p in programs if not words or any(w in p.name for w in words)]
     # More at a time than there are processors: some wait most of their time.
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda p: unit_program(p, suffix, polite), programs))
+        list(pool.map(lambda p: unit_program(p, suffix, polite, store), programs))
     say(f"  unit tests, {preset}: {len(programs)} programs ({time.monotonic() - began:.0f} s)")
 
 
@@ -93,6 +98,22 @@ def fuzz_replay(preset, words):
         played = re.search(r"replayed (\d+) inputs", done.stdout)
         good = done.returncode == 0 and played and int(played[1]) > 0
         record(f"{program.name}.corpus_is_replayed", "passed" if good else "failed", done.stdout[-4000:])
+
+
+# What of the server's core also runs on PostgreSQL, one and the same for all of them.
+ON_POSTGRES = "test_core_(commands|pipeline|queue)|test_reach"
+ON_POSTGRES_LONG = "test_core(_.*)?|test_gate.*|test_reach|test_loading|test_freshness"
+
+
+@contextlib.contextmanager
+def postgres():
+    if not programs():
+        say("  PostgreSQL is not installed: what needs it is skipped")
+        yield False
+        return
+    with Postgres() as private:
+        os.environ["HELIO_TEST_POSTGRES"] = private.url
+        yield True
 
 
 # ------------------------------------------------------------------ memcheck
@@ -219,22 +240,35 @@ def main():
     began = time.monotonic()
     everything = not options.words
 
-    good = build("dev")
-    # The tests of the real programs wait more than they work. All else is done meanwhile, and steps back for them.
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        sides = [pool.submit(other_builds, options.words, everything)]
-        if good:
-            sides.append(pool.submit(unit_tests, "dev", "", options.words, polite=False))
-            pytest_run(["tests/rules", "tests/flow"], options.words, options.long, "dev")
-        for side in sides:
-            side.result()
-    if good:
-        pytest_run(["tests/flow"], options.words, options.long, "dev", "quiet")
+    with postgres() as has_postgres:
+        good = run_all(options, everything, has_postgres)
     if good and options.long:
         memcheck(options.words)
     if everything:
         requirements_check(everything)
     return finish(options, began)
+
+
+def unit_tests_dev(options, has_postgres):
+    unit_tests("dev", "", options.words, polite=False)
+    if has_postgres:
+        unit_tests("dev", "[postgresql]", options.words, ON_POSTGRES_LONG if options.long else ON_POSTGRES,
+                   store="postgresql")
+
+
+def run_all(options, everything, has_postgres):
+    good = build("dev")
+    # The tests of the real programs wait more than they work. All else is done meanwhile, and steps back for them.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        sides = [pool.submit(other_builds, options.words, everything)]
+        if good:
+            sides.append(pool.submit(unit_tests_dev, options, has_postgres))
+            pytest_run(["tests/rules", "tests/flow"], options.words, options.long, "dev")
+        for side in sides:
+            side.result()
+    if good:
+        pytest_run(["tests/flow"], options.words, options.long, "dev", "quiet")
+    return good
 
 
 def finish(options, began):

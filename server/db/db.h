@@ -100,6 +100,12 @@ struct db {
 // exclusive lock) and checks it (quick_check, up to 32 MiB). ":memory:" for tests. Errors:
 // ERR_EXISTS (another process has it), ERR_CORRUPT, ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO.
 enum err db_sqlite_open(const char *file, struct db **out) MUST_CHECK;
+// url: as libpq reads it (postgresql://... or "host=... dbname=..."); tables stand in the first
+// schema of its search path. Each turn is one transaction and its commit is on the disk when it
+// returns (no pipeline). A lost connection fails the turn; the first statement after it connects
+// anew. Errors: ERR_CLOSED (no connection), ERR_EXISTS (another server has it), ERR_UNSUPPORTED
+// (built without libpq).
+enum err db_postgres_open(const char *url, struct db **out) MUST_CHECK;
 void db_close(struct db *db);
 
 // Creates the tables or brings them to the present version, in one transaction.

@@ -11,8 +11,9 @@ enum err rows_client_put(struct db *db, const struct client_row *r)
 		" last_kind, last_heard_ms, ip, profile, showing, holdings)"
 		" VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
 		"$16, $17, $18, $19, $20, $21)"
-		" ON CONFLICT (id) DO UPDATE SET highest_session = max(highest_session, "
-		"excluded.highest_session),"
+		" ON CONFLICT (id) DO UPDATE SET highest_session = CASE WHEN "
+		"client.highest_session > excluded.highest_session THEN client.highest_session"
+		" ELSE excluded.highest_session END,"
 		" state = excluded.state, reach = excluded.reach, d = excluded.d, channel = "
 		"excluded.channel,"
 		" epoch = excluded.epoch, pointer = excluded.pointer, holdings_known = "
@@ -128,8 +129,8 @@ enum err rows_device_find(struct db *db, const char *id, struct device_row *out)
 enum err rows_device_put(struct db *db, const char *id, const struct device_row *row)
 {
 	return db_run(db,
-		"UPDATE client SET highest_session = max(highest_session, $1), boot_counter = $2, "
-		"store_id = $3 WHERE id = $4",
+		"UPDATE client SET highest_session = CASE WHEN highest_session > $1 THEN "
+		"highest_session ELSE $1 END, boot_counter = $2, store_id = $3 WHERE id = $4",
 		DB_I(row->highest_session), DB_I(row->boot_counter), DB_D(&row->store_id),
 		DB_T(id));
 }

@@ -73,10 +73,12 @@ enum err rows_key_customers(struct db *db, const char *publisher, const char *af
 	struct key_row row;
 
 	TRY(db_query(db, &rows,
-		"SELECT " READ ", max(current * 9007199254740992 + created_ms) FROM content_key"
-		" WHERE ($1 = '' OR customer IN (SELECT id FROM customer WHERE"
-		" publisher = $1 AND removed = 0)) AND customer > $2 GROUP BY customer ORDER BY "
-		"customer LIMIT $3",
+		"SELECT " READ " FROM content_key WHERE ($1 = '' OR customer IN (SELECT id FROM"
+		" customer WHERE publisher = $1 AND removed = 0)) AND customer > $2 AND NOT EXISTS"
+		" (SELECT 1 FROM content_key AS other WHERE other.customer = content_key.customer"
+		" AND (other.current, other.created_ms, other.key_id) >"
+		" (content_key.current, content_key.created_ms, content_key.key_id))"
+		" ORDER BY customer LIMIT $3",
 		DB_T(publisher), DB_T(after), DB_I(max)));
 	enum err e = ERR_OK;
 	while (e == ERR_OK && db_next(&rows)) {

@@ -47,8 +47,8 @@ enum err rows_usage_add(
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
 		" COALESCE((SELECT customer FROM customer_client WHERE client = $1), ''))",
 		DB_T(client), DB_D(store_id), DB_I(s->ledger_seq), DB_D(&s->package),
-		DB_T(s->image), DB_I(s->from_unix_ms), DB_I(s->duration_ms),
-		DB_I(s->clock_quality), DB_I(s->boot_counter));
+		DB_T(s->image), DB_I(s->from_unix_ms), DB_I(s->duration_ms), DB_I(s->clock_quality),
+		DB_I(s->boot_counter));
 }
 
 enum err rows_usage_count(
@@ -151,8 +151,8 @@ enum err rows_report_parts_each_open(
 	enum err e = ERR_OK;
 
 	TRY(db_query_values(db, &rows,
-		"SELECT client, MAX(part), report_id, what, parts, SUM(length(body)) FROM "
-		"report_part GROUP BY client",
+		"SELECT client, max(part), max(report_id), max(what), max(parts),"
+		" CAST(sum(length(body)) AS BIGINT) FROM report_part GROUP BY client",
 		NULL, 0));
 	while (e == ERR_OK && db_next(&rows))
 		e = each(ctx, &(struct report_part_row){.client = db_text(&rows, 0),

@@ -60,9 +60,11 @@ enum err rows_usage_page(struct db *db, const struct usage_filter *f,
 // ---- sums
 
 #define SUMS(key, where)                                                                           \
-	"SELECT " key " AS k, count(*), sum(duration_ms), min(from_ms), max(from_ms) FROM usage"   \
-	" WHERE " where " AND from_ms >= $2 AND from_ms < $3 AND ($4 = '' OR customer = $4)"       \
-	" GROUP BY k HAVING $5 = '' OR k > $5 ORDER BY k LIMIT $6"
+	"SELECT k, count(*), CAST(sum(duration_ms) AS BIGINT), min(from_ms), max(from_ms) FROM"    \
+	" (SELECT " key " AS k, duration_ms, from_ms FROM usage WHERE " where                      \
+	" AND from_ms >= $2 AND from_ms < $3 AND ($4 = '' OR customer = $4)) AS shown"             \
+	" WHERE $5 = '' OR k > $5 GROUP BY k ORDER BY k LIMIT $6"
+#define HOUR "from_ms / 3600000 * 3600" // ten digits of it
 #define BOTH(key)                                                                                  \
 	{                                                                                          \
 		SUMS(key, "$1 = ''"), SUMS(key, "client = $1")                                     \
@@ -73,7 +75,8 @@ static const char *const sums[][2] = {
 				  "BETWEEN '0000' AND '9999' THEN substr(image, 6) ELSE image END"),
 	[USAGE_BY_CLIENT] = BOTH("client"),
 	[USAGE_BY_CUSTOMER] = BOTH("customer"),
-	[USAGE_BY_HOUR] = BOTH("substr('0000000000' || (from_ms / 3600000 * 3600), -10)"),
+	[USAGE_BY_HOUR] = BOTH("substr('0000000000' || CAST(" HOUR " AS TEXT),"
+			       " length(CAST(" HOUR " AS TEXT)) + 1)"),
 	[USAGE_BY_PACKAGE] = BOTH("lower(hex(package))"),
 };
 

@@ -50,6 +50,7 @@ DOORS = {
     r"openssl/": r"proto/(digest|sign|seal_content)\.c|server/ctl/ca[a-z_]*\.c|tests/.*",
     r"helio\.pb-c\.h": r"proto/codec[a-z_]*\.[ch]|tests/.*",
     r"sqlite3\.h": r"server/db/db_sqlite\.c|server/publisher/[a-z_]*db\.[ch]|tests/.*",
+    r"libpq-fe\.h": r"server/db/db_postgres\.c|tests/.*",
     r"SDL": r"client/display/(screen|picture|main)[a-z_]*\.[ch]",
     r"ini\.h": r"proto/base/settings\.c",
     r"archive(_entry)?\.h": r"server/publisher/medium_iso\.c|client/medium_file\.c|tests/.*",

@@ -1,5 +1,6 @@
-// A server core without a network: a store in a private folder, a clock that the test turns, ports
-// that keep what was published, and agents of a few lines that speak the real bytes.
+// A server core without a network: a store in a private folder (or in PostgreSQL: store_rig.h), a
+// clock that the test turns, ports that keep what was published, and agents of a few lines that
+// speak the real bytes.
 #ifndef HELIO_TESTS_UNIT_CORE_RIG_H
 #define HELIO_TESTS_UNIT_CORE_RIG_H
 
@@ -9,6 +10,7 @@
 #include "proto/topics.h"
 #include "server/core.h"
 #include "server/db/db.h"
+#include "store_rig.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,19 +54,7 @@ struct rig {
 
 static struct rig *rig_of_db; // the engine's functions get no context
 
-static inline const struct db_engine *rig_real_engine(void)
-{
-	static const struct db_engine *real;
-
-	if (!real) {
-		struct db *scratch = NULL;
-		if (db_sqlite_open(":memory:", &scratch) != ERR_OK)
-			abort();
-		real = scratch->engine;
-		db_close(scratch);
-	}
-	return real;
-}
+static const struct db_engine *rig_engine; // the one of the store, before a rig came between
 
 static inline void rig_step_taken(void)
 {
@@ -75,7 +65,7 @@ static inline void rig_step_taken(void)
 static inline enum err rig_step(struct db_stmt *s, bool *row)
 {
 	rig_step_taken();
-	return rig_real_engine()->step(s, row);
+	return rig_engine->step(s, row);
 }
 
 static inline enum err rig_commit(struct db *db)
@@ -83,7 +73,7 @@ static inline enum err rig_commit(struct db *db)
 	rig_step_taken();
 	if (rig_of_db->commit_fails)
 		return err_set(rig_of_db->commit_fails, "the test says so");
-	enum err e = rig_real_engine()->commit(db);
+	enum err e = rig_engine->commit(db);
 	rig_step_taken();
 	return e;
 }
@@ -243,9 +233,10 @@ static inline void rig_start(struct rig *r)
 		.lease_renew = rig_renew,
 	};
 
-	assert_int_equal(db_sqlite_open(r->file, &r->db), ERR_OK);
-	assert_int_equal(schema_migrate(r->db), ERR_OK);
-	r->engine = *r->db->engine;
+	if (store_open(r->file, &r->db) != ERR_OK || schema_migrate(r->db) != ERR_OK)
+		fail_msg("store: %s", err_text());
+	rig_engine = r->db->engine;
+	r->engine = *rig_engine;
 	r->engine.commit = rig_commit;
 	r->engine.step = rig_step;
 	r->db->engine = &r->engine;

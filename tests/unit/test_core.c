@@ -348,13 +348,13 @@ static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
 	struct agent *a = rig_settled(r, "f1");
 
 	append_command(r, "@f1", "ping");
-	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=ON"), ERR_OK);
+	assert_int_equal(store_read_only(r->db, true), ERR_OK);
 	assert_false(agent_beat(r, a, &a->got));
 	assert_true(core_is_degraded(r->core));
 	assert_int_equal(r->sent_count, 0);
 	rig_pass(r, 3000);
 	assert_true(core_is_degraded(r->core));
-	assert_int_equal(r->db->engine->exec(r->db, "PRAGMA query_only=OFF"), ERR_OK);
+	assert_int_equal(store_read_only(r->db, false), ERR_OK);
 	rig_pass(r, 40000);
 	assert_false(core_is_degraded(r->core));
 	agent_gets(a, KIND_NO_ACTION);
@@ -534,6 +534,7 @@ static void a_restored_store_is_noticed_and_opens_an_epoch(void **state)
 	struct agent *a = rig_settled(r, "f1");
 	char copy[128];
 
+	store_must_be_file();
 	(void)snprintf(copy, sizeof(copy), "%s/backup.db", r->folder);
 	assert_int_equal(db_backup(r->db, copy), ERR_OK);
 	agent_gets(a, KIND_NO_ACTION);

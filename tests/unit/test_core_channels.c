@@ -101,6 +101,7 @@ static void S004_3_a_restored_store_opens_an_epoch_that_each_client_is_told_once
 	struct agent *agents[2] = {rig_settled(r, "f1"), rig_settled(r, "f2")};
 	char copy[128];
 
+	store_must_be_file();
 	(void)snprintf(copy, sizeof(copy), "%s/backup.db", r->folder);
 	uint64_t first = channel(r, "default").epoch;
 	append_command(r, "default", "before");

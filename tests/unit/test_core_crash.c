@@ -266,6 +266,7 @@ static void S004_3_a_restored_store_opens_its_epoch_though_the_start_dies(void *
 	const struct act act = {.dies_in_start = true};
 	unsigned at = 1;
 
+	store_must_be_file();
 	for (bool died = true; died; at++) {
 		assert_true(at < STATEMENTS_MAX);
 		arena_reset(&r->arena);

@@ -165,6 +165,7 @@ static void a_backup_of_this_start_is_noticed_when_it_comes_back(void **state)
 	struct agent *a = rig_settled(r, "f1");
 	char copy[128];
 
+	store_must_be_file();
 	(void)snprintf(copy, sizeof(copy), "%s/backup.db", r->folder);
 	assert_int_equal(db_backup(r->db, copy), ERR_OK);
 	append_command(r, "@f1", "ping"); // after the backup

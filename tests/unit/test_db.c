@@ -1,12 +1,10 @@
-// The store behind db.h: what a commit promises, what a crash leaves, what is refused.
+// SQLite behind db.h: its file, its log, its pipeline, its backup. What every engine promises
+// stands in test_db_contract.c.
 #include "helper.h"
 #include "server/db/db.h"
 #include "server/db/rows.h"
-#include "server/db/schema.h"
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 struct fixture {
 	char *folder, file[128];
@@ -52,116 +50,6 @@ static int64_t number(struct fixture *f, const char *name)
 	return n;
 }
 
-static void what_is_committed_stays_and_what_is_not_goes(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
-	assert_true(db_is_dirty(f->db));
-	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_false(db_is_dirty(f->db));
-	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_OK);
-	assert_int_equal(number(f, "a"), 2);
-	reopen(f);
-	assert_int_equal(number(f, "a"), 1);
-}
-
-static void a_turn_without_a_write_commits_nothing(void **state)
-{
-	struct fixture *f = *state;
-	uint64_t commits = f->db->commits;
-
-	assert_int_equal(number(f, "a"), 0);
-	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(f->db->commits, commits);
-}
-
-static void a_failed_statement_fails_the_whole_turn(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
-	assert_int_not_equal(
-		db_run(f->db, "INSERT INTO no_such_table VALUES ($1)", DB_I(1)), ERR_OK);
-	assert_int_equal(rows_meta_put_number(f->db, "b", 1), ERR_NOT_NOW);
-	assert_int_equal(db_commit(f->db), ERR_IO);
-	assert_non_null(strstr(err_text(), "no_such_table"));
-	assert_false(db_is_dirty(f->db));
-	assert_int_equal(number(f, "a"), 0);
-	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
-	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(number(f, "b"), 2);
-}
-
-static void parameters_out_of_order_are_refused(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(
-		db_run(f->db, "INSERT INTO meta (key, number) VALUES ($2, $1)", DB_I(1), DB_T("a")),
-		ERR_FORMAT);
-}
-
-static void values_come_back_as_they_went_in(void **state)
-{
-	struct fixture *f = *state;
-	struct db_rows rows;
-	struct digest d;
-	const uint8_t bytes[3] = {0, 1, 0};
-
-	memset(&d, 7, sizeof(d));
-	assert_int_equal(
-		f->db->engine->exec(f->db,
-			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)"),
-		ERR_OK);
-	assert_int_equal(
-		db_run(f->db, "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6)", DB_I(UINT64_MAX),
-			DB_R(0.5), DB_T("x\ty"), DB_B(bytes_of(bytes, 3)), DB_D(&d), DB_N()),
-		ERR_OK);
-	assert_int_equal(
-		db_query_values(f->db, &rows, "SELECT i, r, s, b, d, n FROM t", NULL, 0), ERR_OK);
-	assert_true(db_next(&rows));
-	assert_true((uint64_t)db_int(&rows, 0) == UINT64_MAX);
-	assert_true(db_real(&rows, 1) > 0.49 && db_real(&rows, 1) < 0.51);
-	assert_string_equal(db_text(&rows, 2), "x\ty");
-	assert_int_equal(db_blob(&rows, 3).size, 3);
-	struct digest back;
-	assert_true(db_fixed(&rows, 4, back.b, sizeof(back.b)));
-	assert_true(digest_equal(&d, &back));
-	assert_false(db_fixed(&rows, 3, back.b, sizeof(back.b)));
-	assert_true(digest_is_zero(&back));
-	assert_string_equal(db_text(&rows, 5), "");
-	assert_false(db_next(&rows));
-	assert_int_equal(db_end(&rows), ERR_OK);
-	assert_int_equal(db_commit(f->db), ERR_OK);
-}
-
-static void a_store_of_a_newer_program_is_refused_with_a_sentence(void **state)
-{
-	struct fixture *f = *state;
-
-	assert_int_equal(
-		db_run(f->db, "UPDATE schema_version SET version = $1", DB_I(SCHEMA_VERSION + 1)),
-		ERR_OK);
-	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(schema_migrate(f->db), ERR_VERSION);
-	assert_non_null(strstr(err_text(), "newer program"));
-}
-
-static void F27_a_second_server_on_the_same_store_is_refused(void **state)
-{
-	struct fixture *f = *state;
-	pid_t child = fork();
-
-	if (child == 0) {
-		struct db *second = NULL;
-		_exit(db_sqlite_open(f->file, &second) == ERR_EXISTS ? 0 : 1);
-	}
-	int status = 0;
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(status, 0);
-}
-
 static void the_file_is_private(void **state)
 {
 	struct fixture *f = *state;
@@ -194,46 +82,6 @@ static void F19_a_damaged_store_is_refused(void **state)
 	assert_int_equal(fclose(file), 0);
 	assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_CORRUPT);
 	assert_null(f->db);
-}
-
-static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
-{
-	struct fixture *f = *state;
-
-	db_close(f->db);
-	f->db = NULL;
-	for (int round = 0; round < 20; round++) {
-		int channel[2];
-		assert_int_equal(pipe(channel), 0);
-		pid_t child = fork();
-		if (child == 0) {
-			struct db *db = NULL;
-			if (db_sqlite_open(f->file, &db) != ERR_OK)
-				_exit(1);
-			for (int64_t n = 1;; n++) {
-				if (rows_meta_put_number(db, "x", n) != ERR_OK ||
-					rows_meta_put_number(db, "y", n) != ERR_OK ||
-					db_commit(db) != ERR_OK ||
-					write(channel[1], &n, sizeof(n)) != sizeof(n))
-					_exit(1);
-			}
-		}
-		int64_t acknowledged = 0, n = 0;
-		for (int i = 0; i < 5 + round; i++)
-			assert_int_equal(read(channel[0], &n, sizeof(n)), sizeof(n));
-		assert_int_equal(kill(child, 9), 0);
-		assert_int_equal(waitpid(child, NULL, 0), child);
-		close(channel[1]);
-		acknowledged = n;
-		while (read(channel[0], &n, sizeof(n)) == sizeof(n))
-			acknowledged = n;
-		close(channel[0]);
-		assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_OK);
-		assert_int_equal(number(f, "x"), number(f, "y"));
-		assert_true(number(f, "x") >= acknowledged);
-		db_close(f->db);
-		f->db = NULL;
-	}
 }
 
 static void told(void *ctx)
@@ -346,16 +194,8 @@ static void a_backup_holds_everything_but_the_session_keys(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(what_is_committed_stays_and_what_is_not_goes),
-		T(a_turn_without_a_write_commits_nothing),
-		T(a_failed_statement_fails_the_whole_turn),
-		T(parameters_out_of_order_are_refused),
-		T(values_come_back_as_they_went_in),
-		T(a_store_of_a_newer_program_is_refused_with_a_sentence),
-		T(F27_a_second_server_on_the_same_store_is_refused),
 		T(the_file_is_private),
 		T(F19_a_damaged_store_is_refused),
-		T(X_4_a_kill_at_any_moment_leaves_the_last_commit),
 		T(a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk),
 		T(a_pipelined_store_carries_its_log_back),
 		T(a_store_in_memory_has_no_pipeline),

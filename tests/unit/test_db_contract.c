@@ -1,0 +1,405 @@
+// What the server relies on, of every engine behind db.h: what a commit promises, what a kill
+// leaves, what is refused, and that the same statements leave the same rows. Each test runs on
+// SQLite, and on PostgreSQL where one is at hand (tests/with_postgres).
+#include "helper.h"
+#include "server/db/db.h"
+#include "server/db/rows.h"
+#include "server/db/schema.h"
+#include "store_rig.h"
+#include <signal.h>
+#include <sys/wait.h>
+
+struct fixture {
+	char *folder, file[128];
+	bool postgres;
+	void (*test)(void **state);
+	struct db *db; // NULL: there is no PostgreSQL
+};
+
+struct contract {
+	void (*test)(void **state);
+	bool postgres;
+};
+
+static enum err fixture_open(struct fixture *f, struct db **out)
+{
+	return f->postgres ? store_postgres_open(f->file, out) : db_sqlite_open(f->file, out);
+}
+
+static int setup(void **state)
+{
+	const struct contract *c = *state;
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->postgres = c->postgres;
+	f->test = c->test;
+	if (temp_dir_make((void **)&f->folder) != 0)
+		return -1;
+	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
+	*state = f;
+	if (f->postgres && !store_postgres())
+		return 0;
+	enum err e = fixture_open(f, &f->db);
+	if (e == ERR_UNSUPPORTED || (e == ERR_OK && schema_migrate(f->db) == ERR_OK))
+		return 0;
+	print_error("%s\n", err_text());
+	return -1;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	int rc = temp_dir_drop((void **)&f->folder);
+	free(f);
+	return rc;
+}
+
+static void reopen(struct fixture *f)
+{
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(fixture_open(f, &f->db), ERR_OK);
+	assert_int_equal(schema_migrate(f->db), ERR_OK);
+}
+
+static int64_t number(struct fixture *f, const char *name)
+{
+	int64_t n = 0;
+
+	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
+	return n;
+}
+
+static void what_is_committed_stays_and_what_is_not_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_true(db_is_dirty(f->db));
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_false(db_is_dirty(f->db));
+	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_OK);
+	assert_int_equal(number(f, "a"), 2);
+	reopen(f);
+	assert_int_equal(number(f, "a"), 1);
+}
+
+static void a_turn_without_a_write_commits_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t commits = f->db->commits;
+
+	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(f->db->commits, commits);
+}
+
+static void a_failed_statement_fails_the_whole_turn(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_not_equal(
+		db_run(f->db, "INSERT INTO no_such_table VALUES ($1)", DB_I(1)), ERR_OK);
+	assert_int_equal(rows_meta_put_number(f->db, "b", 1), ERR_NOT_NOW);
+	assert_int_equal(db_commit(f->db), ERR_IO);
+	assert_non_null(strstr(err_text(), "no_such_table"));
+	assert_false(db_is_dirty(f->db));
+	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(number(f, "b"), 2);
+}
+
+static void parameters_out_of_order_are_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		db_run(f->db, "INSERT INTO meta (key, number) VALUES ($2, $1)", DB_I(1), DB_T("a")),
+		ERR_FORMAT);
+}
+
+static void values_come_back_as_they_went_in(void **state)
+{
+	struct fixture *f = *state;
+	struct db_rows rows;
+	struct digest d;
+	const uint8_t bytes[3] = {0, 1, 0};
+
+	memset(&d, 7, sizeof(d));
+	assert_int_equal(
+		f->db->engine->exec(f->db,
+			"CREATE TABLE t (i INTEGER, r REAL, s TEXT, b BLOB, d BLOB, n INTEGER)"),
+		ERR_OK);
+	assert_int_equal(
+		db_run(f->db, "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6)", DB_I(UINT64_MAX),
+			DB_R(0.5), DB_T("x\ty"), DB_B(bytes_of(bytes, 3)), DB_D(&d), DB_N()),
+		ERR_OK);
+	assert_int_equal(
+		db_query_values(f->db, &rows, "SELECT i, r, s, b, d, n FROM t", NULL, 0), ERR_OK);
+	assert_true(db_next(&rows));
+	assert_true((uint64_t)db_int(&rows, 0) == UINT64_MAX);
+	assert_true(db_real(&rows, 1) > 0.49 && db_real(&rows, 1) < 0.51);
+	assert_string_equal(db_text(&rows, 2), "x\ty");
+	assert_int_equal(db_blob(&rows, 3).size, 3);
+	struct digest back;
+	assert_true(db_fixed(&rows, 4, back.b, sizeof(back.b)));
+	assert_true(digest_equal(&d, &back));
+	assert_false(db_fixed(&rows, 3, back.b, sizeof(back.b)));
+	assert_true(digest_is_zero(&back));
+	assert_string_equal(db_text(&rows, 5), "");
+	assert_false(db_next(&rows));
+	assert_int_equal(db_end(&rows), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+}
+
+static void a_store_of_a_newer_program_is_refused_with_a_sentence(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(
+		db_run(f->db, "UPDATE schema_version SET version = $1", DB_I(SCHEMA_VERSION + 1)),
+		ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(schema_migrate(f->db), ERR_VERSION);
+	assert_non_null(strstr(err_text(), "newer program"));
+}
+
+static void F27_a_second_server_on_the_same_store_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	pid_t child = fork();
+
+	if (child == 0) {
+		struct db *second = NULL;
+		_exit(fixture_open(f, &second) == ERR_EXISTS ? 0 : 1);
+	}
+	int status = 0;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	f->db = NULL;
+	for (int round = 0; round < 20; round++) {
+		int channel[2];
+		assert_int_equal(pipe(channel), 0);
+		pid_t child = fork();
+		if (child == 0) {
+			struct db *db = NULL;
+			if (fixture_open(f, &db) != ERR_OK)
+				_exit(1);
+			for (int64_t n = 1;; n++) {
+				if (rows_meta_put_number(db, "x", n) != ERR_OK ||
+					rows_meta_put_number(db, "y", n) != ERR_OK ||
+					db_commit(db) != ERR_OK ||
+					write(channel[1], &n, sizeof(n)) != sizeof(n))
+					_exit(1);
+			}
+		}
+		int64_t acknowledged = 0, n = 0;
+		for (int i = 0; i < 5 + round; i++)
+			assert_int_equal(read(channel[0], &n, sizeof(n)), sizeof(n));
+		assert_int_equal(kill(child, 9), 0);
+		assert_int_equal(waitpid(child, NULL, 0), child);
+		close(channel[1]);
+		acknowledged = n;
+		while (read(channel[0], &n, sizeof(n)) == sizeof(n))
+			acknowledged = n;
+		close(channel[0]);
+		assert_int_equal(fixture_open(f, &f->db), ERR_OK);
+		assert_int_equal(number(f, "x"), number(f, "y"));
+		assert_true(number(f, "x") >= acknowledged);
+		db_close(f->db);
+		f->db = NULL;
+	}
+}
+
+// ---- what a row is after each kind of statement
+
+static void what_replaces_a_row_leaves_one(void **state)
+{
+	struct fixture *f = *state;
+	struct db_rows rows;
+
+	for (int i = 1; i <= 3; i++)
+		assert_int_equal(
+			rows_question_put(f->db, i < 3 ? "f1" : "f2", INFO_USAGE, 100 * i), ERR_OK);
+	assert_int_equal(db_query_values(f->db, &rows,
+				 "SELECT client, asked_ms FROM question ORDER BY client", NULL, 0),
+		ERR_OK);
+	assert_true(db_next(&rows));
+	assert_string_equal(db_text(&rows, 0), "f1");
+	assert_int_equal(db_int(&rows, 1), 200);
+	assert_true(db_next(&rows));
+	assert_int_equal(db_int(&rows, 1), 300);
+	assert_false(db_next(&rows));
+	assert_int_equal(db_end(&rows), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+}
+
+static void what_is_ignored_changes_nothing_and_fails_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct id16 store = {{1}};
+	struct shown shown = {
+		.ledger_seq = 7, .image = "a.jpg", .from_unix_ms = 5, .duration_ms = 9};
+	uint64_t count = 0;
+
+	assert_int_equal(rows_usage_add(f->db, "f1", &store, &shown), ERR_OK);
+	shown.duration_ms = 1;
+	assert_int_equal(rows_usage_add(f->db, "f1", &store, &shown), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(rows_usage_count(f->db, "f1", &store, &count), ERR_OK);
+	assert_int_equal(count, 1);
+}
+
+// A column that was NULL when its statement was first said.
+static void a_value_may_be_nothing_and_then_something(void **state)
+{
+	struct fixture *f = *state;
+	struct db_rows rows;
+	static const char put[] = "INSERT INTO t VALUES ($1, $2, $3, $4)";
+
+	assert_int_equal(
+		f->db->engine->exec(f->db, "CREATE TABLE t (n INTEGER, i INTEGER, s TEXT, b BLOB)"),
+		ERR_OK);
+	assert_int_equal(db_run(f->db, put, DB_I(1), DB_N(), DB_N(), DB_N()), ERR_OK);
+	assert_int_equal(
+		db_run(f->db, put, DB_I(2), DB_I(-5), DB_T("x"), DB_B(bytes_of("\0", 1))), ERR_OK);
+	assert_int_equal(
+		db_run(f->db, put, DB_I(3), DB_N(), DB_T(""), DB_B(bytes_of("", 0))), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(
+		db_query_values(f->db, &rows, "SELECT i, s, b FROM t ORDER BY n", NULL, 0), ERR_OK);
+	assert_true(db_next(&rows));
+	assert_int_equal(db_int(&rows, 0), 0);
+	assert_string_equal(db_text(&rows, 1), "");
+	assert_true(db_next(&rows));
+	assert_int_equal(db_int(&rows, 0), -5);
+	assert_string_equal(db_text(&rows, 1), "x");
+	assert_int_equal(db_blob(&rows, 2).size, 1);
+	assert_true(db_next(&rows));
+	assert_int_equal(db_blob(&rows, 2).size, 0);
+	assert_int_equal(db_end(&rows), ERR_OK);
+}
+
+static void names_are_ordered_by_their_bytes(void **state)
+{
+	static const char *const names[] = {"b", "B", "a.1", "a-1", "a_1", "A", "a1", "Z"};
+	static const char *const ordered[] = {"A", "B", "Z", "a-1", "a.1", "a1", "a_1", "b"};
+	struct fixture *f = *state;
+	struct db_rows rows;
+
+	for (size_t i = 0; i < 8; i++)
+		assert_int_equal(rows_meta_put_number(f->db, names[i], 1), ERR_OK);
+	assert_int_equal(db_query(f->db, &rows, "SELECT key FROM meta WHERE key > $1 ORDER BY key",
+				 DB_T("")),
+		ERR_OK);
+	for (size_t i = 0; i < 8; i++) {
+		assert_true(db_next(&rows));
+		assert_string_equal(db_text(&rows, 0), ordered[i]);
+	}
+	assert_int_equal(db_end(&rows), ERR_OK);
+	db_rollback(f->db);
+}
+
+// More than an engine may send before it asks, with one bad among them.
+static void a_long_turn_is_one_whole(void **state)
+{
+	struct fixture *f = *state;
+	static const char put[] = "INSERT INTO t VALUES ($1)";
+	struct db_rows rows;
+	int failed = 0; // an engine may tell it at the end alone
+
+	assert_int_equal(
+		f->db->engine->exec(f->db, "CREATE TABLE t (n INTEGER PRIMARY KEY)"), ERR_OK);
+	for (int turn = 0; turn < 2; turn++) {
+		for (int i = 0; i < 1000; i++)
+			failed +=
+				db_run(f->db, put, DB_I(turn == 0 && i == 700 ? 699 : i)) != ERR_OK;
+		assert_int_equal(db_commit(f->db) == ERR_OK, turn == 1);
+		assert_true(turn == 0 || !failed);
+		failed = 0;
+		assert_int_equal(
+			db_query_values(f->db, &rows, "SELECT count(*) FROM t", NULL, 0), ERR_OK);
+		assert_true(db_next(&rows));
+		assert_int_equal(db_int(&rows, 0), turn * 1000);
+		assert_int_equal(db_end(&rows), ERR_OK);
+	}
+}
+
+static void a_read_within_a_turn_sees_what_was_written_in_it(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 50; i++) {
+		assert_int_equal(rows_meta_put_number(f->db, "a", i), ERR_OK);
+		assert_int_equal(number(f, "a"), i);
+	}
+	db_rollback(f->db);
+	assert_int_equal(number(f, "a"), 0);
+}
+
+static void a_disk_that_takes_no_writes_is_told_as_such(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(store_read_only(f->db, true), ERR_OK);
+	if (rows_meta_put_number(f->db, "a", 1) != ERR_OK)
+		assert_true(db_is_dirty(f->db));
+	assert_int_equal(db_commit(f->db), ERR_READ_ONLY);
+	assert_int_equal(store_read_only(f->db, false), ERR_OK);
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+}
+
+static void run(void **state)
+{
+	struct fixture *f = *state;
+
+	if (!f->db) {
+		print_message("no PostgreSQL at hand (tests/with_postgres), or built without\n");
+		skip();
+	}
+	f->test(state);
+}
+
+#define BOTH(f)                                                                                    \
+	{#f, run, setup, teardown, &(struct contract){f, false}},                                  \
+	{                                                                                          \
+#f "_on_postgresql", run, setup, teardown, &(struct contract)                      \
+		{                                                                                  \
+			f, true                                                                    \
+		}                                                                                  \
+	}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BOTH(what_is_committed_stays_and_what_is_not_goes),
+		BOTH(a_turn_without_a_write_commits_nothing),
+		BOTH(a_failed_statement_fails_the_whole_turn),
+		BOTH(parameters_out_of_order_are_refused),
+		BOTH(values_come_back_as_they_went_in),
+		BOTH(a_store_of_a_newer_program_is_refused_with_a_sentence),
+		BOTH(F27_a_second_server_on_the_same_store_is_refused),
+		BOTH(X_4_a_kill_at_any_moment_leaves_the_last_commit),
+		BOTH(what_replaces_a_row_leaves_one),
+		BOTH(what_is_ignored_changes_nothing_and_fails_nothing),
+		BOTH(a_value_may_be_nothing_and_then_something),
+		BOTH(names_are_ordered_by_their_bytes),
+		BOTH(a_long_turn_is_one_whole),
+		BOTH(a_read_within_a_turn_sees_what_was_written_in_it),
+		BOTH(a_disk_that_takes_no_writes_is_told_as_such),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
