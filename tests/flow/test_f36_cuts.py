@@ -44,14 +44,14 @@ class Trial:
         assert self.device.bring(disc) == 0 and self.device.run() == "to=confirmed", self.device.log.read_text()
         old = self.device.runs(), self.device.held()
         assert old[0][0] == "releases/1" and old[1][0] == one and set(old[0][1]) == set(FILES) and old[0][1] == old[1][1]
-        self.keep("before-import")
-        self.begun = now()
-        assert self.device.bring(self.disc, 0) == 0
-        self.answered = now()
         # An older release, which the commit of the new one removes.
         releases = self.device.root / "releases"
         shutil.copytree(releases / "1", releases / "0")
         subprocess.run(["sync", *(releases / "0").rglob("*"), releases / "0", releases], check=True)
+        self.keep("before-import")
+        self.begun = now()
+        assert self.device.bring(self.disc, 0) == 0
+        self.answered = now()
         self.import_calls = self.device.cutter.names()
         self.keep("before-update")
         confirmed = []
