@@ -501,6 +501,12 @@ enum err core_send_api_answer(struct core *core, const char *seat, const struct 
 	return ERR_OK;
 }
 
+enum err core_unretain(struct core *core, const char *topic)
+{
+	return outbox_add(
+		&core->views, &(struct outbox_message){.topic = topic, .qos = 1, .retained = true});
+}
+
 enum err core_publish_signed(struct core *core, const char *broker, const char *topic,
 	struct buf *payload, int qos, bool retained)
 {

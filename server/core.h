@@ -239,6 +239,8 @@ enum err core_send_api_answer(
 // For the views of other rooms: signs with the online key and queues it.
 enum err core_publish_signed(struct core *core, const char *broker, const char *topic,
 	struct buf *payload, int qos, bool retained) MUST_CHECK;
+// Takes such a view away.
+enum err core_unretain(struct core *core, const char *topic) MUST_CHECK;
 
 // ---------------------------------------------------------------- principals
 

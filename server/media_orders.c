@@ -70,6 +70,7 @@ static enum err order_store(struct media *m, struct media_row *r)
 	TRY(rows_media_put(core_db(m->core), r));
 	if (r->state != MEDIA_PENDING)
 		asked_forget(m, r->number);
+	m->prune |= !media_is_open(r->state);
 	view_say(m, r);
 	return ERR_OK;
 }
@@ -154,7 +155,7 @@ static enum err order_make(struct media *m, const char *client, const struct pac
 
 // ---------------------------------------------------------------- who gets one
 
-static bool settles(const struct media_row *r, int64_t last_heard_ms)
+bool media_settles(const struct media_row *r, int64_t last_heard_ms)
 {
 	if (media_is_open(r->state))
 		return true;
@@ -175,7 +176,7 @@ static enum err is_ordered(struct media *m, const char *client, const struct dig
 		&(struct media_filter){.client = client, .package = package, .max = 256}, a, &rows,
 		&count));
 	for (size_t i = 0; i < count; i++)
-		*ordered |= settles(&rows[i], last_heard_ms);
+		*ordered |= media_settles(&rows[i], last_heard_ms);
 	return ERR_OK;
 }
 
@@ -338,6 +339,8 @@ void media_tick(struct media *m, struct now now)
 			walk_some(m, now);
 	}
 	pending_tell(m, now);
+	if (!core_is_loading(m->core))
+		media_prune(m);
 }
 
 // ---------------------------------------------------------------- what happens elsewhere
@@ -655,6 +658,7 @@ void media_init(struct media *m, const struct media_config *config, const struct
 		.ports = *ports,
 		.core = core,
 		.presence = presence,
+		.prune = true,
 	};
 }
 

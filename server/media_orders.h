@@ -26,6 +26,7 @@
 #define MEDIA_LOOKED_PER_TICK 8192 // records of the table, about 1 ms
 #define MEDIA_AWAY_PER_TICK 64     // clients whose wants are read, about 3 ms
 #define MEDIA_NAMED_MAX 256
+#define MEDIA_PRUNED_PER_TICK 64
 #define MEDIA_LOOKED_AT 256 // orders that `doctor` counts
 #define MEDIA_WALK_PERIOD_MS 5000
 #define MEDIA_TOLD_PER_TICK 16
@@ -35,6 +36,7 @@
 
 struct media_config {
 	struct route_policy route;
+	uint32_t keep; // orders that are over
 };
 
 struct media_ports {
@@ -56,6 +58,8 @@ struct media {
 	bool walking, again, named; // again: something was appended since the walk began
 	struct mono walk_next;
 	uint64_t pending_after; // where the telling goes on
+	bool prune;             // something ended since the history was looked at
+	uint64_t pruned_after;
 	uint64_t ordered;       // since the start
 };
 
@@ -65,6 +69,11 @@ void media_fini(struct media *m);
 void media_tick(struct media *m, struct now now);
 // The control broker was reached: it may have forgotten the views.
 void media_say_open(struct media *m);
+
+// media_prune.c: the history is kept short.
+void media_prune(struct media *m);
+// It says that its client, heard last then, gets no other medium of this package.
+bool media_settles(const struct media_row *r, int64_t last_heard_ms);
 
 // ---- what happens elsewhere
 

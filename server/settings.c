@@ -54,6 +54,8 @@ const struct setting heliod_rows[] = {
 		"silent_after_s; 0: never"),
 	NUMBER("server", "medium_never_after_s", medium_never_after_s, 0, 365 * 86400, "86400",
 		"the same for a client that was enrolled so long ago and never heard; 0: at once"),
+	NUMBER("server", "media_keep", media_keep, 0, 1000000, "10000",
+		"media orders that are over and stay to be looked at; then the oldest go"),
 	NUMBER("server", "queue_high_water", queue_high_water, 2, 1000000, "64",
 		"elements of a queue; then display events consolidate"),
 	NUMBER("server", "queue_max", queue_max, 2, 1000000, "1024",
@@ -211,6 +213,7 @@ void heliod_media_config(const struct heliod_settings *s, struct media_config *o
 				.period_ms = (int64_t)s->medium_after_s * 1000,
 				.never_ms = (int64_t)s->medium_never_after_s * 1000,
 			},
+		.keep = s->media_keep,
 	};
 }
 

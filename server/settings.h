@@ -17,7 +17,7 @@ struct heliod_settings {
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;
 	uint32_t mass_silence_percent, offers_per_s, offers_per_client_min;
 	uint32_t queue_high_water, queue_max;
-	uint32_t medium_after_s, medium_never_after_s;
+	uint32_t medium_after_s, medium_never_after_s, media_keep;
 	uint32_t view_period_s, views_per_s, host_period_ms, save_period_s;
 	uint64_t rate_bytes_per_s, share_bytes_per_s;
 

@@ -80,15 +80,38 @@ enum err rows_media_list(struct db *db, const struct media_filter *f, struct are
 	TRY(db_query(db, &rows,
 		"SELECT " COLUMNS " FROM media_order WHERE number > $1 AND ($2 = '' OR client = $2)"
 		" AND ($3 = 0 OR package = $4) AND ($5 = 0 OR state = $5)"
-		" AND ($6 = 0 OR state <= $7) AND ($8 = 0 OR detail <> '')"
-		" ORDER BY number LIMIT $9",
+		" AND ($6 = 0 OR state <= $7) AND ($8 = 0 OR state > $9)"
+		" AND ($10 = 0 OR detail <> '') ORDER BY number LIMIT $11",
 		DB_I(f->after), DB_T(f->client), DB_I(f->package != NULL),
 		DB_D(f->package ? f->package : &none), DB_I(f->state), DB_I(f->open),
-		DB_I(MEDIA_POSTED), DB_I(f->told), DB_I(f->max)));
+		DB_I(MEDIA_POSTED), DB_I(f->over), DB_I(MEDIA_POSTED), DB_I(f->told),
+		DB_I(f->max)));
 	while (*count < f->max && db_next(&rows))
 		if (!row_take(&rows, a, &(*out)[(*count)++]))
 			rows.failed = err_set(ERR_FULL, "no room for %zu media orders", f->max);
 	return db_end(&rows);
+}
+
+enum err rows_media_delete(struct db *db, uint64_t number)
+{
+	return db_run(db, "DELETE FROM media_order WHERE number = $1", DB_I(number));
+}
+
+static enum err count_take(struct db_rows *rows, uint64_t *count)
+{
+	if (db_next(rows))
+		*count = (uint64_t)db_int(rows, 0);
+	return db_end(rows);
+}
+
+enum err rows_media_over(struct db *db, uint64_t *count)
+{
+	struct db_rows rows;
+
+	*count = 0;
+	TRY(db_query(db, &rows, "SELECT count(*) FROM media_order WHERE state > $1",
+		DB_I(MEDIA_POSTED)));
+	return count_take(&rows, count);
 }
 
 enum err rows_media_count(struct db *db, enum media_state state, uint64_t *count)
@@ -97,7 +120,5 @@ enum err rows_media_count(struct db *db, enum media_state state, uint64_t *count
 
 	*count = 0;
 	TRY(db_query(db, &rows, "SELECT count(*) FROM media_order WHERE state = $1", DB_I(state)));
-	if (db_next(&rows))
-		*count = (uint64_t)db_int(&rows, 0);
-	return db_end(&rows);
+	return count_take(&rows, count);
 }

@@ -32,6 +32,7 @@ struct media_filter {
 	const struct digest *package; // NULL: all
 	enum media_state state;       // 0: all
 	bool open;                    // PENDING, RECORDED, POSTED
+	bool over;                    // the others
 	bool told;                    // only with a detail
 	uint64_t after;               // numbers above this one
 	size_t max;
@@ -39,6 +40,9 @@ struct media_filter {
 // Rising numbers, texts in the arena. Errors: ERR_FULL.
 enum err rows_media_list(struct db *db, const struct media_filter *f, struct arena *a,
 	struct media_row **out, size_t *count) MUST_CHECK;
+enum err rows_media_delete(struct db *db, uint64_t number) MUST_CHECK;
+// Those that are not open.
+enum err rows_media_over(struct db *db, uint64_t *count) MUST_CHECK;
 enum err rows_media_count(struct db *db, enum media_state state, uint64_t *count) MUST_CHECK;
 
 #endif

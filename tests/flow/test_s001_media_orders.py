@@ -127,3 +127,26 @@ def test_S001_c5_what_a_sealed_medium_waits_for_is_told(fleet_of, folder):
 
 def doctor(fleet):
     return json.loads(fleet.ctl("doctor", check=False).stdout)["findings"]
+
+
+def test_S001_c5_the_history_of_media_is_bounded(fleet_of):
+    fleet = rig(fleet_of, clients=("f2",), agents=(), media_keep=2)
+    wanted, other = package(fleet), package(fleet, name="other")
+    fleet.ctl("channel", "publish", "default", wanted)
+    # Given up by hand, and the client is still silent: this row is what keeps another medium from being made.
+    kept = recorded(fleet, "f2", wanted)["number"]
+    fleet.ctl("media", "cancel", kept)
+    numbers = []
+    for _ in range(5):
+        numbers.append(fleet.ctl("media", "order", "f2", "--package", other)["media"][0]["order"])
+        assert f'order: {numbers[-1]}' in fleet.protoc("MediaOrder", fleet.mosquitto_sub(f"helio/v1/view/media/f2/{numbers[-1]}", "-C", "1", "-N"))
+        fleet.ctl("media", "cancel", numbers[-1])
+    wait_for(lambda: [o["number"] for o in orders(fleet)] == [kept, numbers[-1]], 15, "the oldest went")
+    # So did their views; those of the others stand.
+    for number in numbers[:-1]:
+        assert fleet.mosquitto_sub(f"helio/v1/view/media/f2/{number}", "-C", "1", "-N", timeout=0.3, check=False) == b""
+    view = fleet.mosquitto_sub(f"helio/v1/view/media/f2/{kept}", "-C", "1", "-N")
+    assert "state: MEDIA_CANCELLED" in fleet.protoc("MediaOrder", view)
+    # Negative: what is open is no history.
+    more = [fleet.ctl("media", "order", "f2", "--package", p)["media"][0]["order"] for p in (other, wanted)]
+    assert {o["number"] for o in orders(fleet)} >= set(more)
