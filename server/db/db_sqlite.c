@@ -16,12 +16,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define CHECKPOINT_FRAMES 4000     // of the log; a page of 4 KiB each
+#define CHECKPOINT_FRAMES 4000      // of the log; a page of 4 KiB each
 #define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
 #define CHECKPOINT_FRAMES_LAST 400
 #define LOG_BYTES (2 * CHECKPOINT_FRAMES * 4120ll) // a frame is a page and its header
+#define LOG_SHARE 16                               // of the free disk at most
 #define BUSY_MS 200                                // somebody reads, or looks with another tool
 #define CHECK_WHOLE_BYTES (32 * 1024 * 1024)       // read in 50 ms
 
@@ -366,30 +368,40 @@ static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
 	return SQLITE_OK;
 }
 
+static enum err log_fill_up(int fd, off_t size)
+{
+	static const char zeros[64 * 1024];
+	struct statvfs disk;
+
+	if (fstatvfs(fd, &disk) != 0)
+		return err_set_errno("the store's disk");
+	if (disk.f_bavail * disk.f_frsize / LOG_SHARE < (uint64_t)LOG_BYTES)
+		return err_set(ERR_NO_SPACE, "the store's disk is small or full");
+	bool good = true;
+	for (off_t at = size; good && at < LOG_BYTES; at += (off_t)sizeof(zeros))
+		good = pwrite(fd, zeros, sizeof(zeros), at) == (ssize_t)sizeof(zeros);
+	if (good && fdatasync(fd) == 0)
+		return ERR_OK;
+	enum err e = err_set_errno("the log");
+	if (ftruncate(fd, size) != 0)
+		log_debug("STORE-LOG", "why=%s", log_quote(strerror(errno)));
+	return e;
+}
+
 // A log of full length: to write within it costs no block of the file's own, and a sync of it half
 // the time. Its end is where the frames' checksums end.
 static enum err log_fill(const char *file)
 {
-	static const char zeros[64 * 1024];
 	char path[PATH_MAX];
 	struct stat st;
 
 	if ((size_t)snprintf(path, sizeof(path), "%s-wal", file) >= sizeof(path))
 		return err_set(ERR_RANGE, "the path of the database is too long");
 	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		enum err e = err_set_errno("log of %s", file);
-		if (fd >= 0)
-			close(fd);
-		return e;
-	}
-	bool good = true;
-	for (off_t at = st.st_size; good && at < LOG_BYTES;) {
-		ssize_t n = pwrite(fd, zeros, sizeof(zeros), at);
-		good = n > 0;
-		at += n;
-	}
-	enum err e = good && fdatasync(fd) == 0 ? ERR_OK : err_set_errno("log of %s", file);
+	if (fd < 0)
+		return err_set_errno("log of %s", file);
+	enum err e = fstat(fd, &st) == 0 ? log_fill_up(fd, st.st_size)
+					 : err_set_errno("log of %s", file);
 	close(fd);
 	return e;
 }
