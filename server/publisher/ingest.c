@@ -69,15 +69,20 @@ static enum err input_copy(int in_fd, int to, struct digest *sha, size_t *size)
 
 // ---- child
 
+// The decoder is this very file, also when another one has taken its name meanwhile, and under a
+// debugger that runs it: it is opened here, and executed by its descriptor.
 static enum err child_spawn(const struct ingest_limits *limits, int in_fd, int out_fd, pid_t *pid)
 {
-	const char *program = limits && limits->program ? limits->program : "/proc/self/exe";
+	const char *program = limits && limits->program ? limits->program : "/proc/self/fd/4";
+	SCOPED_FD int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	char name[] = "helio-picture", option[] = INGEST_CHILD_OPTION, sides[32] = "";
 	char *argv[] = {name, option, NULL, NULL}, *no_environment[] = {NULL};
 	posix_spawn_file_actions_t a;
 	posix_spawnattr_t attr;
 	sigset_t none;
 
+	if (self < 0)
+		return err_set_errno("the decoder cannot be opened");
 	if (limits && limits->width > 0) {
 		snprintf(sides, sizeof sides, "%ux%u", limits->width, limits->height);
 		argv[2] = sides;
@@ -91,7 +96,8 @@ static enum err child_spawn(const struct ingest_limits *limits, int in_fd, int o
 	posix_spawn_file_actions_adddup2(&a, out_fd, 3);
 	posix_spawn_file_actions_addopen(&a, 1, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addopen(&a, 2, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addclosefrom_np(&a, 4);
+	posix_spawn_file_actions_adddup2(&a, self, 4);
+	posix_spawn_file_actions_addclosefrom_np(&a, 5);
 	errno = posix_spawn(pid, program, &a, &attr, argv, no_environment);
 	enum err e = errno == 0 ? ERR_OK : err_set_errno("the decoder %s does not start", program);
 	posix_spawn_file_actions_destroy(&a);
