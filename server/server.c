@@ -40,15 +40,16 @@ static void on_stored(uv_async_t *async)
 	core_stored(s->core, s->now);
 }
 
-// From here on the loop does not wait for the disk.
+// From here on the loop does not wait for the disk, where the store can do that.
 static enum err pipeline_open(struct server *s)
 {
 	uv_async_init(s->loop, &s->stored, on_stored);
 	s->stored.data = s;
 	enum err e = db_pipeline(s->db, stored_tell, s);
+	s->piped = e == ERR_OK;
 	if (e != ERR_OK)
 		uv_close((uv_handle_t *)&s->stored, NULL);
-	return e;
+	return e == ERR_UNSUPPORTED ? ERR_OK : e;
 }
 
 static void pipeline_close(struct server *s)
@@ -183,7 +184,8 @@ static enum err store_open(struct server *s)
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "lock"));
 	TRY(lock_take(path, &s->lock_fd));
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "heliod.db"));
-	TRY(db_sqlite_open(path, &s->db));
+	TRY(heliod_store_is_file(s->settings) ? db_sqlite_open(path, &s->db)
+					      : db_postgres_open(s->settings->store, &s->db));
 	return schema_migrate(s->db);
 }
 
@@ -276,7 +278,6 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 		e = pipeline_open(s);
 	if (e != ERR_OK)
 		return e;
-	s->piped = true;
 	TRY(server_links_open(s));
 	uv_timer_init(loop, &s->tick);
 	uv_idle_init(loop, &s->loader);
@@ -286,9 +287,9 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	s->ticked = clock_now().mono;
 	s->tick_open = true;
 	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
-	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu",
+	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu store=%s",
 		settings->fleet.id, (unsigned long long)core_incarnation(s->core),
-		core_client_count(s->core), s->brokers.count);
+		core_client_count(s->core), s->brokers.count, s->db->engine->name);
 	return ERR_OK;
 }
 

@@ -29,6 +29,10 @@
 const struct setting heliod_rows[] = {
 	FLEET_ROWS(struct heliod_settings, fleet, "server", "online key"),
 	FILE_AT("server", "state_dir", state_dir, 1, NULL, "where the state lies"),
+	{"server", "store", SETTING_STRING, AT(store), ROOM(store), 1, 0, "sqlite", NULL,
+		"sqlite: a file in state_dir; postgresql://...: a database that is there already, "
+		"as "
+		"libpq writes its address (keep the password in ~/.pgpass)"},
 	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
 		"folder of *.enrol files, read at start and on SIGHUP"),
 #define POLICY_NUMBER(name, least, most, def, seen, help)                                          \
@@ -128,10 +132,23 @@ static enum err brokers_check(const struct heliod_settings *s)
 	return ERR_OK;
 }
 
+bool heliod_store_is_file(const struct heliod_settings *s)
+{
+	return strcmp(s->store, "sqlite") == 0;
+}
+
+static enum err store_check(const struct heliod_settings *s)
+{
+	if (heliod_store_is_file(s) || strncmp(s->store, "postgresql://", 13) == 0)
+		return ERR_OK;
+	return err_set(ERR_RANGE, "[server] store is neither sqlite nor postgresql://...");
+}
+
 enum err heliod_settings_check(const void *settings)
 {
 	const struct heliod_settings *s = settings;
 
+	TRY(store_check(s));
 	if (s->queue_max < s->queue_high_water)
 		return err_set(ERR_RANGE, "[server] queue_max is below queue_high_water");
 	if (s->policy.interval_ms < s->policy.interval_min_ms ||

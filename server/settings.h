@@ -12,6 +12,7 @@
 struct heliod_settings {
 	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
+	char store[1024]; // "sqlite": a file in state_dir; else the address of a PostgreSQL
 	uint32_t messages_per_s;
 	struct policy policy; // what decides answers
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;
@@ -39,6 +40,7 @@ extern const size_t heliod_row_count;
 // --check-config: what one row cannot say, and that every file can be read and fits the others.
 enum err heliod_settings_check(const void *settings) MUST_CHECK;
 
+bool heliod_store_is_file(const struct heliod_settings *s);
 void heliod_core_config(const struct heliod_settings *s, struct core_config *out);
 void heliod_media_config(const struct heliod_settings *s, struct media_config *out);
 void heliod_freshness(const struct heliod_settings *s, struct freshness *out);
