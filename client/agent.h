@@ -231,6 +231,7 @@ struct retrieve_job {
 	char failed_broker[LIMIT_ID + 1];
 	char broker[LIMIT_ID + 1]; // granted now
 	char note[120];            // what the switch says of itself
+	char rotten[80];           // of a held package, met while fetching: told with the outcome
 	char refusal[LIMIT_TEXT];  // of the first item that this device will never take
 };
 
@@ -309,6 +310,9 @@ struct mono agent_deadline(const struct agent_core *c, struct mono now);
 void agent_fetch_progress(struct agent_core *c, uint32_t have, uint32_t total);
 // Bytes that are still to come; delta: made of what is held.
 void agent_fetch_bytes(struct agent_core *c, uint64_t to_come, bool delta);
+// A held package lacks what its manifest says: the operation's outcome tells it. Before
+// agent_fetch_done.
+void agent_fetch_rotten(struct agent_core *c, const struct digest *package, uint32_t chunks);
 // Verified, installed, and switched to when the order said so.
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package);
 // How far a switch is, and what it is at; the last text is the outcome's.

@@ -149,7 +149,8 @@ enum err base_source_find(struct base_source *s, const struct staging *staging,
 {
 	const struct base_place package = {depot_package_path, base, LIMIT_PAGES};
 	const struct base_place here = {depot_staging_path, &staging->id, page->number};
-	*s = (struct base_source){.a = page->a, .staging = staging, .page = page};
+	*s = (struct base_source){
+		.a = page->a, .staging = staging, .page = page, .rot = staging->rot, .base = *base};
 	TRY(chunks_list(s, index));
 	if (!digest_is_zero(base))
 		TRY(pages_look(s, staging->store, &package));
@@ -212,7 +213,10 @@ enum err base_source_read(const struct base_source *s, const struct object *o, s
 		const struct base_chunk *c = chunk_find(s, &o->base_chunks[i]);
 		if (c == NULL || c->file == NOWHERE || c->size != o->base_sizes[i])
 			return err_set(ERR_NOT_FOUND, "a base chunk is not on this device");
-		TRY(chunk_read(c, s->files[c->file], out));
+		enum err e = chunk_read(c, s->files[c->file], out);
+		if (e == ERR_NOT_FOUND)
+			rot_note(s->rot, &s->base, &c->sha256);
+		TRY(e);
 	}
 	for (size_t i = 0; i + 1 < o->own_run_count; i += 2) {
 		for (uint32_t c = 0; c < o->own_runs[i + 1]; c++)
@@ -222,7 +226,7 @@ enum err base_source_read(const struct base_source *s, const struct object *o, s
 }
 
 enum err base_page_read(const struct depot *store, const struct digest *base,
-	const struct digest *page, struct buf *out)
+	const struct digest *page, struct rot *rot, struct buf *out)
 {
 	char path[DEPOT_PATH], rest[32];
 	struct manifest m;
@@ -237,9 +241,10 @@ enum err base_page_read(const struct depot *store, const struct digest *base,
 		buf_clear(out);
 		TRY(file_read(path, out));
 		struct digest have = sha256(out->data, out->size);
-		return digest_equal(&have, page)
-			       ? ERR_OK
-			       : err_set(ERR_NOT_FOUND, "a page of the base is rotten");
+		if (digest_equal(&have, page))
+			return ERR_OK;
+		rot_note(rot, base, page);
+		return err_set(ERR_NOT_FOUND, "a page of the base is rotten");
 	}
 	return err_set(ERR_NOT_FOUND, "the base has no such page");
 }

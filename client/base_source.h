@@ -22,6 +22,8 @@ struct base_source {
 	size_t file_count, file_cap;
 	const struct staging *staging; // of the page at work
 	const struct staged_page *page;
+	struct rot *rot;    // borrowed
+	struct digest base; // zero: none
 };
 
 // Looks for all base chunks that `index` names in the package `base` (zero: none) and on the pages
@@ -40,6 +42,6 @@ enum err base_source_read(
 	const struct base_source *s, const struct object *o, struct buf *out) MUST_CHECK;
 // The bytes of a manifest page of the package, by its hash. Errors: ERR_NOT_FOUND.
 enum err base_page_read(const struct depot *store, const struct digest *base,
-	const struct digest *page, struct buf *out) MUST_CHECK;
+	const struct digest *page, struct rot *rot, struct buf *out) MUST_CHECK;
 
 #endif

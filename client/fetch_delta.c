@@ -72,7 +72,7 @@ enum err fetch_page_base(struct fetch *f, const struct object *o, struct buf *ou
 		return ERR_OK;
 	if (o->base_count != 1)
 		return err_set(ERR_NOT_FOUND, "a page of %zu bases", o->base_count);
-	return base_page_read(f->config->store, &f->base, &o->base_chunks[0], out);
+	return base_page_read(f->config->store, &f->base, &o->base_chunks[0], &f->rot, out);
 }
 
 // Every chunk that is missing is yielded by an object whose base is here.

@@ -59,6 +59,7 @@ static void stage_after(uv_work_t *work, int status)
 	if (!work_after(work, "io"))
 		return;
 	const struct staging *s = &f->staging;
+	f->staging.rot = &f->rot;
 	uint32_t total = s->page_first[s->manifest.page_count];
 	if (s->resumed)
 		log_info("FETCH-RESUME", "resume have=%u of=%u package=%s", s->have, total,
@@ -170,7 +171,12 @@ static void install_after(uv_work_t *work, int status)
 		.version = f->manifest.version,
 		.security_counter = f->manifest.security_counter,
 		.activated = f->activate,
+		.rotten_in = f->rot.package,
+		.rotten_chunks = f->rot.count,
 	};
+	if (r.rotten_chunks != 0)
+		log_warn("FETCH-BASE-ROTTEN", "package=%s held=%s chunks=%u",
+			digest_short(&f->package), digest_short(&r.rotten_in), r.rotten_chunks);
 	log_info("FETCH-DONE",
 		"package=%s name=%s version=%s seconds=%.3f received_bytes=%llu copied_bytes=%llu",
 		digest_short(&f->package), log_quote(r.name), log_quote(r.version),

@@ -21,7 +21,7 @@ struct fetcher_config {
 	const char *hw_class, *product;
 	const struct root *root;
 	struct depot *store;
-	const char *state_dir; // of the keys of encrypted packages
+	const char *state_dir;  // of the keys of encrypted packages
 	uint64_t window_bytes;  // on the way and not yet stored
 	uint64_t reserve_bytes; // of the disk, kept free
 	uint32_t connect_timeout_s;
@@ -33,6 +33,8 @@ struct fetch_result {
 	const char *name, *version;
 	uint64_t security_counter;
 	bool activated;
+	struct digest rotten_in; // a held package that is not what it was
+	uint32_t rotten_chunks;  // 0: none was met
 };
 
 // All on the loop's thread. The fetch has ended when one of the last four is called.

@@ -92,6 +92,7 @@ struct fetch {
 	struct index index;
 	bool staged;
 	struct staging staging;
+	struct rot rot;
 
 	struct arena page_arena;
 	struct page_carry carry, carry_before; // before the page whose number is carry_of

@@ -30,6 +30,7 @@ struct local_search {
 	size_t table_size; // power of two
 	uint32_t missing;  // chunks still wanted
 	uint8_t *scratch;  // LIMIT_CHUNK
+	const struct digest *installed; // the source at hand; NULL: an attempt, which owes nothing
 };
 
 // ---- the wanted chunks as a table
@@ -78,14 +79,24 @@ static int64_t wanted(const struct local_search *x, const struct digest *d, uint
 
 // ---- chunks of one source file
 
+// A source that is not what its manifest says does no harm: the chunk is fetched.
+static bool chunk_is_there(
+	const struct local_search *x, int fd, uint64_t offset, const struct chunk_ref *ref)
+{
+	if (fd_pread_all(fd, x->scratch, ref->size, (off_t)offset) != ERR_OK)
+		return false;
+	struct digest have = sha256(x->scratch, ref->size);
+	return digest_equal(&have, &ref->sha256);
+}
+
 static enum err chunk_take(struct local_search *x, int fd, uint64_t offset, uint32_t chunk)
 {
 	const struct chunk_ref *ref = &x->p->plan.chunks[chunk];
-	if (fd_pread_all(fd, x->scratch, ref->size, (off_t)offset) != ERR_OK)
-		return ERR_OK; // the source is not what its manifest says: no harm, it is fetched
-	struct digest have = sha256(x->scratch, ref->size);
-	if (!digest_equal(&have, &ref->sha256))
+	if (!chunk_is_there(x, fd, offset, ref)) {
+		if (x->installed != NULL)
+			rot_note(x->s->rot, x->installed, &ref->sha256);
 		return ERR_OK;
+	}
 	TRY(staging_write(x->s, x->p, chunk, 1, bytes_of(x->scratch, ref->size)));
 	staging_mark(x->s, x->p->number, chunk);
 	x->s->copied_bytes += ref->size;
@@ -279,9 +290,11 @@ enum err staging_fill_local(struct staging *s, struct staged_page *p)
 	x.scratch = scratch;
 	TRY(table_make(&x));
 	for (size_t i = 0; i < s->store->held_count && x.missing != 0; i++) {
-		depot_package_path(s->store, &s->store->held[i].id, "", dir);
+		x.installed = &s->store->held[i].id;
+		depot_package_path(s->store, x.installed, "", dir);
 		TRY(source_search(&x, dir, LIMIT_PAGES, true));
 	}
+	x.installed = NULL;
 	struct digest attempts[DEPOT_STAGING_KEPT];
 	size_t count =
 		x.missing == 0 ? 0 : depot_staged(s->store, &s->id, attempts, DEPOT_STAGING_KEPT);

@@ -251,8 +251,9 @@ void retrieve_step(struct agent_core *c, struct now now)
 	}
 	bool refused = job->refusal[0] != '\0';
 	job->phase = RETRIEVE_NONE;
-	operation_end(
-		c, now, refused ? OP_REFUSED : OP_DONE, "%s", refused ? job->refusal : job->note);
+	const char *text = refused ? job->refusal : job->note;
+	operation_end(c, now, refused ? OP_REFUSED : OP_DONE, "%s%s%s", text,
+		text[0] != '\0' && job->rotten[0] != '\0' ? "; " : "", job->rotten);
 }
 
 static bool interval_is_legal(uint32_t interval_ms)
@@ -461,6 +462,12 @@ void agent_fetch_bytes(struct agent_core *c, uint64_t to_come, bool delta)
 		return;
 	(void)snprintf(op->detail, sizeof op->detail, "%llu bytes to come%s",
 		(unsigned long long)to_come, delta ? ", as a delta" : "");
+}
+
+void agent_fetch_rotten(struct agent_core *c, const struct digest *package, uint32_t chunks)
+{
+	(void)snprintf(c->retrieve.rotten, sizeof c->retrieve.rotten,
+		"%u rotten chunks in the held package %s", chunks, digest_short(package));
 }
 
 void agent_fetch_done(struct agent_core *c, struct now now, const struct digest *package)

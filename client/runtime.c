@@ -151,6 +151,8 @@ static void on_fetch_done(void *ctx, const struct fetch_result *r)
 {
 	struct runtime *rt = ctx;
 	import_note_link(rt, r->kind, r->name);
+	if (r->rotten_chunks != 0)
+		agent_fetch_rotten(&rt->core, &r->rotten_in, r->rotten_chunks);
 	if (runtime_installed(rt, r) == ERR_OK)
 		agent_fetch_done(&rt->core, clock_now(), &r->package);
 	else

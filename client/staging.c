@@ -16,6 +16,19 @@
 #define SCAN_ARENA (2 * 1024 * 1024)
 #define SCAN_COUNT 20000
 
+void rot_note(struct rot *r, const struct digest *package, const struct digest *chunk)
+{
+	for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+		if (digest_equal(&r->chunks[i], chunk))
+			return;
+	}
+	if (r == NULL || r->count == ROT_MAX)
+		return;
+	if (r->count == 0)
+		r->package = *package;
+	r->chunks[r->count++] = *chunk;
+}
+
 // ---- bits
 
 static uint32_t bit_of(const struct staging *s, uint32_t page, uint32_t chunk)
@@ -92,8 +105,8 @@ static enum err parents_make(char *path, size_t base)
 	return ERR_OK;
 }
 
-// Of an earlier attempt. A link's rights are those of the installed package's file too: such a one is
-// only read.
+// Of an earlier attempt. A link's rights are those of the installed package's file too: such a one
+// is only read.
 static int sealed_open(const char *path, int flags)
 {
 	struct stat st;

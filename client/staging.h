@@ -13,7 +13,19 @@
 #include "client/depot.h"
 #include "proto/content.h"
 
+// What an installed package no longer holds although its manifest says so: a disk that forgets, or
+// somebody who wrote there. Nothing wrong comes of it; it is told.
+#define ROT_MAX 64
+struct rot {
+	struct digest package; // of the first
+	struct digest chunks[ROT_MAX];
+	uint32_t count; // different chunks; ROT_MAX: or more
+};
+// r: may be NULL.
+void rot_note(struct rot *r, const struct digest *package, const struct digest *chunk);
+
 struct staging {
+	struct rot *rot;     // borrowed; NULL: nobody asks
 	struct depot *store; // borrowed; only its paths and list of packages are used
 	struct digest id;
 	struct manifest manifest; // points into memory of the owner

@@ -122,6 +122,10 @@ def test_S001_c9_a_rotten_base_falls_back_to_the_full_objects(fleet_of, folder):
     assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
     u.fleet.procs["heliod"].wait_text("outcome=done", 20, count=2)
     assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
+    # It is told: how much, and of which package. Control: of the sound one before, nothing.
+    u.fleet.procs["heliod"].wait_text("rotten", 20)
+    first, *later = u.fleet.procs["heliod"].lines("OP-ENDED")
+    assert "rotten" not in first and any(f"1 rotten chunks in the held package {u.first[:12]}" in line for line in later)
 
 
 def test_S001_c30_an_update_that_was_cut_goes_on_with_the_rest_of_its_delta(fleet_of, folder):
