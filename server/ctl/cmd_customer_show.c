@@ -271,9 +271,22 @@ static void edits_show(const struct ctl *c, const cJSON *document, uint64_t sinc
 	}
 }
 
+// The number of the oldest edit that came; what is older was left out.
+static uint64_t oldest_edit(const cJSON *document)
+{
+	const cJSON *edits = cJSON_GetObjectItem(document, "edits");
+	int count = cJSON_GetArraySize(edits);
+
+	return count ? json_u64(cJSON_GetArrayItem(edits, count - 1), "revision") : 1;
+}
+
 static void history_show(const struct ctl *c, const cJSON *document)
 {
+	uint64_t oldest = oldest_edit(document);
+
 	edits_show(c, document, 0);
+	if (oldest > 1)
+		ctl_say(c, "%" PRIu64 " older edits: --max", oldest - 1);
 }
 
 enum exit_code cmd_customer_history(struct ctl *c, const struct args *a)
@@ -328,6 +341,9 @@ static enum err diff(struct ctl *c, const struct args *a, uint64_t since)
 		e = api_call(api, "customer-history", question, 2, (struct bytes){0}, &r);
 	api_close(api);
 	TRY(e);
+	if (oldest_edit(r.document) > since + 1)
+		ctl_note(c, "only the last 1000 edits are compared: since revision %" PRIu64,
+			oldest_edit(r.document) - 1);
 	cJSON *items = difference(cJSON_GetObjectItem(r.document, "edits"), since);
 	cJSON_AddStringToObject(found, "customer", a->words[0]);
 	json_add_u64(found, "since", since);
