@@ -103,9 +103,10 @@ static void workers_start(struct fetch_pool *p)
 	uv_mutex_unlock(&p->lock);
 	for (size_t i = 0; i < POOL_WORKERS && waiting > i; i++) {
 		struct pool_worker *w = &p->workers[i];
+		if (w->busy)
+			continue;
 		w->work.data = w;
-		if (!w->busy)
-			w->busy = uv_queue_work(p->loop, &w->work, worker_run, worker_after) == 0;
+		w->busy = uv_queue_work(p->loop, &w->work, worker_run, worker_after) == 0;
 	}
 }
 

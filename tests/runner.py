@@ -215,6 +215,8 @@ def requirements_check(everything):
 
 # clang is asked for its warnings alone, which do not depend on the optimization.
 CLANG_FAST = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS_DEBUG=-O0"]
+# Whose code runs on several threads: the links, the store's disk, the fetcher's writers.
+WITH_THREADS = ["test_mqtt_link", "test_mqtt_link_faults", "test_db", "test_agent_fetcher"]
 # Enough for the lines of a sanitizer's report.
 SANITIZED_FAST = ["-DCMAKE_C_FLAGS_DEBUG=-g1"]
 
@@ -226,8 +228,8 @@ def other_builds(words, everything):
         fuzz_replay("asan", words)
         pytest_run(["tests/flow/test_display.py"], words, False, "asan", "sanitized")
     if everything:
-        if build("tsan", ["test_mqtt_link", "test_mqtt_link_faults"], SANITIZED_FAST, polite=True):
-            unit_tests("tsan", "[tsan]", words, "test_mqtt_link.*")
+        if build("tsan", WITH_THREADS, SANITIZED_FAST, polite=True):
+            unit_tests("tsan", "[tsan]", words, "|".join(WITH_THREADS))
         build("clang", options=CLANG_FAST, polite=True)
 
 
