@@ -264,3 +264,21 @@ def test_F36_S001_c18_c3_a_power_cut_leaves_the_old_or_the_new_and_nothing_is_lo
 def test_F36_S001_c18_c3_many_power_cuts_leave_the_old_or_the_new(disk, fleet_of, folder):
     trial = Trial(fleet_of, folder, disk.at, disk.now)
     assert power_cuts(trial, disk, 400) >= {(0, 0), (1, 0), (1, 1)}
+
+
+@pytest.mark.long
+def test_F36_S001_c18_c3_a_power_cut_while_the_one_before_is_mended_leaves_the_old_or_the_new(disk, fleet_of, folder):
+    trial = Trial(fleet_of, folder, disk.at, disk.now)
+    first, fresh, dice, seen = disk.recorded(), disk.base, random.Random(36), set()
+    for _ in range(60):
+        disk.base = fresh
+        disk.base, where = disk.left(first, dice.randrange(trial.begun, trial.ended + 1), dice)
+        disk.renew()
+        trial.which(where)
+        trial.repaired(where)
+        ended = disk.now()
+        again = disk.cut(disk.recorded(), dice.randrange(0, ended + 1), dice)
+        seen.add(trial.which(f"{where}, then {again}"))
+        trial.repaired(f"{where}, then {again}")
+        disk.unmount()
+    assert seen >= {(0, 0), (1, 1)}, seen

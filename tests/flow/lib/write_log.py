@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import pathlib
-import random
+import select
 import struct
 import subprocess
 import threading
@@ -33,7 +33,7 @@ class Served:
     """One file, `disk`, in a folder of its own; `log` has (offset, bytes) of each write and None for each flush."""
 
     def __init__(self, at, content):
-        self.at, self.data, self.log = at, bytearray(content), []
+        self.at, self.data, self.log, self.over = at, bytearray(content), [], False
         self.fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         at.mkdir(exist_ok=True)
         if libc.mount(b"disk", str(at).encode(), b"fuse", 0, f"fd={self.fd},rootmode=40000,user_id=0,group_id=0".encode()) != 0:
@@ -44,6 +44,7 @@ class Served:
 
     def end(self):
         libc.umount2(str(self.at).encode(), 2)
+        self.over = True
         self.thread.join(10)
         os.close(self.fd)
 
@@ -52,7 +53,11 @@ class Served:
         return struct.pack("<6Q10I", node, size, size // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, BLOCK, 0)
 
     def serve(self):
-        while True:
+        waiting = select.poll()
+        waiting.register(self.fd, select.POLLIN)
+        while not self.over:
+            if not waiting.poll(100):
+                continue
             try:
                 request = os.read(self.fd, MOST + 4096)
             except OSError as e:
@@ -100,7 +105,7 @@ class LoggedDisk:
     """An empty ext4 at `at`, recorded; later, what a cut left of it at the same place."""
 
     def __init__(self, folder, at, megabytes=24):
-        self.folder, self.at, self.loop, self.served = folder, pathlib.Path(at), None, None
+        self.folder, self.at, self.loop, self.served, self.cuts = folder, pathlib.Path(at), None, None, 0
         image = folder / "disk.image"
         with open(image, "wb") as f:
             f.truncate(megabytes << 20)
@@ -156,9 +161,9 @@ class LoggedDisk:
         self.end()
         return log
 
-    def cut(self, log, moment, dice, kept=None):
-        """Mounts what a cut at this moment of the record left, after e2fsck, or after the kernel's own look at its journal. kept: the
-        share of what was not flushed yet that is there all the same."""
+    def left(self, log, moment, dice, kept=None):
+        """The bytes of the disk after a cut at this moment of the record, and a word on it. kept: the share of what was not flushed
+        yet that is there all the same."""
         data, flushed = bytearray(self.base), 0
         for i in range(moment):
             if log[i] is None:
@@ -175,10 +180,19 @@ class LoggedDisk:
                 if kept != 1 and dice.random() < 0.1:     # torn between two of its sectors
                     part = part[:SECTOR * dice.randrange(1, 8)]
                 data[offset + at:offset + at + len(part)] = part
-        image = self.folder / "cut.image"
+        return data, f"moment={moment} flushed={flushed} kept={kept}"
+
+    def cut(self, log, moment, dice, kept=None):
+        """Mounts what is left, after e2fsck, or after the kernel's own look at its journal."""
+        data, where = self.left(log, moment, dice, kept)
+        # A new file each time: a mount may live on in a namespace that somebody else made meanwhile, and write to the one it knows.
+        image = self.folder / f"cut.{self.cuts}"
+        image.unlink(missing_ok=True)
+        self.cuts += 1
+        image = self.folder / f"cut.{self.cuts}"
         image.write_bytes(data)
         if dice.random() < 0.5:
             looked = call("e2fsck", "-fy", image)
             assert looked.returncode in (0, 1), looked.stdout
         self.mount(image)
-        return f"moment={moment} flushed={flushed} kept={kept}"
+        return where
