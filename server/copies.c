@@ -243,30 +243,30 @@ static uint64_t share_wanted(const struct presence *p)
 	return cap && cap < p->config.share_bytes_per_s ? cap : p->config.share_bytes_per_s;
 }
 
-static void place_look(struct presence *p, const char *client, const char *broker, bool anyhow,
-	const char **best, struct now now)
+// The better of two, if this one may serve the client at all.
+static const struct data_broker *place_better(struct presence *p, const char *client,
+	const char *broker, bool anyhow, const struct data_broker *best, struct now now)
 {
-	const struct data_broker *b = data_brokers_find(p->brokers, broker), *other;
+	const struct data_broker *b = data_brokers_find(p->brokers, broker);
 
-	if (!b || !data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) ||
+	if (!b || (best && share_at(b) <= share_at(best)) ||
+		!data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) ||
 		(!anyhow && unreachable_is(p->unreachable, client, broker, now.mono)))
-		return;
-	other = *best ? data_brokers_find(p->brokers, *best) : NULL;
-	if (!other || share_at(b) > share_at(other))
-		*best = broker;
+		return best;
+	return b;
 }
 
 static const char *place_of(struct presence *p, const struct package *k, const char *client,
 	bool anyhow, struct now now)
 {
-	const char *best = NULL;
+	const struct data_broker *best = NULL;
 
 	if (is_stored(k->state))
-		place_look(p, client, k->broker, anyhow, &best, now);
+		best = place_better(p, client, k->broker, anyhow, best, now);
 	for (size_t i = 0; i < k->copy_count; i++)
 		if (is_stored(k->copies[i].state))
-			place_look(p, client, k->copies[i].broker, anyhow, &best, now);
-	return best;
+			best = place_better(p, client, k->copies[i].broker, anyhow, best, now);
+	return best ? best->id : NULL;
 }
 
 const char *copies_choose(
@@ -284,8 +284,10 @@ static bool copy_make(struct presence *p, struct package *k, struct now now)
 {
 	struct data_broker *b = package_choose_further(p, k, now);
 
-	if (!b)
+	if (!b) { // a crowd asks once a second, not once a client
+		k->copy_retry_at_ms = now.mono.ms + PRESENCE_RETRY_MS;
 		return false;
+	}
 	struct copy *c = copy_add(k, b->id);
 	c->state = PLACE_SENDING;
 	c->since = now.wall;
@@ -463,9 +465,8 @@ static bool copy_is_over(const struct presence *p, const struct package *k, cons
 static void copy_tick(struct presence *p, struct package *k, struct copy *c, struct now now)
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, c->broker);
-	bool is_away = !b || b->refused ||
-		       (!b->up && mono_since_ms(now.mono, b->up_since) >=
-					  (int64_t)p->config.broker_away_s * 1000);
+	bool is_away = !b || data_broker_is_away(b, p->brokers->sys_interval_s,
+				     p->config.broker_away_s, now.mono);
 
 	if (c->state == PLACE_STOPPING) {
 		if (c->answered && !is_away && now.mono.ms >= c->retry_at_ms)

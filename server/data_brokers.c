@@ -178,6 +178,18 @@ bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, 
 	       mono_since_ms(now, b->uptime_at) <= (int64_t)sys_interval_s * 3 * 1000;
 }
 
+bool data_broker_is_away(
+	const struct data_broker *b, uint32_t sys_interval_s, uint32_t away_s, struct mono now)
+{
+	int64_t silent_ms = mono_since_ms(now, b->up_since);
+
+	if (b->up && b->uptime_seen)
+		silent_ms = mono_since_ms(now, b->uptime_at);
+	if (b->up)
+		silent_ms -= (int64_t)sys_interval_s * 3 * 1000;
+	return b->refused || silent_ms >= (int64_t)away_s * 1000;
+}
+
 bool data_broker_is_candidate(const struct data_broker *b, uint32_t sys_interval_s, struct mono now)
 {
 	return b->up && !b->refused && data_broker_is_fresh(b, sys_interval_s, now);

@@ -69,6 +69,10 @@ bool data_broker_sys(
 extern const char *const data_broker_sys_topics[DATA_BROKER_SYS_COUNT];
 
 bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, struct mono now);
+// Not reachable, or silent on a connection that stands, for so long; or refused. What is wanted
+// moves.
+bool data_broker_is_away(
+	const struct data_broker *b, uint32_t sys_interval_s, uint32_t away_s, struct mono now);
 // Reachable, fresh and not refused.
 bool data_broker_is_candidate(
 	const struct data_broker *b, uint32_t sys_interval_s, struct mono now);

@@ -112,9 +112,8 @@ static bool broker_is_away(struct presence *p, const struct package *k, struct n
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, k->broker);
 
-	return !b || b->refused ||
-	       (!b->up && mono_since_ms(now.mono, b->up_since) >=
-				  (int64_t)p->config.broker_away_s * 1000);
+	return !b || data_broker_is_away(
+			     b, p->brokers->sys_interval_s, p->config.broker_away_s, now.mono);
 }
 
 static void package_on_broker_tick(struct presence *p, struct package *k, struct now now)

@@ -169,6 +169,20 @@ enum err claim_package(struct store *s, const char *broker, const struct digest 
 	return objects_read(&rows, objects, count);
 }
 
+enum err claim_objects(
+	struct store *s, const char *broker, struct send_object *objects, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!objects[i].done || objects[i].noted)
+			continue;
+		TRY(db_run(s->db,
+			"INSERT OR IGNORE INTO object_on (broker, object) VALUES ($1, $2)",
+			DB_T(broker), DB_D(&objects[i].sha256)));
+		objects[i].noted = true;
+	}
+	return ERR_OK;
+}
+
 enum err claim_complete(struct store *s, const char *broker, const struct digest *package)
 {
 	TRY(db_run(s->db,

@@ -1,16 +1,15 @@
-#include "station.h"
 #include "delta_store.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/content.h"
 #include "proto/link_addresses.h"
 #include "proto/topics.h"
+#include "station_inside.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define JOBS_MAX 256
-#define SLOTS CONTROL_OUTSTANDING
+#define BREAKS_MAX 5        // connections in a row that broke before anything was acknowledged
 #define RESTARTS_MAX 3      // transmissions begun again because the broker forgot, then FAILED
 #define MARK_ABSENT_MS 250  // after the SUBACK behind it the retained mark would have come
 #define MARK_VERIFY_MS 3000 // the same, when a wrong guess would send everything again
@@ -19,74 +18,6 @@
 #define IDLE_MS 10000
 #define PROGRESS_MS 1000
 #define NO_OBJECT SIZE_MAX
-
-enum phase {
-	PHASE_BEGIN,
-	PHASE_OBJECTS,
-	PHASE_VERIFY, // transmit: the mark is read back
-	PHASE_MANIFEST,
-	PHASE_INDEX,
-	PHASE_END
-};
-
-struct job {
-	enum job_kind kind;
-	struct digest package, base;
-	struct digest key; // of claims: the package, or the delta's id
-	uint64_t directive_id;
-	struct digest *resend;
-	size_t resend_count;
-	uint8_t *envelope; // of a command
-	size_t envelope_size;
-};
-
-// The job at the head of the queue, once it is under way.
-struct run {
-	enum phase phase;
-	struct send_object *objects;
-	size_t object_count, next;
-	uint64_t sent_bytes, total_bytes;
-	unsigned restarts;
-	bool replaced; // another job of the same package waits: end as soon as nothing is in flight
-	struct buf manifest, index; // envelopes
-};
-
-struct slot {
-	uint64_t token; // 0: free
-	size_t object;  // index, or NO_OBJECT for manifest, index and mark
-};
-
-enum mark_state {
-	MARK_UNKNOWN,
-	MARK_READING,
-	MARK_KNOWN
-};
-
-struct station {
-	const struct publisher_config *config;
-	struct store *store;
-	struct station_events events;
-	char broker[LIMIT_ID + 1], host[256], ip[64];
-	uint32_t port;
-	bool tls;
-	struct mqtt_link *link;
-	bool up;
-	struct mono down_since, progress_at, told_at, idle_since;
-	char why[300];
-	// mark, as far as this connection knows
-	struct id16 mark;
-	enum mark_state mark_state;
-	bool mark_subscribed;
-	struct mono mark_asked, mark_behind; // behind: when the SUBACK after it came; ms 0: not yet
-	uint64_t barrier_token;
-	// jobs
-	struct job jobs[JOBS_MAX];
-	size_t job_count, jobs_ended;
-	struct run run;
-	struct slot slots[SLOTS];
-	size_t outstanding;
-	uint64_t last_token;
-};
 
 static struct mono mono_now(void)
 {
@@ -110,7 +41,7 @@ static void run_clear(struct station *s)
 		s->slots[i].object = NO_OBJECT;
 }
 
-static void job_drop(struct station *s, size_t at)
+void station_job_drop(struct station *s, size_t at)
 {
 	free(s->jobs[at].resend);
 	free(s->jobs[at].envelope);
@@ -121,7 +52,7 @@ static void job_drop(struct station *s, size_t at)
 static void job_pop(struct station *s)
 {
 	run_clear(s);
-	job_drop(s, 0);
+	station_job_drop(s, 0);
 	s->jobs_ended++;
 	s->idle_since = mono_now();
 	s->progress_at = s->idle_since;
@@ -161,6 +92,16 @@ static void job_fail(struct station *s, const char *why)
 		log_error("PUBLISHER-STORE-WRITE", "why=%s", log_quote(err_text()));
 	report(s, JOB_FAILED, text);
 	job_pop(s);
+}
+
+// What was acknowledged until now need not be sent again.
+static void progress_note(struct station *s)
+{
+	if (!job_head(s) || job_head(s)->kind != JOB_TRANSMIT || s->mark_state != MARK_KNOWN)
+		return;
+	if (store_end(s->store, claim_objects(s->store, s->broker, s->run.objects,
+					s->run.object_count)) != ERR_OK)
+		log_error("PUBLISHER-STORE-WRITE", "why=%s", log_quote(err_text()));
 }
 
 static bool is_delta(const struct job *j)
@@ -328,7 +269,7 @@ static enum err mark_renew(struct station *s)
 	r->sent_bytes = 0;
 	r->total_bytes = 0;
 	for (size_t i = 0; i < r->object_count; i++) {
-		r->objects[i].there = r->objects[i].done = false;
+		r->objects[i].there = r->objects[i].done = r->objects[i].noted = false;
 		r->total_bytes += r->objects[i].size_bytes;
 	}
 	if (r->phase == PHASE_VERIFY)
@@ -466,7 +407,7 @@ static void judge(struct station *s, enum err e)
 }
 
 // As far as it goes without waiting.
-static void advance(struct station *s)
+void station_advance(struct station *s)
 {
 	for (bool again = true; again && s->up && job_head(s);) {
 		size_t ended = s->jobs_ended;
@@ -474,9 +415,10 @@ static void advance(struct station *s)
 		enum mark_state mark = s->mark_state;
 		if (s->run.replaced && s->outstanding > 0)
 			return;
-		if (s->run.replaced)
+		if (s->run.replaced) {
+			progress_note(s);
 			job_pop(s);
-		else
+		} else
 			judge(s, job_step(s));
 		again = s->jobs_ended != ended || s->run.phase != phase || s->mark_state != mark;
 	}
@@ -486,7 +428,7 @@ static void advance(struct station *s)
 static void after(struct station *s, enum err e)
 {
 	judge(s, e);
-	advance(s);
+	station_advance(s);
 }
 
 // ---- events of the link
@@ -497,12 +439,12 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 
 	(void)via;
 	(void)session_present;
-	s->up = true;
+	s->up = s->stood = true;
 	s->mark_state = MARK_UNKNOWN;
 	s->mark_subscribed = false;
 	s->progress_at = mono_now();
 	log_info("STATION-UP", "broker=%s at=%s", s->broker, link_peer(s->link));
-	advance(s);
+	station_advance(s);
 }
 
 // What was not acknowledged is sent again, if the mark is still there.
@@ -526,6 +468,13 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 							       : PHASE_OBJECTS;
 	if (r->replaced)
 		job_pop(s);
+	else if (s->stood && job_head(s) && ++r->breaks >= BREAKS_MAX) {
+		char text[600];
+		snprintf(text, sizeof text, "broker %s takes nothing and breaks off: %s", s->broker,
+			s->why);
+		job_fail(s, text);
+	}
+	s->stood = false;
 }
 
 static void on_message(void *ctx, const struct link_message *m)
@@ -558,9 +507,10 @@ static void on_published(void *ctx, uint64_t token, int reason)
 		job_fail(s, text);
 	} else if (object < s->run.object_count && !s->run.objects[object].done) {
 		s->run.objects[object].done = true;
+		s->run.breaks = 0;
 		s->run.sent_bytes += s->run.objects[object].size_bytes;
 	}
-	advance(s);
+	station_advance(s);
 }
 
 static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t count)
@@ -575,7 +525,7 @@ static void on_subscribed(void *ctx, uint64_t token, const int *reasons, size_t 
 
 // ---- life
 
-static enum err link_start(struct station *s)
+enum err station_link_start(struct station *s)
 {
 	static const struct link_events events = {.up = on_up,
 		.down = on_down,
@@ -643,7 +593,7 @@ void station_free(struct station *s)
 	link_stop(s);
 	run_clear(s);
 	while (s->job_count > 0)
-		job_drop(s, 0);
+		station_job_drop(s, 0);
 	free(s);
 }
 
@@ -661,92 +611,6 @@ bool station_is_at(const struct station *s, const struct address *to)
 bool station_is_idle(const struct station *s)
 {
 	return s->job_count == 0 && mono_since_ms(mono_now(), s->idle_since) > IDLE_MS;
-}
-
-// ---- jobs from outside
-
-static struct job job_of(enum job_kind kind, const struct digest *package, uint64_t directive_id)
-{
-	return (struct job){
-		.kind = kind, .package = *package, .key = *package, .directive_id = directive_id};
-}
-
-bool station_has(const struct station *s, enum job_kind kind, const struct digest *package,
-	uint64_t directive_id)
-{
-	for (size_t i = 0; i < s->job_count; i++)
-		if (s->jobs[i].kind == kind && s->jobs[i].directive_id == directive_id &&
-			digest_equal(&s->jobs[i].key, package))
-			return i > 0 || !s->run.replaced;
-	return false;
-}
-
-static enum err job_add(struct station *s, const struct job *j)
-{
-	for (size_t i = s->job_count; i-- > 1;)
-		if (digest_equal(&s->jobs[i].key, &j->key))
-			job_drop(s, i);
-	if (s->job_count > 0 && digest_equal(&s->jobs[0].key, &j->key))
-		s->run.replaced = true;
-	if (s->job_count == JOBS_MAX)
-		return err_set(ERR_FULL, "%d packages wait for broker %s", JOBS_MAX, s->broker);
-	s->jobs[s->job_count++] = *j;
-	s->progress_at = mono_now();
-	if (!s->link)
-		TRY(link_start(s));
-	advance(s);
-	return ERR_OK;
-}
-
-enum err station_transmit(struct station *s, const struct digest *package, uint64_t directive_id,
-	const struct digest *resend, size_t resend_count)
-{
-	struct job j = job_of(JOB_TRANSMIT, package, directive_id);
-
-	if (resend_count > 0) {
-		j.resend = calloc(resend_count, sizeof *j.resend);
-		if (!j.resend)
-			return err_set(ERR_MEMORY, "no memory for a list of objects");
-		memcpy(j.resend, resend, resend_count * sizeof *j.resend);
-		j.resend_count = resend_count;
-	}
-	enum err e = job_add(s, &j);
-	if (e == ERR_FULL)
-		free(j.resend);
-	return e;
-}
-
-enum err station_withdraw(struct station *s, const struct digest *package, uint64_t directive_id)
-{
-	struct job j = job_of(JOB_WITHDRAW, package, directive_id);
-
-	return job_add(s, &j);
-}
-
-enum err station_delta(struct station *s, enum job_kind kind, const struct digest *package,
-	const struct digest *base)
-{
-	struct job j = job_of(kind, package, 0);
-
-	j.base = *base;
-	j.key = delta_id(package, base);
-	return station_has(s, kind, &j.key, 0) ? ERR_OK : job_add(s, &j);
-}
-
-enum err station_command(struct station *s, const struct digest *sha256, struct bytes envelope)
-{
-	struct job j = job_of(JOB_COMMAND, sha256, 0);
-
-	j.envelope_size = envelope.size;
-	j.envelope = malloc(envelope.size + 1);
-	if (!j.envelope)
-		return err_set(ERR_MEMORY, "no memory for a command");
-	if (envelope.size > 0)
-		memcpy(j.envelope, envelope.data, envelope.size);
-	enum err e = job_add(s, &j);
-	if (e == ERR_FULL)
-		free(j.envelope);
-	return e;
 }
 
 // ---- time
@@ -780,8 +644,10 @@ void station_tick(struct station *s, struct mono now)
 	else if (s->up && mono_since_ms(now, s->progress_at) > STALL_MS)
 		after(s, err_set(ERR_TIMEOUT, "broker %s acknowledges nothing", s->broker));
 	if (job_head(s) && job_head(s)->kind == JOB_TRANSMIT && s->run.phase == PHASE_OBJECTS &&
-		mono_since_ms(now, s->told_at) > PROGRESS_MS)
+		mono_since_ms(now, s->told_at) > PROGRESS_MS) {
+		progress_note(s);
 		report(s, JOB_PROGRESS, "");
+	}
 }
 
 void station_get_status(const struct station *s, struct station_status *out)

@@ -7,7 +7,8 @@
 //
 // After every connect the mark is read first. If it is gone the broker forgot everything: a new
 // mark is drawn and every object counts as absent. What a broker holds is known from claims
-// (store.h), which are committed before the first byte.
+// (store.h), which are committed before the first byte; what it acknowledged is noted at least once
+// a second, so that a transmission which is interrupted goes on where it stopped.
 #ifndef HELIO_PUBLISHER_STATION_H
 #define HELIO_PUBLISHER_STATION_H
 
@@ -72,6 +73,10 @@ enum err station_transmit(struct station *s, const struct digest *package, uint6
 	const struct digest *resend, size_t resend_count) MUST_CHECK;
 enum err station_withdraw(
 	struct station *s, const struct digest *package, uint64_t directive_id) MUST_CHECK;
+
+// A transmission of this package that waits or runs ends within one object, and nothing is
+// withdrawn: another one goes on where it stopped.
+void station_pause(struct station *s, const struct digest *package);
 
 // A delta, or its withdrawal; the package itself is to lie there. Nothing happens when that waits
 // or runs already. Errors: ERR_FULL.

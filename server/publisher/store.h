@@ -197,6 +197,7 @@ struct send_object {
 	uint32_t size_bytes;
 	bool there; // lies there already, by our own claim under the present mark
 	bool done;  // acknowledged in this transmission
+	bool noted; // and that is in the store
 };
 
 // Claims the package on the broker (committed by the caller before anything is sent) and lists its
@@ -204,6 +205,10 @@ struct send_object {
 enum err claim_package(struct store *s, const char *broker, const struct digest *package,
 	uint64_t directive_id, struct send_object **objects, size_t *count) MUST_CHECK;
 // All of it is acknowledged and the mark was read back.
+// These of the objects were acknowledged (done) and are counted as there: a transmission that is
+// interrupted goes on behind them. Marks them as noted.
+enum err claim_objects(
+	struct store *s, const char *broker, struct send_object *objects, size_t count) MUST_CHECK;
 enum err claim_complete(
 	struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
 enum err claim_fail(struct store *s, const char *broker, const struct digest *package) MUST_CHECK;

@@ -174,7 +174,6 @@ static enum err obey_transmit(struct transmit *t, const struct directive *d)
 struct stop {
 	struct transmit *t;
 	const char *broker; // NULL: all
-	bool sending;       // only where it is on its way
 	char brokers[STATIONS_MAX][LIMIT_ID + 1];
 	size_t count;
 };
@@ -183,8 +182,7 @@ static bool stop_collect(void *ctx, const struct placement *p)
 {
 	struct stop *s = ctx;
 
-	if ((!s->broker || strcmp(s->broker, p->broker) == 0) &&
-		(!s->sending || p->state == PLACEMENT_SENDING))
+	if (!s->broker || strcmp(s->broker, p->broker) == 0)
 		(void)str_copy(s->brokers[s->count++], sizeof s->brokers[0], p->broker);
 	return s->count < STATIONS_MAX;
 }
@@ -287,16 +285,12 @@ static enum err obey_stop(struct transmit *t, const struct directive *d)
 	return ERR_OK;
 }
 
-// WAIT, DEFER: what an earlier directive began ends within an object. What lies somewhere complete
-// stays until it is stopped by name.
-static enum err obey_pause(struct transmit *t, const struct directive *d)
+// WAIT, DEFER: what an earlier directive began ends within an object, and goes on there when it is
+// directed again. What is to be taken away is stopped by name.
+static void obey_pause(struct transmit *t, const struct directive *d)
 {
-	struct stop s = {.t = t, .sending = true};
-
-	TRY(placement_list(t->store, &d->package, stop_collect, &s));
-	for (size_t i = 0; i < s.count; i++)
-		TRY(stop_at(t, s.brokers[i], &d->package, d->directive_id));
-	return ERR_OK;
+	for (size_t i = 0; i < t->count; i++)
+		station_pause(t->stations[i], &d->package);
 }
 
 // The least that it must have to be in force.
@@ -343,7 +337,8 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 		return obey_stop(t, d);
 	case DIRECTIVE_WAIT:
 	case DIRECTIVE_DEFER: // the server directs again when it is time
-		return obey_pause(t, d);
+		obey_pause(t, d);
+		return ERR_OK;
 	case DIRECTIVE_NOTED:
 		return ERR_OK;
 	case DIRECTIVE_PACKAGE_ORDER: // orders.c

@@ -409,6 +409,12 @@ def bench_queue(quick):
             ratio_to_1k_take=line["take_ns"] / lines[1]["take_ns"])
 
 
+def bench_placement(quick):
+    line = core_lines("placement")[-1]
+    row("placement", clients=int(line["clients"]), brokers=int(line["brokers"]), place_ms_per_1000_grants=line["place_ms_per_1000_grants"],
+        target_ms_per_1000=line["target_ms_per_1000"], whole_ms_per_1000=line["whole_ms_per_1000"], ratio=line["place_ms_per_1000_grants"])
+
+
 def p_of(found, key):
     return statistics.median(f[key] for f in found)
 
@@ -696,7 +702,7 @@ def bench_display(quick):
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
            "update_sets": bench_update_sets,
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "display": bench_display,
+           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 

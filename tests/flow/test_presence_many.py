@@ -129,7 +129,7 @@ def test_S002_7_S002_9_more_than_one_broker_serves_gets_further_copies(fleet_of)
     assert fleet.sql("select count(*) from placement_copy") == "0"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_S002_7_a_copy_takes_over_when_the_first_broker_dies_and_nothing_is_sent_again(fleet_of):
     clients = ("f1", "f2")
     fleet = crowded(fleet_of, clients, ("da", "db"), broker_away_s=1)

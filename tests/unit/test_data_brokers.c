@@ -81,6 +81,25 @@ static void a_broker_is_a_candidate_only_while_its_uptime_is_seen(void **state)
 	assert_false(data_broker_is_candidate(&b, 10, at(3000).mono));
 }
 
+static void a_broker_is_away_when_it_is_down_or_silent_for_long(void **state)
+{
+	struct data_broker b = {.up_since = {1000}};
+	struct now now = {{1000}, {0}};
+
+	(void)state;
+	assert_false(data_broker_is_away(&b, 10, 5, (struct mono){5999}));
+	assert_true(data_broker_is_away(&b, 10, 5, (struct mono){6000}));
+	data_broker_link(&b, true, "", now);
+	assert_false(data_broker_is_away(&b, 10, 5, (struct mono){35999}));
+	assert_true(data_broker_is_away(&b, 10, 5, (struct mono){36000}));
+	now.mono.ms = 35000;
+	data_broker_sys(&b, "$SYS/broker/uptime", bytes_of("9 seconds", 9), now);
+	assert_false(data_broker_is_away(&b, 10, 5, (struct mono){69999}));
+	assert_true(data_broker_is_away(&b, 10, 5, (struct mono){70000}));
+	b.refused = true;
+	assert_true(data_broker_is_away(&b, 10, 5, now.mono));
+}
+
 static void load_is_what_is_measured_and_what_is_too_young_to_be(void **state)
 {
 	struct data_broker b;
@@ -145,6 +164,7 @@ int main(void)
 		cmocka_unit_test(a_line_of_settings_is_read_or_refused),
 		cmocka_unit_test(two_brokers_of_one_id_are_refused),
 		cmocka_unit_test(a_broker_is_a_candidate_only_while_its_uptime_is_seen),
+		cmocka_unit_test(a_broker_is_away_when_it_is_down_or_silent_for_long),
 		cmocka_unit_test(load_is_what_is_measured_and_what_is_too_young_to_be),
 		cmocka_unit_test(a_lower_uptime_is_a_restart),
 		cmocka_unit_test(a_message_goes_to_one_room),

@@ -959,6 +959,37 @@ static void a_crowd_gets_a_further_copy_on_another_broker(void **state)
 	assert_string_equal(w->grant.broker, "db");
 }
 
+// A thousand clients ask in the same second: each is answered, has one lease or waits, and in the
+// end all are granted, on both brokers.
+static void a_thousand_that_ask_in_the_same_second_are_all_served(void **state)
+{
+	struct world *w = *state;
+	char client[16];
+	int answered = w->grants;
+
+	stored(w);
+	w->p->config.share_bytes_per_s = 10000;
+	for (uint64_t round = 0; round < 2; round++) // impatient ones ask twice
+		for (int i = 0; i < 1000; i++) {
+			snprintf(client, sizeof(client), "c%d", i);
+			want(w, client, (struct fetch_request){.request_id = 1 + round});
+		}
+	assert_int_equal(w->grants - answered, 2000);
+	assert_int_equal(pack(w)->leases, 100); // the share of the first broker
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 900);
+	assert_int_equal(pack(w)->copy_count, 1);
+	answer_copy(w, PUB_STORED, "db");
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_int_equal(pack(w)->leases, 1000); // there is no third broker: the share gets small
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 0);
+	assert_int_equal(pack(w)->copies[0].leases, 500);
+	assert_int_equal(w->brokers.items[0].leases, 500);
+	restart(w);
+	assert_int_equal(pack(w)->leases, 1000);
+	assert_int_equal(pack(w)->copies[0].leases, 500);
+	assert_int_equal(leases_count(w->p->leases), 1000);
+}
+
 static void when_no_further_broker_may_be_chosen_the_share_is_small(void **state)
 {
 	struct world *w = *state;
@@ -1268,6 +1299,7 @@ int main(void)
 		T(S001_c26_who_cannot_reach_any_broker_is_granted_all_the_same),
 		T(leases_and_placements_survive_a_restart),
 		T(a_crowd_gets_a_further_copy_on_another_broker),
+		T(a_thousand_that_ask_in_the_same_second_are_all_served),
 		T(when_no_further_broker_may_be_chosen_the_share_is_small),
 		T(who_waits_for_a_copy_waits_a_bounded_time),
 		T(a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays),

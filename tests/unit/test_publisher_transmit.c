@@ -370,6 +370,39 @@ static void a_stop_in_the_middle_ends_within_an_object(void **state)
 	assert_int_equal(witness_count(&f->broker, "helio/v1/#"), 1);
 }
 
+static void a_pause_ends_within_an_object_and_the_next_goes_on_there(void **state)
+{
+	struct fixture *f = *state;
+	struct digest large = package_make(f, "9", 150, 400000, 77);
+	struct station_status s = {0};
+	uint64_t sent, whole;
+	size_t lying;
+
+	assert_int_equal(station_transmit(f->station, &large, 1, NULL, 0), ERR_OK);
+	for (int i = 0; i < 20000 && s.sent_bytes < 4000000; i++) {
+		uv_run(&f->loop, UV_RUN_ONCE);
+		station_get_status(f->station, &s);
+	}
+	sent = s.sent_bytes;
+	whole = s.total_bytes;
+	station_pause(f->station, &large);
+	for (int i = 0; i < 20000 && s.jobs > 0; i++) {
+		uv_run(&f->loop, UV_RUN_ONCE);
+		station_get_status(f->station, &s);
+	}
+	assert_int_equal(s.jobs, 0);
+	assert_int_equal(f->stored + f->stopped + f->failed, 0);
+	lying = witness_count(&f->broker, "helio/v1/chunk/#");
+	assert_true(lying > 2 && witness_count(&f->broker, "helio/v1/pkg/#") == 0);
+	// Nothing comes while it pauses; then only what is missing.
+	for (int i = 0; i < 20; i++)
+		uv_run(&f->loop, UV_RUN_NOWAIT);
+	assert_int_equal(witness_count(&f->broker, "helio/v1/chunk/#"), lying);
+	transmit(f, &large, 2);
+	assert_true(f->last.sent_bytes + sent <= whole);
+	is_complete(f, &large);
+}
+
 static void a_repair_sends_the_named_objects_again(void **state)
 {
 	struct fixture *f = *state;
@@ -459,6 +492,7 @@ int main(void)
 		WITH(a_broker_that_forgot_gets_everything_again, setup),
 		WITH(a_broker_that_restarts_in_the_middle_ends_complete, setup),
 		WITH(a_stop_in_the_middle_ends_within_an_object, setup),
+		WITH(a_pause_ends_within_an_object_and_the_next_goes_on_there, setup),
 		WITH(a_repair_sends_the_named_objects_again, setup),
 		WITH(a_refused_publish_is_a_named_failure, setup_no_chunks),
 		WITH(a_broker_out_of_reach_is_a_named_failure, setup),

@@ -1,0 +1,221 @@
+"""What goes wrong at data brokers and between: they forget, are full, hang, are gone; programs are killed in every state. What is wanted
+arrives in the end, from a broker whose copy the server read back."""
+import re
+import threading
+import time
+
+import pytest
+
+from lib import rogue, wire
+from lib.boss import FakeServer
+from lib.presence import Record, all_there, content, late, lies_at, offer, package_of, published, quiet_counts, software, stored
+from lib.wait import stays, wait_for
+from test_presence_leases import answered, ask, fleet_for, installed, joins, same_file, told
+
+pb = wire.pb
+
+
+def plain(fleet_of, **data):
+    """Brokers without certificates, so that a test may do on them what nobody else may."""
+    fleet = fleet_of(clients=("f1",), data_brokers=("da", "db"), interval_ms=200, tls=False,
+                     server={"server": {"reconnect_spread_s": 0}, "probe": {"enabled": False},
+                             "data": {"recent_period_s": 0, "sys_interval_s": 1, "broker_away_s": 2, **data}})
+    fleet.brokers()
+    return fleet
+
+
+def begin(fleet):
+    fleet.heliod().wait_text("LINK-UP", 15, count=3)
+    fleet.publisher()
+    fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
+    return fleet
+
+
+class Eraser:
+    """A broker that accepts, acknowledges and forgets: every retained message of content is cleared as soon as it came."""
+
+    def __init__(self, fleet, broker):
+        self.link = wire.Client(fleet.port[broker], client_id="eraser")
+        self.erased = 0
+        self.link.m.on_message = self._came
+        self.link.subscribe("helio/v1/idx/#")
+        fleet.witnesses.append(self.link)
+
+    def _came(self, c, u, m):
+        if m.payload:
+            self.erased += 1
+            c.publish(m.topic, b"", qos=1, retain=True)
+
+
+@pytest.mark.long
+def test_S002_7_a_broker_that_accepts_and_forgets_is_left(fleet_of):
+    fleet = begin(plain(fleet_of))
+    eraser = Eraser(fleet, "da")
+    watch = wire.Client(fleet.port["control"], client_id="look").subscribe("helio/v1/grant/f1")
+    fleet.witnesses.append(watch)
+    package = package_of(fleet, size=300_000)
+    fleet.ctl("channel", "publish", "default", package)
+    wait_for(lambda: installed(fleet, "f1", package), 60, "it arrives all the same")
+    assert same_file(fleet, "f1", package) and eraser.erased >= 1
+    given = [getattr(g, "from").broker_id for g in (m.decode(pb.Grant) for m in watch.messages) if g.granted]
+    assert given and given[-1] == "db", f"granted from what forgot it: {given}"
+    assert fleet.procs["heliod"].lines("PLACE-LOST")
+
+
+@pytest.mark.slow
+def test_S002_4_a_full_broker_is_left_and_gets_its_room_back(fleet_of):
+    fleet = plain(fleet_of)
+    fleet.procs["broker-da"].stop()
+    conf = fleet.folder / "broker-da/mosquitto.conf"
+    conf.write_text(conf.read_text() + "\nmemory_limit 4000000\n")
+    fleet.broker("da")
+    begin(fleet)
+    package = package_of(fleet, size=8_000_000)
+    fleet.ctl("channel", "publish", "default", package)
+    wait_for(lambda: installed(fleet, "f1", package), 30, "it arrives from the other one")
+    assert same_file(fleet, "f1", package)
+    assert fleet.procs["pub"].lines("PUBLISH-FAILED broker=da"), "that one was not full"
+    assert fleet.procs["heliod"].lines("COPY-LEFT")
+
+
+@pytest.mark.long
+def test_S002_4_a_broker_that_hangs_while_it_is_filled_is_left(fleet_of):
+    fleet = begin(plain(fleet_of))
+    heliod = fleet.procs["heliod"]
+    try:
+        built = fleet.ctl("package", "build", "--name", "app", "--version", "1", "--software", software(fleet.folder, "app-1", 12_000_000))["package"]
+        fleet.ctl("package", "publish", built)
+        heliod.wait_text("kind=transmit", 10)
+        (first,) = {re.search(r"broker=(\S+)", line)[1] for line in heliod.lines("kind=transmit")}
+        fleet.procs[f"broker-{first}"].pause()     # the connections stand, nobody answers
+        assert "PUBLISH-STORED" not in fleet.procs["pub"].text(), "it was over before the broker hung"
+        fleet.ctl("channel", "publish", "default", built)
+        wait_for(lambda: installed(fleet, "f1", built), 60, "it arrives from the other one")
+        assert same_file(fleet, "f1", built)
+        assert heliod.lines("its data broker is away")
+    finally:
+        for b in fleet.data_ids:
+            fleet.procs[f"broker-{b}"].go_on()
+
+
+def test_S002_5_with_all_brokers_gone_it_waits_and_goes_on_when_one_is_back(fleet_of):
+    fleet = begin(plain(fleet_of))
+    for b in fleet.data_ids:
+        fleet.procs[f"broker-{b}"].kill()
+    wait_for(lambda: not any(b["reachable"] for b in fleet.ctl("brokers")["brokers"]), 15)
+    package = package_of(fleet, size=100_000)
+    fleet.ctl("channel", "publish", "default", package)
+    wait_for(lambda: fleet.ctl("package", "show", package)["state"] == "deferred", 10)
+    assert "no data broker is reachable" in fleet.ctl("package", "show", package)["detail"]
+    stays(lambda: not fleet.procs["heliod"].lines("LEASE-GRANTED"), 1)
+    fleet.broker("db")
+    wait_for(lambda: installed(fleet, "f1", package), 40, "it goes on")
+    assert same_file(fleet, "f1", package)
+
+
+# ---- killed in each state
+
+MOMENTS = {"sending": "kind=transmit", "verifying": "to=verifying", "stored": "event=proven", "stopping": "kind=stop", "waiting": "kind=wait"}
+
+
+def killed_at(fleet, who, moment):
+    """One package of its own: it is brought to the state, the program is killed there and started again, and the package is served."""
+    heliod, name = fleet.procs["heliod"], f"{who}-{moment}".replace("broker-", "")
+    seen = len(heliod.lines(MOMENTS[moment]))
+    package = package_of(fleet, name, 3_000_000)
+    heliod.wait_text(MOMENTS[moment], 20, count=seen + 1)
+    fleet.procs[who].kill()
+    if who == "heliod":
+        fleet.heliod()
+    elif who == "pub":
+        fleet.publisher()
+    else:
+        fleet.broker(who.removeprefix("broker-"))
+    fleet.ctl("channel", "publish", "default", package)
+    wait_for(lambda: installed(fleet, "f1", package), 60, f"{who} was killed at {moment}")
+    assert same_file(fleet, "f1", package, f"{name}-1")
+    return package
+
+
+def killed(fleet_of, pairs):
+    fleet = fleet_for(fleet_of, clients=("f1",), first_viewer_grace_s=1, linger_s=1, broker_away_s=2).up()
+    record = Record(fleet)
+    packages = [killed_at(fleet, who, moment) for who, moment in pairs]
+    # In the end nobody wants any of them: all are withdrawn, and nothing is left behind by what was killed.
+    for p in packages:
+        wait_for(lambda: fleet.ctl("package", "show", p)["state"] == "waiting", 40, "it waits again")
+    assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
+    assert not fleet.sql("select id from lease")
+    ids = [d.directive_id for _, d in record.directives(packages[0]) if d.directive_id]
+    assert ids == sorted(ids), "a directive was said with an older number than before"
+
+
+@pytest.mark.slow
+def test_S002_12_S002_7_killed_in_a_state_it_goes_on_from_there(fleet_of):
+    killed(fleet_of, [("heliod", "sending"), ("pub", "stopping"), ("broker-da", "stored")])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("who", ["heliod", "pub", "broker-da"])
+def test_S002_12_S002_7_killed_in_each_state_it_goes_on_from_there(fleet_of, who):
+    killed(fleet_of, [(who, moment) for moment in MOMENTS])
+
+
+# ---- within one chunk
+
+def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of):
+    fleet = fleet_of(clients=(), publishers=("pub",), server={"probe": {"enabled": False}})
+    fleet.brokers()
+    boss = FakeServer(fleet)
+    fleet.publisher()
+    boss.session(7)
+    size = 40_000_000
+    package = fleet.ctl("package", "build", "--name", "app", "--version", "1", "--software", software(fleet.folder, "app-1", size))["package"]
+    id_ = bytes.fromhex(package)
+    asking = threading.Thread(target=lambda: fleet.ctl("package", "publish", package, check=False))
+    asking.start()
+    wait_for(lambda: boss.heard(pb.PUB_OFFER, id_), 10)
+
+    def chunks(log):
+        return [int(n) for n in re.findall(r"Received PUBLISH from pub \(.*'helio/v1/chunk/.*\.\.\. \((\d+) bytes\)", log) if n != "0"]
+
+    def interrupted(kind, number):
+        """TRANSMIT, and a word against it when it is under way; the objects that came after that word was obeyed."""
+        before = len(chunks(fleet.broker_log("da")))
+        boss.say(pb.TRANSMIT, id_, number, "da")
+        wait_for(lambda: len(chunks(fleet.broker_log("da"))) > before + 8, 20, every=0.001)
+        told_n = len(fleet.procs["pub"].lines(f"DIRECTIVE kind={kind[1]} "))
+        boss.say(kind[0], id_, number + 1)
+        fleet.procs["pub"].wait_text(f"DIRECTIVE kind={kind[1]} ", 10, count=told_n + 1)
+        came = len(chunks(fleet.broker_log("da")))
+        time.sleep(0.5)
+        return len(chunks(fleet.broker_log("da"))) - came, came - before
+
+    more, first = interrupted((pb.DEFER, "defer"), 10)
+    lying = late(fleet, "da", "helio/v1/chunk/pub/+")
+    print(f"{first} objects until DEFER was seen, {more} after it")
+    assert more <= 8 and 0 < len(lying) < 130 and not boss.heard(pb.PUB_STORED), "it was over before it was told to wait"
+    assert not lies_at(fleet, package)
+    paused = published(fleet)
+    time.sleep(1.5)
+    assert quiet_counts(fleet)["da"] - paused["da"] < 10_000_000 and set(late(fleet, "da", "helio/v1/chunk/pub/+")) == set(lying)
+    # It goes on where it stopped, also after it was killed: what lies there is not sent again.
+    fleet.procs["pub"].kill()
+    fleet.publisher()
+    boss.session(8)
+    wait_for(lambda: len(boss.heard(pb.PUB_OFFER, id_)) > 1, 10)
+    mark = len(fleet.broker_log("da"))
+    boss.say(pb.TRANSMIT, id_, 20, "da")
+    wait_for(lambda: boss.heard(pb.PUB_STORED, id_), 30, "it is stored")
+    again = set(re.findall(r"Received PUBLISH from pub \(.*'(helio/v1/chunk/\S+)'", fleet.broker_log("da")[mark:])) & set(lying)
+    assert len(again) <= 6, f"{len(again)} of {len(lying)} were sent again"
+    assert lies_at(fleet, package) == ["da"]
+    # STOP in the middle: it ends as soon, and takes away what it brought.
+    boss.say(pb.STOP, id_, 30, "da")
+    wait_for(lambda: boss.heard(pb.PUB_STOPPED, id_), 20)
+    more, first = interrupted((pb.STOP, "stop"), 40)
+    assert more <= 8 and first < 130
+    wait_for(lambda: len(boss.heard(pb.PUB_STOPPED, id_)) > 1, 20)
+    assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
+    asking.join()
