@@ -108,6 +108,9 @@ static enum err runs_pack(struct page_pack *p)
 	if (p->work->own)
 		TRY(own_prefix_page(p->work->own, p->plan.chunk_count));
 	for (size_t at = 0; at < p->plan.chunk_count;) {
+		const _Atomic bool *cancel = p->work->job->cancel;
+		if (cancel && *cancel)
+			return err_set(ERR_NOT_NOW, "the build was cancelled");
 		struct object *o = &p->objects[p->object_count++];
 		TRY(run_pack(p, at, o));
 		o->first_chunk = (uint32_t)at;

@@ -255,9 +255,7 @@ def bench_update_sets(quick):
     """Releases of real software, from each to the next, at the agent's socket, against the peers; and first installs in the small
     profile. `geometric_mean` is over all sets, `over_budget` what is above 1.15 x patch-from + 6 kB."""
     ratios = []
-    for name, package, old, new, tuned in data_sets.SETS:
-        if quick and name not in data_sets.QUICK:
-            continue
+    for name, package, old, new, tuned in data_sets.chosen(quick):
         tars = [data_sets.tar_of(package, v) for v in (old, new)]
         with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
             folder = pathlib.Path(d)
@@ -279,7 +277,7 @@ def bench_update_sets(quick):
                     **peers, delta_ms=int(re.search(r" ms=(\d+)", made)[1]), ratio_to_casync=received / peers["casync"],
                     ratio_to_patch_from=received / peers["patch_from"], ratio_to_full=received / peers["full_zstd_19"],
                     over_budget=max(0, received - int(1.15 * peers["patch_from"]) - 6000))
-                cold = stored(bench, bench.fleet.software_package("cold", "1", tars[1], "--profile", "small"))
+                cold = stored(bench, bench.fleet.software_package("cold", "1", tars[1], "--profile", "small", timeout=900))
                 bench.forget(second)
                 bench.fleet.ctl("channel", "create", "cold")
                 bench.fleet.ctl("channel", "publish", "cold", cold)

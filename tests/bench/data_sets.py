@@ -1,6 +1,8 @@
 """Releases that repeat exactly: npm packages, untarred and tarred again, and what the peers make of each update.
 
-Data sets lie in HELIO_BENCH_DATA (default build/bench/data); what lacks there is fetched by `npm pack`."""
+Data sets lie in HELIO_BENCH_DATA (default build/bench/data); what lacks there is fetched by `npm pack`. The peers' figures
+are kept beside them: the same files give the same bytes. HELIO_BENCH_SETS names the sets to measure (default: all)."""
+import json
 import os
 import pathlib
 import re
@@ -23,6 +25,7 @@ SETS = (("esbuild-21", "@esbuild/linux-x64", "0.21.4", "0.21.5", True),
         ("biome", "@biomejs/cli-linux-x64", "1.8.2", "1.8.3", False),
         ("react-dom", "react-dom", "18.2.0", "18.3.0", False))
 QUICK = ("esbuild-21", "typescript", "react-dom")
+CHOSEN = os.environ.get("HELIO_BENCH_SETS", "").replace(",", " ").split()
 BSDIFF_MAX = 35_000_000     # it takes seventeen times as much memory, and minutes
 
 
@@ -97,8 +100,16 @@ def bsdiff(folder, old, new):
     return (folder / "patch").stat().st_size
 
 
+def chosen(quick):
+    return [s for s in SETS if (s[0] in CHOSEN if CHOSEN else not quick or s[0] in QUICK)]
+
+
 def peers(folder, old, new):
     """Bytes of each peer for this update; 0: not measured."""
-    return {"casync": casync(folder, old, new), "zsync": zsync(folder, old, new),
+    kept = HOME / f"peers-{old.stem}-{new.stem}.json"
+    if not kept.exists():
+        kept.write_text(json.dumps({
+            "casync": casync(folder, old, new), "zsync": zsync(folder, old, new),
             "patch_from": zstd(folder, new, f"--patch-from={old}"), "bsdiff": bsdiff(folder, old, new),
-            "full_zstd_19": zstd(folder, new)}
+            "full_zstd_19": zstd(folder, new)}))
+    return json.loads(kept.read_text())

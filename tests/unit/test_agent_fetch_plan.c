@@ -254,6 +254,127 @@ static void after_a_broken_connection_only_the_missing_ones_are_asked_for(void *
 	free(x);
 }
 
+// ---- objects that are told with others: tag n needs tag n - 1, but for every eighth
+
+#define CHAIN 8
+
+static void chain_init(struct lab *x, size_t count, uint32_t window, uint64_t window_bytes)
+{
+	lab_init(x, count, window, window_bytes, 0, 1);
+	for (uint32_t i = 0; i < count; i++)
+		x->items[i] = (struct fetch_item){.topic = sha256(&i, sizeof i),
+			.size_bytes = SIZE,
+			.wave = (uint8_t)(i % CHAIN),
+			.tag = i};
+	fetch_plan_init(&x->plan, &x->pace, x->items, x->order, count, 7, x->now);
+}
+
+static struct fetch_item *tagged(struct lab *x, uint32_t tag)
+{
+	struct digest topic = sha256(&tag, sizeof tag);
+	return &x->items[fetch_plan_find(&x->plan, &topic)];
+}
+
+static bool is_ready(struct lab *x, uint32_t tag)
+{
+	return tag % CHAIN == 0 || tagged(x, tag - 1)->state == ITEM_STORED;
+}
+
+// What came last is delivered first. An object that lacks what it needs is parked; one that is
+// stored lets go of those that waited for it.
+static void chain_deliver(struct lab *x, int32_t bad_tag)
+{
+	uint32_t item = x->flight[--x->flight_count];
+	if (!fetch_plan_arrived(&x->plan, item, x->now))
+		return;
+	if ((int32_t)x->items[item].tag == bad_tag) {
+		fetch_plan_bad(&x->plan, item);
+		return;
+	}
+	if (!is_ready(x, x->items[item].tag)) {
+		fetch_plan_park(&x->plan, item, true);
+		return;
+	}
+	for (uint32_t tag = x->items[item].tag;; tag++) {
+		uint32_t at = (uint32_t)(tagged(x, tag) - x->items);
+		fetch_plan_park(&x->plan, at, false);
+		fetch_plan_stored(&x->plan, at);
+		x->delivered[tag]++;
+		if ((tag + 1) % CHAIN == 0 || tag + 1 == x->plan.count ||
+			!tagged(x, tag + 1)->parked)
+			return;
+	}
+}
+
+static void chain_run(struct lab *x, int32_t bad_tag)
+{
+	for (unsigned i = 0; i < 10000; i++) {
+		if (lab_step(x))
+			return;
+		if (x->flight_count != 0)
+			chain_deliver(x, bad_tag);
+		else
+			x->now.ms += x->next_ms > 0 ? x->next_ms : 1;
+	}
+	fail_msg("the plan never ends");
+}
+
+static void objects_that_need_others_all_come_in_a_small_window(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	chain_init(x, 100, 6, 4 * SIZE);
+	for (size_t i = 1; i < 100; i++) // wave by wave
+		assert_true(x->items[x->order[i - 1]].wave <= x->items[x->order[i]].wave);
+	chain_run(x, -1);
+	assert_int_equal(x->plan.stored, 100);
+	assert_true(x->most_bytes <= 5 * SIZE); // the window, and one that all of it waits for
+	for (size_t i = 0; i < 100; i++)
+		assert_int_equal(x->asked[i], 1);
+	free(x);
+}
+
+static void what_waits_for_a_missing_object_ends_with_it(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	chain_init(x, 40, 32, UINT64_MAX / 8);
+	x->absent[16] = true;
+	chain_run(x, -1);
+	assert_int_equal(x->asked[16], FETCH_TRIES);
+	assert_int_equal(x->plan.missing, 1);
+	assert_int_equal(tagged(x, 16)->state, ITEM_MISSING);
+	assert_int_equal(x->plan.stored, 40 - CHAIN); // the other families are whole
+	chain_init(x, 40, 32, UINT64_MAX / 8);
+	chain_run(x, 16); // it comes, and is wrong each time
+	assert_int_equal(tagged(x, 16)->state, ITEM_MISSING);
+	assert_int_equal(x->plan.stored, 40 - CHAIN);
+	free(x);
+}
+
+static void a_broken_connection_leaves_what_is_parked(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	(void)state;
+	chain_init(x, 64, 16, UINT64_MAX / 8);
+	for (int round = 0; round < 6; round++) {
+		for (int i = 0; i < 12; i++) {
+			(void)lab_step(x);
+			if (x->flight_count != 0)
+				chain_deliver(x, -1);
+			x->now.ms++;
+		}
+		fetch_plan_disconnected(&x->plan);
+		memset(x->filter, 0, sizeof x->filter);
+		x->flight_count = 0;
+	}
+	chain_run(x, -1);
+	assert_int_equal(x->plan.stored, 64);
+	for (size_t i = 0; i < 64; i++)
+		assert_int_equal(x->delivered[i], 1);
+	free(x);
+}
+
 static void a_rate_is_kept_in_every_second_and_used(void **state)
 {
 	struct lab *x = malloc(sizeof *x);
@@ -324,6 +445,9 @@ int main(void)
 		cmocka_unit_test(a_slow_line_does_not_lead_to_copies),
 		cmocka_unit_test(wrong_bytes_are_asked_for_again_and_then_given_up),
 		cmocka_unit_test(after_a_broken_connection_only_the_missing_ones_are_asked_for),
+		cmocka_unit_test(objects_that_need_others_all_come_in_a_small_window),
+		cmocka_unit_test(what_waits_for_a_missing_object_ends_with_it),
+		cmocka_unit_test(a_broken_connection_leaves_what_is_parked),
 		cmocka_unit_test(a_rate_is_kept_in_every_second_and_used),
 		cmocka_unit_test(a_new_rate_takes_effect_in_mid_flight_and_hold_begins_nothing),
 	};

@@ -232,9 +232,9 @@ class Fleet:
         self.ctl("package", "publish", built["package"], publisher=publisher)
         return built["package"]
 
-    def software_package(self, name, version, path, *more, publisher="pub"):
+    def software_package(self, name, version, path, *more, publisher="pub", timeout=60):
         built = self.ctl("package", "build", "--name", name, "--version", version, "--software", path, *more,
-                         publisher=publisher)
+                         publisher=publisher, timeout=timeout)
         self.ctl("package", "publish", built["package"], publisher=publisher)
         return built["package"]
 
