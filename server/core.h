@@ -319,6 +319,7 @@ size_t core_client_places(const struct core *core);
 bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
 bool core_client_shows(struct core *core, const char *id, const struct digest *package); // said last
+uint64_t core_client_free_bytes(struct core *core, const char *id); // said last; 0: not yet
 // How many clients hold the one package complete and not the other. Costs a look at every distinct
 // set of holdings, not at every client.
 uint64_t core_holders(struct core *core, const struct digest *package, const struct digest *but);

@@ -177,6 +177,7 @@ static enum err json_delivery(
 {
 	const struct order_row *row = order_row_of(l->orders, order);
 	const char *word = "awaited", *medium = "";
+	uint64_t free_bytes = core_client_free_bytes(l->c->room->core, client);
 
 	if (!row || !row->id || digest_is_zero(&row->shown))
 		word = "none";
@@ -188,6 +189,8 @@ static enum err json_delivery(
 		TRY(medium_word(l, client, &row->shown, &medium));
 	put_text(o, "package", word);
 	put_text(o, "medium", medium);
+	put_bool(o, "fits",
+		strcmp(word, "awaited") != 0 || !free_bytes || row->size_bytes <= free_bytes);
 	return ERR_OK;
 }
 

@@ -369,6 +369,13 @@ bool core_client_shows(struct core *core, const char *id, const struct digest *p
 	return digest_equal(&showing, package);
 }
 
+uint64_t core_client_free_bytes(struct core *core, const char *id)
+{
+	const struct client *c = client_find(core, id);
+
+	return c ? free_unpack(c->free) : 0;
+}
+
 static bool set_has(struct bytes set, const struct digest *d)
 {
 	for (size_t at = 0; at + sizeof(*d) <= set.size; at += sizeof(*d))

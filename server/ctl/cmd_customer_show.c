@@ -101,6 +101,8 @@ static void package_add(struct table *t, const cJSON *client)
 		table_add(t, "held, not shown");
 	else if (*medium)
 		table_addf(t, "medium %s", medium);
+	else if (strcmp(word, "awaited") == 0 && !json_bool(client, "fits"))
+		table_add_style(t, "more than is free there", STYLE_WARN);
 	else if (strcmp(word, "awaited") == 0)
 		table_add_style(t, "on its way", STYLE_WARN);
 	else

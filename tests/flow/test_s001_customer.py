@@ -84,6 +84,7 @@ def test_S001_c10_a_client_has_a_name_a_place_and_a_resolution(fleet_of):
     assert fleet.client("f3")["channel"] == "c.town.any"
     f3 = fleet.principal("f3").sign_in()
     f3.beat(status=pb.Status(state="idle", agent_version="1", interval_ms=1000, clock_quality=3, screen_width_px=1280, screen_height_px=800))
+    assert [(c["package"], c["fits"]) for c in fleet.ctl("customer", "show", "town")["clients"]] == [("none", True)]
     fleet.wait_client("f3", lambda c: c["channel"] == "c.town.1280x800")
     assert fleet.sql("select id, clients, withdrawn from package_order where customer = 'town' and not withdrawn") == "c.town.1280x800|1|0"
     before = stored(fleet)
@@ -202,6 +203,18 @@ def test_S001_c9c_a_new_picture_becomes_a_new_version_without_any_act(fleet_of):
     assert order(fleet, "town")["package"] == town["package"]
     assert events(fleet, "c.harbour.1920x1080")[len(before):] == [f"pub|c.harbour@{version(fleet, after)}"]
     assert fleet.ctl("customer", "show", "harbour")["revision"] == 6
+    # How far it is at a device, by what the device says: no room for it, room, and there.
+    f1 = fleet.principal("f1").sign_in()
+
+    def said(free_bytes, **more):
+        f1.beat(status=pb.Status(state="idle", agent_version="1", interval_ms=1000, clock_quality=3, free_bytes=free_bytes), **more)
+        client = fleet.ctl("customer", "show", "harbour")["clients"][0]
+        assert client["client"] == "f1"
+        return client["package"], client["fits"]
+    assert 4096 < int(fleet.sql(f"select size_bytes from package_order where id = 'c.harbour.1920x1080'")) < 1 << 20
+    assert said(4096) == ("awaited", False) and said(1 << 30) == ("awaited", True)
+    held = pb.Holdings(items=[pb.Holding(package=bytes.fromhex(after["package"]), complete=True)])
+    assert said(4096, holdings=held) == ("held", True)
 
 
 def version(fleet, o):
