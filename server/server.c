@@ -185,7 +185,7 @@ static enum err store_open(struct server *s)
 	TRY(lock_take(path, &s->lock_fd));
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "heliod.db"));
 	TRY(heliod_store_is_file(s->settings) ? db_sqlite_open(path, &s->db)
-					      : db_postgres_open(s->settings->store, &s->db));
+					      : db_postgres_open(s->settings->store, false, &s->db));
 	return schema_migrate(s->db);
 }
 

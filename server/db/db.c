@@ -35,6 +35,8 @@ static enum err write_run(
 	if (!db->in_transaction) {
 		TRY(db->engine->begin(db));
 		db->in_transaction = true;
+		if (db->guard)
+			TRY(db->guard(db->guard_ctx, db));
 	}
 	TRY(stmt_start(db, sql, values, count, &stmt));
 	enum err e = ERR_OK;
@@ -42,6 +44,12 @@ static enum err write_run(
 		e = db->engine->step(stmt, &row);
 	db->engine->reset(stmt);
 	return e;
+}
+
+void db_guard(struct db *db, db_guard_fn fn, void *ctx)
+{
+	db->guard = fn;
+	db->guard_ctx = ctx;
 }
 
 void db_fail(struct db *db, enum err e)

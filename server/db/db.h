@@ -64,6 +64,7 @@ struct db_rows {
 // none gives no `pipeline`, and the others are never called.
 struct db_engine {
 	const char *name;
+	bool shared; // several programs may write: rows are locked where it matters
 	enum err (*begin)(struct db *db);
 	enum err (*commit)(struct db *db);
 	void (*rollback)(struct db *db);
@@ -86,8 +87,13 @@ struct db_engine {
 	void (*close)(struct db *db);
 };
 
+// The first of each transaction that writes; its error is the turn's.
+typedef enum err (*db_guard_fn)(void *ctx, struct db *db);
+
 struct db {
 	const struct db_engine *engine;
+	db_guard_fn guard;
+	void *guard_ctx;
 	bool in_transaction, failed;
 	enum err why; // of the first statement that failed, and its sentence
 	char sentence[256];
@@ -103,9 +109,10 @@ enum err db_sqlite_open(const char *file, struct db **out) MUST_CHECK;
 // url: as libpq reads it (postgresql://... or "host=... dbname=..."); tables stand in the first
 // schema of its search path. Each turn is one transaction and its commit is on the disk when it
 // returns (no pipeline). A lost connection fails the turn; the first statement after it connects
-// anew. Errors: ERR_CLOSED (no connection), ERR_EXISTS (another server has it), ERR_UNSUPPORTED
+// anew. shared: beside others that say so, too; a program that does not has it for itself. Errors:
+// ERR_CLOSED (no connection), ERR_EXISTS (another server has it), ERR_UNSUPPORTED
 // (built without libpq).
-enum err db_postgres_open(const char *url, struct db **out) MUST_CHECK;
+enum err db_postgres_open(const char *url, bool shared, struct db **out) MUST_CHECK;
 void db_close(struct db *db);
 
 // Creates the tables or brings them to the present version, in one transaction.
@@ -143,6 +150,11 @@ const char *db_text(struct db_rows *rows, int column);  // never NULL; borrowed 
 // Exactly size bytes into out; zeroes them and returns false otherwise (NULL, other size).
 bool db_fixed(struct db_rows *rows, int column, void *out, size_t size);
 
+// Milliseconds of Unix time in a statement, by the clock of the database.
+#define DB_NOW_MS "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)"
+
+// From now on, until another is given; NULL: none.
+void db_guard(struct db *db, db_guard_fn fn, void *ctx);
 // The turn cannot be committed any more, because of e and the sentence at hand.
 void db_fail(struct db *db, enum err e);
 // Nothing open: success without a word to the disk.

@@ -37,6 +37,9 @@
 	" SET synchronous_commit = on; SET standard_conforming_strings = on; SET jit = off;"       \
 	" SET default_transaction_isolation = 'read committed'; SET client_min_messages = 'error'"
 
+// Whoever stops within a turn keeps the others waiting no longer than this.
+#define AMONG_OTHERS "SET idle_in_transaction_session_timeout = 1500"
+
 enum {
 	OID_BYTEA = 17,
 	OID_INT8 = 20,
@@ -63,7 +66,8 @@ struct postgres_db {
 	struct db base;
 	char *url;
 	PGconn *conn; // NULL: lost
-	int former;   // server process of the lost one; 0: none
+	bool shared;
+	int former; // server process of the lost one; 0: none
 	unsigned sent;
 	struct db_stmt cache[STATEMENT_CACHE];
 };
@@ -260,27 +264,39 @@ static enum err several_run(struct postgres_db *pg, const char *sql)
 
 // ---------------------------------------------------------------- the connection
 
-// One server at a time has the store: the lock is the session's. The process that served our lost
-// connection may not know yet that we are gone.
-static enum err lock_try(struct postgres_db *pg, bool *got)
+#define LOCK(kind)                                                                                 \
+	"SELECT pg_try_advisory_lock" kind "(hashtext('heliod'),"                                  \
+	" hashtext(coalesce(current_schema(), current_setting('search_path'))))"
+
+// One server at a time has the store, or several that know of each other: the lock is the
+// session's. The process that served our lost connection may not know yet that we are gone.
+static enum err former_end(struct postgres_db *pg, bool *gone)
 {
 	PGresult *r = NULL;
 	char former[16];
 
-	if (pg->former) {
-		(void)snprintf(former, sizeof(former), "%d", pg->former);
-		TRY(ask(pg,
-			"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int"
-			" AND usename = current_user AND datname = current_database()",
-			former, &r));
-		PQclear(r);
-		pg->former = 0;
-	}
+	*gone = true;
+	if (!pg->former)
+		return ERR_OK;
+	(void)snprintf(former, sizeof(former), "%d", pg->former);
 	TRY(ask(pg,
-		"SELECT pg_try_advisory_lock(hashtext('heliod'), "
-		"hashtext(coalesce(current_schema(),"
-		" current_setting('search_path'))))",
-		NULL, &r));
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1::int"
+		" AND usename = current_user AND datname = current_database()",
+		former, &r));
+	*gone = PQntuples(r) == 0;
+	PQclear(r);
+	pg->former = *gone ? 0 : pg->former;
+	return ERR_OK;
+}
+
+static enum err lock_try(struct postgres_db *pg, bool *got)
+{
+	PGresult *r = NULL;
+
+	TRY(former_end(pg, got));
+	if (!*got)
+		return ERR_OK;
+	TRY(ask(pg, pg->shared ? LOCK("_shared") : LOCK(""), NULL, &r));
 	*got = PQntuples(r) == 1 && PQgetvalue(r, 0, 0)[0] == 't';
 	PQclear(r);
 	return ERR_OK;
@@ -314,6 +330,8 @@ static enum err connection_start(struct postgres_db *pg)
 	if (PQsetnonblocking(pg->conn, 1) != 0 || !PQenterPipelineMode(pg->conn))
 		return err_set(ERR_IO, "database: %s", PQerrorMessage(pg->conn));
 	TRY(several_run(pg, SESSION));
+	if (pg->shared)
+		TRY(several_run(pg, AMONG_OTHERS));
 	return store_lock(pg);
 }
 
@@ -619,6 +637,7 @@ static void postgres_close(struct db *db)
 
 static const struct db_engine postgres_engine = {
 	.name = "postgresql",
+	.shared = true,
 	.begin = postgres_begin,
 	.commit = postgres_commit,
 	.rollback = postgres_rollback,
@@ -634,13 +653,14 @@ static const struct db_engine postgres_engine = {
 	.close = postgres_close,
 };
 
-enum err db_postgres_open(const char *url, struct db **out)
+enum err db_postgres_open(const char *url, bool shared, struct db **out)
 {
 	*out = NULL;
 	struct postgres_db *pg = calloc(1, sizeof(*pg));
 	if (!pg)
 		return err_set(ERR_MEMORY, "no memory for the database");
 	pg->base.engine = &postgres_engine;
+	pg->shared = shared;
 	pg->url = strdup(url);
 	enum err e = pg->url ? connect_now(pg) : err_set(ERR_MEMORY, "no memory for the database");
 	if (e != ERR_OK) {

@@ -1,9 +1,10 @@
 // In place of db_postgres.c where the program is built without libpq (HELIO_POSTGRES=OFF).
 #include "server/db/db.h"
 
-enum err db_postgres_open(const char *url, struct db **out)
+enum err db_postgres_open(const char *url, bool shared, struct db **out)
 {
 	(void)url;
+	(void)shared;
 	*out = NULL;
 	return err_set(ERR_UNSUPPORTED,
 		"this program was built without PostgreSQL "

@@ -1,5 +1,6 @@
 // See pg_dialect.h.
 #include "server/db/pg_dialect.h"
+#include "server/db/db.h"
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ static const struct rule {
 	{REPLACE, "INSERT INTO ", false},
 	{IGNORE, "INSERT INTO ", false},
 	{hex_call, "encode(", false},
+	{DB_NOW_MS, "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)", false},
 };
 
 static bool begins(const char *s, const char *with)

@@ -8,8 +8,9 @@
 //     WITHOUT ROWID            nothing
 //   anywhere
 //     INSERT OR IGNORE INTO    INSERT INTO ... ON CONFLICT DO NOTHING
-//     INSERT OR REPLACE INTO   INSERT INTO ... ON CONFLICT (its key) DO UPDATE SET each other
-//     column hex(COLUMN)              encode(COLUMN, 'hex')
+//     INSERT OR REPLACE INTO   INSERT INTO ... ON CONFLICT (its key) DO UPDATE SET ...
+//     DB_NOW_MS (db.h)         extract(epoch FROM clock_timestamp()) in milliseconds
+//     hex(COLUMN)              encode(COLUMN, 'hex')
 //
 // What replaces a row names all of its columns: both engines then leave the same row. Pure.
 #ifndef HELIO_SERVER_DB_PG_DIALECT_H

@@ -13,6 +13,7 @@
 //   detached    where a client stood in a queue when it was detached; skipped: what it passed over
 //   media_order what goes to a client on a disc or a stick
 //   customer*   who owns which clients, and what is to be seen on them; package_order: what follows
+//   server_lease, shard_lease  several servers on one store
 //   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
 #include "server/db/db.h"
@@ -20,6 +21,7 @@
 #include "server/db/schema_customer.h"
 #include "server/db/schema_key.h"
 #include "server/db/schema_media.h"
+#include "server/db/schema_shard.h"
 #include "server/db/schema_usage.h"
 
 static const char version_1[] =
@@ -129,7 +131,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_2, SCHEMA_CONTENT_2},
 	{version_3},
 	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
-	{SCHEMA_CONTENT_5},
+	{SCHEMA_CONTENT_5, SCHEMA_SHARD},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -22,7 +22,7 @@ static inline const char *store_postgres(void)
 }
 
 // The schema that stands for the file.
-static inline enum err store_postgres_open(const char *file, struct db **out)
+static inline enum err store_postgres_of(const char *file, bool shared, struct db **out)
 {
 	char url[512], make[64];
 	struct digest d = sha256(file, strlen(file));
@@ -33,8 +33,13 @@ static inline enum err store_postgres_open(const char *file, struct db **out)
 	(void)snprintf(url, sizeof(url), "%s&options=-csearch_path%%3Dh%.12s", store_postgres(),
 		digest_short(&d));
 	(void)snprintf(make, sizeof(make), "CREATE SCHEMA IF NOT EXISTS h%.12s", digest_short(&d));
-	TRY(db_postgres_open(url, out));
+	TRY(db_postgres_open(url, shared, out));
 	return (*out)->engine->exec(*out, make);
+}
+
+static inline enum err store_postgres_open(const char *file, struct db **out)
+{
+	return store_postgres_of(file, false, out);
 }
 
 static inline enum err store_open(const char *file, struct db **out)

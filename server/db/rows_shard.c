@@ -1,0 +1,180 @@
+// See rows_shard.h. What runs out is judged by one clock, the database's, so that servers whose
+// clocks differ agree. Rows are locked as PostgreSQL locks them when it is said plainly: a change
+// waits for who holds the row, and then looks at the row again.
+#include "server/db/rows_shard.h"
+#include "proto/limits.h"
+#include "server/db/rows.h"
+#include <string.h>
+
+#define NOW DB_NOW_MS
+#define BURIED_AT_ONCE 16
+
+static enum err shards_make(struct db *db)
+{
+	struct db_rows rows;
+	int64_t count = 0;
+
+	TRY(db_query_values(db, &rows, "SELECT count(*) FROM shard_lease", NULL, 0));
+	if (db_next(&rows))
+		count = db_int(&rows, 0);
+	TRY(db_end(&rows));
+	for (int i = 0; count < SHARD_PLACES && i < SHARD_PLACES; i++)
+		TRY(db_run(db,
+			"INSERT OR IGNORE INTO shard_lease (shard, holder, fencing) VALUES ($1, "
+			"'', 0)",
+			DB_I(i)));
+	return ERR_OK;
+}
+
+enum err rows_server_term(struct db *db, const char *holder, uint32_t lease_ms, uint64_t *fencing)
+{
+	int64_t number = 0;
+
+	TRY(db_run_values(db,
+		"INSERT INTO meta (key, number) VALUES ('fencing', 1) ON CONFLICT (key) DO UPDATE"
+		" SET number = meta.number + 1",
+		NULL, 0));
+	TRY(rows_meta_number(db, "fencing", &number));
+	TRY(shards_make(db));
+	TRY(db_run(db,
+		"INSERT OR REPLACE INTO server_lease (holder, fencing, until_ms)"
+		" VALUES ($1, $2, " NOW " + $3)",
+		DB_T(holder), DB_I(number), DB_I(lease_ms)));
+	TRY(db_run(db, "UPDATE shard_lease SET holder = '', fencing = 0 WHERE holder = $1",
+		DB_T(holder)));
+	*fencing = (uint64_t)number;
+	return ERR_OK;
+}
+
+static enum err term_check(struct db_rows *rows)
+{
+	bool found = db_next(rows);
+
+	TRY(db_end(rows));
+	return found ? ERR_OK
+		     : err_set(ERR_STALE, "another server has taken over what this one had");
+}
+
+enum err rows_server_renew(struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms)
+{
+	struct db_rows rows;
+
+	TRY(db_run(db,
+		"UPDATE server_lease SET until_ms = " NOW
+		" + $1 WHERE holder = $2 AND fencing = $3",
+		DB_I(lease_ms), DB_T(holder), DB_I(fencing)));
+	TRY(db_query(db, &rows, "SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2",
+		DB_T(holder), DB_I(fencing)));
+	return term_check(&rows);
+}
+
+enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing)
+{
+	static const char alone[] = "SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2";
+	static const char among_others[] =
+		"SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2 FOR SHARE";
+	struct db_rows rows;
+
+	TRY(db_query(
+		db, &rows, db->engine->shared ? among_others : alone, DB_T(holder), DB_I(fencing)));
+	return term_check(&rows);
+}
+
+// Unless it was renewed while this waited for its row.
+static enum err server_end(struct db *db, const char *holder, int64_t fencing)
+{
+	TRY(db_run(db,
+		"DELETE FROM server_lease WHERE holder = $1 AND fencing = $2 AND until_ms <= " NOW,
+		DB_T(holder), DB_I(fencing)));
+	return db_run(db,
+		"UPDATE shard_lease SET holder = '', fencing = 0 WHERE holder = $1 AND fencing = $2"
+		" AND NOT EXISTS (SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2)",
+		DB_T(holder), DB_I(fencing));
+}
+
+enum err rows_servers_bury(struct db *db)
+{
+	struct {
+		char holder[LIMIT_ID + 1];
+		int64_t fencing;
+	} dead[BURIED_AT_ONCE];
+	size_t count = 0;
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT holder, fencing FROM server_lease WHERE until_ms <= " NOW
+		" ORDER BY fencing LIMIT $1",
+		DB_I(BURIED_AT_ONCE)));
+	while (count < BURIED_AT_ONCE && db_next(&rows)) {
+		(void)str_copy(dead[count].holder, sizeof(dead[count].holder), db_text(&rows, 0));
+		dead[count++].fencing = db_int(&rows, 1);
+	}
+	TRY(db_end(&rows));
+	for (size_t i = 0; i < count; i++)
+		TRY(server_end(db, dead[i].holder, dead[i].fencing));
+	return ERR_OK;
+}
+
+enum err rows_servers_count(struct db *db, size_t *count)
+{
+	struct db_rows rows;
+
+	*count = 0;
+	TRY(db_query_values(db, &rows, "SELECT count(*) FROM server_lease", NULL, 0));
+	if (db_next(&rows))
+		*count = (size_t)db_int(&rows, 0);
+	return db_end(&rows);
+}
+
+enum err rows_server_leave(struct db *db, const char *holder, uint64_t fencing)
+{
+	TRY(db_run(db,
+		"UPDATE shard_lease SET holder = '', fencing = 0 WHERE holder = $1 AND fencing = "
+		"$2",
+		DB_T(holder), DB_I(fencing)));
+	return db_run(db, "DELETE FROM server_lease WHERE holder = $1 AND fencing = $2",
+		DB_T(holder), DB_I(fencing));
+}
+
+enum err rows_shard_take(struct db *db, unsigned shard, const char *holder, uint64_t fencing)
+{
+	return db_run(db,
+		"UPDATE shard_lease SET holder = $1, fencing = $2 WHERE shard = $3 AND holder = ''",
+		DB_T(holder), DB_I(fencing), DB_I(shard));
+}
+
+enum err rows_shard_give(struct db *db, unsigned shard, const char *holder, uint64_t fencing)
+{
+	return db_run(db,
+		"UPDATE shard_lease SET holder = '', fencing = 0 WHERE shard = $1 AND holder = $2 "
+		"AND "
+		"fencing = $3",
+		DB_I(shard), DB_T(holder), DB_I(fencing));
+}
+
+static enum shard_owner owner_of(struct db_rows *rows, const char *holder, uint64_t fencing)
+{
+	const char *is = db_text(rows, 1);
+
+	if (!is[0])
+		return SHARD_FREE;
+	return strcmp(is, holder) == 0 && (uint64_t)db_int(rows, 2) == fencing ? SHARD_MINE
+									       : SHARD_OTHERS;
+}
+
+enum err rows_shards_read(
+	struct db *db, const char *holder, uint64_t fencing, enum shard_owner *owner)
+{
+	struct db_rows rows;
+
+	for (size_t i = 0; i < SHARD_PLACES; i++)
+		owner[i] = SHARD_FREE;
+	TRY(db_query_values(db, &rows, "SELECT shard, holder, fencing FROM shard_lease", NULL, 0));
+	while (db_next(&rows)) {
+		int64_t shard = db_int(&rows, 0);
+
+		if (shard >= 0 && shard < SHARD_PLACES)
+			owner[shard] = owner_of(&rows, holder, fencing);
+	}
+	return db_end(&rows);
+}

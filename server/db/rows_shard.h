@@ -1,0 +1,40 @@
+// Leases of servers and of shards (schema_shard.h). Every time is the database's own.
+#ifndef HELIO_SERVER_DB_ROWS_SHARD_H
+#define HELIO_SERVER_DB_ROWS_SHARD_H
+
+#include "server/db/db.h"
+
+#define SHARDS 256
+#define SHARD_LEAD 256 // channels, placement, publishers, the API
+#define SHARD_PLACES 257
+
+enum shard_owner {
+	SHARD_FREE,
+	SHARD_MINE,
+	SHARD_OTHERS
+};
+
+// A new term: a number that nobody had, and none of the holder's former shards.
+enum err rows_server_term(
+	struct db *db, const char *holder, uint32_t lease_ms, uint64_t *fencing) MUST_CHECK;
+// lease_ms more from now. Errors: ERR_STALE (the term was ended by another).
+enum err rows_server_renew(
+	struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms) MUST_CHECK;
+// The term is held until this transaction ends: whoever would end it waits. Errors: ERR_STALE.
+enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing) MUST_CHECK;
+// Ends the terms that ran out, and frees their shards.
+enum err rows_servers_bury(struct db *db) MUST_CHECK;
+enum err rows_servers_count(struct db *db, size_t *count) MUST_CHECK;
+// A planned end.
+enum err rows_server_leave(struct db *db, const char *holder, uint64_t fencing) MUST_CHECK;
+
+// Takes it where it is free; rows_shards_read says who got it.
+enum err rows_shard_take(
+	struct db *db, unsigned shard, const char *holder, uint64_t fencing) MUST_CHECK;
+enum err rows_shard_give(
+	struct db *db, unsigned shard, const char *holder, uint64_t fencing) MUST_CHECK;
+// owner: [SHARD_PLACES].
+enum err rows_shards_read(
+	struct db *db, const char *holder, uint64_t fencing, enum shard_owner *owner) MUST_CHECK;
+
+#endif

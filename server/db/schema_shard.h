@@ -1,0 +1,17 @@
+// The tables of several servers on one store, as part of version 5 of the schema. Belongs to
+// rows_shard.
+//
+//   server_lease  one row a living server: its fencing number, and until when it lives if it says
+//                 nothing more, by the clock of the database
+//   shard_lease   who owns a shard (0..255) or the lead (256), and under which fencing number; ''
+//                 nobody
+#ifndef HELIO_SERVER_DB_SCHEMA_SHARD_H
+#define HELIO_SERVER_DB_SCHEMA_SHARD_H
+
+#define SCHEMA_SHARD                                                                               \
+	"CREATE TABLE server_lease (holder TEXT PRIMARY KEY, fencing INTEGER NOT NULL, until_ms "  \
+	"INTEGER NOT NULL) WITHOUT ROWID;"                                                         \
+	"CREATE TABLE shard_lease (shard INTEGER PRIMARY KEY, holder TEXT NOT NULL, fencing "      \
+	"INTEGER NOT NULL);"
+
+#endif

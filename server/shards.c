@@ -1,0 +1,140 @@
+// See shards.h.
+#include "server/shards.h"
+#include "proto/base/log.h"
+#include "server/shard_plan.h"
+#include <string.h>
+
+static enum err guard(void *ctx, struct db *db)
+{
+	const struct shards *s = ctx;
+
+	return rows_server_guard(db, s->holder, s->fencing);
+}
+
+static void term_held(struct shards *s, struct mono asked)
+{
+	s->good_until = mono_add_ms(asked, s->lease_ms - s->lease_ms / SHARDS_MARGIN);
+	s->renew_at = mono_add_ms(asked, s->lease_ms / SHARDS_RENEW);
+}
+
+enum err shards_begin(struct shards *s, struct db *db, const char *holder, uint32_t lease_ms,
+	bool all, struct now now)
+{
+	*s = (struct shards){.db = db, .lease_ms = lease_ms, .all = all};
+	if (!str_copy(s->holder, sizeof(s->holder), holder))
+		return err_set(ERR_RANGE, "the id of the server is too long");
+	db_guard(db, NULL, NULL);
+	enum err e = rows_server_term(db, s->holder, lease_ms, &s->fencing);
+	if (e != ERR_OK) {
+		db_rollback(db);
+		return e;
+	}
+	TRY(db_commit(db));
+	term_held(s, now.mono);
+	db_guard(db, guard, s);
+	log_info("SHARD-TERM", "holder=%s fencing=%llu", s->holder, (unsigned long long)s->fencing);
+	return ERR_OK;
+}
+
+static enum err moves_make(struct shards *s)
+{
+	struct shard_moves moves;
+	size_t servers = 0;
+
+	TRY(rows_servers_count(s->db, &servers));
+	TRY(rows_shards_read(s->db, s->holder, s->fencing, s->owner));
+	// Who stands by takes nothing while another has the lead.
+	if (s->all && s->owner[SHARD_LEAD] == SHARD_OTHERS)
+		return ERR_OK;
+	shard_plan(s->owner, servers, s->all, &moves);
+	for (size_t i = 0; i < moves.take_count; i++)
+		TRY(rows_shard_take(s->db, moves.take[i], s->holder, s->fencing));
+	for (size_t i = 0; i < moves.give_count; i++)
+		TRY(rows_shard_give(s->db, moves.give[i], s->holder, s->fencing));
+	return moves.take_count + moves.give_count
+		       ? rows_shards_read(s->db, s->holder, s->fencing, s->owner)
+		       : ERR_OK;
+}
+
+static enum err tick_run(struct shards *s)
+{
+	TRY(rows_server_renew(s->db, s->holder, s->fencing, s->lease_ms));
+	TRY(rows_servers_bury(s->db));
+	return moves_make(s);
+}
+
+static void owned_forget(struct shards *s)
+{
+	for (size_t i = 0; i < SHARD_PLACES; i++)
+		s->owner[i] = SHARD_FREE;
+	s->count = 0;
+	s->fencing = 0;
+}
+
+static bool owned_differs(struct shards *s, const enum shard_owner *before)
+{
+	bool differs = false;
+
+	s->count = 0;
+	for (size_t i = 0; i < SHARD_PLACES; i++) {
+		s->count += i < SHARDS && s->owner[i] == SHARD_MINE;
+		differs |= (s->owner[i] == SHARD_MINE) != (before[i] == SHARD_MINE);
+	}
+	return differs;
+}
+
+// What is owned counts when the commit has said so.
+enum err shards_tick(struct shards *s, struct now now, bool *changed)
+{
+	enum shard_owner before[SHARD_PLACES];
+
+	*changed = false;
+	if (!s->fencing)
+		return err_set(ERR_STALE, "this server has no term");
+	if (mono_since_ms(now.mono, s->renew_at) < 0)
+		return ERR_OK;
+	if (db_is_dirty(s->db))
+		return err_set(ERR_NOT_NOW, "leases are renewed between turns");
+	memcpy(before, s->owner, sizeof(before));
+	enum err e = tick_run(s);
+	if (e == ERR_OK)
+		e = db_commit(s->db);
+	else
+		db_rollback(s->db);
+	if (e == ERR_STALE) {
+		owned_forget(s);
+		return e;
+	}
+	if (e != ERR_OK) {
+		memcpy(s->owner, before, sizeof(before));
+		return e;
+	}
+	term_held(s, now.mono);
+	*changed = owned_differs(s, before);
+	if (*changed)
+		log_info("SHARDS", "holder=%s owned=%zu lead=%d", s->holder, s->count,
+			s->owner[SHARD_LEAD] == SHARD_MINE);
+	return ERR_OK;
+}
+
+bool shards_own(const struct shards *s, unsigned shard, struct now now)
+{
+	return shard < SHARD_PLACES && s->owner[shard] == SHARD_MINE &&
+	       mono_since_ms(s->good_until, now.mono) > 0;
+}
+
+bool shards_lead(const struct shards *s, struct now now)
+{
+	return shards_own(s, SHARD_LEAD, now);
+}
+
+enum err shards_leave(struct shards *s)
+{
+	if (!s->fencing)
+		return ERR_OK;
+	enum err e = rows_server_leave(s->db, s->holder, s->fencing);
+	e = e == ERR_OK ? db_commit(s->db) : e;
+	db_guard(s->db, NULL, NULL);
+	owned_forget(s);
+	return e;
+}

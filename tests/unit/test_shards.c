@@ -1,0 +1,361 @@
+// Leases of shards: who owns what, what a term that is over may still do (nothing), on both
+// engines.
+#include "helper.h"
+#include "server/db/rows.h"
+#include "server/db/schema.h"
+#include "server/shard_plan.h"
+#include "server/shards.h"
+#include "store_rig.h"
+#include <signal.h>
+#include <sys/wait.h>
+
+#define LEASE_MS 400
+#define WRITES_MAX 1000 // of a leader whom nobody stops
+
+// For a test about another process that writes the same store.
+#define store_must_be_postgres()                                                                   \
+	do {                                                                                       \
+		if (!store_is_postgres()) {                                                        \
+			print_message("only PostgreSQL is written by several servers\n");          \
+			skip();                                                                    \
+		}                                                                                  \
+	} while (0)
+
+struct fixture {
+	char *folder, file[128];
+	struct db *db;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (temp_dir_make((void **)&f->folder) != 0)
+		return -1;
+	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
+	*state = f;
+	if (store_open(f->file, &f->db) == ERR_OK && schema_migrate(f->db) == ERR_OK)
+		return 0;
+	print_error("%s\n", err_text());
+	return -1;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	db_close(f->db);
+	int rc = temp_dir_drop((void **)&f->folder);
+	free(f);
+	return rc;
+}
+
+static void nap(int ms)
+{
+	usleep((useconds_t)ms * 1000);
+}
+
+// ---- the plan
+
+static size_t spread(enum shard_owner *owner, size_t mine, size_t others)
+{
+	for (size_t i = 0; i < SHARD_PLACES; i++)
+		owner[i] = i < mine ? SHARD_MINE : i < mine + others ? SHARD_OTHERS : SHARD_FREE;
+	return 0;
+}
+
+static void what_is_free_is_taken_up_to_the_share(void **state)
+{
+	static const struct {
+		size_t mine, others, servers;
+		bool all;
+		size_t take, give;
+	} cases[] = {
+		{0, 0, 1, false, 256, 0},
+		{0, 0, 2, false, 128, 0},
+		{0, 0, 3, false, 86, 0},
+		{0, 128, 2, false, 128, 0},
+		{0, 256, 2, false, 0, 0}, // nothing is free: the other gives
+		{256, 0, 2, false, 0, 16},
+		{130, 126, 2, false, 0, 2},
+		{128, 128, 2, false, 0, 0},
+		{128, 0, 1, false, 128, 0}, // the other is gone
+		{0, 0, 3, true, 256, 0},
+		{100, 0, 3, true, 156, 0},
+		{256, 0, 3, true, 0, 0},
+		{0, 0, 0, false, 256, 0},
+	};
+	enum shard_owner owner[SHARD_PLACES];
+	struct shard_moves moves;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		(void)spread(owner, cases[i].mine, cases[i].others);
+		owner[SHARD_LEAD] = i % 2 ? SHARD_FREE : SHARD_OTHERS;
+		shard_plan(owner, cases[i].servers, cases[i].all, &moves);
+		assert_int_equal(moves.take_count, cases[i].take + i % 2);
+		assert_int_equal(moves.give_count, cases[i].give);
+		for (size_t k = 0; k < moves.take_count; k++)
+			assert_int_equal(owner[moves.take[k]], SHARD_FREE);
+		for (size_t k = 0; k < moves.give_count; k++)
+			assert_int_equal(owner[moves.give[k]], SHARD_MINE);
+	}
+}
+
+// ---- terms, two of them in one process: the second begins where the first one's guard is off
+
+static void begin(struct shards *s, struct fixture *f, const char *holder, uint32_t lease_ms)
+{
+	if (shards_begin(s, f->db, holder, lease_ms, false, clock_now()) != ERR_OK)
+		fail_msg("term: %s", err_text());
+}
+
+static enum err tick_now(struct shards *s, bool *changed)
+{
+	s->renew_at = (struct mono){0};
+	return shards_tick(s, clock_now(), changed);
+}
+
+// One of two that share a connection here.
+static enum err tick_as(struct shards *s, bool *changed)
+{
+	db_guard(s->db, NULL, NULL);
+	return tick_now(s, changed);
+}
+
+static void the_first_server_has_all_and_gives_the_second_its_share(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", 60000);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_true(changed);
+	assert_int_equal(a.count, 256);
+	assert_true(shards_lead(&a, clock_now()));
+	begin(&b, f, "server.2", 60000);
+	assert_true(b.fencing > a.fencing);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(tick_as(&a, &changed), ERR_OK);
+		assert_int_equal(changed, i < 8); // 16 at a time
+		assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	}
+	assert_int_equal(a.count, 128);
+	assert_int_equal(b.count, 128);
+	assert_true(shards_lead(&a, clock_now()));
+	assert_false(shards_lead(&b, clock_now()));
+	for (unsigned i = 0; i < SHARDS; i++)
+		assert_int_equal(
+			shards_own(&a, i, clock_now()) + shards_own(&b, i, clock_now()), 1);
+}
+
+static void what_runs_out_is_taken_over_and_its_former_owner_writes_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+	int64_t n = 0;
+
+	begin(&a, f, "server.1", LEASE_MS);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	begin(&b, f, "server.2", 60000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK); // the first one lives: nothing is taken
+	assert_int_equal(b.count, 0);
+	begin(&a, f, "server.1", LEASE_MS); // a new term of the same one
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	nap(LEASE_MS + 50);
+	assert_false(shards_lead(&a, clock_now())); // silent, before anybody took over
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_true(changed);
+	assert_int_equal(b.count, 256);
+	assert_true(shards_lead(&b, clock_now()));
+	// The former owner, with its guard.
+	struct shards late = a;
+	db_guard(f->db, NULL, NULL);
+	assert_int_equal(tick_as(&late, &changed), ERR_STALE);
+	assert_int_equal(late.fencing, 0);
+	begin(&late, f, "server.3", 60000);
+	late.fencing = a.fencing; // its number is of a term that is over
+	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_STALE);
+	assert_int_equal(db_commit(f->db), ERR_STALE);
+	assert_int_equal(rows_meta_number(f->db, "a", &n), ERR_OK);
+	assert_int_equal(n, 1);
+}
+
+static void who_leaves_in_order_is_not_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", 60000);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_int_equal(shards_leave(&a), ERR_OK);
+	assert_false(shards_lead(&a, clock_now()));
+	begin(&b, f, "server.2", 60000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, 256);
+	assert_true(shards_lead(&b, clock_now()));
+}
+
+static void who_stands_by_takes_all_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", 60000);
+	a.all = true;
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	begin(&b, f, "server.2", 60000);
+	b.all = true;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(tick_as(&b, &changed), ERR_OK);
+		assert_int_equal(b.count, 0);
+		assert_int_equal(tick_as(&a, &changed), ERR_OK);
+		assert_int_equal(a.count, 256);
+	}
+	assert_int_equal(shards_leave(&a), ERR_OK);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, 256);
+}
+
+// ---- a leader that is stopped, in another process (PostgreSQL)
+
+// What the child does: writes as the leader until a write is refused. stop: it stops itself with a
+// turn open.
+static int leader(const char *file, int to, bool stop, bool guarded)
+{
+	struct db *db = NULL;
+	struct shards s;
+	bool changed = false;
+	enum err e = ERR_OK;
+
+	if (store_postgres_of(file, true, &db) != ERR_OK ||
+		shards_begin(&s, db, "server.1", LEASE_MS, true, clock_now()) != ERR_OK ||
+		tick_now(&s, &changed) != ERR_OK || s.count != 256)
+		return 1;
+	if (!guarded)
+		db_guard(db, NULL, NULL);
+	for (int64_t n = 1; e == ERR_OK && n <= WRITES_MAX; n++) {
+		e = rows_meta_put_number(db, "by-the-leader", n);
+		if (stop && n == 3)
+			(void)raise(SIGSTOP);
+		enum err committed = db_commit(db);
+		e = e == ERR_OK ? committed : e;
+		if (e == ERR_OK && write(to, &n, sizeof(n)) != sizeof(n))
+			return 2;
+		nap(1);
+	}
+	if (e == ERR_OK)
+		return 3; // nobody refused anything
+	return e == ERR_STALE || e == ERR_CLOSED ? 0 : 4;
+}
+
+struct took {
+	int64_t before, after; // the leader's last number: at the take-over, and in the end
+	int64_t ms;            // from the stop to the take-over
+	int verdict;           // what the child came to
+};
+
+static int64_t by_the_leader(struct db *db)
+{
+	int64_t n = 0;
+
+	assert_int_equal(rows_meta_number(db, "by-the-leader", &n), ERR_OK);
+	return n;
+}
+
+static struct took take_over(struct fixture *f, bool stop, bool guarded)
+{
+	struct took t = {0};
+	struct shards s;
+	bool changed = false;
+	int channel[2], status = 0;
+	int64_t n = 0;
+
+	db_close(f->db);
+	f->db = NULL;
+	assert_int_equal(pipe(channel), 0);
+	pid_t child = fork();
+	if (child == 0)
+		_exit(leader(f->file, channel[1], stop, guarded));
+	close(channel[1]);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(read(channel[0], &n, sizeof(n)), sizeof(n));
+	if (!stop)
+		assert_int_equal(kill(child, SIGSTOP), 0);
+	assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+	assert_true(WIFSTOPPED(status));
+	struct mono stopped = clock_now().mono;
+	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
+	assert_int_equal(shards_begin(&s, f->db, "server.2", 60000, true, clock_now()), ERR_OK);
+	while (!shards_lead(&s, clock_now())) {
+		assert_true(mono_since_ms(clock_now().mono, stopped) < 10000);
+		assert_int_equal(tick_now(&s, &changed), ERR_OK);
+		nap(20);
+	}
+	t.ms = mono_since_ms(clock_now().mono, stopped);
+	t.before = by_the_leader(f->db);
+	assert_int_equal(kill(child, SIGCONT), 0);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	close(channel[0]);
+	t.verdict = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	t.after = by_the_leader(f->db);
+	return t;
+}
+
+static void a_stopped_leader_that_goes_on_writes_nothing(void **state)
+{
+	store_must_be_postgres();
+	struct took t = take_over(*state, false, true);
+
+	assert_int_equal(t.verdict, 0);
+	assert_true(t.before >= 2);
+	assert_int_equal(t.after, t.before);
+	assert_in_range(t.ms, 1, 3000);
+}
+
+// It holds its row while it is stopped: the database ends that turn.
+static void a_leader_that_is_stopped_within_a_turn_does_not_end_it(void **state)
+{
+	store_must_be_postgres();
+	struct took t = take_over(*state, true, true);
+
+	assert_int_equal(t.verdict, 0);
+	assert_int_equal(t.before, 2);
+	assert_int_equal(t.after, 2);
+	assert_in_range(t.ms, 1, 3000);
+}
+
+// What the two above would see without the fencing number.
+static void without_its_guard_a_late_leader_would_write(void **state)
+{
+	store_must_be_postgres();
+	struct took t = take_over(*state, false, false);
+
+	assert_int_equal(t.verdict, 3);
+	assert_int_equal(t.after, WRITES_MAX);
+	assert_true(t.before < t.after);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_free_is_taken_up_to_the_share),
+		T(the_first_server_has_all_and_gives_the_second_its_share),
+		T(what_runs_out_is_taken_over_and_its_former_owner_writes_nothing),
+		T(who_leaves_in_order_is_not_waited_for),
+		T(who_stands_by_takes_all_or_nothing),
+		T(a_stopped_leader_that_goes_on_writes_nothing),
+		T(a_leader_that_is_stopped_within_a_turn_does_not_end_it),
+		T(without_its_guard_a_late_leader_would_write),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
