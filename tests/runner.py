@@ -118,7 +118,7 @@ def postgres():
 
 # ------------------------------------------------------------------ memcheck
 
-MEMCHECK = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+MEMCHECK = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
             "--child-silent-after-fork=yes", f"--suppressions={ROOT}/tests/valgrind.supp"]
 
 

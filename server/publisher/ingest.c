@@ -1,6 +1,7 @@
 // The parent's side of ingest: copies the bytes, starts the child, waits with a deadline, and
 // believes nothing that the child says without looking at it again.
 #include "server/publisher/ingest.h"
+#include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
 #include "server/publisher/ingest_wire.h"
@@ -15,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COPY_BYTES (256 * 1024)
@@ -105,6 +107,24 @@ static enum err child_spawn(const struct ingest_limits *limits, int in_fd, int o
 	return e;
 }
 
+// Without a descriptor for the child (none is left, or a debugger knows of no such thing) it is
+// asked every few milliseconds.
+static bool child_watch(pid_t pid, uint32_t deadline_ms, int *status)
+{
+	struct mono end = mono_add_ms(clock_now().mono, deadline_ms);
+	const struct timespec nap = {.tv_nsec = 5 * 1000 * 1000};
+
+	while (mono_since_ms(clock_now().mono, end) < 0) {
+		if (waitpid(pid, status, WNOHANG) == pid)
+			return true;
+		nanosleep(&nap, NULL);
+	}
+	kill(pid, SIGKILL);
+	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
+		;
+	return false;
+}
+
 // True when it ended by itself before the deadline.
 static bool child_wait(pid_t pid, uint32_t deadline_ms, int *status)
 {
@@ -112,8 +132,10 @@ static bool child_wait(pid_t pid, uint32_t deadline_ms, int *status)
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	int n = -1;
 
+	if (fd < 0)
+		return child_watch(pid, deadline_ms, status);
 	do
-		n = fd >= 0 ? poll(&p, 1, (int)deadline_ms) : 1;
+		n = poll(&p, 1, (int)deadline_ms);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		kill(pid, SIGKILL);

@@ -7,7 +7,7 @@ from lib.fleet import PROGRAMS, ROOT
 from lib.orders import png
 from lib.wait import wait_for
 
-MEMCHECK = ["valgrind", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+MEMCHECK = ["valgrind", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite",
             "--child-silent-after-fork=yes", f"--suppressions={ROOT}/tests/valgrind.supp"]
 
 
