@@ -88,7 +88,7 @@ static bool copy_step(struct presence *p, struct package *k, struct copy *c, enu
 			digest_short(&k->id), c->broker, place_state_word(c->state),
 			place_state_word(to), place_event_word(e), log_quote(because));
 		c->since = now.wall;
-		c->idle_since_attended_ms = p->attended_ms;
+		c->idle_since_attended_ms = presence_attended_ms(p, now);
 	}
 	c->state = to;
 	if (to != PLACE_VERIFYING)

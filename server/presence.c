@@ -67,6 +67,15 @@ void presence_free(struct presence *p)
 	free(p);
 }
 
+int64_t presence_attended_ms(const struct presence *p, struct now now)
+{
+	int64_t since_ms = p->ticked ? mono_since_ms(now.mono, p->last_tick) : 0;
+
+	if (!p->attended || p->spread_left_ms > 0 || since_ms < 0 || since_ms > 5000)
+		return p->attended_ms;
+	return p->attended_ms + since_ms;
+}
+
 struct package *presence_find(struct presence *p, const struct digest *id)
 {
 	struct package *k;
@@ -144,7 +153,7 @@ bool package_step(struct presence *p, struct package *k, enum place_event e, con
 			place_state_word(k->state), place_state_word(to), place_event_word(e),
 			k->broker[0] ? k->broker : "-", log_quote(because));
 		k->since = now.wall;
-		k->idle_since_attended_ms = p->attended_ms;
+		k->idle_since_attended_ms = presence_attended_ms(p, now);
 	}
 	if (to != PLACE_STORED && to != PLACE_LINGER)
 		bases_doubt(k);
@@ -532,11 +541,11 @@ void lease_end(struct presence *p, struct lease *l, const char *because, struct 
 		return;
 	k->leases--;
 	if (at && at->leases > 0 && --at->leases == 0)
-		at->idle_since_attended_ms = p->attended_ms;
+		at->idle_since_attended_ms = presence_attended_ms(p, now);
 	if (k->leases == 0 && k->state == PLACE_STORED)
 		package_step(p, k, PLACE_EV_UNLEASED, "the last lease ended", now);
 	else if (k->leases == 0)
-		k->idle_since_attended_ms = p->attended_ms;
+		k->idle_since_attended_ms = presence_attended_ms(p, now);
 }
 
 // ---------------------------------------------------------------- acts of others

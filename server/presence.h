@@ -197,6 +197,8 @@ void presence_lease_renew(
 enum err presence_withdraw(struct presence *p, const struct digest *id, struct now now) MUST_CHECK;
 enum err presence_restore(struct presence *p, const struct digest *id, struct now now) MUST_CHECK;
 
+// Attended time up to this moment: presence_tick advances attended_ms only now and then.
+int64_t presence_attended_ms(const struct presence *p, struct now now);
 struct package *presence_find(struct presence *p, const struct digest *id); // NULL: none
 
 // ---- for handle_pub.c and handle_want.c

@@ -57,7 +57,7 @@ def published(fleet):
 
 def all_there(fleet, broker, topics):
     """A late subscriber finds every one of these topics; it need not wait when it does."""
-    return set(late(fleet, broker, *topics, timeout=5, count=len(topics))) == set(topics)
+    return set(late(fleet, broker, *topics, timeout=10, count=len(topics))) == set(topics)
 
 
 def late(fleet, broker, *topics, timeout=1, count=0):
