@@ -9,8 +9,8 @@
 //   when the store told:          core_stored(core, now)        (a pipelined store, db.h)
 //
 // Nothing leaves before everything it promises is on disk: every core_send_* and core_publish only
-// appends to the outbox. A turn that changed no row commits nothing; turns that end while an earlier
-// commit goes to the disk become one commit (departures.c).
+// appends to the outbox. A turn that changed no row commits nothing; turns that end while an
+// earlier commit goes to the disk become one commit (departures.c).
 //
 // A commit that fails (disk full, read-only, broken) is logged as `fatal state-write`; the outbox
 // is dropped, everything in memory is thrown away and loaded again as after a crash, and until that
@@ -39,6 +39,7 @@ struct core_config {
 	const char *server_id;             // copied
 	const struct sign_key *online_key; // borrowed for the life of the core
 	const char *incarnation_file;      // copied; outside the backups. NULL: none (tests)
+	bool store_is_shared; // other servers' starts are in it too: a higher incarnation is theirs
 
 	uint32_t interval_ms;           // heartbeat interval of an idle client
 	uint32_t interval_busy_ms;      // while an operation is open
@@ -144,8 +145,8 @@ struct core_hooks {
 	void (*online)(void *ctx, struct core *core, size_t place);
 	// An event that names packages was appended to the queue.
 	void (*distributed)(void *ctx, struct core *core, const char *queue);
-	// The keys of sealed packages that an encoded body names, sealed for this client's session, in
-	// the arena. May be NULL: nothing is sealed.
+	// The keys of sealed packages that an encoded body names, sealed for this client's session,
+	// in the arena. May be NULL: nothing is sealed.
 	enum err (*content_keys)(void *ctx, struct core *core, const struct caller *to,
 		struct bytes body, struct sealed_key **keys, size_t *count);
 	// What the client says it holds is another set than before.
@@ -318,8 +319,9 @@ bool core_client_is_in(struct core *core, size_t place, const char *channel);
 size_t core_client_places(const struct core *core);
 bool core_client_at(struct core *core, size_t place, struct client_info *out);
 bool core_client_holds(struct core *core, const char *id, const struct digest *package); // complete
-bool core_client_shows(struct core *core, const char *id, const struct digest *package); // said last
-uint64_t core_client_free_bytes(struct core *core, const char *id); // said last; 0: not yet
+bool core_client_shows(
+	struct core *core, const char *id, const struct digest *package); // said last
+uint64_t core_client_free_bytes(struct core *core, const char *id);       // said last; 0: not yet
 // How many clients hold the one package complete and not the other. Costs a look at every distinct
 // set of holdings, not at every client.
 uint64_t core_holders(struct core *core, const struct digest *package, const struct digest *but);

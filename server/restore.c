@@ -60,6 +60,8 @@ static bool store_is_older(
 {
 	if (!core->incarnation_file)
 		return false;
+	if (core->config.store_is_shared)
+		return copy->known && stored < (copy->sealed ? copy->now : copy->before);
 	if (!copy->known)
 		return stored != 0;
 	return copy->sealed ? stored != copy->now : stored != copy->now && stored != copy->before;

@@ -134,7 +134,7 @@ static void on_tick(uv_timer_t *timer)
 	struct server *s = timer->data;
 
 	s->now = clock_now();
-	if (tick_is_late(s))
+	if (!server_term_hold(s) || tick_is_late(s))
 		return;
 	core_tick(s->core, s->now);
 	s->ticks++;
@@ -184,8 +184,9 @@ static enum err store_open(struct server *s)
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "lock"));
 	TRY(lock_take(path, &s->lock_fd));
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "heliod.db"));
-	TRY(heliod_store_is_file(s->settings) ? db_sqlite_open(path, &s->db)
-					      : db_postgres_open(s->settings->store, false, &s->db));
+	TRY(heliod_store_is_file(s->settings)
+			? db_sqlite_open(path, &s->db)
+			: db_postgres_open(s->settings->store, s->settings->stand_by, &s->db));
 	return schema_migrate(s->db);
 }
 
@@ -199,6 +200,7 @@ static enum err core_open(struct server *s)
 	TRY(path_join(incarnation, sizeof(incarnation), s->settings->state_dir, "incarnation"));
 	config.online_key = s->online;
 	config.incarnation_file = incarnation;
+	config.store_is_shared = s->settings->stand_by;
 	server_core_ports(s, &ports);
 	return core_new(&config, s->db, &ports, s->now, &s->core);
 }
@@ -243,12 +245,16 @@ static void room_open(struct server *s)
 	};
 }
 
-static enum err rooms_open(struct server *s)
+static enum err ground_open(struct server *s)
 {
 	TRY(trust_open(&s->trust, s->settings->fleet.root_file, s->settings->fleet.root_key));
 	TRY(sign_key_read(s->settings->fleet.key, &s->online));
 	TRY(trust_check_online(&s->trust, sign_key_public(s->online), s->now.wall));
-	TRY(store_open(s));
+	return store_open(s);
+}
+
+static enum err rooms_open(struct server *s)
+{
 	TRY(core_open(s));
 	TRY(presence_open(s));
 	heliod_freshness(s->settings, &s->freshness);
@@ -260,24 +266,12 @@ static enum err rooms_open(struct server *s)
 	return ERR_OK;
 }
 
-enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, struct server **out)
+enum err server_serve(struct server *s)
 {
-	struct server *s = calloc(1, sizeof(*s));
-	enum err e;
+	uv_loop_t *loop = s->loop;
 
-	if (!s)
-		abort();
-	s->loop = loop;
-	s->settings = settings;
-	s->lock_fd = -1;
-	s->now = clock_now();
-	arena_init(&s->arena, 256 * 1024 * 1024, 16 * 1024 * 1024);
-	*out = s;
-	e = rooms_open(s);
-	if (e == ERR_OK)
-		e = pipeline_open(s);
-	if (e != ERR_OK)
-		return e;
+	TRY(rooms_open(s));
+	TRY(pipeline_open(s));
 	TRY(server_links_open(s));
 	uv_timer_init(loop, &s->tick);
 	uv_idle_init(loop, &s->loader);
@@ -288,9 +282,25 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	s->tick_open = true;
 	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
 	log_info("SERVER-STARTED", "id=%s incarnation=%llu clients=%zu data_brokers=%zu store=%s",
-		settings->fleet.id, (unsigned long long)core_incarnation(s->core),
+		s->settings->fleet.id, (unsigned long long)core_incarnation(s->core),
 		core_client_count(s->core), s->brokers.count, s->db->engine->name);
 	return ERR_OK;
+}
+
+enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, struct server **out)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		abort();
+	s->loop = loop;
+	s->settings = settings;
+	s->lock_fd = -1;
+	s->now = clock_now();
+	arena_init(&s->arena, 256 * 1024 * 1024, 16 * 1024 * 1024);
+	*out = s;
+	TRY(ground_open(s));
+	return settings->stand_by ? server_stand_by(s) : server_serve(s);
 }
 
 // ---------------------------------------------------------------- end
@@ -307,6 +317,7 @@ void server_stop(struct server *s)
 		server_turn_end(s);
 		core_settle(s->core, s->now);
 	}
+	server_term_end(s);
 	pipeline_close(s);
 	if (s->tick_open) {
 		uv_close((uv_handle_t *)&s->tick, NULL);
@@ -356,6 +367,8 @@ void server_reread(struct server *s)
 		trust_close(&s->trust);
 		s->trust = fresh;
 	}
+	if (!s->core) // it stands by
+		return;
 	if (enrolments_read(s) != ERR_OK)
 		log_warn("ENROLMENTS", "why=%s", log_quote(err_text()));
 	server_turn_end(s);

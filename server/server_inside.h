@@ -15,6 +15,7 @@
 #include "server/readback.h"
 #include "server/router.h"
 #include "server/server.h"
+#include "server/shards.h"
 #include "server/strangers.h"
 
 #define SERVER_TICK_MS 100 // of the core: how soon a client that is late is said to be
@@ -55,6 +56,9 @@ struct server {
 	struct trust trust;
 	struct sign_key *online;
 	struct db *db;
+	struct shards shards; // with stand_by
+	uv_timer_t standing;
+	bool stands_by;
 	struct core *core;
 	struct data_brokers brokers;
 	struct presence *presence;
@@ -88,6 +92,18 @@ struct server {
 
 struct server_link *server_link_find(struct server *s, const char *broker);
 void server_turn_end(struct server *s);
+
+// server_standby.c
+enum err server_term_begin(struct server *s) MUST_CHECK;
+// After it: serves now, or stands by until server_serve is called.
+enum err server_stand_by(struct server *s) MUST_CHECK;
+// Renews what this server has. False: it has lost it, and ends.
+bool server_term_hold(struct server *s);
+bool server_may_speak(const struct server *s);
+void server_term_end(struct server *s);
+
+// server.c
+enum err server_serve(struct server *s) MUST_CHECK;
 
 // server_links.c
 enum err server_links_init(struct server *s) MUST_CHECK;

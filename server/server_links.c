@@ -198,6 +198,8 @@ static void on_message(void *ctx, const struct link_message *m)
 		readback_message(l->readback, &parts, m->payload, m->retained, s->now);
 		break;
 	case TO_CORE:
+		if (!server_may_speak(s))
+			break;
 		core_message(s->core, l->broker ? l->name : NULL, m->topic, m->topic_length,
 			m->payload, m->retained, s->now);
 		break;

@@ -33,6 +33,12 @@ const struct setting heliod_rows[] = {
 		"sqlite: a file in state_dir; postgresql://...: a database that is there already, "
 		"as "
 		"libpq writes its address (keep the password in ~/.pgpass)"},
+	YES_NO("server", "stand_by", stand_by, "no",
+		"several servers have this store: one serves, the others take over when it does "
+		"not; "
+		"only with postgresql"),
+	NUMBER("server", "lease_ms", lease_ms, 500, 60000, "2000",
+		"a server that stands by takes over so long after the other one's last word"),
 	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
 		"folder of *.enrol files, read at start and on SIGHUP"),
 #define POLICY_NUMBER(name, least, most, def, seen, help)                                          \
@@ -139,6 +145,8 @@ bool heliod_store_is_file(const struct heliod_settings *s)
 
 static enum err store_check(const struct heliod_settings *s)
 {
+	if (heliod_store_is_file(s) && s->stand_by)
+		return err_set(ERR_RANGE, "[server] stand_by needs a store in postgresql");
 	if (heliod_store_is_file(s) || strncmp(s->store, "postgresql://", 13) == 0)
 		return ERR_OK;
 	return err_set(ERR_RANGE, "[server] store is neither sqlite nor postgresql://...");

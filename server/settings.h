@@ -13,6 +13,8 @@ struct heliod_settings {
 	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
 	char store[1024]; // "sqlite": a file in state_dir; else the address of a PostgreSQL
+	bool stand_by;
+	uint32_t lease_ms;
 	uint32_t messages_per_s;
 	struct policy policy; // what decides answers
 	uint32_t silent_after_s, reconnect_spread_s, control_messages_per_s;

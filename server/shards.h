@@ -37,7 +37,7 @@ struct shards {
 };
 
 #define SHARDS_MARGIN 4 // a part of the lease: silent so long before its end
-#define SHARDS_RENEW 4  // renewed after that part of it
+#define SHARDS_RENEW 6  // renewed after that part of it
 
 // Begins a term and guards the store with it. db is borrowed, and between turns. Errors: those of
 // the store.

@@ -1,5 +1,6 @@
 """heliod with its state in PostgreSQL: the whole conversation, what a kill and a lost database leave. psql is the witness."""
 import signal
+import time
 
 import pytest
 
@@ -106,3 +107,73 @@ def test_postgres_that_is_gone_stops_the_answers_until_it_is_back(postgres, flee
     fleet.ctl("exec", "f1", "ping")
     wait_for(lambda: one(postgres, "SELECT count(*) FROM operation WHERE client = 'f1' AND outcome <> 0 AND kind = "
                          f"{pb.EXECUTE_COMMAND}") != "0", 20, "a command done")
+
+
+# ---- several servers on one store
+
+def pair(postgres, fleet_of, **options):
+    """One that serves, and one that stands by."""
+    fleet = fleet_of(servers=["server.1", "server.2"], data_brokers=["da"],
+                     server={"server": {"store": postgres.url, "stand_by": True}}, **options)
+    fleet.brokers()
+    one_, other = fleet.heliod(), fleet.heliod(wait=False, id_="server.2", name="heliod2")
+    other.wait_text("SERVER-STANDS-BY", 15)
+    return fleet, one_, other
+
+
+def answered(watch, after):
+    """When the first answer came after that moment."""
+    times = [m.at for m in watch.of("helio/v1/rsp/") if m.at > after]
+    return min(times) if times else None
+
+
+@needs_postgres
+def test_postgres_who_stands_by_takes_over_from_a_killed_server(postgres, fleet_of):
+    fleet, first, second = pair(postgres, fleet_of, clients=["f1"], publishers=[])
+    fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
+    fleet.ctl("exec", "f1", "ping")
+    wait_for(lambda: one(postgres, "SELECT count(*) FROM operation WHERE outcome <> 0 AND kind = 4") == "1", 20, "a command done")
+    watch = fleet.watch("helio/v1/rsp/#")
+    wait_for(lambda: answered(watch, 0), 10, "an answer")
+    assert "LINK-UP" not in second.text(), "who stands by speaks with a broker"
+    assert one(postgres, "SELECT DISTINCT holder FROM shard_lease") == "server.1"
+    fencing = int(one(postgres, "SELECT fencing FROM server_lease WHERE holder = 'server.1'"))
+    killed = time.time()
+    first.kill()
+    came = wait_for(lambda: answered(watch, killed + 0.3), 20, "an answer of the other server")
+    print(f"taken over after {came - killed:.2f} s")
+    assert "SERVER-TAKES-OVER" in second.text()
+    assert one(postgres, "SELECT DISTINCT holder FROM shard_lease") == "server.2"
+    assert int(one(postgres, "SELECT DISTINCT fencing FROM shard_lease")) > fencing
+    # Nothing is lost, nothing done twice, and no store was restored.
+    assert one(postgres, "SELECT count(*) FROM operation WHERE kind = 4") == "1"
+    assert not second.lines("STORE-RESTORED")
+    fleet.ctl("exec", "f1", "ping")
+    wait_for(lambda: one(postgres, "SELECT count(*) FROM operation WHERE outcome <> 0 AND kind = 4") == "2", 20, "another one")
+    # The first one comes back, and stands by; the second ends in order: no lease is waited for.
+    fleet.heliod(wait=False)
+    first.wait_text("SERVER-STANDS-BY", 15)
+    second.stop()
+    first.wait_text("SERVER-TAKES-OVER", 15)
+    assert not first.lines("STORE-RESTORED")
+
+
+@needs_postgres
+def test_postgres_a_stopped_server_that_goes_on_writes_nothing(postgres, fleet_of):
+    fleet, first, second = pair(postgres, fleet_of, clients=["f1"], publishers=[])
+    fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
+    first.pause()
+    second.wait_text("LINK-UP", 20)
+    fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
+    incarnation = one(postgres, "SELECT number FROM meta WHERE key = 'incarnation'")
+    answers = one(postgres, "SELECT max(number) FROM answer")
+    first.go_on()
+    assert first.p.wait(20) != 0, "it did not end"
+    assert "SERVER-REPLACED" in first.text()
+    assert one(postgres, "SELECT DISTINCT holder FROM shard_lease") == "server.2"
+    assert one(postgres, "SELECT number FROM meta WHERE key = 'incarnation'") == incarnation
+    assert one(postgres, f"SELECT count(*) FROM answer WHERE number > {answers} AND response_id >> 32 <> {incarnation}") == "0"
+    fleet.ctl("exec", "f1", "ping")
+    wait_for(lambda: one(postgres, "SELECT count(*) FROM operation WHERE outcome <> 0 AND kind = 4") == "1", 20, "a command done")

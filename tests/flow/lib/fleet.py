@@ -40,7 +40,7 @@ def ini(sections):
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
                  interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug",
-                 capacity=100_000_000, binds=("127.0.0.1",), readers=()):
+                 capacity=100_000_000, binds=("127.0.0.1",), readers=(), servers=("server.1",)):
         self.folder = pathlib.Path(folder)
         self.ca = self.folder / "ca"
         self.clients, self.publishers = list(clients), list(publishers)
@@ -49,6 +49,7 @@ class Fleet:
         self.server_extra, self.agent_extra, self.publisher_extra = server or {}, agent or {}, publisher or {}
         self.log_types, self.tls, self.level, self.capacity = log_types, tls, level, capacity
         self.binds = list(binds)      # where the brokers listen
+        self.servers = list(servers)
         self.readers = list(readers)  # clients that may read the state of others
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
@@ -71,7 +72,8 @@ class Fleet:
 
     def make_certificates(self):
         self.ctl_plain("ca", "init", self.ca, "--fleet", "test")
-        self.enrol("server", "server.1")
+        for server in self.servers:
+            self.enrol("server", server)
         for broker in ["control", *self.data_ids]:
             self.enrol("broker", broker, "--dns", "localhost",
                        *[w for ip in dict.fromkeys([*self.binds, "127.0.0.1", "::1"]) for w in ("--ip", ip)])
@@ -120,7 +122,7 @@ class Fleet:
             for f in ("ca.crt", "tls.crt", "tls.key"):
                 (home / f).write_bytes((self.bundle(name) / f).read_bytes())
                 (home / f).chmod(0o600)
-            secured = [f"binds={' '.join(self.binds)}", "servers=server.1", f"publishers={' '.join(self.publishers)}",
+            secured = [f"binds={' '.join(self.binds)}", f"servers={' '.join(self.servers)}", f"publishers={' '.join(self.publishers)}",
                        "operators=alice.1 alice.2", f"readers={' '.join(self.readers)}", "watchers=watch.1 watch.2"] if self.tls else []
             self.ctl_plain("broker-conf", kind, "--out", home, f"broker_id={name}", f"port={self.port[name]}",
                            f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}", f"conf_dir={home}",
@@ -136,14 +138,14 @@ class Fleet:
         for name in ["control", *self.data_ids]:
             self.broker(name)
 
-    def heliod_config(self):
-        settings = self.common("server.1", key="online.key")
-        settings["server"] = {"state_dir": self.folder / "heliod", "enrol_dir": self.ca / "enrolments"}
+    def heliod_config(self, id_="server.1", name="heliod"):
+        settings = self.common(id_, key="online.key")
+        settings["server"] = {"state_dir": self.folder / name, "enrol_dir": self.ca / "enrolments"}
         settings["data"] = {"broker": [f"{d} localhost 127.0.0.1 {self.port[d]} {self.capacity}" for d in self.data_ids]}
         extra = {"server": {"interval_ms": self.interval_ms}}
         for section, pairs in self.server_extra.items():
             extra.setdefault(section, {}).update(pairs)
-        return self.write("heliod", settings, extra)
+        return self.write(name, settings, extra)
 
     def start(self, name, program, config, env=None):
         proc = self.procs.get(name) or Proc(name, [*self.under.get(name, ()), PROGRAMS[program], "--config", config], self.folder,
@@ -151,8 +153,8 @@ class Fleet:
         self.procs[name] = proc
         return proc.start()
 
-    def heliod(self, wait=True, env=None):
-        proc = self.start("heliod", "heliod", self.heliod_config(), env)
+    def heliod(self, wait=True, env=None, id_="server.1", name="heliod"):
+        proc = self.start(name, "heliod", self.heliod_config(id_, name), env)
         if wait:
             proc.wait_text("LINK-UP", 15)
         return proc

@@ -1,0 +1,107 @@
+// Several servers on one store: one serves, the others stand by.
+//
+//   start -> a term of our own (shards.h) -> somebody else has the lead: look again a few times in
+//   each lease -> it is free: everything is loaded as at any start, and served
+//
+// Who serves renews at its ticks. It judges no message once its lease could be over, before anybody
+// else can have it; and where its term was ended it ends itself, so that its supervisor makes it
+// one that stands by. What it had said and not committed is refused by the store.
+#include "server/server_inside.h"
+
+#define LOOKS_IN_A_LEASE 8
+
+enum err server_term_begin(struct server *s)
+{
+	bool changed;
+
+	TRY(shards_begin(
+		&s->shards, s->db, s->settings->fleet.id, s->settings->lease_ms, true, s->now));
+	s->shards.renew_at = s->now.mono;
+	return shards_tick(&s->shards, s->now, &changed);
+}
+
+static void standing_end(struct server *s)
+{
+	if (s->stands_by)
+		uv_close((uv_handle_t *)&s->standing, NULL);
+	s->stands_by = false;
+}
+
+static void serve_now(struct server *s)
+{
+	standing_end(s);
+	log_info("SERVER-TAKES-OVER", "id=%s fencing=%llu", s->shards.holder,
+		(unsigned long long)s->shards.fencing);
+	if (server_serve(s) == ERR_OK)
+		return;
+	log_error("SERVER-START", "why=%s", log_quote(err_text()));
+	s->exit_code = EXIT_FAILED;
+	server_stop(s);
+}
+
+static void on_standing(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+	bool changed;
+
+	s->now = clock_now();
+	enum err e = s->shards.fencing ? shards_tick(&s->shards, s->now, &changed)
+				       : server_term_begin(s);
+	if (e != ERR_OK) {
+		db_rollback(s->db);
+		log_warn("SERVER-STANDS-BY", "word=%s why=%s", err_word(e), log_quote(err_text()));
+	} else if (shards_lead(&s->shards, s->now)) {
+		serve_now(s);
+	}
+}
+
+enum err server_stand_by(struct server *s)
+{
+	TRY(server_term_begin(s));
+	if (shards_lead(&s->shards, s->now))
+		return server_serve(s);
+	log_info("SERVER-STANDS-BY", "id=%s", s->shards.holder);
+	uint64_t every_ms = s->settings->lease_ms / LOOKS_IN_A_LEASE;
+	uv_timer_init(s->loop, &s->standing);
+	s->standing.data = s;
+	s->stands_by = true;
+	uv_timer_start(&s->standing, on_standing, every_ms, every_ms);
+	return ERR_OK;
+}
+
+bool server_may_speak(const struct server *s)
+{
+	return !s->settings->stand_by || shards_lead(&s->shards, s->now);
+}
+
+bool server_term_hold(struct server *s)
+{
+	bool changed;
+
+	if (!s->settings->stand_by)
+		return true;
+	if (db_is_dirty(s->db))
+		server_turn_end(s);
+	enum err e = shards_tick(&s->shards, s->now, &changed);
+	if (e == ERR_OK)
+		return true;
+	if (e != ERR_STALE) { // the core tells what ails the store
+		s->shards.renew_at =
+			mono_add_ms(s->now.mono, s->settings->lease_ms / LOOKS_IN_A_LEASE);
+		return true;
+	}
+	log_error("SERVER-REPLACED", "id=%s why=%s", s->shards.holder, log_quote(err_text()));
+	s->exit_code = EXIT_FAILED;
+	server_stop(s);
+	return false;
+}
+
+void server_term_end(struct server *s)
+{
+	standing_end(s);
+	if (!s->settings->stand_by || !s->db)
+		return;
+	db_rollback(s->db);
+	if (shards_leave(&s->shards) != ERR_OK)
+		log_warn("SHARD-LEAVE", "why=%s", log_quote(err_text()));
+}
