@@ -125,7 +125,9 @@ MEMCHECK = ["valgrind", "-q", "--error-exitcode=99", "--leak-check=full", "--err
 def memcheck_program(path):
     """One unit program: what counts is what valgrind says; whether its tests pass in that slow motion is no matter."""
     try:
-        done = run([*MEMCHECK, path], True, timeout=900, cwd=path.parent)
+        # libjpeg-turbo's vector code reads beyond a row and throws that away, which valgrind cannot know.
+        env = {**os.environ, "JSIMD_FORCENONE": "1"}
+        done = run([*MEMCHECK, path], True, env=env, timeout=900, cwd=path.parent)
         said = [line for line in done.stdout.splitlines() if line.startswith("==")]
         record(f"{path.name}.is_clean_under_memcheck", "failed" if said or done.returncode == 99 else "passed",
                "\n".join(said[:200]))
