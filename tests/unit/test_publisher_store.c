@@ -106,7 +106,8 @@ static struct digest image_put(struct fixture *f, size_t size, uint64_t seed, co
 	return i.sha256;
 }
 
-static bool build_small; // the profile of build_tree
+static bool build_small;              // the profile of build_tree
+static const struct key32 *build_key; // what it and read_package are sealed with
 
 static enum err build_tree(
 	struct fixture *f, const char *version, struct package_built *out, bool *existing)
@@ -121,6 +122,7 @@ static enum err build_tree(
 		.objects = &f->store.objects,
 		.known = &f->store.known,
 		.small = build_small,
+		.key = build_key,
 		.profile = {.zstd_level = build_small ? 19 : 3, .keep_percent = 95}};
 
 	TRY(tree_walk(fd, UINT64_MAX, &t));
@@ -298,6 +300,7 @@ static uint64_t read_package(struct fixture *f, const struct digest *id, const s
 	buf_init(&r.prefix, OBJECT_BASE_MAX);
 	arena_init(&a, 1024 * 1024, 65536);
 	assert_int_equal(object_decoder_new(&r.decoder), ERR_OK);
+	object_decoder_key(r.decoder, build_key);
 	assert_int_equal(package_bytes(&f->store, id, &root, NULL, &index_bytes), ERR_OK);
 	struct digest is = package_id(buf_bytes(&root));
 	assert_true(digest_equal(&is, id));
@@ -421,6 +424,29 @@ static size_t lines_make(char *out, size_t size, uint64_t seed)
 		n += (size_t)snprintf(out + n, size - n, "of line %u\n", (unsigned)line);
 	}
 	return n;
+}
+
+// Under a customer's key the same: what an object is told with is named inside of what is sealed.
+static void the_small_profile_of_a_sealed_package_reads_back(void **state)
+{
+	struct fixture *f = *state;
+	const struct key32 key = {{7}};
+	struct package_built first, again;
+	bool existing = false;
+
+	text_put(f, "bin/program", 3 * 1000 * 1000);
+	build_small = true;
+	build_key = &key;
+	assert_int_equal(build_tree(f, "1", &first, &existing), ERR_OK);
+	noise_put(f, "etc/small", 100, 3);
+	assert_int_equal(build_tree(f, "2", &again, &existing), ERR_OK);
+	assert_true(again.new_bytes * 2 < first.object_bytes); // found by who has the key
+	(void)read_package(f, &first.id, NULL);
+	(void)read_package(f, &again.id, NULL);
+	build_key = NULL;
+	build_small = false;
+	package_built_fini(&first);
+	package_built_fini(&again);
 }
 
 // Many small files on several pages: those of later pages are told with earlier ones, by name.
@@ -1139,6 +1165,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(a_tree_of_software_reads_back),
 		WITH_STORE(the_small_profile_reads_back_and_is_smaller),
+		WITH_STORE(the_small_profile_of_a_sealed_package_reads_back),
 		WITH_STORE(pages_of_small_files_are_told_with_each_other),
 		WITH_STORE(equal_content_gives_the_equal_package_and_no_object),
 		WITH_STORE(another_store_gives_the_equal_package),
