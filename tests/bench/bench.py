@@ -98,10 +98,10 @@ class Bench:
         home = self.fleet.heliod_config    # the address of the data broker is what heliod tells everybody
         data = count.proxy(self.fleet.port["da"])
 
-        def config():
+        def config(*of):
             real, self.fleet.port["da"] = self.fleet.port["da"], data
             try:
-                return home()
+                return home(*of)
             finally:
                 self.fleet.port["da"] = real
         self.fleet.heliod_config = config
