@@ -178,6 +178,9 @@ static enum err directive_check(const struct codec_path *path, const void *messa
 	if ((m->kind == DIRECTIVE_CONTENT_KEY) != (m->customer && m->customer[0] != '\0'))
 		return codec_refuse(path, "customer", ERR_RANGE, "does not go with the kind %s",
 			directive_word(m->kind));
+	if ((m->kind == DIRECTIVE_MEDIUM_ENDED) != (m->medium_order != 0))
+		return codec_refuse(path, "medium_order", ERR_RANGE, "does not go with the kind %s",
+			directive_word(m->kind));
 	if ((m->kind == DIRECTIVE_RECORD) != (m->medium.size != 0))
 		return codec_refuse(path, "medium", ERR_RANGE, "does not go with the kind %s",
 			directive_word(m->kind));
@@ -191,7 +194,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_COUNTER(directive, seq, 0),
 	ROW_FIXED(directive, boot, 0),
 	ROW_U64(directive, request_id, 0, UINT64_MAX),
-	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_CONTENT_KEY),
+	ROW_ENUM(directive, kind, directive_kind, DIRECTIVE_MEDIUM_ENDED),
 	ROW_U64(directive, directive_id, 0, UINT64_MAX),
 	ROW_FIXED(directive, package, 0),
 	ROW_MESSAGE(directive, to, address, 0),
@@ -204,6 +207,7 @@ static const struct codec_row directive_rows[] = {
 	ROW_FIXEDS(directive, held, held_count, LIMIT_HOLDINGS, 0),
 	ROW_ID(directive, customer, 0),
 	ROW_MESSAGE(directive, key, sealed_key, 0),
+	ROW_COUNTER(directive, medium_order, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(directive, directive, .check = directive_check, .limit = LIMIT_DIRECTIVE)

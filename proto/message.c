@@ -156,6 +156,7 @@ const char *directive_word(enum directive_kind k)
 		[DIRECTIVE_NOTED] = "noted",
 		[DIRECTIVE_RECORD] = "record",
 		[DIRECTIVE_CONTENT_KEY] = "content-key",
+		[DIRECTIVE_MEDIUM_ENDED] = "medium-ended",
 		[DIRECTIVE_SERVE_BASES] = "serve-bases"};
 
 	return WORD(words, k);

@@ -71,6 +71,8 @@ static enum err order_store(struct media *m, struct media_row *r)
 	if (r->state != MEDIA_PENDING)
 		asked_forget(m, r->number);
 	m->prune |= !media_is_open(r->state);
+	if (!media_is_open(r->state) && r->path[0])
+		m->ports.ended(m->ports.ctx, r->publisher, r->number);
 	view_say(m, r);
 	return ERR_OK;
 }
@@ -466,9 +468,14 @@ static enum err recorded_store(
 	struct media_row row;
 	bool stepped;
 
-	TRY(rows_media_find(core_db(m->core), r->order, a, &row));
+	enum err e = rows_media_find(core_db(m->core), r->order, a, &row);
+	if (e == ERR_NOT_FOUND && !r->failed[0])
+		m->ports.ended(m->ports.ctx, publisher, r->order);
+	TRY(e);
 	if (strcmp(row.publisher, publisher) != 0)
 		return err_set(ERR_DENIED, "the order is another publisher's");
+	if (!media_is_open(row.state) && !r->failed[0])
+		m->ports.ended(m->ports.ctx, publisher, r->order);
 	if (row.state != MEDIA_PENDING)
 		return ERR_OK; // said again, or decided otherwise meanwhile
 	if (r->failed[0]) {

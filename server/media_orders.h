@@ -44,6 +44,8 @@ struct media_ports {
 	// Tells the publisher to record the order. Errors: ERR_NOT_FOUND (it is not signed in),
 	// others: the order cannot be made, with the sentence that a person is to read.
 	enum err (*record)(void *ctx, const struct media_row *order);
+	// Nobody needs what the publisher recorded for this order any more. It asks again.
+	void (*ended)(void *ctx, const char *publisher, uint64_t order);
 };
 
 struct media_asked; // when a publisher was last told about an order

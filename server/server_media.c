@@ -92,6 +92,16 @@ static enum err record(void *ctx, const struct media_row *order)
 	return core_send_directive(s->core, order->publisher, &d);
 }
 
+static void ended(void *ctx, const char *publisher, uint64_t order)
+{
+	struct server *s = ctx;
+	struct directive d = {.kind = DIRECTIVE_MEDIUM_ENDED, .medium_order = order, .reason = ""};
+
+	if (core_send_directive(s->core, publisher, &d) != ERR_OK)
+		log_debug("MEDIUM-ENDED-UNTOLD", "order=%llu publisher=%s why=%s",
+			(unsigned long long)order, publisher, log_quote(err_text()));
+}
+
 void server_media_said(struct server *s, const char *publisher, const struct medium_outcome *o)
 {
 	media_recorded(&s->media, publisher,
@@ -108,7 +118,7 @@ void server_media_said(struct server *s, const char *publisher, const struct med
 void server_media_open(struct server *s)
 {
 	struct media_config config;
-	const struct media_ports ports = {.ctx = s, .record = record};
+	const struct media_ports ports = {.ctx = s, .record = record, .ended = ended};
 
 	heliod_media_config(s->settings, &config);
 	media_init(&s->media, &config, &ports, s->core, s->presence);

@@ -369,6 +369,7 @@ void directive_json(cJSON *j, const struct directive *m)
 	DIGESTS("held", held, held_count);
 	TEXT(customer);
 	PART(key, sealed_key_json);
+	NUMBER(medium_order);
 }
 
 void api_request_json(cJSON *j, const struct api_request *m)

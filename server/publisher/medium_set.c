@@ -317,3 +317,17 @@ enum err medium_set_finish(struct medium_set *s)
 	s->content.volume = s->volume;
 	return ERR_OK;
 }
+
+#define SECTOR 2048
+
+uint64_t medium_set_bytes(const struct medium_set *s)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		uint64_t size =
+			s->entries[i].bytes.data ? s->entries[i].bytes.size : s->entries[i].size;
+		sum += (size + SECTOR - 1) / SECTOR * SECTOR;
+	}
+	return sum;
+}

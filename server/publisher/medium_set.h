@@ -31,5 +31,7 @@ enum err medium_set_add(struct medium_set *s, struct bytes order, const struct d
 	size_t held_count) MUST_CHECK;
 // Label, order of paths, each path once.
 enum err medium_set_finish(struct medium_set *s) MUST_CHECK;
+// About how much it will take, after that.
+uint64_t medium_set_bytes(const struct medium_set *s);
 
 #endif

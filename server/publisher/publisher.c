@@ -1,7 +1,8 @@
 #include "publisher.h"
+#include "keyring.h"
+#include "medium_shelf.h"
 #include "orders.h"
 #include "proto/base/log.h"
-#include "keyring.h"
 #include "recorder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static void on_session(void *ctx)
 	struct publisher *p = ctx;
 
 	transmit_session(p->transmit);
+	shelf_session(p->shelf);
 }
 
 static void on_directive(void *ctx, const struct directive *d, bool asked)
@@ -27,6 +29,8 @@ static void on_directive(void *ctx, const struct directive *d, bool asked)
 		keyring_directive(p, d);
 	else if (d->kind == DIRECTIVE_RECORD)
 		recorder_directive(p, d);
+	else if (d->kind == DIRECTIVE_MEDIUM_ENDED)
+		shelf_ended(p->shelf, d->medium_order);
 	else if (d->kind == DIRECTIVE_PACKAGE_ORDER)
 		orders_directive(p->orders, d);
 	else if (d->kind == DIRECTIVE_SERVE_BASES)
@@ -58,6 +62,7 @@ static void on_tick(uv_timer_t *t)
 	if (store_tick(&p->store, now.mono))
 		store_is_back(p);
 	orders_tick(p->orders, now);
+	shelf_tick(p->shelf, now);
 }
 
 // ---- start
@@ -104,6 +109,7 @@ enum err publisher_start(
 	TRY(store_open(&p->store, settings->state_dir));
 	config_fill(p, loop);
 	work_line_init(&p->work, loop);
+	TRY(shelf_open(p, &p->shelf));
 	TRY(connections_start(p));
 	uv_timer_init(loop, &p->tick);
 	p->tick.data = p;
@@ -137,6 +143,7 @@ void publisher_stop(struct publisher *p)
 void publisher_fini(struct publisher *p)
 {
 	deltas_free(p->deltas);
+	shelf_free(p->shelf);
 	store_close(&p->store);
 	sign_key_free(p->identity);
 	trust_close(&p->trust);

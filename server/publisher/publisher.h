@@ -16,6 +16,8 @@ struct publisher_settings {
 	struct fleet_settings fleet;
 	char state_dir[400], socket[100];
 	char medium_dir[440], medium_kind[16];
+	uint64_t medium_bytes_max;
+	uint32_t medium_keep_s;
 	uint64_t package_bytes_max;
 	uint32_t zstd_level, station_patience_ms;
 	char image_key[400];
@@ -51,6 +53,7 @@ struct publisher {
 	struct work_line work;
 	struct waiter *waiters;
 	struct recording *recordings; // media that are being written
+	struct medium_shelf *shelf;   // media that are kept
 	uv_timer_t tick;
 	bool stopping;
 	_Atomic bool cancel; // builds end early

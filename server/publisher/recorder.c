@@ -2,6 +2,7 @@
 #include "recorder.h"
 
 #include "medium_set.h"
+#include "medium_shelf.h"
 #include "proto/base/file.h"
 #include "proto/envelope.h"
 #include <inttypes.h>
@@ -12,6 +13,7 @@
 #include <sys/stat.h>
 
 #define MEDIUM_DIR 448
+#define IMAGE_FRAME (400 * 1024) // what an image is larger than its files
 
 struct recording {
 	struct work work;
@@ -26,7 +28,7 @@ struct recording {
 	enum err result;
 	char why[LIMIT_TEXT + 1];
 	struct digest sha256;
-	uint64_t size;
+	uint64_t size, about; // about: before it is written
 };
 
 static void recording_free(struct recording *r)
@@ -118,6 +120,7 @@ static void record_run(struct work *w)
 	const struct medium_content *content = &r->set.content;
 
 	r->result = order_keep(r);
+	r->size = r->about; // of an image: told exactly below
 	if (r->result == ERR_OK)
 		r->result = r->iso ? medium_write_iso(content, r->path, &r->sha256, &r->size)
 				   : medium_write_folder(content, r->path);
@@ -142,17 +145,28 @@ static void record_done(struct work *w)
 	struct recording *r = (struct recording *)w;
 
 	if (!w->cancelled && !r->p->stopping) {
-		if (r->result == ERR_OK)
+		if (r->result == ERR_OK) {
+			shelf_add(r->p->shelf, r->order, r->size);
 			log_info("MEDIUM-RECORDED",
 				"order=%" PRIu64 " client=%s package=%s path=%s bytes=%" PRIu64,
 				r->order, r->client, digest_short(&r->package), log_quote(r->path),
 				r->size);
-		else
+		} else
 			log_warn("MEDIUM-FAILED", "order=%" PRIu64 " client=%s word=%s why=%s",
 				r->order, r->client, err_word(r->result), log_quote(r->why));
 		answer(r->p, &r->package, r, r->order, r->result == ERR_OK ? "" : r->why);
 	}
 	recording_end(r);
+}
+
+// Of media that are being written, and are not on the shelf yet.
+static uint64_t under_way(const struct publisher *p)
+{
+	uint64_t sum = 0;
+
+	for (const struct recording *r = p->recordings; r; r = r->next)
+		sum += r->about;
+	return sum;
 }
 
 static enum err recording_fill(struct recording *r, const struct directive *d, bool *known)
@@ -181,7 +195,9 @@ static enum err recording_fill(struct recording *r, const struct directive *d, b
 		return ERR_OK;
 	TRY(dir_make(dir));
 	TRY(medium_set_add(&r->set, d->medium, d->held, d->held_count));
-	return medium_set_finish(&r->set);
+	TRY(medium_set_finish(&r->set));
+	r->about = medium_set_bytes(&r->set) + (r->iso ? IMAGE_FRAME : 0);
+	return shelf_room(r->p->shelf, r->about + under_way(r->p));
 }
 
 static bool is_running(const struct publisher *p, uint64_t order)

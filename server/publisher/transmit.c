@@ -345,6 +345,7 @@ static enum err directive_obey(struct transmit *t, const struct directive *d)
 	case DIRECTIVE_RECORD:        // recorder.c
 	case DIRECTIVE_SERVE_BASES:   // deltas.c
 	case DIRECTIVE_CONTENT_KEY:   // keyring.c
+	case DIRECTIVE_MEDIUM_ENDED:  // medium_shelf.c
 		break;
 	}
 	return err_set(ERR_UNSUPPORTED, "%s is no matter of transmission", directive_word(d->kind));

@@ -1,12 +1,13 @@
 """US 8,949,380 / claims 3 and 5: media by hand, media for a moment, media that wait for somebody, media that are over."""
 import json
+import pathlib
 import subprocess
 import time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lib import wire
-from lib.media import importing, orders, package, recorded, rig, shown, unpack
+from lib.media import QUICK, importing, orders, package, recorded, rig, shown, unpack
 from lib.stage import png_bytes
 from lib.wait import wait_for
 
@@ -150,3 +151,36 @@ def test_S001_c5_the_history_of_media_is_bounded(fleet_of):
     # Negative: what is open is no history.
     more = [fleet.ctl("media", "order", "f2", "--package", p)["media"][0]["order"] for p in (other, wanted)]
     assert {o["number"] for o in orders(fleet)} >= set(more)
+
+
+def test_S001_c5_media_are_kept_until_they_are_over_and_no_more_than_fit(fleet_of, folder):
+    fleet = fleet_of(clients=("f1", "f2"), server={"server": QUICK, "data": {"recent_period_s": 0}},
+                     publisher={"publisher": {"medium_bytes_max": 1 << 20, "medium_keep_s": 3600}})
+    fleet.up(agents=[])
+    one = package(fleet, size=500_000)
+    fleet.ctl("channel", "publish", "default", one)
+
+    def images():
+        return sorted(int(p.stem) for p in (folder / "pub/media").glob("*.iso"))
+
+    def by_state(state):
+        return [o for o in orders(fleet, package=one) if int(o["state"]) == state]
+    # One fits. The other waits, and says for what; the first stays, though room is wanted.
+    full = wait_for(lambda: [o for o in by_state(pb.MEDIA_PENDING) if o["detail"]], 20, "one that waits")[0]
+    first = by_state(pb.MEDIA_RECORDED)
+    assert len(first) == 1 and images() == [int(first[0]["number"])]
+    assert "at most 1048576 may be kept" in full["detail"] and "medium_bytes_max" in full["detail"], full
+    assert "at most 1048576" in fleet.ctl("status")["media_why"]
+    # The first is given up: it goes for the other, and not before.
+    fleet.ctl("media", "cancel", first[0]["number"])
+    fleet.procs["pub"].wait_text(f"MEDIUM-ENDED order={first[0]['number']} ", 10)
+    wait_for(lambda: images() == [int(full["number"])], 40, "the other is recorded in its place")
+    second = recorded(fleet, full["client"], one)
+    assert pathlib.Path(second["path"]).exists() and not pathlib.Path(first[0]["path"]).exists()
+    assert not list((folder / "pub/media").glob(f"{first[0]['number']}*"))
+    # What ended while the publisher was away it hears of when it is back; and then it goes by itself.
+    fleet.procs["pub"].stop()
+    fleet.ctl("media", "cancel", second["number"])
+    fleet.publisher_extra["publisher"]["medium_keep_s"] = 0
+    fleet.publisher()
+    wait_for(lambda: list((folder / "pub/media").iterdir()) == [], 20, "nothing is kept")

@@ -365,6 +365,10 @@ static struct directive sample_directive_key = {.publisher = "p",
 	.kind = DIRECTIVE_CONTENT_KEY,
 	.customer = "acme",
 	.key = &sample_sealed[0]};
+static struct directive sample_directive_ended = {.publisher = "p",
+	.session_id = 1,
+	.kind = DIRECTIVE_MEDIUM_ENDED,
+	.medium_order = (uint64_t)1 << 52};
 static struct directive sample_directive_least = {
 	.publisher = "p", .session_id = 1, .kind = DIRECTIVE_NOTED};
 
@@ -554,6 +558,7 @@ static const struct sample samples[] = {
 	{"record", &codec_directive, &sample_directive_record},
 	{"key", &codec_directive, &sample_directive_key},
 	{"bases", &codec_directive, &sample_directive_bases},
+	{"ended", &codec_directive, &sample_directive_ended},
 	{"delta", &codec_publisher_msg, &sample_pub_delta},
 	{"least", &codec_directive, &sample_directive_least},
 	{"full", &codec_envelope_parts, &sample_envelope},
