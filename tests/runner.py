@@ -101,8 +101,9 @@ def fuzz_replay(preset, words):
 
 
 # What of the server's core also runs on PostgreSQL, one and the same for all of them.
-ON_POSTGRES = "test_core_(commands|pipeline|queue)|test_reach|test_shards"
-ON_POSTGRES_LONG = "test_core(_.*)?|test_gate.*|test_reach|test_loading|test_freshness|test_shards"
+ON_POSTGRES = "test_core_(commands|pipeline)|test_reach|test_shards|test_operator|test_customers"
+ON_POSTGRES_LONG = "test_core(_.*)?|test_gate.*|test_reach|test_loading|test_freshness|test_shards|" \
+                   "test_(operator|customers|presence|media)"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@
 #include "server/customer_edit.h"
 #include "server/db/rows_content.h"
 #include "server/operator.h"
+#include "store_rig.h"
 
 struct world {
 	struct fixture_keys keys;
@@ -160,7 +161,7 @@ static inline int world_make(void **state)
 	w->trust.root = w->keys.root;
 	w->now = clock_now();
 	arena_init(&w->arena, 64 << 20, 1 << 20);
-	assert_int_equal(db_sqlite_open(":memory:", &w->db), ERR_OK);
+	assert_int_equal(store_open(":memory:", &w->db), ERR_OK);
 	assert_int_equal(schema_migrate(w->db), ERR_OK);
 	core_config_default(&cc);
 	cc.online_key = w->online;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static inline bool store_is_postgres(void)
 {
@@ -42,8 +43,16 @@ static inline enum err store_postgres_open(const char *file, struct db **out)
 	return store_postgres_of(file, false, out);
 }
 
+// ":memory:": a store that nobody opens again.
 static inline enum err store_open(const char *file, struct db **out)
 {
+	static unsigned count;
+	char name[64];
+
+	if (store_is_postgres() && strcmp(file, ":memory:") == 0) {
+		(void)snprintf(name, sizeof(name), "memory %d %u", (int)getpid(), ++count);
+		return store_postgres_open(name, out);
+	}
 	return store_is_postgres() ? store_postgres_open(file, out) : db_sqlite_open(file, out);
 }
 

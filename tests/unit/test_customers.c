@@ -3,6 +3,7 @@
 #include "server/db/rows_customer.h"
 #include "server/order_plan.h"
 #include "tests/unit/helper.h"
+#include "store_rig.h"
 #include <time.h>
 
 // ---------------------------------------------------------------- dayparts and places
@@ -402,7 +403,7 @@ static void customers_are_read_as_they_were_written(void **state)
 	c.name = "It's \"the\" inn";
 	c.background_rgb = 0x102030;
 	c.max_bytes = UINT64_C(1) << 40;
-	assert_int_equal(db_sqlite_open(":memory:", &db), ERR_OK);
+	assert_int_equal(store_open(":memory:", &db), ERR_OK);
 	assert_int_equal(schema_migrate(db), ERR_OK);
 	assert_int_equal(rows_customer_put(db, &c), ERR_OK);
 	assert_int_equal(rows_place_put(db, "inn", &h->places[1]), ERR_OK);
@@ -472,7 +473,7 @@ static void edits_and_orders_are_read_as_they_were_written(void **state)
 			 found, *list;
 	size_t count = 0;
 
-	assert_int_equal(db_sqlite_open(":memory:", &db), ERR_OK);
+	assert_int_equal(store_open(":memory:", &db), ERR_OK);
 	assert_int_equal(schema_migrate(db), ERR_OK);
 	for (e.revision = 1; e.revision < 4; e.revision++)
 		assert_int_equal(rows_customer_edit_put(db, &e), ERR_OK);

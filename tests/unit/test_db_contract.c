@@ -4,6 +4,8 @@
 #include "helper.h"
 #include "server/db/db.h"
 #include "server/db/rows.h"
+#include "server/db/rows_key.h"
+#include "server/db/rows_usage.h"
 #include "server/db/schema.h"
 #include "store_rig.h"
 #include <signal.h>
@@ -361,6 +363,85 @@ static void a_disk_that_takes_no_writes_is_told_as_such(void **state)
 	assert_int_equal(db_commit(f->db), ERR_OK);
 }
 
+// ---- statements whose words the engines read differently
+
+static enum err sum_note(void *ctx, const struct usage_sum *sum)
+{
+	struct buf *b = ctx;
+
+	return buf_printf(b, "%s=%d/%d ", sum->key, (int)sum->shown, (int)sum->duration_ms);
+}
+
+static void sums_of_what_was_shown_are_the_same(void **state)
+{
+	static const char *const expected[] = {
+		[USAGE_BY_PICTURE] = "Z.jpg=1/100 a.jpg=2/30 ",
+		[USAGE_BY_CLIENT] = "f1=2/30 f2=1/100 ",
+		[USAGE_BY_CUSTOMER] = "=3/130 ",
+		[USAGE_BY_HOUR] = "0000003600=2/30 1794999600=1/100 ",
+		[USAGE_BY_PACKAGE] =
+			"abababababababababababababababababababababababababababababababab"
+			"=3/130 ",
+	};
+	struct fixture *f = *state;
+	const struct usage_filter all = {"", "", 0, INT64_MAX};
+	const struct id16 store = {{1}};
+	struct shown shown = {
+		.ledger_seq = 1, .image = "0001-a.jpg", .from_unix_ms = 3600000, .duration_ms = 10};
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, 4096);
+	memset(&shown.package, 0xab, sizeof(shown.package));
+	assert_int_equal(rows_usage_add(f->db, "f1", &store, &shown), ERR_OK);
+	shown.ledger_seq = 2;
+	shown.image = "a.jpg";
+	shown.from_unix_ms = 7199999;
+	shown.duration_ms = 20;
+	assert_int_equal(rows_usage_add(f->db, "f1", &store, &shown), ERR_OK);
+	shown.image = "0002-Z.jpg";
+	shown.from_unix_ms = 1795000000123 / 3600000 * 3600000 + 1000;
+	shown.duration_ms = 100;
+	assert_int_equal(rows_usage_add(f->db, "f2", &store, &shown), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	for (enum usage_key key = USAGE_BY_PICTURE; key <= USAGE_BY_PACKAGE; key++) {
+		buf_clear(&text);
+		assert_int_equal(
+			rows_usage_sums(f->db, &all, key, "", 10, &text, sum_note), ERR_OK);
+		assert_int_equal(buf_append(&text, "", 1), ERR_OK);
+		assert_string_equal((const char *)text.data, expected[key]);
+	}
+	buf_clear(&text);
+	assert_int_equal(
+		rows_usage_sums(f->db, &all, USAGE_BY_CLIENT, "f1", 10, &text, sum_note), ERR_OK);
+	assert_int_equal(buf_append(&text, "", 1), ERR_OK);
+	assert_string_equal((const char *)text.data, "f2=1/100 ");
+}
+
+static enum err key_note(void *ctx, const struct key_row *row)
+{
+	struct buf *b = ctx;
+
+	return buf_printf(b, "%s:%d:%d ", row->customer, row->key_id.b[0], row->current);
+}
+
+static void of_each_customer_the_newest_key_is_told_once(void **state)
+{
+	struct fixture *f = *state;
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, 4096);
+	for (int i = 1; i <= 6; i++) {
+		const struct key_row row = {
+			.key_id = {{(uint8_t)i}}, .created_ms = i < 3 ? 5 : 10 - i};
+		assert_int_equal(rows_key_turn(f->db, i % 2 ? "acme" : "zoo", &row), ERR_OK);
+	}
+	assert_int_equal(rows_key_turn(f->db, "zoo", NULL), ERR_OK); // none is current
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(rows_key_customers(f->db, "", "", 10, &text, key_note), ERR_OK);
+	assert_int_equal(buf_append(&text, "", 1), ERR_OK);
+	assert_string_equal((const char *)text.data, "acme:5:1 zoo:4:0 ");
+}
+
 static void run(void **state)
 {
 	struct fixture *f = *state;
@@ -398,6 +479,8 @@ int main(void)
 		BOTH(names_are_ordered_by_their_bytes),
 		BOTH(a_long_turn_is_one_whole),
 		BOTH(a_read_within_a_turn_sees_what_was_written_in_it),
+		BOTH(sums_of_what_was_shown_are_the_same),
+		BOTH(of_each_customer_the_newest_key_is_told_once),
 		BOTH(a_disk_that_takes_no_writes_is_told_as_such),
 	};
 

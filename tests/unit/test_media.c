@@ -3,6 +3,7 @@
 #include "server/distribute.h"
 #include "server/media_state.h"
 #include "tests/unit/helper.h"
+#include "store_rig.h"
 
 // ---- the route
 
@@ -146,7 +147,7 @@ static void an_order_is_read_as_it_was_written(void **state)
 
 	(void)state;
 	arena_init(&a, 1 << 20, 1000);
-	assert_int_equal(db_sqlite_open(":memory:", &db), ERR_OK);
+	assert_int_equal(store_open(":memory:", &db), ERR_OK);
 	assert_int_equal(schema_migrate(db), ERR_OK);
 	for (uint64_t i = 1; i <= 4; i++) {
 		row = row_make(i, i % 2 ? "f1" : "f2",

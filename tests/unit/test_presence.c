@@ -6,6 +6,7 @@
 #include "server/copies.h"
 #include "server/offer.h"
 #include "server/presence.h"
+#include "store_rig.h"
 
 struct sent {
 	char to[LIMIT_ID + 1];
@@ -185,7 +186,7 @@ static int world_make(void **state)
 	w->now = (struct now){{1000000}, {1700000000000}};
 	w->meant = true;
 	assert_int_equal(data_brokers_init(&w->brokers, lines, 2, true, 10), ERR_OK);
-	assert_int_equal(db_sqlite_open(":memory:", &w->db), ERR_OK);
+	assert_int_equal(store_open(":memory:", &w->db), ERR_OK);
 	assert_int_equal(schema_migrate(w->db), ERR_OK);
 	w->p = presence_make(w);
 	assert_int_equal(presence_load(w->p, w->now), ERR_OK);
