@@ -7,9 +7,10 @@ import subprocess
 import time
 
 from . import rogue, wire
-from .wait import wait_for
+from .wait import patience, wait_for
 
 pb = wire.pb
+MARKS = "helio/v1/mark/+"
 
 
 class Record:
@@ -61,12 +62,23 @@ def all_there(fleet, broker, topics):
 
 
 def late(fleet, broker, *topics, timeout=1, count=0):
-    """topic -> payload of what a late subscriber of a data broker finds there."""
-    more = [w for t in topics[1:] for w in ("-t", t)] + (["-C", count] if count else [])
-    out = fleet.mosquitto_sub(topics[0], *more, "--retained-only", "-F", "%r %t %x", broker=broker, timeout=timeout, check=False)
-    rows = [line.split(" ") for line in out.decode().splitlines()]
-    assert all(r[0] == "1" for r in rows)
-    return {r[1]: bytes.fromhex(r[2]) for r in rows}
+    """topic -> payload of what a late subscriber of a data broker finds there. The publishers' marks are asked for last, and the broker
+    sends in the order of the topics: what has not come before a mark is not there. Where there is no mark, time has to tell."""
+    asked = [*topics] if count else [*topics, MARKS]
+    b = fleet.bundle("watch.2")
+    argv = ["stdbuf", "-oL", "mosquitto_sub", "-V", "5", "-h", "localhost", "-p", fleet.port[broker], "--cafile", b / "ca.crt", "--cert", b / "tls.crt",
+            "--key", b / "tls.key", "-i", "watch.2", "-q", "1", "-W", max(1, round(patience(timeout))), "--retained-only", "-F", "%r %t %x",
+            *[w for t in asked for w in ("-t", t)], *(["-C", count] if count else [])]
+    found = {}
+    with subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as sub:
+        for line in sub.stdout:
+            retained, topic, payload = line.rstrip("\n").split(" ")
+            assert retained == "1"
+            if topic.startswith(MARKS[:-1]):
+                break
+            found[topic] = bytes.fromhex(payload)
+        sub.terminate()
+    return found
 
 
 def lies_at(fleet, package, publisher="pub"):
