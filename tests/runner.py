@@ -203,7 +203,8 @@ def requirements_check(everything):
         if state == "holds" and not names:
             wrong.append(f"line {number}: {id_} holds without a test")
         for name in names:
-            if not (name.startswith(prefix + "_") or name == prefix):
+            # One test may show several: S002_8_S002_9_... is of both.
+            if not re.match(rf"((S\d{{3}}|X)_[a-z]*\d+[a-i]?_)*{prefix}(_|$)", name):
                 wrong.append(f"line {number}: {name} is not named by {id_} ({prefix}_...)")
             if everything and name not in ran:
                 wrong.append(f"line {number}: {name} does not exist or did not run")
