@@ -19,6 +19,7 @@ struct fixture {
 	struct known known;
 	struct package_built built[2];
 	uint8_t *content[2];
+	bool small; // the profile
 	struct delta_built delta;
 };
 
@@ -75,6 +76,7 @@ static void build(struct fixture *f, int which)
 		.known = &f->known,
 		.files = &file,
 		.file_count = 1,
+		.small = f->small,
 		.profile = {.zstd_level = 3, .keep_percent = 95}};
 	assert_int_equal(package_build(&job, &f->built[which]), ERR_OK);
 	tree_fini(&t);
@@ -261,6 +263,33 @@ static void a_few_changed_bytes_cost_a_few_bytes(void **state)
 	fixture_end(&f);
 }
 
+// Packages whose own objects are told with each other are read back for it, old and new.
+static void a_delta_of_the_small_profile_costs_a_few_bytes_too(void **state)
+{
+	(void)state;
+	struct fixture f;
+
+	fixture_begin(&f);
+	f.small = true;
+	for (size_t i = 1100000; i < FILE_BYTES; i++) // the second object is like the first
+		f.content[0][i] = f.content[1][i] = f.content[0][i - 1000000];
+	for (size_t i = 50000; i < FILE_BYTES; i += 100000)
+		f.content[1][i] ^= 0x55;
+	build(&f, 0);
+	build(&f, 1);
+	assert_true(f.built[0].object_bytes < 1250000); // it is told with it
+	assert_int_equal(delta_make_of(&f, NULL), ERR_OK);
+	assert_in_range(f.delta.object_bytes, 1, 4000);
+	device_updates(&f);
+	// Control: what the old package is told with is gone, and nothing is made of it.
+	for (size_t i = 0; i < f.built[0].objects.object_count; i++)
+		assert_int_equal(
+			blob_remove(&f.objects, &f.built[0].objects.objects[i].sha256), ERR_OK);
+	delta_built_fini(&f.delta);
+	assert_int_equal(delta_make_of(&f, NULL), ERR_NOT_FOUND);
+	fixture_end(&f);
+}
+
 static void inserted_bytes_move_everything_behind_them(void **state)
 {
 	(void)state;
@@ -328,6 +357,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_few_changed_bytes_cost_a_few_bytes),
+		cmocka_unit_test(a_delta_of_the_small_profile_costs_a_few_bytes_too),
 		cmocka_unit_test(inserted_bytes_move_everything_behind_them),
 		cmocka_unit_test(what_is_wholly_new_uses_the_full_objects),
 		cmocka_unit_test(the_same_content_needs_no_object),
