@@ -24,7 +24,7 @@ SETS = (("esbuild-21", "@esbuild/linux-x64", "0.21.4", "0.21.5", True),
         ("swc", "@swc/core-linux-x64-gnu", "1.7.0", "1.7.1", True),
         ("biome", "@biomejs/cli-linux-x64", "1.8.2", "1.8.3", False),
         ("react-dom", "react-dom", "18.2.0", "18.3.0", False))
-QUICK = ("esbuild-21", "typescript", "react-dom")
+QUICK = ("react-dom",)
 CHOSEN = os.environ.get("HELIO_BENCH_SETS", "").replace(",", " ").split()
 BSDIFF_MAX = 35_000_000     # it takes seventeen times as much memory, and minutes
 
