@@ -417,6 +417,7 @@ static void delta_objects_fill_an_index_page(void **state)
 		objects[i] = sample_objects[0];
 		objects[i].first_chunk = i;
 		objects[i].base_count = objects[i].base_size_count = 1;
+		objects[i].own_run_count = 0;
 	}
 	assert_int_equal(index_page_encode(&page, &out), ERR_OK);
 	assert_true(out.size > 180000);
