@@ -26,7 +26,7 @@ from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # no
 from lib.wait import wait_for  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
 from pictures import bench_ingest, bench_packaging  # noqa: E402
-from witness import SocketCount  # noqa: E402
+from witness import SocketCount, rss  # noqa: E402
 import data_sets  # noqa: E402
 
 OUT = ROOT / "build/bench"
@@ -244,6 +244,29 @@ def bench_agent_memory(quick):
                         ratio_to_1mb=peak / base)
                 finally:
                     bench.down()
+
+
+def bench_broker_memory(quick):
+    """Ten versions in a row, each with a thirtieth of new bytes, fetched by a device: what the data broker holds."""
+    size, part = (10 if quick else 40) * MB, 100_000
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        bench = Bench(pathlib.Path(d) / "fleet", True)
+        try:
+            broker, file = bench.fleet.procs["broker-da"].pid, pathlib.Path(d) / "content" / "image.bin"
+            file.parent.mkdir()
+            random_file(file, size)
+            empty, held = rss(broker), []
+            for version in range(10):
+                with open(file, "r+b") as f:
+                    for at in range(version * 1000, size - part, 30 * part) if version else ():
+                        f.seek(at)
+                        f.write(os.urandom(part))
+                bench.fetch(stored(bench, bench.fleet.software_package("app", str(version), file.parent)))
+                held.append(rss(broker) - empty)
+            row("broker_memory", bytes=size, versions=10, empty_mb=empty / MB, one_mb=held[0] / MB, most_mb=max(held) / MB,
+                ratio_to_bytes=held[0] / size, ratio_to_one=max(held) / held[0])
+        finally:
+            bench.down()
 
 
 def stored(bench, package):
@@ -699,7 +722,7 @@ def bench_display(quick):
 
 
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
-           "update_sets": bench_update_sets,
+           "update_sets": bench_update_sets, "broker_memory": bench_broker_memory,
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
            "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
