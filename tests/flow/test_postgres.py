@@ -114,7 +114,7 @@ def test_postgres_that_is_gone_stops_the_answers_until_it_is_back(postgres, flee
 def pair(postgres, fleet_of, **options):
     """One that serves, and one that stands by."""
     fleet = fleet_of(servers=["server.1", "server.2"], data_brokers=["da"],
-                     server={"server": {"store": postgres.url, "stand_by": True}}, **options)
+                     server={"server": {"store": postgres.url, "stand_by": True, "lease_ms": 3000}}, **options)
     fleet.brokers()
     one_, other = fleet.heliod(), fleet.heliod(wait=False, id_="server.2", name="heliod2")
     other.wait_text("SERVER-STANDS-BY", 15)

@@ -190,7 +190,7 @@ static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
 
 	db_close(f->db);
 	f->db = NULL;
-	for (int round = 0; round < 20; round++) {
+	for (int round = 0; round < (f->postgres ? 6 : 20); round++) {
 		int channel[2];
 		assert_int_equal(pipe(channel), 0);
 		pid_t child = fork();
