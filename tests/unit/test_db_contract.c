@@ -374,14 +374,14 @@ static enum err sum_note(void *ctx, const struct usage_sum *sum)
 
 static void sums_of_what_was_shown_are_the_same(void **state)
 {
+#define ABABABAB "abababababababab"
+	static const char all_of_it[] = ABABABAB ABABABAB ABABABAB ABABABAB "=3/130 ";
 	static const char *const expected[] = {
 		[USAGE_BY_PICTURE] = "Z.jpg=1/100 a.jpg=2/30 ",
 		[USAGE_BY_CLIENT] = "f1=2/30 f2=1/100 ",
 		[USAGE_BY_CUSTOMER] = "=3/130 ",
 		[USAGE_BY_HOUR] = "0000003600=2/30 1794999600=1/100 ",
-		[USAGE_BY_PACKAGE] =
-			"abababababababababababababababababababababababababababababababab"
-			"=3/130 ",
+		[USAGE_BY_PACKAGE] = all_of_it,
 	};
 	struct fixture *f = *state;
 	const struct usage_filter all = {"", "", 0, INT64_MAX};
