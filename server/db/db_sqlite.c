@@ -21,6 +21,7 @@
 
 #define CHECKPOINT_FRAMES 4000      // of the log; a page of 4 KiB each
 #define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
+#define CHECKPOINT_FRAMES_BOUND (2 * CHECKPOINT_FRAMES_MAX)
 #define CHECKPOINT_FRAMES_LAST 400
 #define LOG_BYTES (2 * CHECKPOINT_FRAMES * 4120ll) // a frame is a page and its header
 #define LOG_SHARE 16                               // of the free disk at most
@@ -333,12 +334,13 @@ enum carry {
 };
 
 // A log begins anew only when all of it was carried back and nobody reads it: one that never rests
-// is followed by the thread until little is left, and that the loop carries itself.
+// is followed by the thread until little is left, and that the loop carries itself. A thread that
+// cannot follow is not waited for: the log has a bound.
 static enum carry carry_choose(const struct sqlite_db *s, int frames, int left)
 {
 	if (frames < CHECKPOINT_FRAMES_MAX)
 		return left >= CHECKPOINT_FRAMES ? CARRY_BESIDE : CARRY_NOTHING;
-	if (left > CHECKPOINT_FRAMES_LAST)
+	if (left > CHECKPOINT_FRAMES_LAST && frames < CHECKPOINT_FRAMES_BOUND)
 		return CARRY_BESIDE;
 	return frames >= s->here_again ? CARRY_HERE : CARRY_NOTHING;
 }
@@ -361,7 +363,9 @@ static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
 			wal_carry_ask(s->flush);
 		break;
 	case CARRY_HERE: // while somebody reads for long, not at each commit
-		s->here_again = frames + CHECKPOINT_FRAMES;
+		s->here_again = frames + CHECKPOINT_FRAMES_LAST;
+		if (frames >= CHECKPOINT_FRAMES_BOUND)
+			wal_carry_wait(s->flush);
 		(void)log_carry_by(s, handle);
 		break;
 	}

@@ -24,7 +24,7 @@ struct wal_flush {
 	int fd; // of the log; the flusher's
 	pthread_t flusher, carrier;
 	pthread_mutex_t mutex;
-	pthread_cond_t flush_asked, flush_over, carry_asked;
+	pthread_cond_t flush_asked, flush_over, carry_asked, carry_over;
 	enum flush_state flush;
 	int flush_errno;
 	bool carrying, stop;
@@ -128,6 +128,7 @@ static void *carrier_run(void *arg)
 		w->ports.carry(w->ports.carry_ctx);
 		pthread_mutex_lock(&w->mutex);
 		w->carrying = false;
+		pthread_cond_signal(&w->carry_over);
 	}
 	pthread_mutex_unlock(&w->mutex);
 	return NULL;
@@ -138,6 +139,14 @@ void wal_carry_ask(struct wal_flush *w)
 	pthread_mutex_lock(&w->mutex);
 	w->carrying = true;
 	pthread_cond_signal(&w->carry_asked);
+	pthread_mutex_unlock(&w->mutex);
+}
+
+void wal_carry_wait(struct wal_flush *w)
+{
+	pthread_mutex_lock(&w->mutex);
+	while (w->carrying)
+		pthread_cond_wait(&w->carry_over, &w->mutex);
 	pthread_mutex_unlock(&w->mutex);
 }
 
@@ -184,6 +193,7 @@ enum err wal_flush_new(
 	pthread_cond_init(&w->flush_asked, NULL);
 	pthread_cond_init(&w->flush_over, NULL);
 	pthread_cond_init(&w->carry_asked, NULL);
+	pthread_cond_init(&w->carry_over, NULL);
 	enum err e = ERR_OK;
 	if (asprintf(&w->log_file, "%s-wal", file) < 0) {
 		w->log_file = NULL;
@@ -218,6 +228,7 @@ void wal_flush_free(struct wal_flush *w)
 	pthread_cond_destroy(&w->flush_asked);
 	pthread_cond_destroy(&w->flush_over);
 	pthread_cond_destroy(&w->carry_asked);
+	pthread_cond_destroy(&w->carry_over);
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w->log_file);

@@ -39,5 +39,6 @@ enum err wal_flush_end(struct wal_flush *w) MUST_CHECK;
 // The carrier has work; nothing when it is at it.
 void wal_carry_ask(struct wal_flush *w);
 bool wal_carry_is_idle(struct wal_flush *w);
+void wal_carry_wait(struct wal_flush *w); // until it is
 
 #endif

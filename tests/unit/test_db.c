@@ -119,7 +119,8 @@ static void a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk(v
 	assert_int_equal(number(f, "a"), 2);
 }
 
-// The log's file is as long as it ever was; more than this it never is, whatever is written.
+// The log's file is as long as it ever was; more than this it never is, whatever is written, and
+// however slow the thread is that carries it back.
 static void a_pipelined_store_carries_its_log_back(void **state)
 {
 	struct fixture *f = *state;
@@ -131,7 +132,7 @@ static void a_pipelined_store_carries_its_log_back(void **state)
 	filling[sizeof(filling) - 1] = 0;
 	(void)snprintf(log, sizeof(log), "%s-wal", f->file);
 	assert_int_equal(db_pipeline(f->db, told, &fd), ERR_OK);
-	for (int i = 0; i < 60000; i++) { // 240 MB into the log
+	for (int i = 0; i < 100000; i++) { // 400 MB into the log
 		assert_int_equal(
 			db_run(f->db, "INSERT OR REPLACE INTO value VALUES ('q', $1, $2, 0, 0)",
 				DB_I(i % 500), DB_T(filling)),
@@ -142,7 +143,7 @@ static void a_pipelined_store_carries_its_log_back(void **state)
 	assert_int_equal(db_commit(f->db), ERR_OK);
 	assert_int_equal(db_settle(f->db), ERR_OK);
 	assert_int_equal(stat(log, &st), 0);
-	assert_in_range(st.st_size, 4096, 140 << 20);
+	assert_in_range(st.st_size, 4096, 220 << 20);
 	close(fd);
 }
 
