@@ -1,53 +1,12 @@
 // SQLite behind db.h: its file, its log, its pipeline, its backup. What every engine promises
 // stands in test_db_contract.c.
-#include "helper.h"
-#include "server/db/db.h"
-#include "server/db/rows.h"
+#include "store_fixture.h"
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
-struct fixture {
-	char *folder, file[128];
-	struct db *db;
-};
-
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (temp_dir_make((void **)&f->folder) != 0)
-		return -1;
-	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
-	if (db_sqlite_open(f->file, &f->db) != ERR_OK || schema_migrate(f->db) != ERR_OK)
-		return -1;
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	db_close(f->db);
-	int rc = temp_dir_drop((void **)&f->folder);
-	free(f);
-	return rc;
-}
-
-static void reopen(struct fixture *f)
-{
-	db_close(f->db);
-	f->db = NULL;
-	assert_int_equal(db_sqlite_open(f->file, &f->db), ERR_OK);
-	assert_int_equal(schema_migrate(f->db), ERR_OK);
-}
-
-static int64_t number(struct fixture *f, const char *name)
-{
-	int64_t n = 0;
-
-	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
-	return n;
+	return fixture_make(state, db_sqlite_open);
 }
 
 static void the_file_is_private(void **state)
@@ -101,7 +60,7 @@ static void a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk(v
 	assert_false(db_is_pending(f->db));
 	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(number(f, "a"), 1);
+	assert_int_equal(fixture_number(f, "a"), 1);
 	assert_true(db_is_pending(f->db));
 	assert_false(db_flush_is_over(f->db));
 	db_flush_begin(f->db);
@@ -115,8 +74,8 @@ static void a_pipelined_commit_is_seen_at_once_and_told_when_it_is_on_the_disk(v
 	assert_false(db_is_pending(f->db));
 	db_pipeline_end(f->db);
 	close(fd);
-	reopen(f);
-	assert_int_equal(number(f, "a"), 2);
+	fixture_reopen(f);
+	assert_int_equal(fixture_number(f, "a"), 2);
 }
 
 // The log's file is as long as it ever was; more than this it never is, whatever is written, and
@@ -190,7 +149,7 @@ static void a_backup_holds_everything_but_the_session_keys(void **state)
 	db_close(backup);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, fixture_drop)
 
 int main(void)
 {

@@ -1,77 +1,25 @@
 // What the server relies on, of every engine behind db.h: what a commit promises, what a kill
 // leaves, what is refused, and that the same statements leave the same rows. Each test runs on
 // SQLite, and on PostgreSQL where one is at hand (tests/with_postgres).
-#include "helper.h"
-#include "server/db/db.h"
-#include "server/db/rows.h"
 #include "server/db/rows_key.h"
 #include "server/db/rows_usage.h"
-#include "server/db/schema.h"
-#include "store_rig.h"
+#include "store_fixture.h"
 #include <signal.h>
 #include <sys/wait.h>
-
-struct fixture {
-	char *folder, file[128];
-	bool postgres;
-	void (*test)(void **state);
-	struct db *db; // NULL: there is no PostgreSQL
-};
 
 struct contract {
 	void (*test)(void **state);
 	bool postgres;
 };
 
-static enum err fixture_open(struct fixture *f, struct db **out)
-{
-	return f->postgres ? store_postgres_open(f->file, out) : db_sqlite_open(f->file, out);
-}
-
 static int setup(void **state)
 {
 	const struct contract *c = *state;
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->postgres = c->postgres;
-	f->test = c->test;
-	if (temp_dir_make((void **)&f->folder) != 0)
-		return -1;
-	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
-	*state = f;
-	if (f->postgres && !store_postgres())
-		return 0;
-	enum err e = fixture_open(f, &f->db);
-	if (e == ERR_UNSUPPORTED || (e == ERR_OK && schema_migrate(f->db) == ERR_OK))
-		return 0;
-	print_error("%s\n", err_text());
-	return -1;
-}
-
-static int teardown(void **state)
-{
+	int rc = fixture_make(state, c->postgres ? store_postgres_open : db_sqlite_open);
 	struct fixture *f = *state;
 
-	db_close(f->db);
-	int rc = temp_dir_drop((void **)&f->folder);
-	free(f);
+	f->test = c->test;
 	return rc;
-}
-
-static void reopen(struct fixture *f)
-{
-	db_close(f->db);
-	f->db = NULL;
-	assert_int_equal(fixture_open(f, &f->db), ERR_OK);
-	assert_int_equal(schema_migrate(f->db), ERR_OK);
-}
-
-static int64_t number(struct fixture *f, const char *name)
-{
-	int64_t n = 0;
-
-	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
-	return n;
 }
 
 static void what_is_committed_stays_and_what_is_not_goes(void **state)
@@ -83,9 +31,9 @@ static void what_is_committed_stays_and_what_is_not_goes(void **state)
 	assert_int_equal(db_commit(f->db), ERR_OK);
 	assert_false(db_is_dirty(f->db));
 	assert_int_equal(rows_meta_put_number(f->db, "a", 2), ERR_OK);
-	assert_int_equal(number(f, "a"), 2);
-	reopen(f);
-	assert_int_equal(number(f, "a"), 1);
+	assert_int_equal(fixture_number(f, "a"), 2);
+	fixture_reopen(f);
+	assert_int_equal(fixture_number(f, "a"), 1);
 }
 
 static void a_turn_without_a_write_commits_nothing(void **state)
@@ -93,7 +41,7 @@ static void a_turn_without_a_write_commits_nothing(void **state)
 	struct fixture *f = *state;
 	uint64_t commits = f->db->commits;
 
-	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(fixture_number(f, "a"), 0);
 	assert_int_equal(db_commit(f->db), ERR_OK);
 	assert_int_equal(f->db->commits, commits);
 }
@@ -109,10 +57,10 @@ static void a_failed_statement_fails_the_whole_turn(void **state)
 	assert_int_equal(db_commit(f->db), ERR_IO);
 	assert_non_null(strstr(err_text(), "no_such_table"));
 	assert_false(db_is_dirty(f->db));
-	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(fixture_number(f, "a"), 0);
 	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(number(f, "b"), 2);
+	assert_int_equal(fixture_number(f, "b"), 2);
 }
 
 static void parameters_out_of_order_are_refused(void **state)
@@ -177,7 +125,7 @@ static void F27_a_second_server_on_the_same_store_is_refused(void **state)
 
 	if (child == 0) {
 		struct db *second = NULL;
-		_exit(fixture_open(f, &second) == ERR_EXISTS ? 0 : 1);
+		_exit(f->open(f->file, &second) == ERR_EXISTS ? 0 : 1);
 	}
 	int status = 0;
 	assert_int_equal(waitpid(child, &status, 0), child);
@@ -190,13 +138,13 @@ static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
 
 	db_close(f->db);
 	f->db = NULL;
-	for (int round = 0; round < (f->postgres ? 6 : 20); round++) {
+	for (int round = 0; round < (f->open == store_postgres_open ? 6 : 20); round++) {
 		int channel[2];
 		assert_int_equal(pipe(channel), 0);
 		pid_t child = fork();
 		if (child == 0) {
 			struct db *db = NULL;
-			if (fixture_open(f, &db) != ERR_OK)
+			if (f->open(f->file, &db) != ERR_OK)
 				_exit(1);
 			for (int64_t n = 1;; n++) {
 				if (rows_meta_put_number(db, "x", n) != ERR_OK ||
@@ -216,9 +164,9 @@ static void X_4_a_kill_at_any_moment_leaves_the_last_commit(void **state)
 		while (read(channel[0], &n, sizeof(n)) == sizeof(n))
 			acknowledged = n;
 		close(channel[0]);
-		assert_int_equal(fixture_open(f, &f->db), ERR_OK);
-		assert_int_equal(number(f, "x"), number(f, "y"));
-		assert_true(number(f, "x") >= acknowledged);
+		assert_int_equal(f->open(f->file, &f->db), ERR_OK);
+		assert_int_equal(fixture_number(f, "x"), fixture_number(f, "y"));
+		assert_true(fixture_number(f, "x") >= acknowledged);
 		db_close(f->db);
 		f->db = NULL;
 	}
@@ -344,10 +292,10 @@ static void a_read_within_a_turn_sees_what_was_written_in_it(void **state)
 
 	for (int i = 0; i < 50; i++) {
 		assert_int_equal(rows_meta_put_number(f->db, "a", i), ERR_OK);
-		assert_int_equal(number(f, "a"), i);
+		assert_int_equal(fixture_number(f, "a"), i);
 	}
 	db_rollback(f->db);
-	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(fixture_number(f, "a"), 0);
 }
 
 static void a_disk_that_takes_no_writes_is_told_as_such(void **state)
@@ -454,9 +402,9 @@ static void run(void **state)
 }
 
 #define BOTH(f)                                                                                    \
-	{#f, run, setup, teardown, &(struct contract){f, false}},                                  \
+	{#f, run, setup, fixture_drop, &(struct contract){f, false}},                              \
 	{                                                                                          \
-#f "_on_postgresql", run, setup, teardown, &(struct contract)                      \
+#f "_on_postgresql", run, setup, fixture_drop, &(struct contract)                  \
 		{                                                                                  \
 			f, true                                                                    \
 		}                                                                                  \

@@ -1,10 +1,6 @@
 // PostgreSQL behind db.h: the dialect, and what a lost connection leaves.
-#include "helper.h"
-#include "server/db/db.h"
 #include "server/db/pg_dialect.h"
-#include "server/db/rows.h"
-#include "server/db/schema.h"
-#include "store_rig.h"
+#include "store_fixture.h"
 
 // ---- the dialect
 
@@ -69,31 +65,9 @@ static void the_table_whose_rows_are_replaced_is_known(void **state)
 
 // ---- a connection that is lost
 
-struct fixture {
-	char *folder, file[128];
-	struct db *db;
-};
-
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (temp_dir_make((void **)&f->folder) != 0)
-		return -1;
-	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
-	*state = f;
-	enum err e = store_postgres_open(f->file, &f->db);
-	return e == ERR_UNSUPPORTED || (e == ERR_OK && schema_migrate(f->db) == ERR_OK) ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	db_close(f->db);
-	int rc = temp_dir_drop((void **)&f->folder);
-	free(f);
-	return rc;
+	return fixture_make(state, store_postgres_open);
 }
 
 #define need_postgres(f)                                                                           \
@@ -116,14 +90,6 @@ static void connection_end(struct fixture *f)
 	assert_int_not_equal(db_end(&rows), ERR_OK);
 }
 
-static int64_t number(struct fixture *f, const char *name)
-{
-	int64_t n = 0;
-
-	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
-	return n;
-}
-
 static void a_lost_connection_fails_the_turn_and_the_next_one_goes_on(void **state)
 {
 	struct fixture *f = *state;
@@ -136,10 +102,10 @@ static void a_lost_connection_fails_the_turn_and_the_next_one_goes_on(void **sta
 	assert_true(db_is_dirty(f->db));
 	assert_int_equal(rows_meta_put_number(f->db, "a", 3), ERR_NOT_NOW);
 	assert_int_equal(db_commit(f->db), ERR_CLOSED);
-	assert_int_equal(number(f, "a"), 1);
+	assert_int_equal(fixture_number(f, "a"), 1);
 	assert_int_equal(rows_meta_put_number(f->db, "a", 4), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(number(f, "a"), 4);
+	assert_int_equal(fixture_number(f, "a"), 4);
 }
 
 // Between turns, where nothing is open: whoever had something in memory must hear of it.
@@ -153,7 +119,7 @@ static void a_connection_lost_between_turns_is_told_at_the_next_end_of_one(void 
 	assert_int_not_equal(rows_meta_number(f->db, "a", &n), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_CLOSED);
 	assert_non_null(strstr(err_text(), "connection"));
-	assert_int_equal(number(f, "a"), 0);
+	assert_int_equal(fixture_number(f, "a"), 0);
 }
 
 static void a_text_with_a_nul_is_refused(void **state)
@@ -209,7 +175,7 @@ static void one_that_shares_and_one_that_does_not_keep_apart(void **state)
 	db_close(b);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, fixture_drop)
 
 int main(void)
 {

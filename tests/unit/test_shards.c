@@ -1,11 +1,8 @@
 // Leases of shards: who owns what, what a term that is over may still do (nothing), on both
 // engines.
-#include "helper.h"
-#include "server/db/rows.h"
-#include "server/db/schema.h"
 #include "server/shard_plan.h"
 #include "server/shards.h"
-#include "store_rig.h"
+#include "store_fixture.h"
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -21,33 +18,9 @@
 		}                                                                                  \
 	} while (0)
 
-struct fixture {
-	char *folder, file[128];
-	struct db *db;
-};
-
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	if (temp_dir_make((void **)&f->folder) != 0)
-		return -1;
-	(void)snprintf(f->file, sizeof(f->file), "%s/heliod.db", f->folder);
-	*state = f;
-	if (store_open(f->file, &f->db) == ERR_OK && schema_migrate(f->db) == ERR_OK)
-		return 0;
-	print_error("%s\n", err_text());
-	return -1;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	db_close(f->db);
-	int rc = temp_dir_drop((void **)&f->folder);
-	free(f);
-	return rc;
+	return fixture_make(state, store_open);
 }
 
 static void nap(int ms)
@@ -342,7 +315,7 @@ static void without_its_guard_a_late_leader_would_write(void **state)
 	assert_true(t.before < t.after);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, fixture_drop)
 
 int main(void)
 {
