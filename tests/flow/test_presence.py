@@ -10,7 +10,7 @@ import pytest
 from lib import rogue, wire
 from lib.boss import FakeServer
 from lib.fleet import PROGRAMS
-from lib.presence import Record, connected, content, late, lies_at, offer, package_of, published, quiet_counts, software, stored
+from lib.presence import Record, connected, content, counted, late, lies_at, offer, package_of, published, quiet_counts, software, stored
 from lib.wait import stays, wait_for
 
 pb = wire.pb
@@ -161,7 +161,8 @@ def test_S002_6_the_publisher_connects_to_the_named_broker_and_only_there(fleet_
     before, seen = quiet_counts(fleet), {b: len(connected(fleet, b, "pub")) for b in fleet.data_ids}
     fleet.publisher("pub")
     fleet.procs["pub"].wait_text("CONTROL-UP", 10, count=2)
-    time.sleep(2.5)
+    counted(fleet)
+    counted(fleet)
     assert published(fleet) == before and {b: len(connected(fleet, b, "pub")) for b in fleet.data_ids} == seen
 
 

@@ -88,13 +88,20 @@ def lies_at(fleet, package, publisher="pub"):
         return [b for b, topics in zip(fleet.data_ids, found) if topics]
 
 
+def counted(fleet):
+    """Waits until each data broker has told its counts anew: its uptime is told with them, every two seconds at sys_interval 1."""
+    since = {b: sys_value(fleet, b, "uptime") for b in fleet.data_ids}
+    wait_for(lambda: all(sys_value(fleet, b, "uptime") > at for b, at in since.items()), 20, "the brokers tell their counts", every=0.2)
+
+
 def quiet_counts(fleet):
     """What was received, once the brokers have counted everything."""
     def same():
+        counted(fleet)
         before = published(fleet)
-        time.sleep(1.2)             # sys_interval is 1 s
+        counted(fleet)
         return before if published(fleet) == before else None
-    return wait_for(same, 20, "the counts stand still")
+    return wait_for(same, 30, "the counts stand still")
 
 
 def software(folder, name, size, seed=None):
