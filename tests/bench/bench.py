@@ -247,26 +247,34 @@ def bench_agent_memory(quick):
 
 
 def bench_broker_memory(quick):
-    """Ten versions in a row, each with a thirtieth of new bytes, fetched by a device: what the data broker holds."""
+    """Ten versions in a row, each with a thirtieth of new bytes, fetched by a device: what the data broker holds. Twice: where
+    each goes when nobody wants it any more, and where all ten stay (`kept`)."""
     size, part = (10 if quick else 40) * MB, 100_000
-    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
-        bench = Bench(pathlib.Path(d) / "fleet", True)
-        try:
-            broker, file = bench.fleet.procs["broker-da"].pid, pathlib.Path(d) / "content" / "image.bin"
-            file.parent.mkdir()
-            random_file(file, size)
-            empty, held = rss(broker), []
-            for version in range(10):
-                with open(file, "r+b") as f:
-                    for at in range(version * 1000, size - part, 30 * part) if version else ():
-                        f.seek(at)
-                        f.write(os.urandom(part))
-                bench.fetch(stored(bench, bench.fleet.software_package("app", str(version), file.parent)))
-                held.append(rss(broker) - empty)
-            row("broker_memory", bytes=size, versions=10, empty_mb=empty / MB, one_mb=held[0] / MB, most_mb=max(held) / MB,
-                ratio_to_bytes=held[0] / size, ratio_to_one=max(held) / held[0])
-        finally:
-            bench.down()
+    for kept in (False, True):
+        with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+            bench = Bench(pathlib.Path(d) / "fleet", True, up=False)
+            bench.fleet.server_extra = {"data": {"linger_s": 300 if kept else 1}}
+            try:
+                bench.fleet.up()
+                broker, file = bench.fleet.procs["broker-da"].pid, pathlib.Path(d) / "content" / "image.bin"
+                file.parent.mkdir()
+                random_file(file, size)
+                empty, held = rss(broker), []
+                for version in range(10):
+                    with open(file, "r+b") as f:
+                        for at in range(version * 1000, size - part, 30 * part) if version else ():
+                            f.seek(at)
+                            f.write(os.urandom(part))
+                    package = stored(bench, bench.fleet.software_package("app", str(version), file.parent))
+                    bench.fetch(package)
+                    held.append(rss(broker) - empty)
+                    if not kept:
+                        wait_for(lambda: bench.fleet.ctl("package", "show", package)["state"] not in ("stored", "linger"), 60, "it goes")
+                row("broker_memory", kept=int(kept), bytes=size, versions=10, empty_mb=empty / MB, one_mb=held[0] / MB,
+                    most_mb=max(held) / MB, ratio_to_bytes=held[0] / size, ratio_to_one=max(held) / held[0],
+                    **({} if kept else {"after_mb": (rss(broker) - empty) / MB}))
+            finally:
+                bench.down()
 
 
 def stored(bench, package):
