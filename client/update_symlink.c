@@ -248,8 +248,11 @@ static enum err roll_back(const struct update_call *c)
 {
 	char making[DEPOT_PATH];
 	TRY(link_back(c));
-	TRY(path_below(making, c->row->root, "releases", MAKING));
-	return tree_remove(making);
+	if (path_below(making, c->row->root, "releases", MAKING) != ERR_OK ||
+		tree_remove(making) != ERR_OK)
+		log_warn("RELEASE-KEPT", "name=%s release=%s why=%s", log_quote(c->name), MAKING,
+			log_quote(err_text()));
+	return ERR_OK;
 }
 
 // Out of its name in one step: what has a release's name is whole.

@@ -9,11 +9,6 @@ struct choice {
 	uint64_t holders;
 };
 
-static bool is_placed(enum place_state s)
-{
-	return s == PLACE_STORED || s == PLACE_LINGER;
-}
-
 static struct package_base *base_find(struct package *k, const struct digest *id)
 {
 	for (size_t i = 0; i < k->base_count; i++)
@@ -38,7 +33,7 @@ void bases_said(struct package *k, const struct publisher_msg *m)
 {
 	struct package_base *b = base_find(k, &m->base);
 
-	if (!b || !is_placed(k->state) || strcmp(m->broker_id, k->broker) != 0)
+	if (!b || !place_is_stored(k->state) || strcmp(m->broker_id, k->broker) != 0)
 		return;
 	b->stored = m->state == PUB_STORED;
 	b->object_bytes = m->object_bytes;
@@ -95,7 +90,7 @@ static size_t bases_wanted(struct presence *p, const struct package *k, struct c
 	struct package *b, *next;
 	size_t count = 0;
 
-	if (!is_placed(k->state))
+	if (!place_is_stored(k->state))
 		return 0;
 	HASH_ITER(hh, p->packages, b, next)
 	{
@@ -169,7 +164,7 @@ void bases_tick(struct presence *p, struct now now)
 	}
 	HASH_ITER(hh, p->packages, k, next)
 	{
-		if (k->bases_due || (look && is_placed(k->state)))
+		if (k->bases_due || (look && place_is_stored(k->state)))
 			package_look(p, k);
 	}
 }

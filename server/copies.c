@@ -6,11 +6,6 @@
 #include "server/db/rows_content.h"
 #include <inttypes.h>
 
-static bool is_stored(enum place_state s)
-{
-	return s == PLACE_STORED || s == PLACE_LINGER;
-}
-
 struct copy *copies_find(const struct package *k, const char *broker)
 {
 	for (size_t i = 0; i < k->copy_count; i++)
@@ -201,7 +196,7 @@ bool copies_adopt(struct presence *p, struct package *k, const char *because, st
 		struct copy *c = &k->copies[i];
 		const struct data_broker *b = data_brokers_find(p->brokers, c->broker);
 
-		if (is_stored(c->state) && strcmp(c->broker, k->broker) != 0 && b &&
+		if (place_is_stored(c->state) && strcmp(c->broker, k->broker) != 0 && b &&
 			data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) &&
 			(!best || c->leases > best->leases))
 			best = c;
@@ -220,6 +215,7 @@ bool copies_adopt(struct presence *p, struct package *k, const char *because, st
 	k->mark = c.mark;
 	k->index_sha256 = c.index_sha256;
 	k->missing_count = 0;
+	k->reading_back = false; // of the broker of before
 	log_info("COPY-ADOPTED", "package=%s broker=%s instead=%s because=%s", digest_short(&k->id),
 		k->broker, left[0] ? left : "-", log_quote(because));
 	if (left[0])
@@ -261,10 +257,10 @@ static const char *place_of(struct presence *p, const struct package *k, const c
 {
 	const struct data_broker *best = NULL;
 
-	if (is_stored(k->state))
+	if (place_is_stored(k->state))
 		best = place_better(p, client, k->broker, anyhow, best, now);
 	for (size_t i = 0; i < k->copy_count; i++)
-		if (is_stored(k->copies[i].state))
+		if (place_is_stored(k->copies[i].state))
 			best = place_better(p, client, k->copies[i].broker, anyhow, best, now);
 	return best ? best->id : NULL;
 }
@@ -302,7 +298,7 @@ bool copies_wait(struct presence *p, struct package *k, const char *place, struc
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, place);
 
-	if (!b || b->leases == 0 || share_at(b) >= share_wanted(p) || !is_stored(k->state))
+	if (!b || b->leases == 0 || share_at(b) >= share_wanted(p) || !place_is_stored(k->state))
 		return false;
 	for (size_t i = 0; i < k->copy_count; i++) {
 		const struct copy *c = &k->copies[i];
@@ -339,7 +335,7 @@ static void copy_read_back(struct presence *p, struct package *k, struct copy *c
 
 void copies_doubt(struct presence *p, struct package *k, struct copy *c, struct now now)
 {
-	if (is_stored(c->state))
+	if (place_is_stored(c->state))
 		copy_step(p, k, c, PLACE_EV_DOUBT, "a client misses objects or the broker", now);
 	copy_read_back(p, k, c);
 }
@@ -382,13 +378,13 @@ static void copy_said_stored(struct presence *p, struct package *k, struct copy 
 {
 	if (c->directive != DIRECTIVE_TRANSMIT || strcmp(m->broker_id, c->broker) != 0)
 		return;
-	if (is_stored(c->state) && memcmp(&c->mark, &m->mark, sizeof(c->mark)) == 0 &&
+	if (place_is_stored(c->state) && memcmp(&c->mark, &m->mark, sizeof(c->mark)) == 0 &&
 		digest_equal(&c->index_sha256, &m->index_sha256))
 		return; // said again
 	c->mark = m->mark;
 	c->index_sha256 = m->index_sha256;
 	c->reading_back = false;
-	copy_step(p, k, c, is_stored(c->state) ? PLACE_EV_DOUBT : PLACE_EV_CLAIMED,
+	copy_step(p, k, c, place_is_stored(c->state) ? PLACE_EV_DOUBT : PLACE_EV_CLAIMED,
 		"the publisher says that it is stored", now);
 	copy_read_back(p, k, c);
 }
@@ -443,7 +439,7 @@ void copies_broker(
 		return;
 	if (!up)
 		c->reading_back = false;
-	if (is_stored(c->state))
+	if (place_is_stored(c->state))
 		copy_step(p, k, c, PLACE_EV_DOUBT, up ? "connected anew" : "our connection broke",
 			now);
 	if (up)
@@ -462,11 +458,11 @@ static bool copy_is_over(const struct presence *p, const struct package *k, cons
 	return p->attended_ms - c->idle_since_attended_ms >= (int64_t)p->config.linger_s * 1000;
 }
 
-static void copy_tick(struct presence *p, struct package *k, struct copy *c, struct now now)
+static void copy_tick(struct presence *p, struct package *k, struct copy *c,
+	const struct data_broker *b, struct now now)
 {
-	const struct data_broker *b = data_brokers_find(p->brokers, c->broker);
-	bool is_away = !b || data_broker_is_away(b, p->brokers->sys_interval_s,
-				     p->config.broker_away_s, now.mono);
+	bool is_away = data_broker_is_away(
+		b, p->brokers->sys_interval_s, p->config.broker_away_s, now.mono);
 
 	if (c->state == PLACE_STOPPING) {
 		if (c->answered && !is_away && now.mono.ms >= c->retry_at_ms)
@@ -486,12 +482,17 @@ static void copy_tick(struct presence *p, struct package *k, struct copy *c, str
 
 void copies_tick(struct presence *p, struct package *k, struct now now)
 {
-	for (size_t i = 0; i < k->copy_count; i++) {
-		struct data_broker *b = data_brokers_find(p->brokers, k->copies[i].broker);
+	for (size_t i = k->copy_count; i-- > 0;) {
+		struct copy *c = &k->copies[i];
+		struct data_broker *b = data_brokers_find(p->brokers, c->broker);
 
-		if (b)
-			b->placements++;
-		copy_tick(p, k, &k->copies[i], now);
+		if (!b) { // it is none of ours any more: nobody can be told to stop there
+			leases_to_waiting(p, k, c->broker, now);
+			copy_remove(p, k, c);
+			continue;
+		}
+		b->placements++;
+		copy_tick(p, k, c, b, now);
 	}
 }
 
@@ -507,8 +508,8 @@ static enum err load_copy(void *ctx, const struct copy_row *r)
 		return err_set(ERR_CORRUPT, "a copy of package %s makes no sense",
 			digest_short(&r->package));
 	c = copy_add(k, r->broker);
-	c->state = is_stored((enum place_state)r->state) ? PLACE_VERIFYING
-							 : (enum place_state)r->state;
+	c->state = place_is_stored((enum place_state)r->state) ? PLACE_VERIFYING
+							       : (enum place_state)r->state;
 	c->directive = r->directive;
 	c->directive_id = r->directive_id;
 	c->answered = r->answered;

@@ -225,7 +225,7 @@ static void pub_stored(const struct pub *c, struct package *k)
 	k->mark = c->m->mark;
 	k->index_sha256 = c->m->index_sha256;
 	k->reading_back = false;
-	if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
+	if (place_is_stored(k->state))
 		package_step(c->p, k, PLACE_EV_DOUBT, "the publisher stored it anew", c->now);
 	else
 		package_step(

@@ -200,17 +200,21 @@ static void lease_again(
 	grant_lease(p, k, l);
 }
 
+static bool is_up(const struct presence *p, const char *broker, struct mono now)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, broker);
+
+	return b && data_broker_is_candidate(b, p->brokers->sys_interval_s, now);
+}
+
 // A place that can still serve its lease: read back, and within the client's reach.
 static bool lease_is_good(
 	struct presence *p, const struct package *k, const struct lease *l, struct mono now)
 {
-	const struct data_broker *b = data_brokers_find(p->brokers, l->broker);
 	const struct copy *c = copies_find(k, l->broker);
-	enum place_state state = c ? c->state : k->state;
 
-	return b && (state == PLACE_STORED || state == PLACE_LINGER) &&
-	       (c || strcmp(k->broker, l->broker) == 0) &&
-	       data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
+	return place_is_stored(c ? c->state : k->state) &&
+	       (c || strcmp(k->broker, l->broker) == 0) && is_up(p, l->broker, now) &&
 	       !unreachable_is(p->unreachable, l->client, l->broker, now);
 }
 
@@ -279,8 +283,7 @@ void waiting_move(struct presence *p, struct package *k, struct now now)
 	const struct waiting *w, *next;
 	bool wanted = false;
 
-	if ((k->state != PLACE_STORED && k->state != PLACE_LINGER) || k->leases > 0 ||
-		now.mono.ms < k->retry_at_ms)
+	if (!place_is_stored(k->state) || k->leases > 0 || now.mono.ms < k->retry_at_ms)
 		return;
 	HASH_ITER(hh, k->waiting, w, next)
 	{
@@ -310,13 +313,6 @@ static bool moved(const struct want_call *c, struct lease *l)
 	package_move(c->p, k, c->now);
 	wait_for(c, "moving: it is sent to another data broker");
 	return true;
-}
-
-static bool is_up(const struct presence *p, const char *broker, struct mono now)
-{
-	const struct data_broker *b = data_brokers_find(p->brokers, broker);
-
-	return b && data_broker_is_candidate(b, p->brokers->sys_interval_s, now);
 }
 
 static void missing_take(const struct want_call *c)
@@ -353,16 +349,23 @@ static bool was_looked_at(const struct want_call *c, struct lease *l)
 	return false;
 }
 
+// The copy that the client complains of; NULL: it is of the first placement, or of nothing of ours.
+static struct copy *complained_copy(const struct want_call *c, const struct lease *l)
+{
+	const char *broker = c->m->failed_broker[0] ? c->m->failed_broker : l ? l->broker : "";
+
+	return copies_find(c->k, broker);
+}
+
 // The same of a further copy.
 static bool complaint_of_copy(const struct want_call *c)
 {
 	struct package *k = c->k;
 	struct lease *l = leases_of_client(c->p->leases, c->client, &k->id);
 	bool names_broker = c->m->failed_broker[0] != 0;
-	struct copy *at = copies_find(k, names_broker ? c->m->failed_broker : l ? l->broker : "");
+	struct copy *at = complained_copy(c, l);
 
-	if (!at || (!names_broker && c->m->missing_count == 0) ||
-		(at->state != PLACE_STORED && at->state != PLACE_LINGER) ||
+	if (!at || (!names_broker && c->m->missing_count == 0) || !place_is_stored(at->state) ||
 		(l && l->request_id == c->m->request_id))
 		return false;
 	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
@@ -387,11 +390,12 @@ static bool complaint(const struct want_call *c)
 	bool names_broker = c->m->failed_broker[0] && strcmp(c->m->failed_broker, k->broker) == 0;
 	struct lease *l = leases_of_client(c->p->leases, c->client, &k->id);
 
-	if ((!names_broker && c->m->missing_count == 0) ||
-		(k->state != PLACE_STORED && k->state != PLACE_LINGER))
+	if ((!names_broker && c->m->missing_count == 0) || !place_is_stored(k->state))
 		return false;
 	if (l && l->request_id == c->m->request_id)
 		return false; // the same complaint again: it was looked at
+	if (complained_copy(c, l))
+		return false; // no matter of the first placement
 	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
 		digest_short(&k->id), k->broker, c->m->missing_count);
 	if (names_broker)

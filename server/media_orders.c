@@ -469,8 +469,10 @@ static enum err recorded_store(
 	bool stepped;
 
 	enum err e = rows_media_find(core_db(m->core), r->order, a, &row);
-	if (e == ERR_NOT_FOUND && !r->failed[0])
+	if (e == ERR_NOT_FOUND && !r->failed[0]) { // it is over, and forgotten
 		m->ports.ended(m->ports.ctx, publisher, r->order);
+		return ERR_OK;
+	}
 	TRY(e);
 	if (strcmp(row.publisher, publisher) != 0)
 		return err_set(ERR_DENIED, "the order is another publisher's");

@@ -156,19 +156,17 @@ static enum err medium_word(
 	const struct listing *l, const char *client, const struct digest *package, const char **out)
 {
 	enum reach reach = core_client_reach(l->c->room->core, client);
-	const struct media_filter f = {.client = client, .package = package, .max = 16};
 	SCOPED_ARENA struct arena a = {0};
-	struct media_row *rows = NULL;
-	size_t count = 0;
+	struct media_row row;
 
 	*out = "";
 	if (reach != REACH_SILENT && reach != REACH_NEVER)
 		return ERR_OK;
 	arena_init(&a, 64 * 1024, 4096);
-	TRY(rows_media_list(core_db(l->c->room->core), &f, &a, &rows, &count));
-	if (count)
-		*out = media_state_word(rows[count - 1].state);
-	return ERR_OK;
+	enum err e = rows_media_last(core_db(l->c->room->core), client, package, &a, &row);
+	if (e == ERR_OK)
+		*out = media_state_word(row.state);
+	return e == ERR_NOT_FOUND ? ERR_OK : e;
 }
 
 // How far the package of its order is at this client, by what the client said last.

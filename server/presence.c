@@ -135,6 +135,11 @@ bool place_is_on_broker(enum place_state s)
 	       s == PLACE_LINGER || s == PLACE_STOPPING;
 }
 
+bool place_is_stored(enum place_state s)
+{
+	return s == PLACE_STORED || s == PLACE_LINGER;
+}
+
 bool package_step(struct presence *p, struct package *k, enum place_event e, const char *because,
 	struct now now)
 {
@@ -155,9 +160,9 @@ bool package_step(struct presence *p, struct package *k, enum place_event e, con
 		k->since = now.wall;
 		k->idle_since_attended_ms = presence_attended_ms(p, now);
 	}
-	if (to != PLACE_STORED && to != PLACE_LINGER)
+	if (!place_is_stored(to))
 		bases_doubt(k);
-	else if (k->state != PLACE_STORED && k->state != PLACE_LINGER)
+	else if (!place_is_stored(k->state))
 		bases_again(k);
 	k->state = to;
 	if (!place_is_on_broker(to))
@@ -357,6 +362,7 @@ static void package_defer(struct presence *p, struct package *k, uint64_t reques
 		return;
 	if (!package_step(p, k, PLACE_EV_NO_BROKER, because, now))
 		return;
+	leases_to_waiting(p, k, k->broker, now);
 	package_leave(p, k, because, now);
 	directive_issue(p, k, DIRECTIVE_DEFER, request_id, now);
 }

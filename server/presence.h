@@ -237,6 +237,7 @@ void presence_store(struct presence *p, enum err e);
 void presence_clear(struct presence *p); // forgets packages and leases, in memory alone
 // Content is there, or on its way there or from there.
 bool place_is_on_broker(enum place_state s);
+bool place_is_stored(enum place_state s); // read back, whether somebody fetches it or not
 // A lease begins (sign > 0) or ends at a broker.
 void broker_count(struct presence *p, const char *broker, int sign, const struct lease *l);
 

@@ -113,7 +113,7 @@ enum err presence_load(struct presence *p, struct now now)
 	HASH_ITER(hh, p->packages, k, next)
 	{
 		// Stored under another connection: to be read back over this one.
-		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
+		if (place_is_stored(k->state))
 			k->state = PLACE_VERIFYING;
 		// What was to be repaired is no longer known: all of it again.
 		if (k->directive == DIRECTIVE_REPAIR && !k->answered)

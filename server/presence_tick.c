@@ -23,7 +23,7 @@ void presence_broker(
 			continue;
 		if (!up)
 			k->reading_back = false;
-		if (k->state == PLACE_STORED || k->state == PLACE_LINGER)
+		if (place_is_stored(k->state))
 			package_step(p, k, PLACE_EV_DOUBT,
 				up ? "connected anew" : "our connection broke", now);
 		if (up)

@@ -92,6 +92,25 @@ enum err rows_media_list(struct db *db, const struct media_filter *f, struct are
 	return db_end(&rows);
 }
 
+enum err rows_media_last(struct db *db, const char *client, const struct digest *package,
+	struct arena *a, struct media_row *out)
+{
+	struct db_rows rows;
+	bool found = false;
+
+	TRY(db_query(db, &rows,
+		"SELECT " COLUMNS " FROM media_order WHERE client = $1 AND package = $2"
+		" ORDER BY number DESC LIMIT 1",
+		DB_T(client), DB_D(package)));
+	if (db_next(&rows)) {
+		found = true;
+		if (!row_take(&rows, a, out))
+			rows.failed = err_set(ERR_FULL, "no room for a media order");
+	}
+	TRY(db_end(&rows));
+	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "no medium for %s with this", client);
+}
+
 enum err rows_media_delete(struct db *db, uint64_t number)
 {
 	return db_run(db, "DELETE FROM media_order WHERE number = $1", DB_I(number));

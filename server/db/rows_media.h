@@ -40,6 +40,9 @@ struct media_filter {
 // Rising numbers, texts in the arena. Errors: ERR_FULL.
 enum err rows_media_list(struct db *db, const struct media_filter *f, struct arena *a,
 	struct media_row **out, size_t *count) MUST_CHECK;
+// The newest of this client with this package. Errors: ERR_NOT_FOUND, ERR_FULL.
+enum err rows_media_last(struct db *db, const char *client, const struct digest *package,
+	struct arena *a, struct media_row *out) MUST_CHECK;
 enum err rows_media_delete(struct db *db, uint64_t number) MUST_CHECK;
 // Those that are not open.
 enum err rows_media_over(struct db *db, uint64_t *count) MUST_CHECK;

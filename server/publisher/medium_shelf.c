@@ -81,10 +81,10 @@ static void note_take(struct medium_shelf *s, const char *name)
 	SCOPED_BUF struct buf text;
 	struct shelved one = {.order = strtoull(name, &end, 10)};
 
+	buf_init(&text, 128);
 	if (!one.order || (strcmp(end, ".recorded") != 0 && strcmp(end, ".iso.recorded") != 0) ||
 		find(s, one.order))
 		return;
-	buf_init(&text, 128);
 	if (path_make(s, one.order, end, path) != ERR_OK || file_read(path, &text) != ERR_OK ||
 		buf_append(&text, "", 1) != ERR_OK ||
 		sscanf((const char *)text.data, "%64s %" SCNu64, hex, &one.bytes) != 2)

@@ -1095,6 +1095,34 @@ static void a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewher
 	assert_string_equal(w->grant.broker, "da");
 }
 
+static void a_complaint_of_a_copy_is_no_matter_of_the_first_one(void **state)
+{
+	struct world *w = *state;
+	struct digest missing = sha256("object", 6);
+	struct fetch_request r = {.missing_objects = &missing, .missing_count = 1};
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	pass(w, 1);
+	for (r.request_id = 7; r.request_id < 10; r.request_id++) { // it asks again
+		want(w, "c5", r);
+		assert_int_equal(pack(w)->copies[0].state, PLACE_VERIFYING);
+		assert_int_equal(pack(w)->state, PLACE_STORED);
+	}
+}
+
+static void a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten(void **state)
+{
+	struct world *w = *state;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	(void)str_copy(w->brokers.items[1].id, sizeof(w->brokers.items[1].id), "dz");
+	presence_broker(w->p, "dz", false, "none of ours", w->now);
+	pass(w, 1);
+	assert_int_equal(pack(w)->copy_count, 0);
+	assert_int_equal(copies_first_leases(pack(w)), 4);
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 2); // who fetched there is to be served anew
+}
+
 static void what_a_placement_leaves_is_withdrawn_there(void **state)
 {
 	struct world *w = *state;
@@ -1306,6 +1334,8 @@ int main(void)
 		T(a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays),
 		T(a_copy_takes_the_place_of_a_first_one_that_is_lost),
 		T(copies_and_their_leases_survive_a_restart),
+		T(a_complaint_of_a_copy_is_no_matter_of_the_first_one),
+		T(a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten),
 		T(a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewhere),
 		T(what_a_placement_leaves_is_withdrawn_there),
 		T(an_operators_withdrawal_holds_until_it_is_taken_back),
