@@ -76,7 +76,7 @@ enum err fetch_page_base(struct fetch *f, const struct object *o, struct buf *ou
 }
 
 // Every chunk that is missing is yielded by an object whose base is here.
-bool fetch_delta_serves(const struct fetch *f)
+bool fetch_index_serves(const struct fetch *f)
 {
 	const struct index_page *x = &f->index_page;
 	uint32_t chunk = 0;
@@ -93,17 +93,6 @@ bool fetch_delta_serves(const struct fetch *f)
 				!base_source_has(&f->bases, o))
 				return false;
 		}
-	}
-	return true;
-}
-
-bool fetch_bases_are_here(const struct fetch *f)
-{
-	const struct index_page *x = &f->index_page;
-	for (size_t i = 0; i < x->object_count; i++) {
-		if (fetch_object_is_needed(f, &x->objects[i]) &&
-			!base_source_has(&f->bases, &x->objects[i]))
-			return false;
 	}
 	return true;
 }

@@ -9,7 +9,8 @@
 
 // ---- the plan of the page
 
-bool fetch_object_is_needed(const struct fetch *f, const struct object *o)
+// It yields a chunk that is missing.
+static bool object_is_needed(const struct fetch *f, const struct object *o)
 {
 	for (uint32_t c = o->first_chunk; c < o->first_chunk + o->chunk_count; c++) {
 		if (!staging_has_chunk(&f->staging, f->page, c))
@@ -45,7 +46,7 @@ enum err fetch_objects_begin(struct fetch *f)
 	TRY(index_page_waves(x, &f->staged_page.plan, waves));
 	for (uint32_t i = 0; i < x->object_count; i++) {
 		const struct object *o = &x->objects[i];
-		if (!fetch_object_is_needed(f, o))
+		if (!object_is_needed(f, o))
 			continue;
 		items[count++] = (struct fetch_item){
 			.topic = o->sha256,

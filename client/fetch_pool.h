@@ -50,6 +50,7 @@ struct fetch_pool {
 	const struct staging *staging; // of the page at work
 	const struct staged_page *page;
 	const struct base_source *bases; // NULL: no object needs other bytes
+	const struct key32 *key;         // of a sealed package; NULL: none
 	struct pool_worker workers[POOL_WORKERS];
 	struct pool_flush flush;
 	uint32_t files[POOL_FLUSH_FILES]; // written since the last flush
@@ -59,7 +60,6 @@ struct fetch_pool {
 	// One object at a time is made of old bytes: what that takes in memory is there once.
 	uv_mutex_t base_lock; // over the two below
 	struct object_decoder *base_decoder;
-	const struct key32 *key; // of a sealed package; NULL: none
 	struct buf base_bytes;
 
 	uv_mutex_t lock; // over all below
@@ -74,9 +74,9 @@ struct fetch_pool {
 // idle: called on the loop each time a worker or the flush has ended.
 enum err fetch_pool_init(struct fetch_pool *p, uv_loop_t *loop, uv_async_t *wake,
 	void (*idle)(void *ctx), void *ctx) MUST_CHECK;
-// Nothing may be under way.
 // Every object is opened with it. Borrowed.
 void fetch_pool_key(struct fetch_pool *p, const struct key32 *key);
+// Nothing may be under way.
 void fetch_pool_fini(struct fetch_pool *p);
 
 // The page whose objects come next. Nothing may be under way.

@@ -357,13 +357,13 @@ static void objects_start(struct fetch *f)
 
 void fetch_bases_found(struct fetch *f)
 {
-	if (fetch_is_delta(f) && !fetch_delta_serves(f)) {
+	bool serves = !f->has_bases || fetch_index_serves(f);
+	if (!serves && fetch_is_delta(f)) {
 		fetch_fall_back(f, "it does not yield all that is missing here");
 		return;
 	}
-	enum err e = f->has_bases && !fetch_bases_are_here(f)
-			     ? err_set(ERR_FORMAT, "an object is told with a chunk that is nowhere")
-			     : fetch_objects_begin(f);
+	enum err e = serves ? fetch_objects_begin(f)
+			    : err_set(ERR_FORMAT, "an object is told with a chunk that is nowhere");
 	if (e != ERR_OK) {
 		fetch_fail_err(f, e, "index", err_text());
 		return;

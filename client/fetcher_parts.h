@@ -152,9 +152,7 @@ void fetch_fall_back_later(struct fetch *f, const char *why);
 // Old bytes of a manifest page's object into `out`.
 enum err fetch_page_base(struct fetch *f, const struct object *o, struct buf *out) MUST_CHECK;
 // The index page yields all that is missing, from bases that are here.
-bool fetch_delta_serves(const struct fetch *f);
-// Every object that is needed finds what it is told with, here or on its page.
-bool fetch_bases_are_here(const struct fetch *f);
+bool fetch_index_serves(const struct fetch *f);
 void fetch_head_want(struct fetch *f);
 // What is to come is told.
 void fetch_tell_bytes(struct fetch *f);
@@ -176,8 +174,6 @@ void fetch_page_planned(struct fetch *f);
 enum err fetch_head_check(struct fetch *f) MUST_CHECK;
 
 // fetch_objects.c
-// It yields a chunk that is missing.
-bool fetch_object_is_needed(const struct fetch *f, const struct object *o);
 enum err fetch_objects_begin(struct fetch *f) MUST_CHECK;
 void fetch_objects_message(
 	struct fetch *f, const struct digest *object, const struct link_message *m);

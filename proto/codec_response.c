@@ -5,8 +5,9 @@
 #include "helio.pb-c.h"
 #include <string.h>
 
-// What a response adds around its body: ids, boot, numbers and auth are below 300 bytes.
-#define HEADER_MAX 2560 // with a key for each of LIMIT_PACKAGES_PER_RESPONSE
+// What a response adds around its body: ids, boot, numbers and auth are below 300 bytes, and a key
+// for each of LIMIT_PACKAGES_PER_RESPONSE about 120.
+#define HEADER_MAX 2560
 
 static const struct codec_row send_information_rows[] = {
 	ROW_ENUM(send_information, what, info_kind, INFO_OUTPUT),

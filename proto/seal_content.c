@@ -41,6 +41,7 @@ struct digest content_pad(const struct key32 *k)
 	struct digest out;
 
 	memcpy(out.b, all.b, sizeof(out.b));
+	secret_wipe(&all, sizeof(all));
 	return out;
 }
 
@@ -133,11 +134,10 @@ enum err content_open(const struct key32 *k, struct bytes sealed, struct buf *ou
 
 // ---- keys on their way
 
-#define AAD_MAX (8 + 1 + 64 + 1 + LIMIT_ID + 1 + 8 + 16)
+#define AAD_MAX (3 * (LIMIT_ID + 1) + 8 + 16)
 
 // "helio/v1" NUL what NUL receiver NUL number (8, lowest first) id (16)
-static struct bytes aad_of(
-	const struct key_purpose *p, const struct id16 *id, uint8_t out[AAD_MAX + 64])
+static struct bytes aad_of(const struct key_purpose *p, const struct id16 *id, uint8_t out[AAD_MAX])
 {
 	size_t at = 0;
 	const char *const words[] = {"helio/v1", p->what, p->receiver};
@@ -157,7 +157,7 @@ static struct bytes aad_of(
 enum err key_seal(const struct key32 *enc, const struct key32 *k, const struct key_purpose *p,
 	struct sealed_key *out)
 {
-	uint8_t aad[AAD_MAX + 64];
+	uint8_t aad[AAD_MAX];
 
 	*out = (struct sealed_key){.key_id = content_key_id(k)};
 	random_fill(out->nonce.b, sizeof(out->nonce.b));
@@ -177,7 +177,7 @@ static enum err opened_check(const struct sealed_key *sealed, const struct key32
 enum err key_open(const struct key32 *enc, const struct sealed_key *sealed,
 	const struct key_purpose *p, struct key32 *k)
 {
-	uint8_t aad[AAD_MAX + 64];
+	uint8_t aad[AAD_MAX];
 
 	TRY(gcm_open(enc, sealed->nonce.b, aad_of(p, &sealed->key_id, aad),
 		bytes_of(sealed->sealed.b, sizeof(sealed->sealed.b)), k->b));
@@ -200,7 +200,7 @@ static enum err box_key(const struct key32 *secret, const struct key32 *peer,
 enum err key_box(const struct key32 *box_public, const struct key32 *k, const struct key_purpose *p,
 	struct sealed_key *out)
 {
-	uint8_t aad[AAD_MAX + 64];
+	uint8_t aad[AAD_MAX];
 	struct key32 secret, key;
 
 	*out = (struct sealed_key){.key_id = content_key_id(k)};
@@ -221,7 +221,7 @@ enum err key_box(const struct key32 *box_public, const struct key32 *k, const st
 enum err key_unbox(const struct key32 *box_secret, const struct sealed_key *sealed,
 	const struct key_purpose *p, struct key32 *k)
 {
-	uint8_t aad[AAD_MAX + 64];
+	uint8_t aad[AAD_MAX];
 	struct key32 box, key;
 
 	x25519_public(box_secret, &box);

@@ -6,8 +6,7 @@
 //
 //   id    HKDF(K, salt 0, "helio/v1 key id"), first 16 bytes
 //   salt  HKDF(K, salt 0, "helio/v1 page salt"), first 16: stands in every page of a manifest and
-//   of
-//         an index, so that their hashes, which lie open, confirm no guess of what they list
+//         of an index, so that their hashes, which lie open, confirm no guess of what they list
 //   name  HMAC-SHA256(HKDF(K, salt 0, "helio/v1 object name"), what is sealed)
 //   key   HKDF(K, salt name, "helio/v1 object key")
 //   object as transported:  name (32) | AES-256-GCM(key, nonce 0, what is sealed) | tag (16)
@@ -28,6 +27,9 @@
 
 #include "proto/message.h"
 #include "proto/sign.h"
+
+// Reason of a directive that brings no key: it is not yours any more, forget it.
+#define CONTENT_KEY_GONE "gone"
 
 #define SEAL_BYTES (32 + 16) // an object grows by so much
 

@@ -17,7 +17,6 @@
 
 #define CONTENT_KEYS_CACHE 64
 #define CONTENT_KEYS_PER_TURN 256 // told to one publisher; a tick goes on
-#define CONTENT_KEY_GONE "gone"   // reason of a directive: it is not yours any more, forget it
 
 struct keys_told; // which publisher knows what in its session
 
@@ -49,7 +48,8 @@ void content_keys_heard(struct content_keys *k, const char *publisher, uint64_t 
 void content_keys_tick(struct content_keys *k);
 
 // The keys of the sealed packages that the encoded body of a response names, for this client and
-// session. Into the arena; none, and the body is not opened, while no customer has a key. Errors: ERR_NOT_FOUND (the key is gone) ...
+// session. Into the arena; none, and the body is not opened, while no customer has a key. Errors:
+// ERR_NOT_FOUND (the key is gone) ...
 enum err content_keys_for_response(struct content_keys *k, const struct caller *to,
 	struct bytes body, struct sealed_key **out, size_t *count) MUST_CHECK;
 // For one client's medium; *out stays zero when the package is not sealed. Errors: ERR_NOT_FOUND

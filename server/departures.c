@@ -40,6 +40,12 @@ static void leaving_publish(struct core *core)
 	outbox_publish(core, &core->outbox_leaving);
 }
 
+static void leaving_forget(struct core *core)
+{
+	outbox_clear(&core->outbox_leaving);
+	outbox_clear(&core->views_leaving);
+}
+
 // Nothing is leaving before.
 static void leaving_take(struct core *core)
 {
@@ -93,8 +99,7 @@ static void group_end(struct core *core)
 // Neither those that leave, whose flush failed, nor those behind them.
 static void flush_failed(struct core *core, enum err e, const char *what)
 {
-	outbox_clear(&core->outbox_leaving);
-	outbox_clear(&core->views_leaving);
+	leaving_forget(core);
 	core_fail(core, e, what);
 }
 
@@ -136,10 +141,7 @@ enum err departures_settle(struct core *core)
 {
 	enum err e = leaving_wait(core);
 
-	if (e != ERR_OK) {
-		outbox_clear(&core->outbox_leaving);
-		outbox_clear(&core->views_leaving);
-		return e;
-	}
-	return db_settle(core->db);
+	if (e != ERR_OK)
+		leaving_forget(core);
+	return e == ERR_OK ? db_settle(core->db) : e;
 }

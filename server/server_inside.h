@@ -94,8 +94,7 @@ struct server_link *server_link_find(struct server *s, const char *broker);
 void server_turn_end(struct server *s);
 
 // server_standby.c
-enum err server_term_begin(struct server *s) MUST_CHECK;
-// After it: serves now, or stands by until server_serve is called.
+// Begins a term: serves now, or stands by until the lead is free.
 enum err server_stand_by(struct server *s) MUST_CHECK;
 // Renews what this server has. False: it has lost it, and ends.
 bool server_term_hold(struct server *s);

@@ -10,7 +10,7 @@
 
 #define LOOKS_IN_A_LEASE 8
 
-enum err server_term_begin(struct server *s)
+static enum err term_begin(struct server *s)
 {
 	bool changed;
 
@@ -45,8 +45,7 @@ static void on_standing(uv_timer_t *timer)
 	bool changed;
 
 	s->now = clock_now();
-	enum err e = s->shards.fencing ? shards_tick(&s->shards, s->now, &changed)
-				       : server_term_begin(s);
+	enum err e = s->shards.fencing ? shards_tick(&s->shards, s->now, &changed) : term_begin(s);
 	if (e != ERR_OK) {
 		db_rollback(s->db);
 		log_warn("SERVER-STANDS-BY", "word=%s why=%s", err_word(e), log_quote(err_text()));
@@ -57,7 +56,7 @@ static void on_standing(uv_timer_t *timer)
 
 enum err server_stand_by(struct server *s)
 {
-	TRY(server_term_begin(s));
+	TRY(term_begin(s));
 	if (shards_lead(&s->shards, s->now))
 		return server_serve(s);
 	log_info("SERVER-STANDS-BY", "id=%s", s->shards.holder);

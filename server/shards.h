@@ -5,12 +5,12 @@
 //   shards_tick    renews it; ends the terms of servers that say nothing any more; takes what is
 //                  free and gives up what is too much (shard_plan.h)
 //   guard          each transaction that writes begins by locking this server's row where its
-//   number
-//                  is still its own (db_guard). Who takes over deletes that row first: it waits for
-//                  the turn at hand, and every later one of the former owner fails with ERR_STALE
+//                  number is still its own (db_guard). Who takes over deletes that row first: it
+//                  waits for the turn at hand, and every later one of the former owner fails with
+//                  ERR_STALE
 //   shards_own     who may be answered. Counted by the monotonic clock from before the renewal was
-//   sent,
-//                  less a margin: a server that cannot renew falls silent before another speaks
+//                  sent, less a margin: a server that cannot renew falls silent before another
+//                  speaks
 //
 // One row a server is locked, not one a shard: a turn touches clients of many shards, and a shard
 // changes hands only when its server gives it up itself or is ended as a whole.

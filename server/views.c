@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define VIEWS_LISTED 4096u // due and in the list; of more, their flag alone is remembered
-#define VIEWS_LOOK 4096u    // places of the table that a turn looks through for those
+#define VIEWS_LOOK 4096u   // places of the table that a turn looks through for those
 
 void view_due(struct core *core, uint32_t number)
 {
@@ -355,10 +355,8 @@ bool core_is_due(const struct core *core)
 void view_remove(struct core *core, const char *client)
 {
 	struct topic topic = topic_of(TOPIC_VIEW_STATE, client);
-	enum err e = outbox_add(&core->views,
-		&(struct outbox_message){.topic = topic.s, .qos = 1, .retained = true});
 
-	if (e != ERR_OK)
+	if (core_unretain(core, topic.s) != ERR_OK)
 		log_warn("VIEW-FAILED", "client=%s why=%s", client, log_quote(err_text()));
 }
 

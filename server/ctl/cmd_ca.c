@@ -100,7 +100,7 @@ static enum exit_code box_key_only(
 	struct key32 box;
 	char file[PATH_MAX];
 
-	if (strlen(hex) != 64 || hex_decode(hex, box.b, 32) != ERR_OK)
+	if (hex_decode(hex, box.b, sizeof(box.b)) != ERR_OK)
 		return ctl_usage(c, "--box-key takes 64 hex digits");
 	enum err e = ca_box_key(dir, r->id, &box);
 	if (e != ERR_OK)
@@ -134,11 +134,11 @@ enum exit_code cmd_enrol(struct ctl *c, const struct args *a)
 		return ctl_usage(
 			c, "keys made on the device come as both --public-key HEX and --csr FILE");
 	if (hex) {
-		if (strlen(hex) != 64 || hex_decode(hex, public_key.b, 32) != ERR_OK)
+		if (hex_decode(hex, public_key.b, sizeof(public_key.b)) != ERR_OK)
 			return ctl_usage(c, "--public-key takes 64 hex digits");
 		r.public_key = &public_key;
 		const char *box = args_get(a, "box-key", NULL);
-		if (box && (strlen(box) != 64 || hex_decode(box, box_key.b, 32) != ERR_OK))
+		if (box && hex_decode(box, box_key.b, sizeof(box_key.b)) != ERR_OK)
 			return ctl_usage(c, "--box-key takes 64 hex digits");
 		r.box_key = box ? &box_key : NULL;
 	}

@@ -2,6 +2,7 @@
 #include "server/db/db.h"
 #include "server/db/db_engine.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct db_value db_value_text(const char *s)
@@ -14,6 +15,22 @@ struct db_value db_value_text(const char *s)
 struct db_value db_value_blob(struct bytes b)
 {
 	return (struct db_value){.type = DB_BLOB, .b = b};
+}
+
+enum err statement_check(const char *sql)
+{
+	bool quoted = false;
+	long highest = 0;
+
+	for (const char *s = sql; *s; s++) {
+		long n = *s == '$' && !quoted ? strtol(s + 1, NULL, 10) : 0;
+
+		quoted = quoted != (*s == '\'');
+		if (n > highest + 1)
+			return err_set(ERR_FORMAT, "$1, $2 ... stand out of order in %.200s", sql);
+		highest = n > highest ? n : highest;
+	}
+	return ERR_OK;
 }
 
 static enum err stmt_start(struct db *db, const char *sql, const struct db_value *values,

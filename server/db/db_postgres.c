@@ -409,7 +409,7 @@ static enum err stmt_begin(struct postgres_db *pg, struct db_stmt *s, const char
 static enum err postgres_prepare(struct db *db, const char *sql, struct db_stmt **out)
 {
 	struct postgres_db *pg = postgres_of(db);
-	size_t at = ((uintptr_t)sql >> 3) * 0x9E3779B97F4A7C15ull >> 56;
+	size_t at = statement_place(sql);
 
 	TRY(connection_need(pg));
 	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {

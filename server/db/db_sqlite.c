@@ -105,25 +105,10 @@ static void sqlite_rollback(struct db *db)
 		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
 }
 
-// SQLite numbers $1, $2 ... as they come: another order would bind other values.
-static bool parameters_rise(sqlite3_stmt *stmt)
-{
-	char name[16];
-	int count = sqlite3_bind_parameter_count(stmt);
-
-	for (int i = 1; i <= count; i++) {
-		const char *is = sqlite3_bind_parameter_name(stmt, i);
-		(void)snprintf(name, sizeof(name), "$%d", i);
-		if (!is || strcmp(is, name) != 0)
-			return false;
-	}
-	return true;
-}
-
 static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **out)
 {
 	struct sqlite_db *s = sqlite_of(db);
-	size_t at = ((uintptr_t)sql >> 3) * 0x9E3779B97F4A7C15ull >> 56;
+	size_t at = statement_place(sql);
 
 	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {
 		struct db_stmt *c = &s->cache[at % STATEMENT_CACHE];
@@ -133,15 +118,11 @@ static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **
 		}
 		if (c->sql)
 			continue;
+		TRY(statement_check(sql));
 		int rc = sqlite3_prepare_v3(
 			s->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &c->handle, NULL);
 		if (rc != SQLITE_OK)
 			return sqlite_fail(s->handle, rc, sql);
-		if (!parameters_rise(c->handle)) {
-			(void)sqlite3_finalize(c->handle);
-			c->handle = NULL;
-			return err_set(ERR_FORMAT, "$1, $2 ... stand out of order in %.200s", sql);
-		}
 		c->sql = sql;
 		c->owner = s;
 		*out = c;
@@ -302,9 +283,9 @@ static int carrier_open(const char *file, sqlite3 **out)
 
 static int log_carry_by(struct sqlite_db *s, sqlite3 *connection)
 {
-	int frames = 0, carried = 0;
+	int carried = 0;
 	int rc = sqlite3_wal_checkpoint_v2(
-		connection, NULL, SQLITE_CHECKPOINT_PASSIVE, &frames, &carried);
+		connection, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, &carried);
 
 	if (rc == SQLITE_OK)
 		atomic_store(&s->carried, carried);
@@ -528,10 +509,10 @@ static enum err sqlite_setup(struct sqlite_db *s, const char *file, bool memory)
 	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	TRY(sqlite_exec(&s->base, "PRAGMA trusted_schema=OFF;"
 				  "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"));
-	if (!memory)
+	if (!memory) {
 		TRY(sqlite_exec(&s->base, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"));
-	if (!memory)
 		sqlite3_wal_autocheckpoint(s->handle, CHECKPOINT_FRAMES);
+	}
 	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE; COMMIT;"));
 	return sqlite_check(s, file);
 }

@@ -1,8 +1,7 @@
 // See pg_dialect.h.
 #include "server/db/pg_dialect.h"
-#include "server/db/db.h"
+#include "server/db/db_engine.h"
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define REPLACE "INSERT OR REPLACE INTO "
@@ -144,26 +143,10 @@ static enum err words_append(struct buf *out, const char *sql)
 	return ERR_OK;
 }
 
-// As the other engine numbers them: as they come.
-static bool parameters_rise(const char *sql)
-{
-	long highest = 0;
-
-	for (const char *s = sql; *s; s += piece(s)) {
-		long n = *s == '$' ? strtol(s + 1, NULL, 10) : 0;
-
-		if (n > highest + 1)
-			return false;
-		highest = n > highest ? n : highest;
-	}
-	return true;
-}
-
 enum err pg_dialect(const char *sql, const char *keys, struct buf *out)
 {
 	buf_clear(out);
-	if (!parameters_rise(sql))
-		return err_set(ERR_FORMAT, "$1, $2 ... stand out of order in %.200s", sql);
+	TRY(statement_check(sql));
 	TRY(words_append(out, sql));
 	if (begins(sql, REPLACE))
 		TRY(replace_append(out, sql, keys));

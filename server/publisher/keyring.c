@@ -28,7 +28,7 @@ static enum err key_take(struct publisher *p, const struct directive *d)
 
 	TRY(key_path(p, "", dir));
 	TRY(key_path(p, d->customer, path));
-	if (!d->key && strcmp(d->reason, "gone") == 0)
+	if (!d->key && strcmp(d->reason, CONTENT_KEY_GONE) == 0)
 		return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_set_errno("%s", path);
 	TRY(dir_make(dir));
 	if (!d->key)

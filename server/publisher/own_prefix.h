@@ -31,7 +31,7 @@ struct own_prefix {
 };
 
 // spool: chunks one after the other, each once, in order of first appearance. Errors: ERR_FULL (too
-// large: the package does without), ERR_MEMORY.
+// large), ERR_MEMORY.
 enum err own_prefix_open(struct own_prefix *p, int spool, uint64_t size, size_t chunks) MUST_CHECK;
 void own_prefix_close(struct own_prefix *p);
 // The next page, of so many chunks, begins.

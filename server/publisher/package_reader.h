@@ -1,8 +1,8 @@
 // A package read back from the publisher's own store, page by page, as a device would read it: each
 // object hashed, decoded and held against the manifest. Memory is one page and one object.
 //
-// Objects that are told with other chunks of the package can be read only after those: a page that
-// has such is unpacked at once into a file without a name, and so are all pages after it.
+// Objects that are told with other chunks of the package can be read only after those: where one
+// page has such, all pages are unpacked into a file without a name.
 #ifndef HELIO_PUBLISHER_PACKAGE_READER_H
 #define HELIO_PUBLISHER_PACKAGE_READER_H
 
@@ -23,7 +23,7 @@ struct package_reader {
 	struct page_plan plan;
 	struct index_page index_page;
 	// plain chunks of unpacked pages, one after the other
-	int unpacked_fd; // -1: no page needed it
+	int unpacked_fd; // -1: not yet
 	uint64_t unpacked_size;
 	bool unpacks;
 	struct known earlier; // object i is one chunk, its place is places[i]

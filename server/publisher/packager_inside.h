@@ -26,11 +26,11 @@ struct pack_work {
 enum err pack_object(struct pack_work *w, struct object_encoder *encoder,
 	const struct chunk_ref *run, uint32_t count, struct bytes plain,
 	struct object *out) MUST_CHECK;
-// The same without a new one: NULL when there is none yet.
 struct pack_found {
 	const struct known *in;
 	const struct known_object *object;
 };
+// The same without a new one: `object` is NULL when there is none yet.
 struct pack_found pack_object_find(
 	const struct pack_work *w, const struct chunk_ref *run, size_t count);
 // names: where what it is told with is named; NULL: it is told with nothing.

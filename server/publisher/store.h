@@ -204,11 +204,11 @@ struct send_object {
 // objects in order. Freed by the caller.
 enum err claim_package(struct store *s, const char *broker, const struct digest *package,
 	uint64_t directive_id, struct send_object **objects, size_t *count) MUST_CHECK;
-// All of it is acknowledged and the mark was read back.
 // These of the objects were acknowledged (done) and are counted as there: a transmission that is
 // interrupted goes on behind them. Marks them as noted.
 enum err claim_objects(
 	struct store *s, const char *broker, struct send_object *objects, size_t count) MUST_CHECK;
+// All of it is acknowledged and the mark was read back.
 enum err claim_complete(
 	struct store *s, const char *broker, const struct digest *package) MUST_CHECK;
 enum err claim_fail(struct store *s, const char *broker, const struct digest *package) MUST_CHECK;

@@ -320,11 +320,11 @@ static enum err directive_judge(struct transmit *t, const struct directive *d, b
 			(unsigned long long)d->directive_id, (unsigned long long)floor);
 	if (d->directive_id == said.at)
 		return ERR_OK;
-	TRY(store_end(t->store, directive_note(t->store, &d->package, broker, d->directive_id,
-					d->directive_id < floor)));
-	if (d->directive_id == p.directive_id)
-		return ERR_OK;
-	return store_end(t->store, package_set_directive(t->store, &d->package, d->directive_id));
+	bool anew = d->directive_id < floor;
+	enum err e = directive_note(t->store, &d->package, broker, d->directive_id, anew);
+	if (e == ERR_OK && (anew || d->directive_id > p.directive_id))
+		e = package_set_directive(t->store, &d->package, d->directive_id);
+	return store_end(t->store, e);
 }
 
 static enum err directive_obey(struct transmit *t, const struct directive *d)

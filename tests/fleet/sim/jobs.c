@@ -3,6 +3,8 @@
 // order of the seeds, so that what is printed does not depend on how many jobs there were.
 #include "tests/fleet/sim/sim.h"
 
+#include "proto/base/file.h"
+
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -21,22 +23,6 @@ unsigned jobs_of_machine(void)
 	int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 
 	return count < JOBS_MAX ? (unsigned)count : JOBS_MAX;
-}
-
-static bool result_write(int fd, const struct sim_result *r)
-{
-	const char *at = (const char *)r;
-
-	for (size_t left = sizeof(*r); left;) {
-		ssize_t n = write(fd, at, left);
-		if (n < 0 && errno != EINTR)
-			return false;
-		if (n > 0) {
-			at += n;
-			left -= (size_t)n;
-		}
-	}
-	return true;
 }
 
 static bool result_read(int fd, struct sim_result *r)
@@ -61,7 +47,7 @@ static void job_run(const struct job_plan *plan, unsigned number, unsigned count
 
 	for (uint64_t seed = plan->first + number; seed <= plan->last; seed += count) {
 		plan->run(plan->ctx, seed, &r);
-		if (!result_write(fd, &r))
+		if (fd_write_all(fd, &r, sizeof(r)) != ERR_OK)
 			break; // nobody reads any more
 	}
 }
