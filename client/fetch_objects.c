@@ -33,13 +33,25 @@ static void plan_count(struct fetch *f)
 	fetch_tell_bytes(f);
 }
 
+// Of this client, this package and this page: nobody walks through it as another one does, and who
+// is first with one package is not first with all.
+static uint64_t order_seed(const struct fetch *f)
+{
+	struct digest own = sha256(f->config->client_id, strlen(f->config->client_id));
+	uint64_t seed = 0;
+	for (size_t i = 0; i < sizeof own.b; i++)
+		own.b[i] ^= f->package.b[i];
+	own = sha256(own.b, sizeof own.b);
+	memcpy(&seed, own.b, sizeof seed);
+	return seed + f->page;
+}
+
 enum err fetch_objects_begin(struct fetch *f)
 {
 	const struct index_page *x = &f->index_page;
 	struct fetch_item *items = arena_array(&f->page_arena, x->object_count + 1, sizeof *items);
 	uint32_t *order = arena_array(&f->page_arena, x->object_count + 1, sizeof *order);
 	uint8_t *waves = arena_array(&f->page_arena, x->object_count + 1, 1);
-	uint64_t seed;
 	size_t count = 0;
 	if (items == NULL || order == NULL || waves == NULL)
 		return err_set(ERR_MEMORY, "no memory for the plan of a page");
@@ -55,9 +67,7 @@ enum err fetch_objects_begin(struct fetch *f)
 			.tag = i,
 		};
 	}
-	struct digest own = sha256(f->config->client_id, strlen(f->config->client_id));
-	memcpy(&seed, own.b, sizeof seed);
-	fetch_plan_init(&f->plan, &f->pace, items, order, count, seed + f->page, fetch_now());
+	fetch_plan_init(&f->plan, &f->pace, items, order, count, order_seed(f), fetch_now());
 	fetch_pool_page(&f->pool, &f->staging, &f->staged_page, f->has_bases ? &f->bases : NULL);
 	f->planned = true;
 	plan_count(f);

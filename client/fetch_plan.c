@@ -7,14 +7,16 @@
 #define WATCH_MIN_MS 1000
 #define WATCH_MAX_MS 60000
 #define FIRST_BYTES_PER_MS 1024.0
-#define OPEN_FIRST 2
 #define BURST_MIN (64 * 1024)
 #define BURST_MAX                                                                                  \
 	LIMIT_CHUNK // not above one object: then any second holds at most rate + one object
 #define SMOOTH 0.2
+#define RECEIVE_MOST 16
 // Neighbours in the files that are asked for together: the disk writes them in one piece, and still
-// no two devices walk through a package in the same order.
+// no two devices walk through a package in the same order. A small package has no runs to spare: it
+// is read into memory anyway, and its order has to be of many places.
 #define ORDER_RUN 8
+#define ORDER_PLACES 64
 
 // An eighth of a second, but what 20 ms carry at least: the timer's grain must not slow a fast
 // link.
@@ -31,9 +33,9 @@ static uint64_t burst_of(uint64_t rate_per_s)
 void fetch_pace_init(struct fetch_pace *p, uint32_t window, uint64_t window_bytes,
 	uint64_t rate_bytes_per_s, struct mono now)
 {
-	*p = (struct fetch_pace){.window_bytes = window_bytes, .progress = now, .rate_from = now};
-	p->window = window < 2 ? 2 : window > FETCH_WINDOW_MAX ? FETCH_WINDOW_MAX : window;
-	p->open = OPEN_FIRST;
+	*p = (struct fetch_pace){.progress = now, .rate_from = now};
+	p->window = window < 1 ? 1 : window > FETCH_WINDOW_MAX ? FETCH_WINDOW_MAX : window;
+	fetch_window_init(&p->open, window_bytes, now);
 	ratelimit_init(&p->bucket, rate_bytes_per_s, burst_of(rate_bytes_per_s), now);
 }
 
@@ -48,6 +50,13 @@ void fetch_pace_round_trip(struct fetch_pace *p, int64_t ms)
 	double sample = ms < 0 ? 0 : (double)ms;
 	p->round_trip_ms =
 		p->round_trip_ms == 0 ? sample : p->round_trip_ms * (1 - SMOOTH) + sample * SMOOTH;
+}
+
+uint16_t fetch_receive_maximum(uint32_t window)
+{
+	uint32_t half = window / 2;
+	uint32_t least = window < 2 ? 1 : 2;
+	return (uint16_t)(half < least ? least : half > RECEIVE_MOST ? RECEIVE_MOST : half);
 }
 
 int64_t fetch_pace_patience_ms(const struct fetch_pace *p, uint64_t live_bytes)
@@ -90,20 +99,43 @@ static int tag_compare(const void *a, const void *b, void *items)
 	return x->tag < y->tag ? -1 : x->tag > y->tag;
 }
 
-static void run_swap(uint32_t *order, size_t a, size_t b)
+static void run_swap(uint32_t *order, size_t run, size_t a, size_t b)
 {
-	for (size_t i = 0; i < ORDER_RUN; i++) {
-		uint32_t swap = order[a * ORDER_RUN + i];
-		order[a * ORDER_RUN + i] = order[b * ORDER_RUN + i];
-		order[b * ORDER_RUN + i] = swap;
+	for (size_t i = 0; i < run; i++) {
+		uint32_t swap = order[a * run + i];
+		order[a * run + i] = order[b * run + i];
+		order[b * run + i] = swap;
 	}
 }
 
-// Whole runs change places; the rest that makes no run stays last.
+static void order_reverse(uint32_t *order, size_t count)
+{
+	for (size_t i = 0; i < count / 2; i++) {
+		uint32_t swap = order[i];
+		order[i] = order[count - 1 - i];
+		order[count - 1 - i] = swap;
+	}
+}
+
+// The first `by` go behind the others.
+static void order_rotate(uint32_t *order, size_t count, size_t by)
+{
+	order_reverse(order, by);
+	order_reverse(order + by, count - by);
+	order_reverse(order, count);
+}
+
+// Whole runs change places; then all is turned, so that the rest that makes no run, and the first
+// object of a run, stand anywhere.
 static void runs_shuffle(uint32_t *order, size_t count, uint64_t seed)
 {
-	for (size_t i = count / ORDER_RUN; i > 1; i--)
-		run_swap(order, i - 1, (size_t)(mix(&seed) % i));
+	size_t run = count / ORDER_PLACES;
+	if (count == 0)
+		return;
+	run = run < 1 ? 1 : run > ORDER_RUN ? ORDER_RUN : run;
+	for (size_t i = count / run; i > 1; i--)
+		run_swap(order, run, i - 1, (size_t)(mix(&seed) % i));
+	order_rotate(order, count, (size_t)(mix(&seed) % count));
 }
 
 static void waves_shuffle(struct fetch_plan *p, uint64_t seed)
@@ -121,6 +153,7 @@ void fetch_plan_init(struct fetch_plan *p, struct fetch_pace *pace, struct fetch
 {
 	*p = (struct fetch_plan){.items = items, .order = order, .count = count, .pace = pace};
 	pace->progress = now;
+	fetch_window_rested(&pace->open, now);
 	if (count != 0)
 		qsort(items, count, sizeof *items, item_compare);
 	for (size_t i = 0; i < count; i++) {
@@ -165,12 +198,32 @@ static void rate_learn(struct fetch_pace *p, uint32_t bytes, struct mono now)
 	p->rate_from = now;
 }
 
+// One that silence made us ask for again is here, by its first or its second way: what was asked
+// for before it is not on its way any more.
+static void overtaken(struct fetch_plan *p, const struct fetch_item *by)
+{
+	for (uint32_t i = 0; i < p->count && p->next > 0; i++) {
+		struct fetch_item *it = &p->items[i];
+		if (it->state != ITEM_LIVE || it->rank >= by->rank)
+			continue;
+		it->state = ITEM_WAITING;
+		p->live--;
+		p->live_bytes -= it->size_bytes;
+		p->out_bytes -= it->size_bytes;
+		p->order[--p->next] = i;
+	}
+}
+
 bool fetch_plan_arrived(struct fetch_plan *p, uint32_t item, struct mono now)
 {
 	struct fetch_item *it = &p->items[item];
 	if (it->state != ITEM_LIVE)
 		return false;
+	int64_t trip_ms = it->tries == 0 ? (int64_t)((uint32_t)now.ms - it->asked_ms) : -1;
 	rate_learn(p->pace, it->size_bytes, now);
+	fetch_window_arrived(&p->pace->open, it->size_bytes, trip_ms, now);
+	if (it->tries != 0 && p->pace->alarms != 0)
+		overtaken(p, it);
 	p->pace->progress = now;
 	p->pace->alarms = 0;
 	it->state = ITEM_ARRIVED;
@@ -226,7 +279,7 @@ void fetch_plan_bad(struct fetch_plan *p, uint32_t item)
 		p->order[--p->next] = item; // next to be asked; the place before `next` is used up
 }
 
-void fetch_plan_disconnected(struct fetch_plan *p)
+void fetch_plan_disconnected(struct fetch_plan *p, struct mono now)
 {
 	size_t keep = p->next;
 	// What was live waits again, in the places just before those that were never asked for.
@@ -245,15 +298,18 @@ void fetch_plan_disconnected(struct fetch_plan *p)
 	qsort_r(p->order + keep, p->next - keep, sizeof *p->order, tag_compare, p->items);
 	p->next = keep;
 	p->gone_count = 0;
-	p->pace->open = OPEN_FIRST;
+	fetch_window_restart(&p->pace->open, now);
 	p->pace->alarms = 0;
 }
 
 // ---- what to do
 
-static void item_subscribe(struct fetch_plan *p, uint32_t item, struct fetch_step *out)
+static void item_subscribe(
+	struct fetch_plan *p, uint32_t item, struct mono now, struct fetch_step *out)
 {
 	struct fetch_item *it = &p->items[item];
+	it->asked_ms = (uint32_t)now.ms;
+	it->rank = p->ranks++;
 	if (it->subscribed)
 		out->unsubscribe[out->unsubscribe_count++] = item;
 	out->subscribe[out->subscribe_count++] = item;
@@ -288,14 +344,18 @@ static void item_give_up(struct fetch_plan *p, uint32_t item, struct fetch_step 
 	p->out_bytes -= it->size_bytes;
 }
 
-// The live item that was asked for most often: one witness is enough to tell a broker that has lost
-// everything from one that is slow.
+// The live item that was asked for most often, of several the last one: one witness is enough to
+// tell a broker that has lost everything from one that is slow, and the last one tells of all.
 static uint32_t live_witness(const struct fetch_plan *p)
 {
 	uint32_t best = UINT32_MAX;
 	for (uint32_t i = 0; i < p->count; i++) {
-		if (p->items[i].state == ITEM_LIVE &&
-			(best == UINT32_MAX || p->items[i].tries > p->items[best].tries))
+		const struct fetch_item *it = &p->items[i];
+		const struct fetch_item *top = best != UINT32_MAX ? &p->items[best] : it;
+		if (it->state != ITEM_LIVE)
+			continue;
+		if (best == UINT32_MAX || it->tries > top->tries ||
+			(it->tries == top->tries && it->rank > top->rank))
 			best = i;
 	}
 	return best;
@@ -317,6 +377,7 @@ static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *o
 	uint32_t witness = live_witness(p);
 	pace->progress = now;
 	pace->alarms++;
+	fetch_window_lost(&pace->open, now);
 	if (++p->items[witness].tries >= FETCH_TRIES) {
 		for (uint32_t i = 0; i < p->count; i++) {
 			if (p->items[i].state == ITEM_LIVE)
@@ -325,6 +386,7 @@ static void watchdog(struct fetch_plan *p, struct mono now, struct fetch_step *o
 		p->given_up = true;
 		return;
 	}
+	p->items[witness].asked_ms = (uint32_t)now.ms;
 	out->unsubscribe[out->unsubscribe_count++] = witness;
 	out->subscribe[out->subscribe_count++] = witness;
 	out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
@@ -341,9 +403,9 @@ static bool has_room(const struct fetch_plan *p, uint32_t size_bytes)
 	size_t out = p->live + p->arrived;
 	if (is_still(p))
 		return true;
-	if (out >= p->pace->open)
+	if (out >= p->pace->window)
 		return false;
-	return out == 0 || p->out_bytes + size_bytes <= p->pace->window_bytes;
+	return out == 0 || p->out_bytes + size_bytes <= fetch_window_bytes(&p->pace->open);
 }
 
 static void refill(struct fetch_plan *p, struct mono now, struct fetch_step *out)
@@ -361,7 +423,7 @@ static void refill(struct fetch_plan *p, struct mono now, struct fetch_step *out
 		if (p->live == 0)
 			pace->progress = now;
 		p->next++;
-		item_subscribe(p, item, out);
+		item_subscribe(p, item, now, out);
 	}
 }
 
@@ -372,7 +434,16 @@ static bool batch_is_due(const struct fetch_plan *p)
 	size_t out = p->live + p->arrived;
 	if (is_still(p))
 		return true;
-	return out * 4 <= (size_t)pace->open * 3 && p->out_bytes * 4 <= pace->window_bytes * 3;
+	return out * 4 <= (size_t)pace->window * 3 &&
+	       p->out_bytes / 3 <= fetch_window_bytes(&pace->open) / 4;
+}
+
+// The window is what keeps it from asking for more: not the rate, not the number of objects.
+static void tell_full(struct fetch_plan *p, const struct fetch_step *step)
+{
+	bool waits_for_rate = step->wait_ms >= 0;
+	if (!waits_for_rate && p->out_bytes >= fetch_window_bytes(&p->pace->open) / 2)
+		fetch_window_full(&p->pace->open);
 }
 
 void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *out)
@@ -382,11 +453,12 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 	if (p->parked != 0 && is_still(p) && (p->missing != 0 || p->next == p->count))
 		p->given_up = true; // what they wait for does not come
 	bool more = p->next < p->count && !p->given_up;
-	if (more && !pace->hold && batch_is_due(p)) {
-		if (p->stored != 0 && pace->open < pace->window)
-			pace->open = pace->open * 2 < pace->window ? pace->open * 2 : pace->window;
+	if (more && pace->hold)
+		fetch_window_rested(&pace->open, now);
+	else if (more && batch_is_due(p))
 		refill(p, now, out);
-	}
+	if (more && p->next < p->count)
+		tell_full(p, out);
 	if (out->subscribe_count != 0 || !more || p->gone_count * 2 >= FETCH_BATCH)
 		flush_gone(p, out);
 	if (out->subscribe_count == 0 && out->wait_ms < 0)

@@ -2,22 +2,24 @@
 // page.
 //
 // Rules (protocol.md "Fetch", measured on Mosquitto 2.0.11):
-//  - explicit topics only, in an order of the client's own (seeded runs of neighbours), in a window
-//    of objects and of bytes: what is subscribed and not yet stored is what the agent holds in
-//    memory at most
+//  - explicit topics only, in an order of the client's own (seeded runs of neighbours), because a
+//    filter that all subscribers hold at a time costs each of them O(subscribers)
+//  - in a window of objects and of bytes: what is subscribed and not yet stored is what the agent
+//    holds in memory at most, and the broker for it. Its bytes are measured (fetch_window.h)
 //  - refilled in batches of at least a quarter of the window; what arrived is unsubscribed in the
 //    same breath; a live filter is never subscribed again
 //  - rate: a token bucket that delays refills
 //  - watchdog: nothing for max(1 s, 4 x round trip, twice what the bytes on the way should take)
 //    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries all that is live is missing
-//    here and the plan ends
+//    here and the plan ends. When that one comes, those that were asked for before it are lost: a
+//    broker answers in the order of the asking. They are asked for again at once
 // Objects that are told with others of the page come after those: wave by wave, in an order of the
 // client's own within a wave. One that comes before what it needs is parked: it counts in the
 // window, and nothing waits for it.
-// The window opens slowly: 2 objects at first, twice as many with each batch that arrives.
 #ifndef HELIO_CLIENT_FETCH_PLAN_H
 #define HELIO_CLIENT_FETCH_PLAN_H
 
+#include "client/fetch_window.h"
 #include "proto/base/clock.h"
 #include "proto/base/mem.h"
 #include "proto/base/ratelimit.h"
@@ -37,9 +39,11 @@ enum item_state {
 struct fetch_item {
 	struct digest topic; // the object's digest
 	uint32_t size_bytes;
-	uint32_t tag;  // the caller's
-	uint8_t wave;  // index_page_waves
-	uint8_t state; // enum item_state
+	uint32_t tag;      // the caller's
+	uint32_t rank;     // in the order of the asking
+	uint32_t asked_ms; // monotonic, its lower bits
+	uint8_t wave;      // index_page_waves
+	uint8_t state;     // enum item_state
 	uint8_t tries;
 	bool parked;
 	bool subscribed; // a filter of ours stands at the broker
@@ -47,9 +51,8 @@ struct fetch_item {
 
 // Lives as long as the connection: what was learned about it, and the bucket.
 struct fetch_pace {
-	uint32_t window; // objects, 2..FETCH_WINDOW_MAX
-	uint64_t window_bytes;
-	uint32_t open; // how far the window is open
+	uint32_t window; // objects, 1..FETCH_WINDOW_MAX
+	struct fetch_window open;
 	struct ratelimit bucket;
 	bool hold;
 	double round_trip_ms; // smoothed
@@ -65,6 +68,7 @@ struct fetch_plan {
 	size_t count;
 	uint32_t *order; // the caller's array of count
 	size_t next;     // in order
+	uint32_t ranks;  // given so far
 	size_t live, arrived, stored, missing;
 	size_t parked;      // of those that arrived
 	uint64_t out_bytes; // live and arrived: what the window counts
@@ -85,10 +89,14 @@ struct fetch_step {
 	bool finished;   // nothing waits and nothing is on its way
 };
 
+// window, window_bytes: the most, never passed.
 void fetch_pace_init(struct fetch_pace *p, uint32_t window, uint64_t window_bytes,
 	uint64_t rate_bytes_per_s, struct mono now);
 void fetch_pace_set(struct fetch_pace *p, uint64_t rate_bytes_per_s, bool hold, struct mono now);
 void fetch_pace_round_trip(struct fetch_pace *p, int64_t ms);
+// Objects that the broker sends ahead of our PUBACK, and holds a copy of for it: half of the
+// window. The other half waits its turn as a reference to what lies there.
+uint16_t fetch_receive_maximum(uint32_t window);
 // How long silence lasts before an object is asked for again.
 int64_t fetch_pace_patience_ms(const struct fetch_pace *p, uint64_t live_bytes);
 
@@ -106,7 +114,7 @@ void fetch_plan_stored(struct fetch_plan *p, uint32_t item);
 // They were wrong: asked for again, at most FETCH_TRIES times.
 void fetch_plan_bad(struct fetch_plan *p, uint32_t item);
 // The connection ended: no filter stands any more.
-void fetch_plan_disconnected(struct fetch_plan *p);
+void fetch_plan_disconnected(struct fetch_plan *p, struct mono now);
 void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *out);
 
 #endif

@@ -483,7 +483,7 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	if (f->phase == FETCH_OVER)
 		return;
 	if (f->planned && was_up)
-		fetch_plan_disconnected(&f->plan);
+		fetch_plan_disconnected(&f->plan, fetch_now());
 	log_info("FETCH-DOWN", "broker=%s why=%s", f->broker, log_quote(why));
 	if (retry_ms >= 0)
 		return;
@@ -566,7 +566,6 @@ static void fetch_connect(struct fetch *f)
 		.up = on_up, .down = on_down, .message = on_message, .subscribed = on_subscribed};
 	struct link_address addresses[2];
 	size_t count = 0;
-	uint32_t receive = f->window / 2;
 	if (f->medium != NULL) {
 		fetch_is_up(f);
 		return;
@@ -586,9 +585,7 @@ static void fetch_connect(struct fetch *f)
 		.cert_file = f->config->cert_file,
 		.key_file = f->config->key_file,
 		.keepalive_s = KEEPALIVE_S,
-		.receive_maximum = (uint16_t)(receive < 2    ? 2
-					      : receive > 16 ? 16
-							     : receive),
+		.receive_maximum = fetch_receive_maximum(f->window),
 		.connect_timeout_s = f->config->connect_timeout_s,
 		.backoff_min_ms = RELINK_FIRST_MS,
 		.backoff_max_ms = 4 * RELINK_FIRST_MS,
