@@ -39,14 +39,30 @@ static uint64_t boot_number(const char *boot_id)
 	return n & INT64_MAX;
 }
 
-// The picture's name stays in the line.
+// How the turn ended; a row of an older display does not say it. Picture and reason stay in the
+// line.
+static bool end_parse(char **f, struct shown *out)
+{
+	uint64_t planned;
+	if (record_u64(f[7], &planned) != ERR_OK || planned > UINT32_MAX)
+		return false;
+	out->planned_ms = (uint32_t)planned;
+	for (int r = SHOWN_WHOLE; r <= SHOWN_FAILED; r++)
+		if (strcmp(f[8], shown_result_word((enum shown_result)r)) == 0)
+			out->result = (enum shown_result)r;
+	size_t n = strspn(f[9], "abcdefghijklmnopqrstuvwxyz-");
+	out->reason = strcmp(f[9], "-") == 0 ? "" : f[9];
+	return out->result != 0 && f[9][n] == '\0' && n <= LIMIT_ID;
+}
+
 static bool row_parse(char *line, struct shown *out)
 {
-	char *f[8];
+	char *f[11];
 	uint64_t from, duration;
-	if (record_fields(line, f, 8) != 7)
+	size_t fields = record_fields(line, f, 11);
+	if (fields != 7 && fields != 10)
 		return false;
-	*out = (struct shown){0};
+	*out = (struct shown){.reason = ""};
 	if (record_u64(f[0], &out->ledger_seq) != ERR_OK || record_u64(f[4], &from) != ERR_OK ||
 		record_u64(f[5], &duration) != ERR_OK || duration > UINT32_MAX ||
 		from > INT64_MAX ||
@@ -58,7 +74,7 @@ static bool row_parse(char *line, struct shown *out)
 	out->from_unix_ms = (int64_t)from;
 	out->duration_ms = (uint32_t)duration;
 	out->clock_quality = clock_quality(f[6]);
-	return true;
+	return fields == 7 || end_parse(f, out);
 }
 
 static FILE *part_open(const struct display_side *d, const char *name)
@@ -118,7 +134,9 @@ size_t ledger_slice(struct ledger_read *x, struct arena *a, size_t lines, struct
 		if (!row_take(x, line, &rows[count]))
 			continue;
 		rows[count].image = arena_strdup(a, rows[count].image);
-		if (rows[count].image == NULL) {
+		if (rows[count].reason[0] != '\0')
+			rows[count].reason = arena_strdup(a, rows[count].reason);
+		if (rows[count].image == NULL || rows[count].reason == NULL) {
 			*end = true;
 			break;
 		}

@@ -24,6 +24,9 @@ static const struct codec_row shown_rows[] = {
 	ROW_TIME(shown, from_unix_ms),
 	ROW_U32(shown, duration_ms, 0, UINT32_MAX),
 	ROW_U32(shown, clock_quality, 1, 3),
+	ROW_U32(shown, planned_ms, 0, UINT32_MAX),
+	ROW_ENUM_OR_ZERO(shown, result, shown_result, SHOWN_FAILED),
+	ROW_TEXT(shown, reason, LIMIT_ID, 0),
 };
 CODEC_TABLE(shown, shown)
 

@@ -73,6 +73,16 @@ const char *info_kind_word(enum info_kind k)
 	return WORD(words, k);
 }
 
+const char *shown_result_word(enum shown_result r)
+{
+	static const char *const words[] = {[SHOWN_WHOLE] = "whole",
+		[SHOWN_CUT] = "cut",
+		[SHOWN_SKIPPED] = "skipped",
+		[SHOWN_FAILED] = "failed"};
+
+	return WORD(words, r);
+}
+
 const char *package_kind_word(enum package_kind k)
 {
 	static const char *const words[] = {

@@ -10,6 +10,7 @@
 
 #include "proto/base/mem.h"
 #include "proto/limits.h"
+#include "proto/shown.h"
 
 enum response_kind { KIND_NO_ACTION = 1, KIND_SEND_INFORMATION, KIND_RETRIEVE_INFORMATION, KIND_EXECUTE_COMMAND };
 enum ack { ACK_NOTHING = 1, ACK_RESPONSE, ACK_RESEND, ACK_BUSY };
@@ -272,7 +273,9 @@ struct shown {
 	struct digest package;
 	const char *image;
 	int64_t from_unix_ms;
-	uint32_t duration_ms, clock_quality;
+	uint32_t duration_ms, clock_quality, planned_ms;
+	enum shown_result result;
+	const char *reason;            // a word, "" none; of one that was built here NULL counts as ""
 };
 
 struct report {

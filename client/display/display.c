@@ -139,20 +139,53 @@ static void answers_take(struct display *d, struct now now)
 
 // ---- what the plan says
 
-static void ended_record(struct display *d, const struct show_ended *ended, struct now now)
+struct shown_row ended_row(const struct display *d, const struct show_ended *ended)
 {
-	struct shown_row row = {
+	return (struct shown_row){
 		.package = ended->picture->package,
 		.path = ended->picture->path,
 		.from = d->front_since,
 		.duration_ms = ended->duration_ms,
 		.clock = d->clock.quality,
+		.planned_ms = ended->picture->duration_ms,
+		.result = ended->result,
+		.reason = ended->reason,
 	};
+}
 
-	log_debug("SHOWN", "image=%s ms=%" PRId64, row.path, row.duration_ms);
-	if (d->has_ledger && shown_append(&d->ledger, &row) != ERR_OK)
+static void row_record(struct display *d, const struct shown_row *row, struct now now)
+{
+	log_debug("SHOWN", "image=%s ms=%" PRId64 " result=%s", row->path, row->duration_ms,
+		shown_result_word(row->result));
+	if (d->has_ledger && shown_append(&d->ledger, row) != ERR_OK)
 		fault_add(d, now, "LEDGER-LOST", "shown.log", err_text());
+}
+
+static void ended_record(struct display *d, const struct show_ended *ended, struct now now)
+{
+	struct shown_row row = ended_row(d, ended);
+
+	row_record(d, &row, now);
 	d->front_since = now.wall;
+}
+
+void missed_record(struct display *d, struct now now)
+{
+	struct show_missed missed;
+
+	while (show_missed(&d->show, display_time(d, now), &missed)) {
+		struct shown_row row = {
+			.package = missed.picture.package,
+			.path = missed.picture.path,
+			.from = now.wall,
+			.clock = d->clock.quality,
+			.planned_ms = missed.picture.duration_ms,
+			.result = missed.result,
+			.reason = "unreadable",
+		};
+
+		row_record(d, &row, now);
+	}
 }
 
 static void front_follow(struct display *d, const struct show_plan *p, struct now now)
@@ -182,14 +215,11 @@ static void front_note(struct display *d, struct now now)
 	if (d->show.front.ticket == 0 || !d->has_ledger ||
 		(d->note_at.ms != 0 && mono_since_ms(now.mono, d->note_at) < SHOWN_OPEN_MS))
 		return;
-	struct shown_row row = {
-		.package = d->show.front.package,
-		.path = d->show.front.path,
-		.from = d->front_since,
-		.duration_ms = mono_since_ms(now.mono, d->show.since),
-		.clock = d->clock.quality,
-	};
+	struct show_ended so_far = show_end(&d->show, now.mono);
+	struct shown_row row = ended_row(d, &so_far);
 
+	if (row.result == SHOWN_CUT)
+		row.reason = "crash";
 	d->note_at = now.mono;
 	if (shown_note(&d->ledger, &row) != ERR_OK)
 		log_debug("NOTE-FAILED", "why=%s", log_quote(err_text()));
@@ -251,6 +281,7 @@ static struct show_plan plan_follow(struct display *d, struct now now)
 			ended_record(d, &p.ended, now);
 		if (p.ended.is)
 			d->note_at = (struct mono){0};
+		missed_record(d, now);
 		if (!p.load || picture_begin(d, &p.wanted, now))
 			return p;
 	}

@@ -201,13 +201,10 @@ static void last_row_write(struct display *d)
 {
 	struct now now = display_now(d);
 	struct show_ended ended = show_end(&d->show, now.mono);
-	struct shown_row row = {.from = d->front_since, .clock = d->clock.quality};
+	struct shown_row row = ended_row(d, &ended);
 
 	if (!ended.is || !d->has_ledger)
 		return;
-	row.package = ended.picture->package;
-	row.path = ended.picture->path;
-	row.duration_ms = ended.duration_ms;
 	if (shown_append(&d->ledger, &row) != ERR_OK)
 		log_warn("LEDGER-LOST", "why=%s", log_quote(err_text()));
 }

@@ -6,6 +6,9 @@
 
 // ---- display.c
 void display_turn(struct display *d);
+struct shown_row ended_row(const struct display *d, const struct show_ended *ended);
+// Turns that were lost, into the ledger.
+void missed_record(struct display *d, struct now now);
 
 // ---- display_loop.c
 void timer_rang(uv_timer_t *t);

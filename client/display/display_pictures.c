@@ -65,6 +65,14 @@ static enum err row_make(
 	return decode_begin(d, r);
 }
 
+static void picture_failed(struct display *d, uint64_t ticket, struct now now)
+{
+	bool known = show_loaded(&d->show, ticket, false, now.mono);
+
+	(void)known;
+	missed_record(d, now);
+}
+
 bool picture_begin(struct display *d, const struct show_picture *wanted, struct now now)
 {
 	struct display_picture *r = row_find(d, 0);
@@ -75,8 +83,7 @@ bool picture_begin(struct display *d, const struct show_picture *wanted, struct 
 	if (r)
 		row_free(r);
 	fault_add(d, now, "PICTURE-UNREADABLE", wanted->path, err_text());
-	bool known = show_loaded(&d->show, wanted->ticket, false, now.mono);
-	(void)known;
+	picture_failed(d, wanted->ticket, now);
 	return false;
 }
 
@@ -110,6 +117,7 @@ void picture_take(struct display *d, const struct decoder_answer *a, struct now 
 	if (!show_loaded(&d->show, a->ticket, ok, now.mono) && ok &&
 		a->ticket == d->show.front.ticket)
 		d->redraw = true;
+	missed_record(d, now);
 	// The screen changed its size meanwhile.
 	if (ok && !is_current)
 		pictures_again(d);
@@ -142,8 +150,7 @@ void pictures_resume(struct display *d, struct now now)
 			continue;
 		fault_add(d, now, "PICTURE-UNREADABLE", name_of(r), err_text());
 		frame_memory_free(&r->frame);
-		bool known = show_loaded(&d->show, r->ticket, false, now.mono);
-		(void)known;
+		picture_failed(d, r->ticket, now);
 	}
 	if (d->screenshot_busy)
 		screenshot_drop(d);

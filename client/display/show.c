@@ -7,7 +7,8 @@
 
 void show_init(struct show *s)
 {
-	*s = (struct show){.schedule.last = SCHEDULE_NONE, .closes_ms = INT64_MAX};
+	*s = (struct show){
+		.schedule.last = SCHEDULE_NONE, .closes_ms = INT64_MAX, .skip_at = SIZE_MAX};
 }
 
 void show_fini(struct show *s)
@@ -50,20 +51,25 @@ static void next_drop(struct show *s)
 	s->opens_ms = 0;
 }
 
-static void next_want(struct show *s, size_t index)
+static struct show_picture picture_of(const struct show *s, size_t index)
 {
 	const struct playlist_image *i = &s->list->images[index];
-
-	s->next = (struct show_picture){
-		.ticket = ++s->last_ticket,
+	struct show_picture p = {
 		.package = s->list->package,
 		.duration_ms = i->duration_ms,
 		.transition_ms = s->list->transition_ms,
 		.index = index,
 	};
 	// A safe path has at most 512 characters.
-	bool fits = str_copy(s->next.path, sizeof(s->next.path), i->path);
+	bool fits = str_copy(p.path, sizeof(p.path), i->path);
 	(void)fits;
+	return p;
+}
+
+static void next_want(struct show *s, size_t index)
+{
+	s->next = picture_of(s, index);
+	s->next.ticket = ++s->last_ticket;
 	s->next_state = NEXT_WANTED;
 }
 
@@ -183,28 +189,84 @@ static void next_choose(struct show *s, struct show_time now)
 		next_want(s, index);
 }
 
+// A verdict of which nothing more is told: the picture is tried again.
+#define BAD_AGAIN (-1)
+
 // Nothing could be read: forget the verdicts after a while.
 static void retry_when_due(struct show *s, struct mono now)
 {
 	if (s->retry_at.ms == 0 || now.ms < s->retry_at.ms)
 		return;
 	s->retry_at.ms = 0;
-	if (count_of(s) > 0)
-		memset(s->bad_until_ms, 0, count_of(s) * sizeof(*s->bad_until_ms));
+	for (size_t i = 0; i < count_of(s); i++)
+		s->bad_until_ms[i] = s->bad_until_ms[i] != 0 ? BAD_AGAIN : 0;
 	s->bad_count = 0;
+}
+
+// After a picture was taken: a round that is over is looked at for those it passed over.
+static void round_look(struct show *s, struct mono now)
+{
+	bool first = s->round_since.ms == 0;
+
+	if (!first && s->schedule.place.round == s->round)
+		return;
+	s->round = s->schedule.place.round;
+	s->round_before = s->round_since;
+	s->round_since = now;
+	s->skip_at = first || s->bad_count == 0 ? SIZE_MAX : 0;
+}
+
+static bool was_skipped(const struct show *s, size_t index, struct show_time now)
+{
+	int64_t until = s->bad_until_ms[index];
+
+	return until > now.mono.ms && until - RETRY_BAD_MS < s->round_before.ms &&
+	       schedule_is_open(&s->schedule, index, &now.wall);
+}
+
+bool show_missed(struct show *s, struct show_time now, struct show_missed *out)
+{
+	if (s->failed.ticket != 0) {
+		*out = (struct show_missed){.result = SHOWN_FAILED, .picture = s->failed};
+		s->failed.ticket = 0;
+		return true;
+	}
+	while (s->skip_at < count_of(s)) {
+		size_t index = s->skip_at++;
+
+		if (!was_skipped(s, index, now))
+			continue;
+		*out = (struct show_missed){
+			.result = SHOWN_SKIPPED, .picture = picture_of(s, index)};
+		return true;
+	}
+	return false;
 }
 
 // ---- boundaries
 
+// cut_by: what ends it, in case that is before its time.
 static struct show_ended ended_make(
-	const struct show *s, const struct show_picture *p, struct mono now)
+	const struct show *s, const struct show_picture *p, struct mono now, const char *cut_by)
 {
+	int64_t duration_ms = mono_since_ms(now, s->since);
+	bool whole = duration_ms >= p->duration_ms;
+
 	return (struct show_ended){
 		.is = p->ticket != 0,
 		.picture = p,
 		.since = s->since,
-		.duration_ms = mono_since_ms(now, s->since),
+		.duration_ms = duration_ms,
+		.result = whole ? SHOWN_WHOLE : SHOWN_CUT,
+		.reason = whole ? "" : cut_by,
 	};
+}
+
+static const char *cut_by(const struct show *s, struct show_time now)
+{
+	if (now.mono.ms >= front_closes(s, now).ms)
+		return "over";
+	return s->jump ? "command" : "switch";
 }
 
 static void begin(struct show *s, struct mono now)
@@ -231,6 +293,7 @@ static void advance(struct show *s, struct show_time now)
 			schedule_jumped(&s->schedule, s->front.index);
 		else
 			schedule_take(&s->schedule, s->front.index, &ask);
+		round_look(s, now.mono);
 		fade = fade > s->front.duration_ms / 2 ? s->front.duration_ms / 2 : fade;
 	}
 	s->fade_start = now.mono;
@@ -283,13 +346,14 @@ static void boundary_cross(struct show *s, struct show_time now, struct show_end
 	if (!next_is_ready(s) && now.mono.ms < front_closes(s, now).ms)
 		return; // what stands may go on standing until another one is found
 	s->gone = s->front;
-	*ended = ended_make(s, &s->gone, now.mono);
+	*ended = ended_make(s, &s->gone, now.mono, cut_by(s, now));
 	if (!next_is_ready(s)) {
 		front_leave(s, now);
 	} else if (s->next_state == NEXT_SAME) {
 		struct schedule_ask ask = ask_at(s, now.mono, now);
 
 		schedule_take(&s->schedule, s->front.index, &ask);
+		round_look(s, now.mono);
 		next_drop(s);
 		begin(s, now.mono);
 	} else {
@@ -330,7 +394,7 @@ static enum show_command_result show_jump(struct show *s, const char *arg, struc
 	if (front_is(s, index))
 		return COMMAND_DONE;
 	next_drop(s);
-	if (s->bad_until_ms[index] != 0)
+	if (s->bad_until_ms[index] > 0)
 		s->bad_count--;
 	s->bad_until_ms[index] = 0;
 	s->retry_at.ms = 0;
@@ -398,6 +462,8 @@ static enum err list_change(struct show *s, const struct show_offer *offer)
 	free(s->bad_until_ms);
 	schedule_fini(&s->schedule);
 	s->bad_until_ms = fresh;
+	s->skip_at = SIZE_MAX;
+	s->round_since.ms = 0;
 	s->schedule = plan;
 	s->bad_count = 0;
 	s->retry_at.ms = 0;
@@ -421,6 +487,7 @@ enum err show_playlist(struct show *s, const struct show_offer *offer, struct sh
 void show_nothing(struct show *s)
 {
 	s->list = NULL;
+	s->skip_at = SIZE_MAX;
 	schedule_fini(&s->schedule);
 	s->front.index = SIZE_MAX;
 	s->switch_ms = 0;
@@ -440,7 +507,9 @@ bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now)
 	size_t index = s->next.index;
 
 	// The row is only passed over; what stands goes on standing.
-	if (s->bad_until_ms[index] == 0)
+	if (s->bad_until_ms[index] != BAD_AGAIN)
+		s->failed = s->next;
+	if (s->bad_until_ms[index] <= 0)
 		s->bad_count++;
 	s->bad_until_ms[index] = mono_add_ms(now, RETRY_BAD_MS).ms;
 	next_drop(s);
@@ -562,5 +631,5 @@ struct show_plan show_step(struct show *s, struct show_time now)
 
 struct show_ended show_end(struct show *s, struct mono now)
 {
-	return ended_make(s, &s->front, now);
+	return ended_make(s, &s->front, now, "stop");
 }

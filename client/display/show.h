@@ -24,6 +24,7 @@
 
 #include "client/display/schedule.h"
 #include "proto/base/clock.h"
+#include "proto/shown.h"
 
 #define SHOW_PATH_MAX 520
 
@@ -83,8 +84,14 @@ struct show {
 	bool paused, jump; // jump: next is due at once
 	bool jumped;       // the front came out of turn: only its dates end it
 	struct mono paused_at;
-	int64_t *bad_until_ms; // for each image of list; 0: good
+	// For each image of list: 0 good; passed over until then (mono); BAD_AGAIN: it is tried
+	// once more, but that it failed was told.
+	int64_t *bad_until_ms;
 	size_t bad_count;
+	struct show_picture failed; // to be told; ticket 0: none
+	uint64_t round;             // of the schedule, when the round's bad ones were told
+	size_t skip_at;             // images from here on are looked at; SIZE_MAX: told
+	struct mono round_since, round_before; // begin of this one and of the one before
 	struct mono retry_at;
 };
 
@@ -94,6 +101,15 @@ struct show_ended {
 	const struct show_picture *picture; // borrowed until the next call
 	struct mono since;
 	int64_t duration_ms;
+	enum shown_result result; // whole, or cut
+	const char *reason;       // of a cut: command, over, switch, stop; else ""
+};
+
+// A picture whose turn was lost because it cannot be read: it failed, or it was skipped, once a
+// round, since it had failed before. (By weight there are no rounds: then only failures are told.)
+struct show_missed {
+	enum shown_result result;
+	struct show_picture picture;
 };
 
 struct show_plan {
@@ -141,6 +157,8 @@ void show_nothing(struct show *s);
 // The picture of a ticket is decoded, or cannot be. Returns false when nobody waits for it any
 // more.
 bool show_loaded(struct show *s, uint64_t ticket, bool ok, struct mono now);
+// Takes the next lost turn that is not told yet. To be asked after show_loaded and show_step.
+bool show_missed(struct show *s, struct show_time now, struct show_missed *out);
 // Where the shuffle of the present list stands.
 struct schedule_place show_place(const struct show *s);
 

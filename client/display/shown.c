@@ -43,7 +43,7 @@ static uint64_t row_seq(const char *line, size_t size)
 			seq = seq * 10 + (uint64_t)(c - '0');
 		}
 	}
-	return tabs == 6 && size > 0 && line[size - 1] != '\t' ? seq : 0;
+	return (tabs == 6 || tabs == 9) && size > 0 && line[size - 1] != '\t' ? seq : 0;
 }
 
 // Walks back over the lines of a part: the highest place where a good row ends, and its number.
@@ -195,8 +195,10 @@ static int row_make(
 	char hex[65];
 
 	hex_encode(row->package.b, 32, hex);
-	return snprintf(out, ROW_MAX, "%" PRIu64 "\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%u\n",
-		seq, s->boot, hex, row->path, row->from.ms, row->duration_ms, row->clock);
+	return snprintf(out, ROW_MAX,
+		"%" PRIu64 "\t%s\t%s\t%s\t%" PRId64 "\t%" PRId64 "\t%u\t%" PRIu32 "\t%s\t%s\n", seq,
+		s->boot, hex, row->path, row->from.ms, row->duration_ms, row->clock,
+		row->planned_ms, shown_result_word(row->result), *row->reason ? row->reason : "-");
 }
 
 static enum err part_turn(struct shown_log *s)

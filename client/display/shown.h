@@ -1,10 +1,14 @@
 // The ledger of what was shown: `shown.log` in the folder shared with the agent, one row a picture,
 // fields separated by tabs:
 //
-//   ledger_seq  boot_id  package  image_path  from_unix_ms  duration_ms  clock
+//   ledger_seq  boot_id  package  image_path  from_unix_ms  duration_ms  clock  planned_ms  result
+//   reason
 //
 // ledger_seq rises by one for ever, over restarts and parts, so a gap is a loss and nothing else.
-// boot_id: 32 hex digits of the kernel's boot. clock: 3 synchronised, 1 not known to be.
+// boot_id: 32 hex digits of the kernel's boot. clock: 3 synchronised, 1 not known to be. result:
+// whole, cut, skipped or failed (proto/shown.h); of what was not shown at all the duration is 0.
+// reason:
+// `-` for none. Rows of an older program end behind the clock.
 //
 // A row is written when the picture's time is over. What runs is noted in `shown.open`, which a
 // crash leaves behind; at the next start it becomes a row. A torn last line is cut off. When the
@@ -16,6 +20,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/mem.h"
+#include "proto/shown.h"
 
 struct shown_row {
 	struct digest package;
@@ -23,6 +28,9 @@ struct shown_row {
 	struct wall from;
 	int64_t duration_ms;
 	unsigned clock;
+	uint32_t planned_ms;
+	enum shown_result result;
+	const char *reason; // a word, "" none
 };
 
 struct shown_log {

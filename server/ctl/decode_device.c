@@ -241,6 +241,10 @@ static void shown_json(cJSON *j, const struct shown *m)
 	TIME(from_unix_ms);
 	NUMBER(duration_ms);
 	NUMBER(clock_quality);
+	NUMBER(planned_ms);
+	if (m->result != 0)
+		WORD(result, shown_result_word);
+	TEXT(reason);
 }
 
 void report_json(cJSON *j, const struct report *m)

@@ -128,8 +128,16 @@ def test_S001_c9h_a_truncated_picture_is_passed_over_and_reported(stage):
     (d / "0005-absent.png").symlink_to("/nonexistent")
     stage.playlist(d, duration_ms=400, transition_ms=100)
     stage.start()
-    wait_for(lambda: len(stage.rows()) >= 5, 10, "five rows")
-    assert {r[3] for r in stage.rows()} == {"0001-red.jpg", "0002-green.png"}
+    wait_for(lambda: "skipped" in {r[8] for r in stage.rows()}, 10, "a second round")
+    wait_for(lambda: stage.rows()[-1][8] == "whole", 5, "the round's end")
+    rows = stage.rows()
+    assert {r[3] for r in rows if r[8] in ("whole", "cut")} == {"0001-red.jpg", "0002-green.png"}
+    # Of what was not shown the ledger says so: tried once, then passed over in each round.
+    bad = ["0003-blue.jpg", "0004-text.jpg", "0005-absent.png"]
+    assert [r[3] for r in rows if r[8] == "failed"] == bad
+    assert [r[3] for r in rows if r[8] == "skipped"][:3] == bad
+    assert {(r[5], r[9]) for r in rows if r[8] in ("failed", "skipped")} == {("0", "unreadable")}
+    assert all(int(r[5]) >= int(r[7]) == 400 and r[9] == "-" for r in rows if r[8] == "whole")
     faults = {f[1]: f[2] for f in stage.status()["faults"]}
     assert "cut or damaged" in faults["0003-blue.jpg"]
     assert "neither JPEG nor PNG" in faults["0004-text.jpg"]
@@ -194,6 +202,7 @@ def test_S001_c9h_pause_resume_and_show_are_obeyed(stage):
     wait_for(lambda: stage.status()["state"] == "showing" and stage.status()["image"] == "0001-red.jpg", 5)
     row = [r for r in stage.rows() if r[3] == held][-1]
     assert int(row[5]) >= 1500, "a held picture counts for as long as it was held"
+    assert all((r[8] == "cut") == (int(r[5]) < int(r[7])) == (r[9] != "-") for r in stage.rows())
     stage.playlist(d, duration_ms=600, transition_ms=100, command=["show", "nowhere"])
     stage.proc.wait_text("COMMAND-REFUSED", 5)
 
@@ -217,6 +226,7 @@ def test_S001_c9h_kill_9_keeps_the_ledger_readable_and_its_numbers_rising(stage)
     numbers = [int(r[0]) for r in stage.rows()]
     assert numbers == list(range(1, len(numbers) + 1)), "no gap and no double"
     assert len(stage.proc.lines("LEDGER-TAKEN-OVER")) >= 5, "the picture that ran at the kill counts too"
+    assert ["cut", "crash"] in [r[8:] for r in stage.rows()]
 
 
 def test_S001_c9h_a_killed_decoder_does_not_stop_the_show(stage):

@@ -180,7 +180,7 @@ static struct response sample_response_least = {.client_id = "f1",
 static struct display_info sample_display = {
 	SAMPLE_SHA_A, "0001-bridge.jpg", 1920, 1080, 123456, "spring", "2026-11", true};
 static struct shown sample_usage[] = {
-	{1, 41, SAMPLE_SHA_A, "0001-bridge.jpg", SAMPLE_UNIX_MS, 8000, 3},
+	{1, 41, SAMPLE_SHA_A, "0001-bridge.jpg", SAMPLE_UNIX_MS, 8000, 3, 10000, SHOWN_CUT, "command"},
 	{.image = "a", .clock_quality = 1}};
 static struct report sample_report_display = {.client_id = "screen-1",
 	.session_id = 12,

@@ -422,6 +422,7 @@ WORD_OF(client_state, client_state_word)
 WORD_OF(reach, reach_word)
 WORD_OF(info_kind, info_kind_word)
 WORD_OF(package_kind, package_kind_word)
+WORD_OF(shown_result, shown_result_word)
 WORD_OF(element_type, element_type_word)
 WORD_OF(role, role_word)
 WORD_OF(reason_code, reason_word)
@@ -434,6 +435,7 @@ static void every_enum_value_has_its_own_word(void **state)
 		{ack_word_of, ACK_BUSY}, {op_status_word_of, OP_UNKNOWN},
 		{client_state_word_of, CS_CLONE_SUSPECT}, {reach_word_of, REACH_SILENT},
 		{info_kind_word_of, INFO_OUTPUT}, {package_kind_word_of, PACKAGE_SOFTWARE},
+		{shown_result_word_of, SHOWN_FAILED},
 		{element_type_word_of, ELEMENT_COMMAND_REF}, {role_word_of, ROLE_SERVER},
 		{reason_word_of, REASON_INTERVAL}, {publisher_state_word_of, PUB_RECORDED},
 		{directive_word_of, DIRECTIVE_MEDIUM_ENDED}};

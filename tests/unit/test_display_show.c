@@ -31,6 +31,7 @@ struct stage {
 	size_t decoded_count;
 	char log[2048];   // what became front: letters; '.' the waiting picture
 	char ended[2048]; // "a1000 b1000 "
+	char missed[512], cut[16];
 	char front;
 	struct show_plan plan;
 	struct playlist *lists[16];
@@ -134,6 +135,25 @@ static void ended_write(struct stage *s, const struct show_ended *e)
 
 	snprintf(text, sizeof(text), "%c%lld ", e->picture->path[0], (long long)e->duration_ms);
 	append(s->ended, sizeof(s->ended), text);
+	// Cut means shorter than planned, and only of a cut it is said why.
+	bool cut = e->duration_ms < e->picture->duration_ms;
+	assert_int_equal(e->result, cut ? SHOWN_CUT : SHOWN_WHOLE);
+	assert_int_equal(e->reason[0] != '\0', cut);
+	if (cut)
+		snprintf(s->cut, sizeof(s->cut), "%s", e->reason);
+}
+
+// Turns that were lost: "-x" failed, "~x" skipped.
+static void missed_write(struct stage *s)
+{
+	struct show_missed m;
+
+	while (show_missed(&s->show, time_at(s), &m)) {
+		char text[4] = {m.result == SHOWN_FAILED ? '-' : '~', m.picture.path[0], 0};
+
+		assert_true(m.result == SHOWN_FAILED || m.result == SHOWN_SKIPPED);
+		append(s->missed, sizeof(s->missed), text);
+	}
 }
 
 static void step(struct stage *s)
@@ -143,8 +163,10 @@ static void step(struct stage *s)
 
 		s->loading = 0;
 		show_loaded(&s->show, ticket, s->loading_ok, at(s));
+		missed_write(s);
 	}
 	s->plan = show_step(&s->show, time_at(s));
+	missed_write(s);
 	if (s->plan.ended.is)
 		ended_write(s, &s->plan.ended);
 	if (s->plan.load) {
@@ -573,6 +595,68 @@ static void test_the_end_records_what_runs(void **state)
 	assert_in_range(e.duration_ms, 390, 420);
 }
 
+static void test_a_cut_says_what_cut_it(void **state)
+{
+	struct stage *s = *state;
+	char body[400];
+
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 460);
+	assert_string_equal(show_end(&s->show, at(s)).reason, "stop");
+	give(s, PACKAGE_A, "abc", 0, "command\t1\tshow\tc.jpg\n");
+	run(s, 200);
+	assert_string_equal(s->cut, "command");
+	// Paused for long and then left: it stood for its whole time.
+	s->cut[0] = '\0';
+	give(s, PACKAGE_A, "abc", 0, "command\t2\tpause\n");
+	run(s, 3000);
+	give(s, PACKAGE_A, "abc", 0, "command\t3\tshow\ta.jpg\n");
+	run(s, 200);
+	assert_string_equal(s->cut, "");
+	give(s, PACKAGE_A, "abc", 0, "command\t4\tresume\n");
+	s->switch_ms = wall_in(s, 400);
+	give(s, PACKAGE_B, "x", 0, "");
+	run(s, 450);
+	assert_string_equal(s->cut, "switch");
+	s->switch_ms = 0;
+	snprintf(body, sizeof(body), "image\ta.jpg\t0\t\t\t0\t1\t0\t%lld\n", wall_in(s, 1400));
+	give_plan(s, body);
+	run(s, 2000);
+	assert_string_equal(s->cut, "over");
+	assert_string_equal(s->missed, "");
+}
+
+static void test_a_picture_that_cannot_be_read_fails_once_and_is_skipped_in_each_later_round(
+	void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "b";
+	give(s, PACKAGE_A, "abc", 0, "");
+	run(s, 2500);
+	assert_string_equal(s->missed, "-b");
+	run(s, 2000); // the second round is over
+	assert_string_equal(s->missed, "-b~b");
+	run(s, 4000);
+	assert_string_equal(s->missed, "-b~b~b~b");
+	// It is tried again after a while, and that is a failure again.
+	s->now_ms += 31 * 60 * 1000;
+	run(s, 1500);
+	assert_non_null(strstr(s->missed + 2, "-b"));
+}
+
+static void test_where_nothing_can_be_read_each_picture_is_told_once(void **state)
+{
+	struct stage *s = *state;
+
+	s->broken = "ab";
+	give(s, PACKAGE_A, "ab", 0, "");
+	run(s, 60000);
+	assert_true(s->loads > 8);
+	assert_string_equal(s->missed, "-a-b");
+	assert_string_equal(s->ended, "");
+}
+
 // Every moment between the first picture and the end belongs to exactly one row.
 static void test_rows_cover_the_time_without_gap_or_overlap(void **state)
 {
@@ -755,6 +839,9 @@ int main(void)
 		T(test_an_answer_nobody_waits_for_is_ignored),
 		T(test_a_long_sleep_shows_the_next_picture_once),
 		T(test_the_end_records_what_runs),
+		T(test_a_cut_says_what_cut_it),
+		T(test_a_picture_that_cannot_be_read_fails_once_and_is_skipped_in_each_later_round),
+		T(test_where_nothing_can_be_read_each_picture_is_told_once),
 		T(test_rows_cover_the_time_without_gap_or_overlap),
 		T(test_S001_c9h_a_picture_that_is_over_goes_at_that_moment_and_never_comes_again),
 		T(test_S001_c9h_nothing_valid_now_is_the_waiting_picture),

@@ -47,8 +47,13 @@ static const char *file(const char *name)
 
 static struct shown_row row_of(const char *path, int64_t from_ms, int64_t duration_ms)
 {
-	struct shown_row r = {
-		.path = path, .from = {from_ms}, .duration_ms = duration_ms, .clock = 3};
+	struct shown_row r = {.path = path,
+		.from = {from_ms},
+		.duration_ms = duration_ms,
+		.clock = 3,
+		.planned_ms = 8000,
+		.result = SHOWN_CUT,
+		.reason = "command"};
 
 	memset(r.package.b, 0xab, 32);
 	return r;
@@ -73,21 +78,22 @@ static char *content(const char *name)
 	return (char *)b.data;
 }
 
-// Every line has seven fields and the numbers rise by one. Returns the last.
+// Every line has ten fields and the numbers rise by one. Returns the last.
 static uint64_t check_rows(const char *text, uint64_t first)
 {
 	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
-		char boot[64], package[128], path[256];
+		char boot[64], package[128], path[256], result[16], reason[16];
 		uint64_t seq;
 		int64_t from, duration;
-		unsigned clock;
+		unsigned clock, planned;
 
 		assert_non_null(strchr(line, '\n'));
-		assert_int_equal(
-			sscanf(line,
-				"%" SCNu64 "\t%63s\t%127s\t%255s\t%" SCNd64 "\t%" SCNd64 "\t%u\n",
-				&seq, boot, package, path, &from, &duration, &clock),
-			7);
+		assert_int_equal(sscanf(line,
+					 "%" SCNu64 "\t%63s\t%127s\t%255s\t%" SCNd64 "\t%" SCNd64
+					 "\t%u\t%u\t%15s\t%15s\n",
+					 &seq, boot, package, path, &from, &duration, &clock,
+					 &planned, result, reason),
+			10);
 		assert_int_equal(seq, first++);
 		assert_int_equal(strlen(boot), 32);
 		assert_int_equal(strlen(package), 64);
@@ -104,7 +110,8 @@ static void test_a_row_names_what_when_and_how_long(void **state)
 	append(&s, "0001-a.jpg", 1763700000123);
 	shown_close(&s);
 	char want[256];
-	snprintf(want, sizeof(want), "1\t%s\t%s\t0001-a.jpg\t1763700000123\t1000\t3\n", s.boot,
+	snprintf(want, sizeof(want),
+		"1\t%s\t%s\t0001-a.jpg\t1763700000123\t1000\t3\t8000\tcut\tcommand\n", s.boot,
 		"abababababababababababababababababababababababababababababababab");
 	assert_string_equal(content("shown.log"), want);
 }

@@ -39,7 +39,7 @@ class Screen:
         """Rows of what was shown: image, when it came and when it went, in ms of the wall clock."""
         path = self.meet / "shown.log"
         rows = [line.split("\t") for line in (path.read_text().splitlines() if path.exists() else [])]
-        return [(r[2], r[3], int(r[4]), int(r[4]) + int(r[5])) for r in rows if len(r) == 7]
+        return [(r[2], r[3], int(r[4]), int(r[4]) + int(r[5])) for r in rows if len(r) == 10]
 
     def grab(self):
         """The whole screen as a person sees it, in RGB, by ffmpeg."""

@@ -169,7 +169,7 @@ class Stage:
         text = path.read_text() if path.exists() else ""
         assert text == "" or text.endswith("\n")
         rows = [line.split("\t") for line in text.splitlines()]
-        assert all(len(r) == 7 for r in rows), rows
+        assert all(len(r) == 10 for r in rows), rows
         return rows
 
     def shown(self):
