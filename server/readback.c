@@ -313,6 +313,7 @@ bool readback_message(struct readback *r, const struct topic_parts *topic, struc
 {
 	if (!kind_is_read(topic->kind))
 		return false;
+	retained = retained || topic->kind == TOPIC_CHUNK; // a shelf delivers them unmarked
 	for (size_t i = 0; retained && i < r->batch; i++) {
 		struct order *o = &r->queue[i];
 

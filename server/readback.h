@@ -1,6 +1,7 @@
 // The server's own look at what lies on a data broker: by fresh subscriptions, because only a
 // retained message that arrives on a new subscription proves that the broker still has it (S002-7,
-// F3, F6).
+// F3, F6). An object, whose name is its content, counts unmarked too: a broker with a shelf
+// (broker-conf/shelf) keeps objects elsewhere. Mark, manifest and index are always retained.
 //
 // One per data broker. Orders are read in batches: first mark, manifest and index of each; then the
 // last object that each index names, and the objects a client missed. MQTT has no "not found": what

@@ -276,12 +276,21 @@ static const struct block_row {
 	{"crl_line", "blocks/crl.j2", "crl_file", "crl_file"},
 	{"listeners", "blocks/listener.j2", "binds", "bind"},
 	{"log_lines", "blocks/log-type.j2", "log_types", "log_type"},
+	{"shelf_lines", "blocks/shelf.j2", "shelf_plugin", "shelf_plugin"},
 	{"acl_users", "blocks/acl-%s-server.j2", "servers", "id"},
 	{"acl_users", "blocks/acl-%s-publisher.j2", "publishers", "id"},
 	{"acl_users", "blocks/acl-%s-operator.j2", "operators", "id"},
 	{"acl_users", "blocks/acl-%s-reader.j2", "readers", "id"},
 	{"acl_users", "blocks/acl-%s-watcher.j2", "watchers", "id"},
 };
+
+// A test broker has no rules, and only a data broker has a shelf.
+static bool row_applies(const struct block_row *row, const char *kind)
+{
+	if (strcmp(row->variable, "shelf_lines") == 0)
+		return strcmp(kind, "data") == 0;
+	return strcmp(kind, "test") != 0 || strcmp(row->variable, "acl_users") != 0;
+}
 
 // "blocks/acl-%s-server.j2" with the kind in place.
 static void block_file(char out[96], const char *pattern, const char *kind)
@@ -304,7 +313,7 @@ static enum err blocks_make(struct broker_conf *b)
 		const struct block_row *row = &block_rows[i];
 		char file[96];
 
-		if (strcmp(b->kind, "test") == 0 && strcmp(row->variable, "acl_users") == 0)
+		if (!row_applies(row, b->kind))
 			continue;
 		if (strcmp(variable, row->variable) != 0)
 			buf_clear(&text);

@@ -44,6 +44,8 @@ def render_text(kind, template, variables):
     values["crl_line"] = block("crl.j2", "crl_file", "crl_file", values)
     values["listeners"] = block("listener.j2", "binds", "bind", values)
     values["log_lines"] = block("log-type.j2", "log_types", "log_type", values)
+    if kind == "data":
+        values["shelf_lines"] = block("shelf.j2", "shelf_plugin", "shelf_plugin", values)
     if kind != "test":
         values["acl_users"] = "".join(
             block(f"acl-{kind}-{role}.j2", words, "id", values) for role, words in ROLES)

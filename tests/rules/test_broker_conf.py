@@ -28,7 +28,8 @@ VARIED = {
                     publishers="", operators="o.1 o.2 o.3", readers="f2 f3", watchers="w", log_types="all", crl_file="/etc/crl.pem",
                     max_connections="-1", memory_limit_bytes="0", log_dest="file /var/log/m.log", run_user="root"),
     "data": dict(broker_id="d.9", port="18884", binds="127.0.0.1", servers="s1", publishers="p1 p2 p3",
-                 operators="", watchers="", log_types="error subscribe unsubscribe", sys_interval_s="1"),
+                 operators="", watchers="", log_types="error subscribe unsubscribe", sys_interval_s="1",
+                 shelf_plugin="/usr/lib/helio-shelf.so", shelf_dir="/srv/shelf", shelf_budget_bytes="9000000"),
     "test": dict(broker_id="t.9", port="11884", log_types="error"),
 }
 

@@ -179,6 +179,21 @@ static void a_live_message_proves_nothing(void **state)
 	assert_int_equal(w->verdict, READBACK_LOST);
 }
 
+// From a shelf: its name is its content, and the rest was retained.
+static void an_object_needs_no_mark_of_being_retained(void **state)
+{
+	struct world *w = *state;
+
+	readback_add(w->r, &w->order, w->now);
+	mark_arrives(w, 7);
+	manifest_arrives(w);
+	index_arrives(w);
+	arrive(w, topic_chunk("pub", &w->object), bytes_of("xyy", 3), false);
+	assert_int_equal(w->done, 0);
+	arrive(w, topic_chunk("pub", &w->object), bytes_of("xyz", 3), false);
+	assert_int_equal(w->verdict, READBACK_PROVEN);
+}
+
 static void nothing_there_is_lost_after_the_deadline(void **state)
 {
 	struct world *w = *state;
@@ -288,6 +303,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_all_there_is_proven),
 		T(a_live_message_proves_nothing),
+		T(an_object_needs_no_mark_of_being_retained),
 		T(nothing_there_is_lost_after_the_deadline),
 		T(another_mark_is_another_memory),
 		T(an_index_that_is_not_the_publishers_is_refused),

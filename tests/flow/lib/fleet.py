@@ -54,6 +54,7 @@ class Fleet:
         ports = free_ports(1 + len(self.data_ids))
         self.port = {"control": ports[0], **dict(zip(self.data_ids, ports[1:]))}
         self.procs = {}
+        self.broker_extra = {}  # name of a broker -> more variables of its templates
         self.under = {}         # name of a program -> what runs it, such as valgrind
         self.witnesses = []
         self.make_certificates()
@@ -126,7 +127,8 @@ class Fleet:
                        "operators=alice.1 alice.2", f"readers={' '.join(self.readers)}", "watchers=watch.1 watch.2"] if self.tls else []
             self.ctl_plain("broker-conf", kind, "--out", home, f"broker_id={name}", f"port={self.port[name]}",
                            f"run_user={'root' if os.getuid() == 0 else os.environ['USER']}", f"conf_dir={home}",
-                           f"log_types={self.log_types}", "sys_interval_s=1", *secured)
+                           f"log_types={self.log_types}", "sys_interval_s=1", *secured,
+                           *[f"{k}={v}" for k, v in self.broker_extra.get(name, {}).items()])
         proc = self.procs.setdefault(f"broker-{name}", Proc(f"broker-{name}", ["mosquitto", "-c", home / "mosquitto.conf"],
                                                             self.folder))
         proc.start()

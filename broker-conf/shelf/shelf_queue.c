@@ -1,0 +1,296 @@
+#include "broker-conf/shelf/shelf_queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define uthash_fatal(text) abort()
+#include <uthash.h>
+#include <utlist.h>
+
+enum want_state {
+	WANT_WAITS = 1, // in its client's list
+	WANT_HANDED,    // the broker delivers it now, if the client may have it
+	WANT_HAS        // in the list of what settles, until `settled`
+};
+
+struct client;
+
+struct want {
+	char topic[SHELF_TOPIC_MAX];
+	struct client *client;
+	enum want_state state;
+	bool settles;
+	size_t size;
+	int64_t had_ms;
+	struct want *prev, *next;               // of its client's that wait
+	struct want *settle_prev, *settle_next; // of all that settle, oldest first
+	UT_hash_handle hh;
+};
+
+struct client {
+	char *id;
+	struct want *wants; // by topic
+	struct want *waits; // in order
+	uint64_t held_bytes;
+	unsigned turn;
+	bool in_ring;
+	struct client *prev, *next; // of the ring
+	UT_hash_handle hh;
+};
+
+struct shelf_queue {
+	struct shelf_limits limits;
+	struct client *clients; // by id
+	struct client *ring;    // those with waits and room, in order of their turns
+	struct want *settling;
+	uint64_t recent_bytes;
+	struct want *now; // what shelf_queue_next gave
+};
+
+struct shelf_queue *shelf_queue_new(const struct shelf_limits *limits)
+{
+	struct shelf_queue *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		abort();
+	q->limits = *limits;
+	return q;
+}
+
+// ---------------------------------------------------------------- lists
+
+static bool has_room(const struct shelf_queue *q, const struct client *c)
+{
+	return c->held_bytes == 0 || c->held_bytes < q->limits.client_bytes;
+}
+
+// In the ring as long as there is something to be handed to it.
+static void ring_judge(struct shelf_queue *q, struct client *c)
+{
+	bool belongs = c->waits && has_room(q, c);
+
+	if (belongs && !c->in_ring) {
+		c->turn = 0;
+		DL_APPEND(q->ring, c);
+	} else if (!belongs && c->in_ring) {
+		DL_DELETE(q->ring, c);
+	}
+	c->in_ring = belongs;
+}
+
+static void settled(struct shelf_queue *q, struct want *w)
+{
+	if (!w->settles)
+		return;
+	w->settles = false;
+	q->recent_bytes -= w->size;
+	DL_DELETE2(q->settling, w, settle_prev, settle_next);
+}
+
+// It is in no list any more.
+static void want_leave(struct shelf_queue *q, struct want *w)
+{
+	struct client *c = w->client;
+
+	if (q->now == w)
+		q->now = NULL;
+	if (w->state == WANT_WAITS)
+		DL_DELETE(c->waits, w);
+	else if (w->state == WANT_HAS)
+		c->held_bytes -= w->size;
+	settled(q, w);
+}
+
+static void want_free(struct shelf_queue *q, struct want *w)
+{
+	want_leave(q, w);
+	HASH_DEL(w->client->wants, w);
+	free(w);
+}
+
+static void client_free(struct shelf_queue *q, struct client *c)
+{
+	struct want *w, *next;
+
+	HASH_ITER(hh, c->wants, w, next)
+	{
+		want_free(q, w);
+	}
+	ring_judge(q, c);
+	HASH_DEL(q->clients, c);
+	free(c->id);
+	free(c);
+}
+
+void shelf_queue_free(struct shelf_queue *q)
+{
+	struct client *c, *next;
+
+	if (!q)
+		return;
+	HASH_ITER(hh, q->clients, c, next)
+	{
+		client_free(q, c);
+	}
+	free(q);
+}
+
+// ---------------------------------------------------------------- what clients do
+
+static struct client *client_find(const struct shelf_queue *q, const char *id)
+{
+	struct client *c;
+
+	HASH_FIND_STR(q->clients, id, c);
+	return c;
+}
+
+static struct client *client_add(struct shelf_queue *q, const char *id)
+{
+	struct client *c = calloc(1, sizeof(*c));
+
+	if (!c || !(c->id = strdup(id)))
+		abort();
+	HASH_ADD_KEYPTR(hh, q->clients, c->id, strlen(c->id), c);
+	return c;
+}
+
+static struct want *want_find(const struct client *c, const char *topic)
+{
+	struct want *w;
+
+	HASH_FIND_STR(c->wants, topic, w);
+	return w;
+}
+
+static struct want *want_add(struct client *c, const char *topic)
+{
+	struct want *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		abort();
+	memcpy(w->topic, topic, strlen(topic) + 1);
+	w->client = c;
+	HASH_ADD_STR(c->wants, topic, w);
+	return w;
+}
+
+void shelf_queue_want(struct shelf_queue *q, const char *client, const char *topic)
+{
+	struct client *c = client_find(q, client);
+	struct want *w;
+
+	if (strlen(topic) >= SHELF_TOPIC_MAX)
+		return;
+	if (!c)
+		c = client_add(q, client);
+	w = want_find(c, topic);
+	if (!w && HASH_COUNT(c->wants) >= SHELF_WANTS_MAX)
+		return;
+	if (w)
+		want_leave(q, w);
+	else
+		w = want_add(c, topic);
+	w->state = WANT_WAITS;
+	DL_APPEND(c->waits, w);
+	ring_judge(q, c);
+}
+
+void shelf_queue_drop(struct shelf_queue *q, const char *client, const char *topic)
+{
+	struct client *c = client_find(q, client);
+	struct want *w = c ? want_find(c, topic) : NULL;
+
+	if (!w)
+		return;
+	want_free(q, w);
+	ring_judge(q, c);
+	if (!c->wants)
+		client_free(q, c);
+}
+
+void shelf_queue_gone(struct shelf_queue *q, const char *client)
+{
+	struct client *c = client_find(q, client);
+
+	if (c)
+		client_free(q, c);
+}
+
+// ---------------------------------------------------------------- whose turn it is
+
+static void settle(struct shelf_queue *q, int64_t now_ms)
+{
+	while (q->settling && now_ms - q->settling->had_ms >= q->limits.settle_ms)
+		settled(q, q->settling);
+}
+
+const char *shelf_queue_next(struct shelf_queue *q, int64_t now_ms)
+{
+	struct client *c;
+
+	settle(q, now_ms);
+	if (!q->ring || (q->recent_bytes && q->recent_bytes >= q->limits.budget_bytes))
+		return NULL;
+	c = q->ring;
+	if (c->turn >= SHELF_TURN) {
+		DL_DELETE(q->ring, c);
+		DL_APPEND(q->ring, c);
+		c->turn = 0;
+		c = q->ring;
+	}
+	q->now = c->waits;
+	return q->now->topic;
+}
+
+void shelf_queue_hand(struct shelf_queue *q, size_t size)
+{
+	struct want *w = q->now;
+	struct client *c;
+
+	q->now = NULL;
+	if (!w)
+		return;
+	c = w->client;
+	c->turn++;
+	DL_DELETE(c->waits, w);
+	w->state = WANT_HANDED;
+	if (size == 0) {
+		HASH_DEL(c->wants, w);
+		free(w);
+	}
+	ring_judge(q, c);
+	if (!c->wants)
+		client_free(q, c);
+}
+
+bool shelf_queue_take(
+	struct shelf_queue *q, const char *client, const char *topic, size_t size, int64_t now_ms)
+{
+	struct client *c = client_find(q, client);
+	struct want *w = c ? want_find(c, topic) : NULL;
+
+	if (!w || w->state == WANT_HAS)
+		return false;
+	if (w->state == WANT_WAITS)
+		want_leave(q, w); // another one's turn brings it to this one too
+	w->state = WANT_HAS;
+	w->size = size;
+	w->had_ms = now_ms;
+	w->settles = true;
+	c->held_bytes += size;
+	q->recent_bytes += size;
+	DL_APPEND2(q->settling, w, settle_prev, settle_next);
+	ring_judge(q, c);
+	return true;
+}
+
+size_t shelf_queue_clients(const struct shelf_queue *q)
+{
+	return HASH_COUNT(q->clients);
+}
+
+uint64_t shelf_queue_recent_bytes(const struct shelf_queue *q)
+{
+	return q->recent_bytes;
+}

@@ -1,0 +1,46 @@
+// Who waits for which object of the shelf, and whose turn it is.
+//
+// A client that subscribes to an object waits for it. Clients take turns, a few objects each. What
+// was handed to a client counts as its until it unsubscribes or leaves: at most client_bytes, so
+// that nobody fills the broker's memory by asking. What was handed lately, to all of them, is at
+// most budget_bytes: it is on its way through the broker's memory. Pure: times come in.
+#ifndef HELIO_SHELF_QUEUE_H
+#define HELIO_SHELF_QUEUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SHELF_TOPIC_MAX 160  // with its end
+#define SHELF_WANTS_MAX 1024 // of one client; it asks again for what is not noted
+#define SHELF_TURN 16        // objects of one client before the next one's
+
+struct shelf_limits {
+	uint64_t client_bytes, budget_bytes;
+	int64_t settle_ms; // so long after it was handed an object is in the broker's memory at
+			   // most
+};
+
+struct shelf_queue;
+
+struct shelf_queue *shelf_queue_new(const struct shelf_limits *limits);
+void shelf_queue_free(struct shelf_queue *q);
+
+// It subscribes, again perhaps: then it is handed the object again.
+void shelf_queue_want(struct shelf_queue *q, const char *client, const char *topic);
+void shelf_queue_drop(struct shelf_queue *q, const char *client, const char *topic);
+void shelf_queue_gone(struct shelf_queue *q, const char *client);
+
+// The topic of the object that is handed next; NULL: none now. Valid until the next call.
+const char *shelf_queue_next(struct shelf_queue *q, int64_t now_ms);
+// What shelf_queue_next gave is being handed: who waits for it takes it. size 0: it is not there,
+// and its client waits no more.
+void shelf_queue_hand(struct shelf_queue *q, size_t size);
+// The broker is about to deliver it to this client. True: the client waited for it, and has it now.
+bool shelf_queue_take(
+	struct shelf_queue *q, const char *client, const char *topic, size_t size, int64_t now_ms);
+
+size_t shelf_queue_clients(const struct shelf_queue *q);
+uint64_t shelf_queue_recent_bytes(const struct shelf_queue *q);
+
+#endif

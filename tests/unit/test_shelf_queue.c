@@ -1,0 +1,216 @@
+// Who waits for which object of the shelf, and whose turn it is (broker-conf/shelf).
+#include "tests/unit/helper.h"
+
+#include "broker-conf/shelf/shelf_queue.h"
+
+#define MIB (1024 * 1024)
+
+static struct shelf_queue *queue_of(uint64_t client_bytes, uint64_t budget_bytes)
+{
+	const struct shelf_limits limits = {client_bytes, budget_bytes, 1000};
+
+	return shelf_queue_new(&limits);
+}
+
+// One round as the plugin makes it; what was handed, or NULL.
+static const char *hand(struct shelf_queue *q, const char *client, size_t size, int64_t now_ms)
+{
+	static char topic[SHELF_TOPIC_MAX];
+	const char *next = shelf_queue_next(q, now_ms);
+
+	if (!next)
+		return NULL;
+	snprintf(topic, sizeof(topic), "%s", next);
+	shelf_queue_hand(q, size);
+	if (size)
+		assert_true(shelf_queue_take(q, client, topic, size, now_ms));
+	return topic;
+}
+
+static void who_subscribes_is_handed_it_once(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+
+	(void)state;
+	assert_null(shelf_queue_next(q, 0));
+	shelf_queue_want(q, "f1", "a");
+	shelf_queue_want(q, "f1", "b");
+	assert_string_equal(hand(q, "f1", 10, 0), "a");
+	assert_false(shelf_queue_take(q, "f1", "a", 10, 0)); // once
+	assert_false(shelf_queue_take(q, "f2", "a", 10, 0)); // and nobody else
+	assert_string_equal(hand(q, "f1", 10, 0), "b");
+	assert_null(hand(q, "f1", 10, 0));
+	shelf_queue_want(q, "f1", "a"); // subscribed anew
+	assert_string_equal(hand(q, "f1", 10, 0), "a");
+	assert_int_equal(shelf_queue_recent_bytes(q), 20);
+	shelf_queue_free(q);
+}
+
+static void all_who_wait_for_an_object_take_it_at_once(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+
+	(void)state;
+	shelf_queue_want(q, "f1", "a");
+	shelf_queue_want(q, "f2", "a");
+	shelf_queue_want(q, "f2", "b");
+	assert_string_equal(hand(q, "f1", 10, 0), "a");
+	assert_true(shelf_queue_take(q, "f2", "a", 10, 0));
+	assert_string_equal(hand(q, "f2", 10, 0), "b");
+	assert_null(shelf_queue_next(q, 0));
+	shelf_queue_free(q);
+}
+
+static void who_unsubscribes_or_leaves_waits_no_more(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+
+	(void)state;
+	shelf_queue_want(q, "f1", "a");
+	shelf_queue_want(q, "f1", "b");
+	shelf_queue_want(q, "f2", "c");
+	shelf_queue_drop(q, "f1", "a");
+	shelf_queue_drop(q, "f1", "nothing");
+	shelf_queue_drop(q, "f9", "a");
+	shelf_queue_gone(q, "f2");
+	shelf_queue_gone(q, "f9");
+	assert_string_equal(shelf_queue_next(q, 0), "b");
+	shelf_queue_drop(q, "f1", "b"); // between its turn and the hand
+	shelf_queue_hand(q, 10);
+	assert_null(shelf_queue_next(q, 0));
+	assert_int_equal(shelf_queue_clients(q), 0);
+	shelf_queue_free(q);
+}
+
+static void what_is_not_there_is_waited_for_no_more(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+
+	(void)state;
+	shelf_queue_want(q, "f1", "a");
+	shelf_queue_want(q, "f1", "b");
+	assert_string_equal(hand(q, "f1", 0, 0), "a");
+	assert_string_equal(hand(q, "f1", 0, 0), "b");
+	assert_int_equal(shelf_queue_clients(q), 0);
+	shelf_queue_free(q);
+}
+
+static void a_client_holds_at_most_its_share_until_it_unsubscribes(void **state)
+{
+	struct shelf_queue *q = queue_of(20, MIB);
+
+	(void)state;
+	for (const char *t = "a\0b\0c\0d\0"; *t; t += 2)
+		shelf_queue_want(q, "f1", t);
+	assert_non_null(hand(q, "f1", 10, 0));
+	assert_non_null(hand(q, "f1", 10, 0));
+	assert_null(hand(q, "f1", 10, 100000)); // time alone gives it nothing
+	shelf_queue_want(q, "f2", "a");
+	assert_string_equal(hand(q, "f2", 10, 100000), "a"); // others go on
+	shelf_queue_drop(q, "f1", "a");
+	assert_string_equal(hand(q, "f1", 10, 100000), "c");
+	assert_null(hand(q, "f1", 10, 100000));
+	shelf_queue_want(q, "f1", "b"); // anew: it does not have the one of before any more
+	assert_string_equal(hand(q, "f1", 10, 100000), "d");
+	shelf_queue_free(q);
+}
+
+static void one_object_larger_than_the_share_or_the_budget_passes(void **state)
+{
+	struct shelf_queue *q = queue_of(5, 5);
+
+	(void)state;
+	shelf_queue_want(q, "f1", "a");
+	shelf_queue_want(q, "f1", "b");
+	assert_string_equal(hand(q, "f1", 10, 0), "a");
+	assert_null(hand(q, "f1", 10, 2000));
+	shelf_queue_drop(q, "f1", "a");
+	assert_string_equal(hand(q, "f1", 10, 2000), "b");
+	shelf_queue_free(q);
+}
+
+static void what_was_handed_lately_stays_within_the_budget(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, 30);
+	char topic[8], client[8];
+	int handed = 0;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		snprintf(topic, sizeof(topic), "t%d", i);
+		snprintf(client, sizeof(client), "f%d", i);
+		shelf_queue_want(q, client, topic);
+	}
+	for (const char *t; (t = shelf_queue_next(q, 0)); handed++) {
+		snprintf(topic, sizeof(topic), "%s", t);
+		snprintf(client, sizeof(client), "f%s", topic + 1);
+		shelf_queue_hand(q, 10);
+		assert_true(shelf_queue_take(q, client, topic, 10, 0));
+	}
+	assert_int_equal(handed, 3);
+	assert_null(shelf_queue_next(q, 999));
+	shelf_queue_drop(q, "f0", "t0"); // it has it: room for one more
+	assert_string_equal(hand(q, "f3", 10, 999), "t3");
+	assert_null(shelf_queue_next(q, 999));
+	assert_non_null(shelf_queue_next(q, 1000)); // the others have settled
+	assert_int_equal(shelf_queue_recent_bytes(q), 10);
+	shelf_queue_free(q);
+}
+
+static void clients_take_turns(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+	char topic[16];
+	int before = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		snprintf(topic, sizeof(topic), "f1-%d", i);
+		shelf_queue_want(q, "f1", topic);
+	}
+	shelf_queue_want(q, "f2", "f2-0");
+	for (const char *t; (t = shelf_queue_next(q, 0)) && strncmp(t, "f2", 2) != 0; before++) {
+		snprintf(topic, sizeof(topic), "%s", t);
+		shelf_queue_hand(q, 10);
+		assert_true(shelf_queue_take(q, "f1", topic, 10, 0));
+	}
+	assert_int_equal(before, SHELF_TURN);
+	shelf_queue_free(q);
+}
+
+static void wants_of_one_client_are_bounded(void **state)
+{
+	struct shelf_queue *q = queue_of(MIB, MIB);
+	char topic[SHELF_TOPIC_MAX + 8];
+	int handed = 0;
+
+	(void)state;
+	for (int i = 0; i < SHELF_WANTS_MAX + 50; i++) {
+		snprintf(topic, sizeof(topic), "t%d", i);
+		shelf_queue_want(q, "f1", topic);
+	}
+	memset(topic, 'x', sizeof(topic) - 1);
+	topic[sizeof(topic) - 1] = 0;
+	shelf_queue_want(q, "f2", topic); // too long to be one of ours
+	while (hand(q, "f1", 1, 0))
+		handed++;
+	assert_int_equal(handed, SHELF_WANTS_MAX);
+	shelf_queue_free(q);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_subscribes_is_handed_it_once),
+		cmocka_unit_test(all_who_wait_for_an_object_take_it_at_once),
+		cmocka_unit_test(who_unsubscribes_or_leaves_waits_no_more),
+		cmocka_unit_test(what_is_not_there_is_waited_for_no_more),
+		cmocka_unit_test(a_client_holds_at_most_its_share_until_it_unsubscribes),
+		cmocka_unit_test(one_object_larger_than_the_share_or_the_budget_passes),
+		cmocka_unit_test(what_was_handed_lately_stays_within_the_budget),
+		cmocka_unit_test(clients_take_turns),
+		cmocka_unit_test(wants_of_one_client_are_bounded),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
