@@ -1,19 +1,15 @@
-// First pass: files to chunks, large chunks to objects, small ones to the spool, all to the
-// manifest.
+// What both passes do with objects and chunks, and the job as a whole. First pass:
+// packager_files.c; second pass: packager_index.c.
 #include "server/publisher/packager.h"
 #include "proto/base/file.h"
-#include "proto/chunker.h"
 #include "proto/digest.h"
 #include "proto/seal_content.h"
 #include "server/publisher/packager_inside.h"
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define WINDOW (4 * CHUNK_MAX)
 
 // ---- objects
 
@@ -71,8 +67,7 @@ enum err pack_object_use(struct pack_work *w, const struct pack_found *found, st
 	return own_prefix_name(w->own, names, found->in, o, &w->pad, out);
 }
 
-static enum err object_write(struct pack_work *w, const struct object *o,
-	const struct chunk_ref *run, struct bytes transported)
+static enum err fresh_add(struct pack_work *w, const struct object *o, const struct chunk_ref *run)
 {
 	SCOPED_FREE struct digest *chunks = calloc(o->chunk_count, sizeof *chunks);
 
@@ -80,10 +75,29 @@ static enum err object_write(struct pack_work *w, const struct object *o,
 		return err_set(ERR_MEMORY, "no memory for an object");
 	for (uint32_t i = 0; i < o->chunk_count; i++)
 		chunks[i] = known_name(&run[i].sha256, &w->pad);
-	TRY(known_add(&w->out->fresh, o, chunks)); // first, so that an undo finds it
-	TRY(blob_put(w->job->objects, &o->sha256, transported));
 	w->out->new_bytes += o->size_bytes;
-	return ERR_OK;
+	return known_add(&w->out->fresh, o, chunks);
+}
+
+static enum err object_write(struct pack_work *w, const struct object *o,
+	const struct chunk_ref *run, struct bytes transported)
+{
+	TRY(fresh_add(w, o, run)); // first, so that an undo finds it
+	return blob_put(w->job->objects, &o->sha256, transported);
+}
+
+bool pack_object_is_there(const struct pack_work *w, const struct chunk_ref *chunk)
+{
+	struct pack_found found = pack_object_find(w, chunk, 1);
+
+	// What is looked for here -- chunks of the fast profile, pages -- is told with nothing.
+	return found.object && found.object->chunk_count == 1 && found.object->base_count == 0;
+}
+
+enum err pack_object_written(
+	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk)
+{
+	return pack_object_is_there(w, chunk) ? ERR_OK : fresh_add(w, o, chunk);
 }
 
 static struct pack_found last_written(const struct pack_work *w)
@@ -144,7 +158,7 @@ enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint3
 
 // ---- chunks
 
-static enum err spool_put(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
+enum err pack_spool_put(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
 {
 	struct object one = {.size_bytes = c->size, .chunk_count = 1};
 
@@ -164,160 +178,18 @@ static enum err spool_put(struct pack_work *w, const struct chunk_ref *c, const 
 	return known_add(&w->spool, &one, &c->sha256);
 }
 
-static enum err chunk_take(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
-{
-	struct object o;
-
-	if (w->job->small || c->size < OBJECT_PACK_MIN)
-		return spool_put(w, c, data);
-	return pack_object(w, w->content, c, 1, bytes_of(data, c->size), &o);
-}
-
-// ---- files
-
-struct reader {
-	int fd;
-	uint8_t *window;
-	size_t begin, end;
-	bool eof;
-};
-
-static enum err reader_fill(struct reader *r)
-{
-	if (r->eof || r->end - r->begin >= CHUNK_MAX)
-		return ERR_OK;
-	memmove(r->window, r->window + r->begin, r->end - r->begin);
-	r->end -= r->begin;
-	r->begin = 0;
-	while (!r->eof && r->end < WINDOW) {
-		ssize_t n = read(r->fd, r->window + r->end, WINDOW - r->end);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno("cannot read a file of the package");
-		r->eof = n == 0;
-		r->end += (size_t)n;
-	}
-	return ERR_OK;
-}
-
-// Chunks of the file at hand.
-struct file_cut {
-	struct digest *hashes;
-	uint32_t *sizes;
-	size_t count, cap;
-	uint64_t size;
-	struct sha256_stream *whole;
-};
-
-static enum err cut_add(struct file_cut *f, const struct chunk_ref *c)
-{
-	if (f->count == f->cap) {
-		size_t cap = f->cap ? f->cap * 2 : 16;
-		struct digest *hashes = realloc(f->hashes, cap * sizeof *hashes);
-		if (hashes)
-			f->hashes = hashes;
-		uint32_t *sizes = realloc(f->sizes, cap * sizeof *sizes);
-		if (sizes)
-			f->sizes = sizes;
-		if (!hashes || !sizes)
-			return err_set(ERR_MEMORY, "no memory for the chunks of a file");
-		f->cap = cap;
-	}
-	f->hashes[f->count] = c->sha256;
-	f->sizes[f->count++] = c->size;
-	f->size += c->size;
-	return ERR_OK;
-}
-
-static bool is_cancelled(const struct pack_work *w)
-{
-	return w->job->cancel && *w->job->cancel;
-}
-
-static enum err file_cut_all(struct pack_work *w, struct reader *r, struct file_cut *f)
-{
-	f->count = 0;
-	f->size = 0;
-	for (;;) {
-		TRY(reader_fill(r));
-		if (r->begin == r->end)
-			return ERR_OK;
-		if (is_cancelled(w))
-			return err_set(ERR_NOT_NOW, "the build was cancelled");
-		const uint8_t *data = r->window + r->begin;
-		size_t n = chunk_cut(data, r->end - r->begin);
-		struct chunk_ref c = {.sha256 = sha256(data, n), .size = (uint32_t)n};
-		bool only = f->count == 0 && r->eof && n == r->end - r->begin;
-		if (!only) // the hash of a file of one chunk is that chunk's
-			sha256_add(f->whole, data, n);
-		TRY(cut_add(f, &c));
-		TRY(chunk_take(w, &c, data));
-		r->begin += n;
-		if (w->job->done_bytes)
-			*w->job->done_bytes += n;
-	}
-}
-
-static enum err file_open(const struct pack_work *w, const struct pack_file *p, int *fd)
-{
-	if (!p->tree)
-		return blob_open(w->job->images, &p->image, fd);
-	if (!w->job->single_file)
-		return tree_open(w->job->root_fd, p->tree, fd);
-	*fd = fcntl(w->job->root_fd, F_DUPFD_CLOEXEC, 0);
-	if (*fd < 0 || lseek(*fd, 0, SEEK_SET) < 0)
-		return err_set_errno("cannot read %s", p->path);
-	return ERR_OK;
-}
-
-static enum err file_check(const struct pack_file *p, const struct file_entry *e)
-{
-	if (e->size_bytes != p->size)
-		return err_set(ERR_NOT_NOW, "%s changed while the package was made", p->path);
-	if (!p->tree && !digest_equal(&e->sha256, &p->image))
-		return err_set(
-			ERR_CORRUPT, "the stored picture %s is damaged", digest_short(&p->image));
-	return ERR_OK;
-}
-
-static enum err file_pack(
-	struct pack_work *w, const struct pack_file *p, struct reader *r, struct file_cut *f)
-{
-	SCOPED_FD int fd = -1;
-
-	TRY(file_open(w, p, &fd));
-	*r = (struct reader){.fd = fd, .window = r->window};
-	TRY(file_cut_all(w, r, f));
-	struct digest whole = sha256_end(f->whole);
-	struct file_entry e = {.path = p->path,
-		.size_bytes = f->size,
-		.sha256 = f->count == 1 ? f->hashes[0] : whole,
-		.executable = p->tree && p->tree->executable,
-		.chunk_sha256 = bytes_of(f->hashes, f->count * sizeof *f->hashes),
-		.chunk_size = f->sizes,
-		.chunk_count = f->count,
-		.picture = p->picture};
-	TRY(file_check(p, &e));
-	return manifest_builder_add(w->builder, &e);
-}
-
-static enum err files_pack(struct pack_work *w)
-{
-	struct reader r = {.window = malloc(WINDOW)};
-	struct file_cut f = {.whole = sha256_new()};
-	enum err e = r.window ? ERR_OK : err_set(ERR_MEMORY, "no memory to read files");
-
-	for (size_t i = 0; i < w->job->file_count && e == ERR_OK; i++)
-		e = file_pack(w, &w->job->files[i], &r, &f);
-	free(r.window);
-	free(f.hashes);
-	free(f.sizes);
-	sha256_free(f.whole);
-	return e;
-}
-
 // ---- all
+
+enum err pack_encoder_new(const struct pack_work *w, struct object_encoder **out)
+{
+	struct object_profile profile = w->job->profile;
+
+	if (w->job->key && profile.zstd_level == 0)
+		profile.zstd_level = 1; // what is sealed is a frame, also when nothing is gained
+	TRY(object_encoder_new(&profile, out));
+	object_encoder_key(*out, w->job->key);
+	return ERR_OK;
+}
 
 static void key_begin(struct pack_work *w)
 {
@@ -326,7 +198,6 @@ static void key_begin(struct pack_work *w)
 	w->pad = content_pad(key);
 	w->salt = content_page_salt(key);
 	manifest_builder_salt(w->builder, &w->salt);
-	object_encoder_key(w->content, key);
 	object_encoder_key(w->pages, key);
 }
 
@@ -343,10 +214,7 @@ static enum err work_begin(struct pack_work *w)
 	if (w->job->key)
 		info.key_id = content_key_id(w->job->key);
 	TRY(manifest_builder_new(&info, &w->builder));
-	struct object_profile profile = w->job->profile;
-	if (w->job->key && profile.zstd_level == 0)
-		profile.zstd_level = 1; // what is sealed is a frame, also when nothing is gained
-	TRY(object_encoder_new(&profile, &w->content));
+	TRY(pack_encoder_new(w, &w->content));
 	TRY(object_encoder_new(&for_pages, &w->pages));
 	if (w->job->key)
 		key_begin(w);
@@ -385,7 +253,7 @@ static enum err build(struct pack_work *w)
 	size_t page_count = 0;
 
 	TRY(work_begin(w));
-	TRY(files_pack(w));
+	TRY(pack_files(w));
 	TRY(manifest_builder_finish(w->builder, &w->out->manifest, &pages, &page_count));
 	TRY(root_take(w->out));
 	TRY(pack_index(w, pages, page_count));

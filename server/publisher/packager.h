@@ -37,7 +37,7 @@ struct pack_job {
 	const struct known *known; // not changed while the job runs
 	struct object_profile profile;
 	bool small; // all chunks in groups of OBJECT_OUTPUT_MAX: least bytes for a first install
-	const struct key32 *key; // the package is sealed with it; NULL: it is not
+	const struct key32 *key;      // the package is sealed with it; NULL: it is not
 	_Atomic uint64_t *done_bytes; // progress; may be NULL
 	_Atomic bool *cancel;         // may be NULL
 };

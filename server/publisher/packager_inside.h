@@ -2,6 +2,7 @@
 #ifndef HELIO_PUBLISHER_PACKAGER_INSIDE_H
 #define HELIO_PUBLISHER_PACKAGER_INSIDE_H
 
+#include "server/publisher/crew.h"
 #include "server/publisher/own_prefix.h"
 #include "server/publisher/packager.h"
 
@@ -40,6 +41,18 @@ enum err pack_object_use(struct pack_work *w, const struct pack_found *found, st
 enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint32_t count,
 	struct bytes plain, struct arena *names, struct object *out) MUST_CHECK;
 
+// Objects that a step of the first pass makes: whether this chunk has one, which only looks; and
+// that it is written, said when the round is over. There already: nothing changes.
+bool pack_object_is_there(const struct pack_work *w, const struct chunk_ref *chunk);
+enum err pack_object_written(
+	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk) MUST_CHECK;
+// Of the job's profile and key.
+enum err pack_encoder_new(const struct pack_work *w, struct object_encoder **out) MUST_CHECK;
+enum err pack_spool_put(
+	struct pack_work *w, const struct chunk_ref *c, const uint8_t *data) MUST_CHECK;
+
+// First pass. Errors as package_build.
+enum err pack_files(struct pack_work *w) MUST_CHECK;
 // Second pass. Errors as package_build.
 enum err pack_index(
 	struct pack_work *w, const struct built_page *pages, size_t page_count) MUST_CHECK;
