@@ -17,7 +17,10 @@ static void away_fill(const struct core *core, const struct client *c, struct aw
 		.last_heard = client_heard(c),
 	};
 	if (c->reach != REACH_NEVER)
-		out->silent_ms = (int64_t)(int32_t)(attended_tick(core) - c->heard_tick) * TICK_MS;
+		out->silent_ms =
+			c->elsewhere
+				? core->now.wall.ms - client_heard(c).ms
+				: (int64_t)(int32_t)(attended_tick(core) - c->heard_tick) * TICK_MS;
 }
 
 bool core_away_next(
@@ -40,6 +43,8 @@ bool core_away_next(
 static struct client *away_client(struct core *core, const char *id, uint32_t *number)
 {
 	*number = client_table_find(&core->clients, id);
+	if (*number != CLIENT_NONE)
+		mirror_look(core, *number);
 	struct client *c = *number == CLIENT_NONE ? NULL : client_at(&core->clients, *number);
 
 	return c && c->role == ROLE_CLIENT ? c : NULL;
@@ -187,6 +192,9 @@ enum err core_client_to_medium(struct core *core, const char *id, const char *be
 
 	if (!c)
 		return no_client(id);
+	if (c->elsewhere)
+		return letter_to_client(
+			core, id, LETTER_MEDIUM, &(struct letter_said){.text = because});
 	if ((op && op->kind == KIND_RETRIEVE_INFORMATION && !op->command) ||
 		(!op && c->rare && c->rare->retry &&
 			c->rare->retry->kind == KIND_RETRIEVE_INFORMATION))

@@ -10,10 +10,11 @@
 #include "server/event_body.h"
 #include <string.h>
 
-enum err channel_write(struct core *core, const struct channel *ch)
+enum err channel_write(struct core *core, struct channel *ch)
 {
 	const struct event_queue *q = &ch->queue;
 
+	channel_changed(core, ch);
 	return rows_queue_put(core->db, &(struct queue_row){
 						.name = q->name,
 						.epoch = q->epoch,
@@ -72,6 +73,9 @@ static enum err control_apply(
 static enum err private_resume(struct core *core, const char *queue)
 {
 	uint32_t number = client_table_find(&core->clients, queue + 1);
+
+	if (number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere)
+		return letter_to_client(core, queue + 1, LETTER_RESUME, NULL);
 	struct client_rare *rare =
 		number == CLIENT_NONE ? NULL : client_at(&core->clients, number)->rare;
 
@@ -183,6 +187,7 @@ enum err core_channel_consolidate(struct core *core, const char *channel, struct
 		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
 	ch->queue.looked_seq = ch->queue.floor_seq;
 	TRY(channel_join(core, &ch->queue, a, out, count));
+	channel_changed(core, ch);
 	channel_touch(core, ch);
 	return ERR_OK;
 }

@@ -82,6 +82,8 @@ enum err channel_make(struct core *core, const char *name, struct channel **out)
 	*out = channel_find(core, name);
 	if (*out)
 		return ERR_OK;
+	if (!core->leads)
+		return err_set(ERR_NOT_NOW, "channel %s: another server leads", name);
 	TRY(channel_add(core, name, core->incarnation, 1, out));
 	log_info("CHANNEL-MADE", "channel=%s epoch=%u", name, core->incarnation);
 	channel_touch(core, *out);
@@ -114,6 +116,12 @@ void channels_fini(struct core *core)
 	core->channel_slots = NULL;
 	core->channel_count = core->channel_cap = core->channel_slot_count = 0;
 	core->channel_views_due = 0;
+}
+
+void channel_changed(struct core *core, struct channel *ch)
+{
+	core->channels_told += core->shared && !ch->told;
+	ch->told = core->shared;
 }
 
 void channel_touch(struct core *core, struct channel *ch)
@@ -178,10 +186,10 @@ enum err queue_of_name(
 
 // ---- appending
 
-static enum err event_write(struct core *core, const struct event_queue *q, const struct element *e)
+static enum err event_write(struct core *core, const char *queue, const struct element *e)
 {
 	return rows_event_put(core->db, &(struct event_row){
-						.queue = q->name,
+						.queue = queue,
 						.text = e->text,
 						.author = e->author,
 						.seq = e->seq,
@@ -239,7 +247,12 @@ enum err channel_trim(struct core *core, struct event_queue *q)
 		core->trim_waits = true; // a client that is not loaded yet may stand there
 		return ERR_OK;
 	}
-	gone = queue_trim(q, &up_to);
+	if (core->shared && !core->leads && q->name[0] != '@') {
+		(void)queue_trim(q, INT64_MAX, &up_to); // what others need, the leader keeps
+		return ERR_OK;
+	}
+	gone = queue_trim(
+		q, core->shared && q->name[0] != '@' ? core->mirrors.before_ms : INT64_MAX, &up_to);
 	if (gone == 0)
 		return ERR_OK;
 	return rows_event_retire(core->db, q->name, gone == 1 ? up_to : 0, up_to);
@@ -293,7 +306,7 @@ static enum err run_merged(
 		into->seq);
 	TRY(run_note(m, run, count, into->seq));
 	TRY(rows_event_retire(m->core->db, m->queue->name, into->first_seq, into->seq));
-	return event_write(m->core, m->queue, into);
+	return event_write(m->core, m->queue->name, into);
 }
 
 enum err channel_join(struct core *core, struct event_queue *q, struct arena *a,
@@ -332,10 +345,10 @@ static enum err queue_shorten(struct core *core, struct event_queue *q)
 	return channel_trim(core, q);
 }
 
-static enum err element_append(struct core *core, struct event_queue *q, const struct event *ev,
-	const struct response_body *body, struct element **out)
+static struct element_data element_data_make(
+	struct core *core, const struct event *ev, const struct response_body *body)
 {
-	struct element_data data = {
+	return (struct element_data){
 		.type = ev->type,
 		.text = ev->text && ev->text[0] ? ev->text
 						: event_body_text(&core->arena, ev->type, body),
@@ -343,7 +356,19 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 		.flow_id = ev->flow_id ? ev->flow_id : core_flow_new(core),
 		.at = core->now.wall,
 	};
+}
 
+static void element_log(const char *queue, const struct element *e)
+{
+	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", queue, e->seq,
+		element_type_word(e->type), (unsigned long long)e->flow_id,
+		log_quote(e->author ? e->author : ""), log_quote(e->text ? e->text : ""));
+}
+
+static enum err element_append(struct core *core, struct event_queue *q, const struct event *ev,
+	const struct response_body *body, struct element **out)
+{
+	struct element_data data = element_data_make(core, ev, body);
 	uint32_t head = q->head ? q->head->first_seq : 0;
 
 	TRY(event_body_encode(body, &core->body));
@@ -351,11 +376,48 @@ static enum err element_append(struct core *core, struct event_queue *q, const s
 	TRY(queue_append(q, &data, out));
 	if (head && q->head->first_seq != head) // what the queue spanned was too much
 		TRY(rows_event_retire(core->db, q->name, 0, q->head->first_seq - 1));
-	log_info("EVENT", "queue=%s seq=%u type=%s flow=%llu author=%s text=%s", q->name,
-		(*out)->seq, element_type_word(ev->type), (unsigned long long)(*out)->flow_id,
-		log_quote((*out)->author), log_quote((*out)->text));
-	TRY(event_write(core, q, *out));
+	element_log(q->name, *out);
+	TRY(event_write(core, q->name, *out));
 	return wanted_write(core, q, *out, body);
+}
+
+static bool is_elsewhere(const struct core *core, const char *client)
+{
+	uint32_t number = client_table_find(&core->clients, client);
+
+	return number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere;
+}
+
+// Into the private queue of another server's client, which reads it there.
+static enum err append_elsewhere(struct core *core, const char *queue, const struct event *ev,
+	const struct response_body *body, uint64_t *seq, uint64_t *flow)
+{
+	const struct element_data data = element_data_make(core, ev, body);
+	uint32_t highest = 0, waiting = 0;
+
+	TRY(rows_event_waiting(core->db, queue, &waiting));
+	if (waiting >= PRIVATE_QUEUE_MAX)
+		return err_set(
+			ERR_FULL, "%u events wait in the private queue of %s", waiting, queue + 1);
+	TRY(rows_event_highest(core->db, queue, &highest));
+	TRY(event_body_encode(body, &core->body));
+	const struct element e = {.seq = highest + 1,
+		.first_seq = highest + 1,
+		.type = data.type,
+		.body = buf_bytes(&core->body),
+		.flow_id = data.flow_id,
+		.at = data.at,
+		.text = (char *)(uintptr_t)data.text,
+		.author = (char *)(uintptr_t)data.author};
+	element_log(queue, &e);
+	TRY(event_write(core, queue, &e));
+	if (body->retrieve && body->retrieve->package_count && core->hooks.distributed)
+		core->hooks.distributed(core->hooks.ctx, core, queue);
+	if (seq)
+		*seq = e.seq;
+	if (flow)
+		*flow = e.flow_id;
+	return letter_to_client(core, queue + 1, LETTER_QUEUE, NULL);
 }
 
 enum err channel_append(struct core *core, const char *queue, const struct event *ev,
@@ -365,6 +427,10 @@ enum err channel_append(struct core *core, const char *queue, const struct event
 	struct element *e = NULL;
 	uint32_t client = CLIENT_NONE;
 
+	if (!core->leads)
+		return err_set(ERR_NOT_NOW, "queue %s: another server leads", queue);
+	if (queue[0] == '@' && is_elsewhere(core, queue + 1))
+		return append_elsewhere(core, queue, ev, body, seq, flow);
 	TRY(queue_of_name(core, queue, &q, &client));
 	if (client != CLIENT_NONE && q->count >= PRIVATE_QUEUE_MAX)
 		return err_set(
@@ -397,6 +463,18 @@ enum err core_append_event(
 	return channel_append(core, queue, e, body, seq, flow);
 }
 
+static enum err changes_to_lead(struct core *core, const char *channel, const struct event *e)
+{
+	struct response_body *body = NULL;
+
+	TRY(event_body_make(core, e, &body));
+	TRY(event_body_encode(body, &core->body));
+	return core_letter_to_lead(core, &(struct letter_said){.kind = LETTER_CHANGES,
+						 .client = e->author,
+						 .text = channel,
+						 .body = buf_bytes(&core->body)});
+}
+
 // A visual change that a client indicates becomes a display event of its channel (S004-4).
 enum err channel_append_changes(
 	struct core *core, uint32_t number, const struct change *changes, size_t count)
@@ -411,6 +489,8 @@ enum err channel_append_changes(
 
 	const struct event_queue *q = &channel_of(core, c)->queue;
 
+	if (!core->leads)
+		return changes_to_lead(core, q->name, &e);
 	if (q->closed) {
 		log_info("CHANGE-REFUSED", "client=%s channel=%s why=\"the channel is closed\"",
 			e.author, q->name);

@@ -112,7 +112,7 @@ enum err clients_flush(struct core *core)
 {
 	for (size_t i = 0; i < core->dirty.count; i++) {
 		struct client *c = client_at(&core->clients, core->dirty.items[i]);
-		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_DIRTY))
+		if (!(c->flags & CLIENT_USED) || !(c->flags & CLIENT_DIRTY) || c->elsewhere)
 			continue;
 		c->flags &= (uint8_t) ~(CLIENT_DIRTY | CLIENT_STALE_ROW);
 		if (c->role == ROLE_CLIENT)

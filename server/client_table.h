@@ -119,6 +119,7 @@ struct client {
 	uint8_t shard;       // of its topics
 	bool last_was_resend : 1;
 	bool other_interval : 1; // than it was told: its rare part holds which
+	bool elsewhere : 1;      // another server's (share.h): what its row says, no more
 	bool ip_is_v4;           // ip holds the four bytes
 };
 _Static_assert(sizeof(struct client) == 128, "struct client is two cache lines");

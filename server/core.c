@@ -350,7 +350,7 @@ static void tick_run(struct core *core)
 		core->save_at = mono_add_ms(core->now.mono, 1000);
 		save_some(core);
 	}
-	if (core->now.mono.ms >= core->prune_at.ms) {
+	if (core->leads && core->now.mono.ms >= core->prune_at.ms) {
 		core->prune_at = mono_add_ms(core->now.mono, 3600 * 1000);
 		if (history_prune(core) != ERR_OK)
 			log_warn("PRUNE-FAILED", "why=%s", log_quote(err_text()));
@@ -441,8 +441,11 @@ enum err core_send_grant(struct core *core, const char *client, struct grant *m)
 	m->client_id = client;
 	m->session_id = c->session_id;
 	m->seq = seq_next(core, &rare->grant_seq);
-	m->boot = core->boot;
+	m->boot = client_boot(core, c);
 	TRY(grant_encode(m, &core->message));
+	if (c->elsewhere) // its owner fills in session, number and boot
+		return letter_to_client(core, client, LETTER_GRANT,
+			&(struct letter_said){.body = buf_bytes(&core->message)});
 	return peer_send(core, c, &topic);
 }
 
@@ -545,6 +548,7 @@ size_t core_counters(const struct core *core, struct core_counter *out, size_t m
 		{"commits-failed", core->commits_failed},
 		{"stores-restored", core->restored_count},
 		{"skipped-messages", core->skipped_messages},
+		{"messages-of-others", core->of_others},
 		{"log.untold", core->untold},
 		{"alerts.client-disagrees", core->alerts},
 		{"alerts.client-hasty", core->hasty},

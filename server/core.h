@@ -31,6 +31,7 @@
 
 struct core;
 struct db;
+struct letter_said;
 
 // ---------------------------------------------------------------- settings
 
@@ -86,6 +87,9 @@ struct core_ports {
 	void (*random)(void *ctx, void *out, size_t size);
 	// SessionOffers need an X25519 pair; a simulator may give fixed ones.
 	void (*x25519)(void *ctx, struct key32 *secret, struct key32 *share);
+	// Several servers on one store (share.h): is this shard (0..255), or the lead (256), ours?
+	// Changes only before core_share_changed. NULL: everything is.
+	bool (*owns)(void *ctx, unsigned place);
 };
 
 // Who sent an authenticated message. Borrowed.
@@ -158,6 +162,9 @@ struct core_hooks {
 	// Everything in memory was thrown away: read your rows again. An error counts as a failed
 	// load.
 	enum err (*reload)(void *ctx, struct core *core);
+	// A letter of another server (share.h) that is for the rooms above the core. Errors fail
+	// the turn.
+	enum err (*letter)(void *ctx, struct core *core, const struct letter_said *l);
 	// Inside the turn, before the commit: flush what is dirty. An error fails the commit.
 	enum err (*before_commit)(void *ctx, struct core *core);
 };

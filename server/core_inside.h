@@ -24,6 +24,7 @@
 #include "server/intern.h"
 #include "server/next_event.h"
 #include "server/outbox.h"
+#include "server/share.h"
 
 // ---- limits of the core, each with its reason
 
@@ -134,6 +135,7 @@ struct channel {
 	bool view_due, row_due;
 	uint32_t epoch_seq;     // the event that opened this epoch; 0: unknown
 	struct mono view_after; // not before
+	bool told;              // the others are to read it again
 };
 
 // Parts of one report that came so far; they lie in the store, so that a restart asks for none of
@@ -157,6 +159,14 @@ struct number_list {
 	size_t first, count, cap; // what stands before first is done with
 };
 
+// The leader's look at the clients of the others (mirrors.c).
+struct mirrors {
+	char looked_up_to[LIMIT_ID + 1];
+	struct mono look_next, looked_all;
+	int64_t round_ms;  // when the look over all of them began
+	int64_t before_ms; // and the last one that ended: older elements may go
+};
+
 struct core {
 	struct core_config config;
 	char *server_id, *incarnation_file;
@@ -175,6 +185,7 @@ struct core {
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
+	uint32_t incarnations[SHARDS]; // of the responses to a shard's clients
 	uint32_t forgotten_v; // the highest number of an answer to a client that was removed since
 	struct key32 lineage_key;
 	uint64_t flow_count;
@@ -227,6 +238,16 @@ struct core {
 	struct ratelimit views_unchanged; // of those that did not, besides
 	struct number_list view_old;      // those of this turn
 
+	// Several servers on one store (share.h).
+	bool shared, leads;
+	bool ours[SHARD_PLACES];
+	uint32_t gains[SHARDS]; // times that a shard came since the start
+	const bool *gaining;    // while these come: only their rows are looked at
+	uint64_t letters_seen;  // to all
+	uint32_t channels_told; // that everybody is to read again
+	struct mirrors mirrors;
+	uint64_t of_others; // messages that another server answers
+
 	bool degraded;
 	struct mono recover_at;
 	int64_t recover_ms;
@@ -262,15 +283,61 @@ enum err incarnation_seal(struct core *core) MUST_CHECK; // after its commit
 // believable.
 bool incarnation_raise(struct core *core, uint32_t shown);
 void core_fail(struct core *core, enum err e, const char *what);
-uint64_t core_response_id(const struct core *core, uint32_t v);
+uint64_t core_response_id(const struct core *core, const struct client *c, uint32_t v);
 
 enum err principal_load(void *core, const struct client_row *row) MUST_CHECK;
+// What its row says, but for where it stands in queues.
+enum err client_fill(struct core *core, uint32_t number, const struct client_row *row) MUST_CHECK;
+// From now on it is watched here.
+void client_begin(struct core *core, uint32_t number);
+// One more number of the store, for the responses to the shards that came.
+enum err incarnation_gain(struct core *core, const bool *gained) MUST_CHECK;
+enum err private_event_load(void *core, const struct event_row *row) MUST_CHECK;
+enum err client_rows_load(struct core *core) MUST_CHECK; // what hangs on clients
 
 // ---- loading.c
 
 enum err loading_begin(struct core *core) MUST_CHECK;
 enum err loading_finish(struct core *core) MUST_CHECK; // all of the rest, now
 void loading_forget(struct core *core);
+
+// ---- share.c
+
+void share_read(struct core *core); // what the port says
+bool share_loads(const struct core *core, const struct client_row *row);
+// The client of a row that is to be loaded; CLIENT_NONE: not here. also_elsewhere: the leader's
+// look at others' clients too.
+uint32_t share_client(struct core *core, const char *id, bool also_elsewhere);
+// A client that came to us, at its first word or while all are loaded.
+enum err share_take(struct core *core, uint32_t number) MUST_CHECK;
+bool share_is_ours(const struct core *core, const struct topic_parts *parts);
+void share_fail(struct core *core, enum err e); // of the store: the turn's
+// What its messages must echo: another one each time that its shard comes, since what was counted
+// of it before is forgotten.
+struct id16 client_boot(const struct core *core, const struct client *c);
+
+// ---- letters.c
+
+enum err letter_to_client(struct core *core, const char *client, enum letter kind,
+	const struct letter_said *l) MUST_CHECK;
+enum err letter_to_all(struct core *core, const struct letter_said *l) MUST_CHECK;
+// The leader tells of its channels that changed; before a commit.
+enum err channels_tell(struct core *core) MUST_CHECK;
+void letters_take(struct core *core);
+
+// ---- mirrors.c
+
+void mirrors_tick(struct core *core);
+// The row anew, where the last look at it is old.
+void mirror_look(struct core *core, uint32_t number);
+enum err mirrors_look_all(struct core *core) MUST_CHECK;
+enum err mirror_update(struct core *core, uint32_t number, const struct client_row *row) MUST_CHECK;
+
+// ---- followed.c
+
+// What the leader wrote of a channel. Not for the leader.
+enum err channel_follow(struct core *core, const char *name) MUST_CHECK;
+enum err channels_follow_all(struct core *core) MUST_CHECK;
 
 // ---- gate.c
 
@@ -345,6 +412,12 @@ enum err operation_close(
 	struct core *core, uint32_t number, enum op_status outcome, const char *because) MUST_CHECK;
 enum err operation_close_passed(
 	struct core *core, uint32_t number, enum op_status outcome) MUST_CHECK;
+// flow: one that was drawn already.
+enum err operation_cancel_as(struct core *core, const char *client, uint64_t op_id,
+	const char *author, uint64_t flow) MUST_CHECK;
+// Of this server's clients: those that were told are told to give it up.
+enum err operations_withdraw(struct core *core, const struct command_ref *ref, const char *author,
+	size_t *cancelled) MUST_CHECK;
 enum err operation_retry(struct core *core, uint32_t number, uint64_t seq) MUST_CHECK;
 // give.c: leaves out the packages that were withdrawn since. False when nothing is left.
 bool retrieve_still_exists(struct core *core, struct retrieve_information *r);
@@ -391,6 +464,8 @@ enum err queue_of_name(struct core *core, const char *name, struct event_queue *
 enum err private_queue_get(struct core *core, uint32_t number, struct event_queue **out) MUST_CHECK;
 void private_queue_free(struct client_rare *rare);
 void channel_touch(struct core *core, struct channel *ch);
+// What the others read of it is another than before.
+void channel_changed(struct core *core, struct channel *ch);
 // Elements on which nobody stands any more leave the queue; their rows become history.
 enum err channel_trim(struct core *core, struct event_queue *q) MUST_CHECK;
 // As core_append_event, of any type; the body is made.
@@ -425,6 +500,8 @@ uint32_t memberships_tails(const struct core *core, struct client *c, bool point
 // worth nothing, its client is told the new one first.
 uint32_t pointer_of_row(const struct channel *ch, uint64_t epoch, uint32_t pointer);
 enum err membership_load(void *core, const struct membership_row *row) MUST_CHECK;
+// The channel weighs something else: every value may be another one.
+enum err memberships_anew(struct core *core, const struct channel *ch) MUST_CHECK;
 enum err memberships_write(struct core *core, uint32_t number) MUST_CHECK;
 // The client leaves all its queues; only memory.
 void memberships_leave(struct core *core, struct client *c);
@@ -434,7 +511,7 @@ enum err memberships_detach_fallen(struct core *core, uint32_t number) MUST_CHEC
 
 // ---- channel_control.c: what the server itself decides about a queue
 
-enum err channel_write(struct core *core, const struct channel *ch) MUST_CHECK;
+enum err channel_write(struct core *core, struct channel *ch) MUST_CHECK;
 enum err channel_epoch_open(struct core *core, struct channel *ch) MUST_CHECK;
 bool element_is_epoch(struct core *core, const struct element *e);
 

@@ -69,6 +69,7 @@ static enum err group_commit(struct core *core)
 	TRY(clients_flush(core));
 	if (core->hooks.before_commit)
 		TRY(core->hooks.before_commit(core->hooks.ctx, core));
+	TRY(channels_tell(core));
 	TRY(db_commit(core->db));
 	if (!core->restored)
 		return ERR_OK;

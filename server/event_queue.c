@@ -199,12 +199,12 @@ static void head_free(struct event_queue *q)
 	element_free(e);
 }
 
-uint32_t queue_trim(struct event_queue *q, uint32_t *up_to)
+uint32_t queue_trim(struct event_queue *q, int64_t before_ms, uint32_t *up_to)
 {
 	uint32_t gone = 0;
 
 	*up_to = 0;
-	while (q->head && q->head->standing == 0) {
+	while (q->head && q->head->standing == 0 && q->head->at.ms < before_ms) {
 		*up_to = q->head->seq;
 		head_free(q);
 		gone++;

@@ -77,8 +77,9 @@ void queue_stand(struct event_queue *q, uint32_t pointer);
 void queue_leave(struct event_queue *q, uint32_t pointer);
 // The element was taken: *pointer shows what follows.
 void queue_advance(struct event_queue *q, uint32_t *pointer);
-// Frees head elements on which nobody stands. Returns how many; *up_to is the last number gone.
-uint32_t queue_trim(struct event_queue *q, uint32_t *up_to);
+// Frees head elements on which nobody stands and that came before this moment. Returns how many;
+// *up_to is the last number gone.
+uint32_t queue_trim(struct event_queue *q, int64_t before_ms, uint32_t *up_to);
 // Frees the head though pointers stand on it: they are detached from now on.
 void queue_drop_head(struct event_queue *q);
 

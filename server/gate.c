@@ -265,7 +265,8 @@ static bool gate_session(
 	if (offer && in->parts.kind != TOPIC_HB && c->role == ROLE_CLIENT)
 		return false; // only a heartbeat makes a client's session current
 	*why = REJECT_BOOT;
-	if (memcmp(in->boot.b, core->boot.b, sizeof(in->boot.b)) != 0) {
+	struct id16 boot = client_boot(core, c);
+	if (memcmp(in->boot.b, boot.b, sizeof(in->boot.b)) != 0) {
 		if (current)
 			answer_stale_boot(core, in);
 		return false;
@@ -352,6 +353,7 @@ static bool gate_outside(struct core *core, struct incoming *in, bool retained, 
 		return false;
 	}
 	in->client = client_at(&core->clients, in->number);
+	share_fail(core, share_take(core, in->number));
 	*why = REJECT_TOPIC;
 	if (!topic_shard_is(&in->parts, in->client->shard))
 		return false;
@@ -377,6 +379,10 @@ void gate_message(struct core *core, const char *broker, const char *topic, size
 	}
 	if (in.parts.kind == TOPIC_BYE) {
 		log_debug("BYE", "client=%s", in.parts.id); // a hint, never heard
+		return;
+	}
+	if (!share_is_ours(core, &in.parts)) {
+		core->of_others++;
 		return;
 	}
 	if (!kind_is_ours(in.parts.kind, broker != NULL) ||

@@ -19,7 +19,7 @@ static void beat_failed(struct core *core, const struct passed *p)
 static bool beat_is_fresh(
 	const struct core *core, const struct client *c, const struct heartbeat *h)
 {
-	uint64_t shown = h->last_response_id, newest = core_response_id(core, c->v);
+	uint64_t shown = h->last_response_id, newest = core_response_id(core, c, c->v);
 
 	if (c->flags & CLIENT_FRESH)
 		return true;
@@ -135,7 +135,7 @@ static void mismatch_note(
 static void record_interval(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct client *c = p->client;
-	bool told = c->v && h->last_response_id == core_response_id(core, c->v);
+	bool told = c->v && h->last_response_id == core_response_id(core, c, c->v);
 	bool other = told && h->status->interval_ms != c->told_interval_ms;
 
 	if (!c->other_interval && !other)
@@ -241,8 +241,8 @@ static struct accordance beat_judge(
 	struct accordance_state s = {
 		.state = (enum client_state)c->state,
 		.d = c->d,
-		.v = c->v ? core_response_id(core, c->v) : c->d,
-		.incarnation = core->incarnation,
+		.v = c->v ? core_response_id(core, c, c->v) : c->d,
+		.incarnation = core->incarnations[c->shard],
 		.mismatch_limit = core->config.mismatch_limit,
 		.resend_limit = core->config.resend_limit,
 		.ack_resends = c->ack_resends,
@@ -463,6 +463,15 @@ static enum err beat_act(struct core *core, const struct passed *p, const struct
 	return err_set(ERR_RANGE, "no such act");
 }
 
+// No pointer can be trusted: the leader opens a new epoch of every channel.
+static enum err older_store(struct core *core, const struct passed *p, uint32_t shown)
+{
+	if (core->leads)
+		return channels_new_epoch(core, "a client remembers a later start of the server");
+	return core_letter_to_lead(
+		core, &(struct letter_said){.kind = LETTER_OLDER, .client = p->id, .a = shown});
+}
+
 static enum err beat_answer(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	size_t at = 0;
@@ -474,7 +483,7 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	struct accordance a = beat_judge(core, p, h);
 	if (a.outcome == ACCORD_RESTORED &&
 		incarnation_raise(core, (uint32_t)(h->last_response_id >> 32)))
-		TRY(channels_new_epoch(core, "a client remembers a later start of the server"));
+		TRY(older_store(core, p, (uint32_t)(h->last_response_id >> 32)));
 	core->judged_by = (uint8_t)a.rule;
 	judgement_count(core, p, &a);
 	TRY(beat_complete(core, p, &a));

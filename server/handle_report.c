@@ -27,7 +27,7 @@ void report_parts_drop(struct core *core, uint32_t number)
 enum err report_parts_load(void *ctx, const struct report_part_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = client_table_find(&core->clients, row->client);
+	uint32_t number = share_client(core, row->client, false);
 	struct client_rare *rare =
 		number != CLIENT_NONE ? client_rare_get(client_at(&core->clients, number)) : NULL;
 

@@ -25,7 +25,9 @@ static enum err load_next(void *ctx, const struct client_row *row)
 
 	load->count++;
 	(void)str_copy(core->loaded_up_to, sizeof(core->loaded_up_to), row->id);
-	return client_table_holds(&core->clients, row->id) ? ERR_OK : principal_load(core, row);
+	if (!client_table_holds(&core->clients, row->id))
+		return principal_load(core, row);
+	return share_take(core, client_table_find(&core->clients, row->id));
 }
 
 static enum err load_end(struct core *core)

@@ -131,7 +131,7 @@ static enum err more_add(struct client *c, const struct channel *ch, uint32_t po
 enum err membership_load(void *ctx, const struct membership_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = client_table_find(&core->clients, row->client);
+	uint32_t number = share_client(core, row->client, true);
 	struct channel *ch = channel_find(core, row->channel);
 	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
 
@@ -302,6 +302,19 @@ static enum err channels_replace(
 	return ERR_OK;
 }
 
+static enum err channels_elsewhere(
+	struct core *core, const char *id, const char *const *names, size_t count)
+{
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, LIMIT_CLIENT_CHANNELS * (LIMIT_ID + 2));
+	for (size_t i = 0; i < count; i++)
+		TRY(buf_printf(&text, "%s\t", names[i]));
+	TRY(buf_append(&text, "", 1));
+	return letter_to_client(
+		core, id, LETTER_CHANNELS, &(struct letter_said){.text = (const char *)text.data});
+}
+
 enum err core_client_set_channels(
 	struct core *core, const char *id, const char *const *names, size_t count)
 {
@@ -314,6 +327,8 @@ enum err core_client_set_channels(
 	struct client *c = client_at(&core->clients, number);
 	if (is_same(core, c, list, count))
 		return ERR_OK;
+	if (c->elsewhere)
+		return channels_elsewhere(core, id, names, count);
 	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s channels=%zu", id,
 		channel_of(core, c)->queue.name, list[0]->queue.name, count);
 	TRY(channels_replace(core, number, list, count));
@@ -333,7 +348,6 @@ enum err core_client_set_channel(struct core *core, const char *id, const char *
 enum err core_channel_set_weight(struct core *core, const char *channel, uint32_t weight)
 {
 	struct channel *ch = channel_find(core, channel);
-	size_t cursor = 0;
 
 	if (!ch)
 		return err_set(ERR_NOT_FOUND, "no channel %s", channel);
@@ -345,9 +359,16 @@ enum err core_channel_set_weight(struct core *core, const char *channel, uint32_
 	ch->weight = (uint16_t)weight;
 	channel_touch(core, ch);
 	TRY(channel_write(core, ch));
+	return memberships_anew(core, ch);
+}
+
+enum err memberships_anew(struct core *core, const struct channel *ch)
+{
+	size_t cursor = 0;
+
 	for (uint32_t n = 0; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;) {
 		struct client *c = client_at(&core->clients, n);
-		if (c->role == ROLE_CLIENT && membership_count(c) > 1 &&
+		if (c->role == ROLE_CLIENT && !c->elsewhere && membership_count(c) > 1 &&
 			membership_find(core, c, ch) != SIZE_MAX)
 			TRY(values_anew(core, n, "a channel weighs something else"));
 	}

@@ -186,7 +186,7 @@ enum err operation_open(struct core *core, uint32_t number, uint64_t seq, const 
 {
 	struct client *c = client_at(&core->clients, number);
 	struct client_rare *rare = client_rare_get(c);
-	uint64_t id = core_response_id(core, ++c->v);
+	uint64_t id = core_response_id(core, c, ++c->v);
 
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an operation");
@@ -420,6 +420,8 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 	return e;
 }
 
+#define CANCEL_LOOKS 16 // newest operations of a client
+
 // ---- questions
 
 bool operation_is_complete(
@@ -435,8 +437,40 @@ bool operation_is_complete(
 	return true;
 }
 
+// Another server's client: what its rows say.
+static enum err cancel_elsewhere(
+	struct core *core, const char *client, uint64_t op_id, const char *author, uint64_t *flow)
+{
+	struct operation_info *ops = NULL;
+	size_t count = 0, at = 0;
+	uint64_t drawn = core_flow_new(core);
+
+	TRY(core_operations(core, client, 0, CANCEL_LOOKS, &core->arena, &ops, &count));
+	while (at < count && (ops[at].outcome || (op_id && ops[at].op_id != op_id)))
+		at++;
+	if (at == count)
+		return err_set(ERR_NOT_NOW, "%s has no such operation open", client);
+	if (flow)
+		*flow = drawn;
+	return letter_to_client(core, client, LETTER_CANCEL,
+		&(struct letter_said){.a = ops[at].op_id, .b = drawn, .text = author});
+}
+
 enum err core_operation_cancel(
 	struct core *core, const char *client, uint64_t op_id, const char *author, uint64_t *flow)
+{
+	uint32_t number = client_table_find(&core->clients, client);
+
+	if (number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere)
+		return cancel_elsewhere(core, client, op_id, author, flow);
+	uint64_t drawn = core_flow_new(core);
+	if (flow)
+		*flow = drawn;
+	return operation_cancel_as(core, client, op_id, author, drawn);
+}
+
+enum err operation_cancel_as(
+	struct core *core, const char *client, uint64_t op_id, const char *author, uint64_t flow)
 {
 	uint32_t number = client_table_find(&core->clients, client);
 	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
@@ -449,11 +483,9 @@ enum err core_operation_cancel(
 			ERR_NOT_NOW, "the operation of %s is being cancelled already", client);
 	if (!op || (op_id != 0 && op_id != op->op_id))
 		return err_set(ERR_NOT_NOW, "%s has no such operation open", client);
-	c->rare->open->cancel_flow = core_flow_new(core);
+	c->rare->open->cancel_flow = flow;
 	log_info("OP-CANCEL-ASKED", "client=%s op=%llu author=%s", client,
 		(unsigned long long)op->op_id, log_quote(author ? author : ""));
-	if (flow)
-		*flow = op->cancel_flow;
 	return rows_operation_cancel(core->db, client, op->op_id, op->cancel_flow);
 }
 

@@ -35,7 +35,7 @@ void principal_forget(struct core *core, uint32_t number)
 	intern_drop(&core->interned, c->showing);
 	intern_drop(&core->interned, c->holdings);
 	c->profile = c->showing = c->holdings = 0;
-	core->silent_count -= c->reach == REACH_SILENT;
+	core->silent_count -= c->reach == REACH_SILENT && !c->elsewhere;
 	client_table_remove(&core->clients, number);
 }
 
@@ -100,9 +100,20 @@ enum err core_enrol(struct core *core, const struct enrolment *e)
 	if (e->role != ROLE_CLIENT)
 		return ERR_OK;
 	ch->clients++;
-	view_due(core, number);
 	channel_touch(core, ch);
-	return client_row_write(core, number);
+	TRY(client_row_write(core, number));
+	c->elsewhere = !core->ours[c->shard];
+	if (c->elsewhere)
+		return letter_to_client(core, e->id, LETTER_ENROLLED, NULL);
+	view_due(core, number);
+	return ERR_OK;
+}
+
+// Its owner lets go of it too.
+static enum err owner_tell(struct core *core, const struct client *c, enum letter kind)
+{
+	return c->elsewhere ? letter_to_client(core, client_id(&core->clients, c), kind, NULL)
+			    : ERR_OK;
 }
 
 enum err core_principal_revoke(struct core *core, const char *id)
@@ -113,6 +124,7 @@ enum err core_principal_revoke(struct core *core, const char *id)
 		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
 	struct client *c = client_at(&core->clients, number);
 	TRY(rows_principal_revoke(core->db, id));
+	TRY(owner_tell(core, c, LETTER_REVOKED));
 	c->flags |= CLIENT_REVOKED;
 	c->session_id = 0;
 	secret_wipe(&c->mac_up, sizeof(c->mac_up));
@@ -129,12 +141,15 @@ enum err core_principal_remove(struct core *core, const char *id)
 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
-	enum role role = (enum role)client_at(&core->clients, number)->role;
+	const struct client *c = client_at(&core->clients, number);
+	enum role role = (enum role)c->role;
+	bool here = !c->elsewhere;
+	TRY(owner_tell(core, c, LETTER_REMOVED));
 	TRY(rows_principal_delete(core->db, id));
 	if (core->hooks.principal_gone)
 		core->hooks.principal_gone(core->hooks.ctx, core, id, role);
 	principal_forget(core, number);
-	if (role == ROLE_CLIENT)
+	if (role == ROLE_CLIENT && here)
 		view_remove(core, id);
 	log_warn("REMOVED", "id=%s role=%s", id, role_word(role));
 	return ERR_OK;
@@ -219,7 +234,7 @@ static void info_fill(const struct core *core, struct client *c, struct client_i
 	out->reach = (enum reach)c->reach;
 	out->session_id = c->session_id;
 	out->seq = c->seq;
-	out->response_id = c->v && !c->last_was_resend ? core_response_id(core, c->v) : c->d;
+	out->response_id = c->v && !c->last_was_resend ? core_response_id(core, c, c->v) : c->d;
 	out->last_kind = (enum response_kind)c->last_kind;
 	out->last_reason = (enum reason_code)c->last_reason;
 	out->last_heard = client_heard(c);
@@ -268,6 +283,7 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	mirror_look(core, number);
 	struct client *c = client_at(&core->clients, number);
 	memset(out, 0, sizeof(*out)); // two of them can be compared
 	info_fill(core, c, out);
@@ -281,6 +297,9 @@ enum err core_client_find(struct core *core, const char *id, struct client_info 
 static uint32_t walk_step(struct core *core, size_t *cursor)
 {
 	enum err e = *cursor == 0 ? loading_finish(core) : ERR_OK;
+
+	if (*cursor == 0 && e == ERR_OK)
+		e = mirrors_look_all(core);
 
 	if (e != ERR_OK)
 		db_fail(core->db, e);
@@ -342,9 +361,11 @@ bool core_client_at(struct core *core, size_t place, struct client_info *out)
 	return true;
 }
 
-static struct client *client_find(const struct core *core, const char *id)
+static struct client *client_find(struct core *core, const char *id)
 {
 	uint32_t number = client_table_find(&core->clients, id);
+	if (number != CLIENT_NONE)
+		mirror_look(core, number);
 	struct client *c = number == CLIENT_NONE ? NULL : client_at(&core->clients, number);
 
 	return c && c->role == ROLE_CLIENT ? c : NULL;
@@ -448,6 +469,9 @@ enum err core_client_set_interval(struct core *core, const char *id, uint32_t in
 
 	if (!c)
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
+	if (c->elsewhere)
+		return letter_to_client(
+			core, id, LETTER_INTERVAL, &(struct letter_said){.a = interval_ms});
 	if (!rare)
 		return err_set(ERR_MEMORY, "no memory for an interval");
 	if (interval_ms && interval_ms < core->config.interval_min_ms)
@@ -468,6 +492,8 @@ enum err core_client_clear_clone(struct core *core, const char *id)
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
 	if (client_at(&core->clients, number)->state != CS_CLONE_SUSPECT)
 		return err_set(ERR_NOT_NOW, "%s is not suspected to be a clone", id);
+	if (client_at(&core->clients, number)->elsewhere)
+		return letter_to_client(core, id, LETTER_CLONE, NULL);
 	TRY(operations_abandon(core, number, "an operator cleared the suspicion"));
 	client_set_state(core, number, CS_IDLE, "an operator cleared the suspicion");
 	return channel_detach(core, number, "an operator cleared the suspicion");

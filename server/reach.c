@@ -155,6 +155,8 @@ static void mass_silence_set(struct core *core, bool waits)
 {
 	core->mass_silence = waits;
 	core->silent_in_window = 0;
+	if (!core->leads)
+		return; // of its own part alone
 	// The row is the number of those that were silent before, and one more.
 	if (rows_meta_put_number(core->db, "mass-silence",
 		    waits ? (int64_t)core->silent_before + 1 : 0) != ERR_OK)
@@ -229,7 +231,7 @@ uint32_t reach_silent_ticks(const struct core *core, const struct client *c)
 
 void reach_note(struct core *core)
 {
-	if (core->silent_count == 0)
+	if (core->silent_count == 0 || !core->leads)
 		return;
 	core->attended_noted = core->now.mono;
 	if (rows_meta_put_number(core->db, "attended-until", core->now.wall.ms) != ERR_OK)
@@ -264,7 +266,8 @@ static void client_judge(struct core *core, uint32_t number, uint32_t tick)
 
 static bool is_watched(const struct client *c)
 {
-	return c->flags & CLIENT_USED && (c->reach == REACH_ONLINE || c->reach == REACH_LATE);
+	return c->flags & CLIENT_USED && !c->elsewhere &&
+	       (c->reach == REACH_ONLINE || c->reach == REACH_LATE);
 }
 
 static void client_look(struct core *core, uint32_t number, uint32_t tick)

@@ -60,7 +60,7 @@ static void header_fill(struct core *core, uint32_t number, uint64_t seq, struct
 	r->client_id = client_id(&core->clients, c);
 	r->session_id = c->session_id;
 	r->in_reply_to_seq = seq;
-	r->boot = core->boot;
+	r->boot = client_boot(core, c);
 	r->server_unix_ms = core->now.wall.ms;
 	r->heartbeat_interval_ms = interval_tell(core, number);
 	r->rate_bytes_per_s = rate_of(core, q);
@@ -158,7 +158,7 @@ enum err respond_no_action(
 	struct core *core, uint32_t number, uint64_t seq, enum reason_code code, const char *why)
 {
 	struct client *c = client_at(&core->clients, number);
-	uint64_t id = core_response_id(core, ++c->v);
+	uint64_t id = core_response_id(core, c, ++c->v);
 	const struct open_operation *open = client_open(c);
 
 	c->last_kind = KIND_NO_ACTION;
@@ -198,7 +198,7 @@ enum err respond_stale_boot(struct core *core, uint32_t number, const struct hea
 {
 	struct client *c = client_at(&core->clients, number);
 	uint8_t fresh = c->flags & CLIENT_FRESH;
-	uint64_t id = h->last_response_id ? h->last_response_id : core_response_id(core, ++c->v);
+	uint64_t id = h->last_response_id ? h->last_response_id : core_response_id(core, c, ++c->v);
 
 	core->stale_boots++;
 	TRY(respond_plain(core, number, h->seq, id,

@@ -7,14 +7,15 @@
 // restored; so was one that says of itself that it is a backup, of this incarnation even.
 #include "proto/base/file.h"
 #include "server/core_inside.h"
+#include "server/db/rows_letter.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-uint64_t core_response_id(const struct core *core, uint32_t v)
+uint64_t core_response_id(const struct core *core, const struct client *c, uint32_t v)
 {
-	return (uint64_t)core->incarnation << 32 | v;
+	return (uint64_t)core->incarnations[c->shard] << 32 | v;
 }
 
 // ---- incarnation
@@ -67,17 +68,37 @@ static bool store_is_older(
 	return copy->sealed ? stored != copy->now : stored != copy->now && stored != copy->before;
 }
 
+// Nobody else takes the same one, also where several start at once.
+static enum err incarnation_draw(struct core *core, uint32_t least)
+{
+	int64_t drawn = 0;
+
+	TRY(rows_meta_draw(core->db, "incarnation", least, &drawn));
+	core->incarnation = (uint32_t)drawn;
+	return ERR_OK;
+}
+
 static enum err incarnation_take(struct core *core, uint32_t stored, uint32_t floor)
 {
 	char text[64];
 	uint32_t clock = core->now.wall.ms > 0 ? (uint32_t)(core->now.wall.ms / 1000) : 0;
 	uint32_t highest = stored > floor ? stored : floor;
 
-	core->incarnation = highest + 1 > clock ? highest + 1 : clock;
+	TRY(incarnation_draw(core, highest + 1 > clock ? highest + 1 : clock));
+	for (size_t i = 0; i < SHARDS; i++)
+		core->incarnations[i] = core->incarnation;
 	(void)snprintf(
 		text, sizeof(text), "intent %" PRIu32 " %" PRIu32 "\n", stored, core->incarnation);
-	TRY(copy_write(core, text));
-	return rows_meta_put_number(core->db, "incarnation", core->incarnation);
+	return copy_write(core, text);
+}
+
+enum err incarnation_gain(struct core *core, const bool *gained)
+{
+	TRY(incarnation_draw(core, 1));
+	for (size_t i = 0; i < SHARDS; i++)
+		if (gained[i])
+			core->incarnations[i] = core->incarnation;
+	return ERR_OK;
 }
 
 enum err incarnation_open(struct core *core)
@@ -88,7 +109,8 @@ enum err incarnation_open(struct core *core)
 	TRY(copy_read(core, &copy));
 	TRY(rows_meta_number(core->db, "incarnation", &stored));
 	TRY(rows_meta_number(core->db, "is-backup", &is_backup));
-	core->restored = is_backup != 0 || store_is_older(core, &copy, (uint32_t)stored);
+	core->restored =
+		core->leads && (is_backup != 0 || store_is_older(core, &copy, (uint32_t)stored));
 	if (is_backup)
 		TRY(rows_meta_put_number(core->db, "is-backup", 0));
 	return incarnation_take(
@@ -135,6 +157,8 @@ enum err principal_load(void *ctx, const struct client_row *row)
 	uint32_t number = CLIENT_NONE;
 	struct channel *ch = channel_find(core, row->channel);
 
+	if (!share_loads(core, row))
+		return ERR_OK;
 	if (!ch)
 		ch = channel_find(core, "default");
 	if (!ch)
@@ -143,6 +167,31 @@ enum err principal_load(void *ctx, const struct client_row *row)
 	TRY(client_table_add(&core->clients, row->id, row->role, &number));
 	struct client *c = client_at(&core->clients, number);
 	c->channel = ch->number;
+	c->elsewhere = row->role == ROLE_CLIENT && !core->ours[c->shard];
+	TRY(client_fill(core, number, row));
+	if (row->role != ROLE_CLIENT || row->state == 0)
+		return ERR_OK;
+	c->pointer = pointer_of_row(ch, row->epoch, row->pointer);
+	ch->clients++;
+	queue_stand(&ch->queue, c->pointer);
+	if (!c->elsewhere)
+		client_begin(core, number);
+	return ERR_OK;
+}
+
+void client_begin(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	core->silent_count += c->reach == REACH_SILENT;
+	c->heard_tick = attended_tick(core) - reach_silent_ticks(core, c);
+	reach_watch(core, number);
+}
+
+enum err client_fill(struct core *core, uint32_t number, const struct client_row *row)
+{
+	struct client *c = client_at(&core->clients, number);
+
 	c->mac_up = row->mac_up;
 	c->session_id = (uint32_t)row->session_id;
 	c->session_expires_s = (uint32_t)(row->session_expires_ms / 1000);
@@ -154,21 +203,15 @@ enum err principal_load(void *ctx, const struct client_row *row)
 	c->flags |= row->holdings_known ? CLIENT_HOLDINGS_KNOWN : 0;
 	c->state = (uint8_t)row->state;
 	c->reach = (uint8_t)row->reach;
-	core->silent_count += c->reach == REACH_SILENT;
 	c->d = row->d;
 	c->mismatches = (uint16_t)row->mismatches;
 	c->last_kind = (uint8_t)row->last_kind;
 	(void)client_set_ip(c, &core->interned, row->ip);
-	c->profile = intern_take(&core->interned, row->profile);
-	c->showing = intern_take(&core->interned, row->showing);
-	c->holdings = intern_take(&core->interned, row->holdings);
+	(void)intern_set(&core->interned, &c->profile, row->profile);
+	(void)intern_set(&core->interned, &c->showing, row->showing);
+	(void)intern_set(&core->interned, &c->holdings, row->holdings);
 	client_set_heard(c, (struct wall){row->last_heard_ms});
-	c->pointer = pointer_of_row(ch, row->epoch, row->pointer);
-	ch->clients++;
-	queue_stand(&ch->queue, c->pointer);
-	c->heard_tick = attended_tick(core) - reach_silent_ticks(core, c);
-	reach_watch(core, number);
-	if (!row->interval_set_ms && !row->change_id && !row->report_id)
+	if (!row->interval_set_ms && !row->change_id && !row->report_id && !c->rare)
 		return ERR_OK;
 	struct client_rare *rare = client_rare_get(c);
 	if (!rare)
@@ -188,8 +231,8 @@ static enum err queue_load_row(void *ctx, const struct queue_row *row)
 static enum err queue_hold_row(void *ctx, const struct queue_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = row->name[0] == '@' ? client_table_find(&core->clients, row->name + 1)
-					      : CLIENT_NONE;
+	uint32_t number =
+		row->name[0] == '@' ? share_client(core, row->name + 1, false) : CLIENT_NONE;
 	struct event_queue *q = NULL;
 
 	if (number == CLIENT_NONE || !client_at(&core->clients, number)->rare)
@@ -228,11 +271,11 @@ static enum err channel_event_load(void *ctx, const struct event_row *row)
 	return ERR_OK;
 }
 
-static enum err private_event_load(void *ctx, const struct event_row *row)
+enum err private_event_load(void *ctx, const struct event_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = row->queue[0] == '@' ? client_table_find(&core->clients, row->queue + 1)
-					       : CLIENT_NONE;
+	uint32_t number =
+		row->queue[0] == '@' ? share_client(core, row->queue + 1, false) : CLIENT_NONE;
 	struct element_data data = data_of_row(row);
 
 	if (number == CLIENT_NONE)
@@ -257,7 +300,7 @@ static enum err private_event_load(void *ctx, const struct event_row *row)
 static enum err operation_load(void *ctx, const struct operation_row *row)
 {
 	struct core *core = ctx;
-	uint32_t number = client_table_find(&core->clients, row->client);
+	uint32_t number = share_client(core, row->client, false);
 	struct client_rare *rare =
 		number == CLIENT_NONE ? NULL : client_rare_get(client_at(&core->clients, number));
 	struct open_operation *op = rare ? operation_from_row(row) : NULL;
@@ -338,9 +381,17 @@ static enum err rows_load(struct core *core)
 
 	TRY(rows_queue_each(core->db, queue_load_row, core));
 	TRY(rows_event_each_live(core->db, channel_event_load, core));
-	TRY(channel_make(core, "default", &first));
+	if (core->leads)
+		TRY(channel_make(core, "default", &first));
+	else if (!channel_find(core, "default"))
+		return err_set(ERR_NOT_NOW, "no server has led this store yet");
 	TRY(reach_load(core));
 	TRY(loading_begin(core));
+	return client_rows_load(core);
+}
+
+enum err client_rows_load(struct core *core)
+{
 	TRY(rows_membership_each(core->db, membership_load, core));
 	TRY(rows_event_each_live(core->db, private_event_load, core));
 	TRY(rows_queue_each(core->db, queue_hold_row, core));
@@ -359,6 +410,9 @@ enum err core_load(struct core *core)
 		core->wheel[i] = CLIENT_NONE;
 	core->wheel_tick = attended_tick(core) / WHEEL_SLOT_TICKS * WHEEL_SLOT_TICKS;
 	core->flow_count = 0;
+	memset(core->gains, 0, sizeof(core->gains));
+	share_read(core);
+	TRY(rows_letter_last(core->db, &core->letters_seen));
 	TRY(why_init(&core->why, core->config.why_entries));
 	TRY(secret_load(core));
 	TRY(incarnation_open(core));
@@ -368,6 +422,7 @@ enum err core_load(struct core *core)
 	if (core->restored)
 		TRY(restored_settle(core));
 	TRY(clients_flush(core));
+	TRY(channels_tell(core));
 	TRY(db_commit(core->db));
 	TRY(db_settle(core->db));
 	TRY(incarnation_seal(core));
@@ -386,6 +441,7 @@ void core_unload(struct core *core)
 	intern_fini(&core->interned);
 	channels_fini(core);
 	why_fini(&core->why);
+	core->channels_told = 0;
 	core->dirty.count = core->view_due.count = core->view_due.first = core->view_old.count = 0;
 	core->views_beyond = core->views_again = false;
 	core->views_cursor = 0;

@@ -53,7 +53,10 @@ static void core_x25519(void *ctx, struct key32 *secret, struct key32 *share)
 
 void server_core_ports(struct server *s, struct core_ports *out)
 {
-	*out = (struct core_ports){s, core_publish, core_random_port, core_x25519};
+	*out = (struct core_ports){.ctx = s,
+		.publish = core_publish,
+		.random = core_random_port,
+		.x25519 = core_x25519};
 }
 
 // ---------------------------------------------------------------- core: hooks

@@ -148,7 +148,7 @@ static uint64_t session_clock(struct core *core)
 static enum err session_ids_reserve(struct core *core, uint64_t used)
 {
 	core->session_reserved = used + SESSION_IDS_AHEAD;
-	return rows_meta_put_number(core->db, "session-reserved", (int64_t)core->session_reserved);
+	return rows_meta_raise(core->db, "session-reserved", (int64_t)core->session_reserved);
 }
 
 enum err session_ids_load(struct core *core)
@@ -195,14 +195,14 @@ static enum err offer_encode(struct core *core, const char *id, const struct cli
 			.session_id = o->session_id,
 			.x25519_share = *share,
 			.nonce = in->nonce,
-			.boot = core->boot,
+			.boot = client_boot(core, c),
 			.server_key_id = core->key_id,
 			.next_lineage = lineage_make(core, id, o->session_id),
 			.highest_change_id = c->rare->change_id,
 			.highest_report_id = c->rare->report_id,
 			.sign_in_sha256 = sha256(payload.data, payload.size),
 			.server_unix_ms = core->now.wall.ms,
-			.incarnation = core->incarnation,
+			.incarnation = core->incarnations[c->shard],
 			.identity_key_id = key_id(o->rotates ? &o->next_key : &in->public_key),
 		},
 		&core->scratch));

@@ -239,7 +239,7 @@ enum err core_state_view(
 		.client_id = client_id(&core->clients, c),
 		.state = (enum client_state)c->state,
 		.reach = (enum reach)c->reach,
-		.response_id = c->v ? core_response_id(core, c->v) : c->d,
+		.response_id = c->v ? core_response_id(core, c, c->v) : c->d,
 		.op_id = open ? open->op_id : 0,
 		.op_status = open ? (enum op_status)open->status : 0,
 		.seq = c->seq,

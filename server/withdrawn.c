@@ -38,25 +38,40 @@ static bool operation_is_of(
 	       digest_equal(&its->sha256, &ref->sha256);
 }
 
-enum err core_command_withdraw(
+enum err operations_withdraw(
 	struct core *core, const struct command_ref *ref, const char *author, size_t *cancelled)
 {
-	char mark[MARK_ROOM];
 	size_t cursor = 0;
 
-	*cancelled = 0;
 	TRY(loading_finish(core));
-	TRY(rows_meta_put_number(core->db, mark_of(ref, mark), core->now.wall.ms));
 	for (uint32_t n; (n = client_table_next(&core->clients, &cursor)) != CLIENT_NONE;) {
 		const struct client *c = client_at(&core->clients, n);
 		const struct open_operation *op = client_open(c);
 
-		if (!op || op->passed || op->cancel_flow || !operation_is_of(core, op, ref))
+		if (c->elsewhere || !op || op->passed || op->cancel_flow ||
+			!operation_is_of(core, op, ref))
 			continue;
 		TRY(core_operation_cancel(
 			core, client_id(&core->clients, c), op->op_id, author, NULL));
 		(*cancelled)++;
 	}
+	return ERR_OK;
+}
+
+enum err core_command_withdraw(
+	struct core *core, const struct command_ref *ref, const char *author, size_t *cancelled)
+{
+	char mark[MARK_ROOM];
+
+	*cancelled = 0;
+	TRY(rows_meta_put_number(core->db, mark_of(ref, mark), core->now.wall.ms));
+	TRY(operations_withdraw(core, ref, author, cancelled));
+	if (core->shared)
+		TRY(letter_to_all(
+			core, &(struct letter_said){.kind = LETTER_WITHDRAWN,
+				      .text = ref->publisher,
+				      .client = author,
+				      .body = bytes_of(ref->sha256.b, sizeof(ref->sha256.b))}));
 	log_info("COMMAND-WITHDRAWN", "publisher=%s sha256=%s cancelled=%zu author=%s",
 		ref->publisher, digest_hex(&ref->sha256), *cancelled, log_quote(author));
 	return ERR_OK;

@@ -12,6 +12,11 @@
 // ---- meta: numbers and keys of the store itself
 
 enum err rows_meta_number(struct db *db, const char *key, int64_t *out) MUST_CHECK; // absent: 0
+// Raises it by one, to `least` at the least, as nobody else does at the same time.
+enum err rows_meta_draw(
+	struct db *db, const char *key, int64_t least, int64_t *out) MUST_CHECK;
+// Never lower than it was.
+enum err rows_meta_raise(struct db *db, const char *key, int64_t number) MUST_CHECK;
 enum err rows_meta_put_number(struct db *db, const char *key, int64_t number) MUST_CHECK;
 enum err rows_meta_secret(
 	struct db *db, const char *key, struct key32 *out, bool *found) MUST_CHECK;
@@ -194,12 +199,19 @@ enum err rows_event_highest(struct db *db, const char *queue, uint32_t *seq) MUS
 enum err rows_queue_delete(struct db *db, const char *name) MUST_CHECK;
 enum err rows_queue_each(struct db *db, enum err (*fn)(void *ctx, const struct queue_row *row),
 	void *ctx) MUST_CHECK;
+// One, or none.
+enum err rows_queue_of(struct db *db, const char *name,
+	enum err (*fn)(void *ctx, const struct queue_row *row), void *ctx) MUST_CHECK;
 enum err rows_event_put(struct db *db, const struct event_row *row) MUST_CHECK;
 // No longer in the queue; kept as history until pruned.
 enum err rows_event_retire(
 	struct db *db, const char *queue, uint32_t from_seq, uint32_t to_seq) MUST_CHECK;
 enum err rows_event_each_live(struct db *db, enum err (*fn)(void *ctx, const struct event_row *row),
 	void *ctx) MUST_CHECK;
+// Those of one queue from this number on, in their order.
+enum err rows_event_of(struct db *db, const char *queue, uint32_t from_seq,
+	enum err (*fn)(void *ctx, const struct event_row *row), void *ctx) MUST_CHECK;
+enum err rows_event_waiting(struct db *db, const char *queue, uint32_t *count) MUST_CHECK;
 // REQUEST and COMMAND elements from `pointer` on, below `tail`, are written down as passed over by
 // this client.
 enum err rows_event_skip(struct db *db, const char *client, const char *queue, uint32_t pointer,
@@ -236,6 +248,8 @@ enum err rows_membership_put(struct db *db, const struct membership_row *row) MU
 enum err rows_membership_clear(struct db *db, const char *client) MUST_CHECK;
 // By client and place.
 enum err rows_membership_each(struct db *db,
+	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
+enum err rows_membership_of(struct db *db, const char *client,
 	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
 
 // A detached client comes back at the tail of then: what was appended since `seq` is passed over.

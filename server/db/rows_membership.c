@@ -16,28 +16,46 @@ enum err rows_membership_clear(struct db *db, const char *client)
 	return db_run(db, "DELETE FROM membership WHERE client = $1", DB_T(client));
 }
 
+static enum err rows_give(struct db_rows *rows,
+	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx)
+{
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && db_next(rows)) {
+		struct membership_row row = {
+			.client = db_text(rows, 0),
+			.place = (uint32_t)db_int(rows, 1),
+			.channel = db_text(rows, 2),
+			.epoch = (uint64_t)db_int(rows, 3),
+			.pointer = (uint32_t)db_int(rows, 4),
+		};
+		e = fn(ctx, &row);
+	}
+	return rows_close(rows, e);
+}
+
 enum err rows_membership_each(
 	struct db *db, enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx)
 {
 	struct db_rows rows;
-	enum err e = ERR_OK;
 
 	TRY(db_query_values(db, &rows,
 		"SELECT client, place, channel, epoch, pointer FROM membership ORDER BY client, "
 		"place",
 		NULL, 0));
-	while (e == ERR_OK && db_next(&rows)) {
-		struct membership_row row = {
-			.client = db_text(&rows, 0),
-			.place = (uint32_t)db_int(&rows, 1),
-			.channel = db_text(&rows, 2),
-			.epoch = (uint64_t)db_int(&rows, 3),
-			.pointer = (uint32_t)db_int(&rows, 4),
-		};
-		e = fn(ctx, &row);
-	}
-	enum err end = db_end(&rows);
-	return e != ERR_OK ? e : end;
+	return rows_give(&rows, fn, ctx);
+}
+
+enum err rows_membership_of(struct db *db, const char *client,
+	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT client, place, channel, epoch, pointer FROM membership WHERE client = $1 "
+		"ORDER BY place",
+		DB_T(client)));
+	return rows_give(&rows, fn, ctx);
 }
 
 // ---- detached

@@ -20,6 +20,25 @@ enum err rows_meta_put_number(struct db *db, const char *key, int64_t number)
 		DB_T(key), DB_I(number));
 }
 
+enum err rows_meta_draw(struct db *db, const char *key, int64_t least, int64_t *out)
+{
+	TRY(db_run(db,
+		"INSERT INTO meta (key, number) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET "
+		"number = CASE WHEN meta.number >= excluded.number THEN meta.number + 1"
+		" ELSE excluded.number END",
+		DB_T(key), DB_I(least)));
+	return rows_meta_number(db, key, out);
+}
+
+enum err rows_meta_raise(struct db *db, const char *key, int64_t number)
+{
+	return db_run(db,
+		"INSERT INTO meta (key, number) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET "
+		"number = CASE WHEN meta.number > excluded.number THEN meta.number"
+		" ELSE excluded.number END",
+		DB_T(key), DB_I(number));
+}
+
 enum err rows_meta_secret(struct db *db, const char *key, struct key32 *out, bool *found)
 {
 	struct db_rows rows;

@@ -16,29 +16,48 @@ enum err rows_queue_delete(struct db *db, const char *name)
 	return db_run(db, "DELETE FROM queue WHERE name = $1", DB_T(name));
 }
 
+static enum err queues_give(
+	struct db_rows *rows, enum err (*fn)(void *ctx, const struct queue_row *row), void *ctx)
+{
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && db_next(rows)) {
+		struct queue_row row = {
+			.name = db_text(rows, 0),
+			.epoch = (uint64_t)db_int(rows, 1),
+			.tail_seq = (uint32_t)db_int(rows, 2),
+			.paused = db_int(rows, 3) != 0,
+			.closed = db_int(rows, 4) != 0,
+			.rate_bytes_per_s = (uint64_t)db_int(rows, 5),
+			.weight = (uint32_t)db_int(rows, 6),
+		};
+		e = fn(ctx, &row);
+	}
+	return rows_close(rows, e);
+}
+
 enum err rows_queue_each(
 	struct db *db, enum err (*fn)(void *ctx, const struct queue_row *row), void *ctx)
 {
 	struct db_rows rows;
-	enum err e = ERR_OK;
 
 	TRY(db_query_values(db, &rows,
 		"SELECT name, epoch, tail_seq, paused, closed, rate, weight FROM queue ORDER BY "
 		"name",
 		NULL, 0));
-	while (e == ERR_OK && db_next(&rows)) {
-		struct queue_row row = {
-			.name = db_text(&rows, 0),
-			.epoch = (uint64_t)db_int(&rows, 1),
-			.tail_seq = (uint32_t)db_int(&rows, 2),
-			.paused = db_int(&rows, 3) != 0,
-			.closed = db_int(&rows, 4) != 0,
-			.rate_bytes_per_s = (uint64_t)db_int(&rows, 5),
-			.weight = (uint32_t)db_int(&rows, 6),
-		};
-		e = fn(ctx, &row);
-	}
-	return rows_close(&rows, e);
+	return queues_give(&rows, fn, ctx);
+}
+
+enum err rows_queue_of(struct db *db, const char *name,
+	enum err (*fn)(void *ctx, const struct queue_row *row), void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT name, epoch, tail_seq, paused, closed, rate, weight FROM queue WHERE name "
+		"= $1",
+		DB_T(name)));
+	return queues_give(&rows, fn, ctx);
 }
 
 enum err rows_event_put(struct db *db, const struct event_row *r)
@@ -76,32 +95,63 @@ enum err rows_event_retire(struct db *db, const char *queue, uint32_t from_seq, 
 		DB_T(queue), DB_I(from_seq), DB_I(to_seq));
 }
 
+static enum err events_give(
+	struct db_rows *rows, enum err (*fn)(void *ctx, const struct event_row *row), void *ctx)
+{
+	enum err e = ERR_OK;
+
+	while (e == ERR_OK && db_next(rows)) {
+		struct event_row row = {
+			.queue = db_text(rows, 0),
+			.seq = (uint32_t)db_int(rows, 1),
+			.first_seq = (uint32_t)db_int(rows, 2),
+			.type = (enum element_type)db_int(rows, 3),
+			.body = db_blob(rows, 4),
+			.text = db_text(rows, 5),
+			.author = db_text(rows, 6),
+			.flow_id = (uint64_t)db_int(rows, 7),
+			.at_ms = db_int(rows, 8),
+		};
+		e = fn(ctx, &row);
+	}
+	return rows_close(rows, e);
+}
+
 enum err rows_event_each_live(
 	struct db *db, enum err (*fn)(void *ctx, const struct event_row *row), void *ctx)
 {
 	struct db_rows rows;
-	enum err e = ERR_OK;
 
 	TRY(db_query_values(db, &rows,
 		"SELECT queue, seq, first_seq, type, body, text, author, flow, at_ms FROM event "
 		"WHERE live = 1"
 		" ORDER BY queue, seq",
 		NULL, 0));
-	while (e == ERR_OK && db_next(&rows)) {
-		struct event_row row = {
-			.queue = db_text(&rows, 0),
-			.seq = (uint32_t)db_int(&rows, 1),
-			.first_seq = (uint32_t)db_int(&rows, 2),
-			.type = (enum element_type)db_int(&rows, 3),
-			.body = db_blob(&rows, 4),
-			.text = db_text(&rows, 5),
-			.author = db_text(&rows, 6),
-			.flow_id = (uint64_t)db_int(&rows, 7),
-			.at_ms = db_int(&rows, 8),
-		};
-		e = fn(ctx, &row);
-	}
-	return rows_close(&rows, e);
+	return events_give(&rows, fn, ctx);
+}
+
+enum err rows_event_of(struct db *db, const char *queue, uint32_t from_seq,
+	enum err (*fn)(void *ctx, const struct event_row *row), void *ctx)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT queue, seq, first_seq, type, body, text, author, flow, at_ms FROM event "
+		"WHERE queue = $1 AND seq >= $2 AND live = 1 ORDER BY seq",
+		DB_T(queue), DB_I(from_seq)));
+	return events_give(&rows, fn, ctx);
+}
+
+enum err rows_event_waiting(struct db *db, const char *queue, uint32_t *count)
+{
+	struct db_rows rows;
+
+	*count = 0;
+	TRY(db_query(db, &rows, "SELECT count(*) FROM event WHERE queue = $1 AND live = 1",
+		DB_T(queue)));
+	if (db_next(&rows))
+		*count = (uint32_t)db_int(&rows, 0);
+	return db_end(&rows);
 }
 
 enum err rows_event_skip(struct db *db, const char *client, const char *queue, uint32_t pointer,

@@ -14,4 +14,10 @@
 	"CREATE TABLE shard_lease (shard INTEGER PRIMARY KEY, holder TEXT NOT NULL, fencing "      \
 	"INTEGER NOT NULL);"
 
+// Version 6. letter: what the servers of one store have to tell each other (rows_letter.h).
+#define SCHEMA_LETTER                                                                              \
+	"CREATE TABLE letter (number INTEGER PRIMARY KEY, place INTEGER NOT NULL, kind INTEGER "   \
+	"NOT NULL, client TEXT NOT NULL, text TEXT NOT NULL, a INTEGER NOT NULL, b INTEGER NOT "   \
+	"NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL);"
+
 #endif

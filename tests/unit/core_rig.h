@@ -41,6 +41,7 @@ struct rig {
 	struct sent sent[RIG_SENT];
 	size_t sent_count;
 	bool deaf; // what is published is lost
+	bool (*owns)(void *ctx, unsigned place);
 	uint64_t random;
 	struct arena arena;
 	struct package_ref packages[8];
@@ -222,7 +223,11 @@ static inline void rig_renew(void *ctx, struct core *core, const char *client,
 // A start of the server on the store as it is.
 static inline void rig_start(struct rig *r)
 {
-	const struct core_ports ports = {r, rig_publish, rig_random, rig_x25519};
+	const struct core_ports ports = {.ctx = r,
+		.publish = rig_publish,
+		.random = rig_random,
+		.x25519 = rig_x25519,
+		.owns = r->owns};
 	const struct core_hooks hooks = {
 		.ctx = r,
 		.package_find = rig_package,

@@ -149,7 +149,8 @@ static inline int world_make(void **state)
 	const struct presence_config config = {
 		.linger_s = 10, .lease_ttl_s = 5, .broker_away_s = 5, .directive_repeat_ms = 5000};
 	struct world *w = calloc(1, sizeof(*w));
-	const struct core_ports ports = {w, port_publish, port_random, port_x25519};
+	const struct core_ports ports = {
+		.ctx = w, .publish = port_publish, .random = port_random, .x25519 = port_x25519};
 	const struct core_hooks hooks = {.ctx = w, .package_find = hook_package_find};
 	const struct presence_ports pp = {w, port_directive, port_grant, port_key, port_meant,
 		port_interval, port_client, port_lease, NULL, port_readback, port_ordered, NULL,

@@ -106,7 +106,7 @@ static void S004_2_append_turns_the_tail_into_the_element_in_place(void **state)
 	assert_null(queue_show(q, pointer));
 	assert_int_equal(q->standing_tail, 1);
 	uint32_t up_to = 0;
-	assert_int_equal(queue_trim(q, &up_to), 1);
+	assert_int_equal(queue_trim(q, INT64_MAX, &up_to), 1);
 	assert_int_equal(up_to, seq);
 	assert_int_equal(q->count, 0);
 }
@@ -267,7 +267,7 @@ static void reader_take(struct history *h, struct reader *r)
 	}
 	queue_advance(&h->q, &r->pointer);
 	uint32_t up_to = 0;
-	(void)queue_trim(&h->q, &up_to);
+	(void)queue_trim(&h->q, INT64_MAX, &up_to);
 }
 
 static void history_step(struct history *h)
@@ -292,7 +292,7 @@ static void history_step(struct history *h)
 		reader_take(h, &h->readers[dice(h, CLIENTS)]);
 	}
 	uint32_t up_to = 0;
-	(void)queue_trim(&h->q, &up_to);
+	(void)queue_trim(&h->q, INT64_MAX, &up_to);
 }
 
 static void standing_is_right(const struct history *h)

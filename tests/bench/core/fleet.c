@@ -275,7 +275,8 @@ void bench_fleet_init(struct bench_fleet *f, size_t count, const char *folder)
 
 void bench_fleet_start(struct bench_fleet *f, double *open_s, double *load_s)
 {
-	const struct core_ports ports = {f, sink, seeded, no_share};
+	const struct core_ports ports = {
+		.ctx = f, .publish = sink, .random = seeded, .x25519 = no_share};
 	struct meter begin = meter_now();
 
 	MUST(db_sqlite_open(f->file, &f->db));

@@ -65,7 +65,7 @@ static void measure(size_t clients)
 			queue_advance(&q, &pointers[i]);
 	double take_ns = per(m, (double)clients * q.count, &take_i);
 	uint32_t up_to = 0;
-	(void)queue_trim(&q, &up_to);
+	(void)queue_trim(&q, INT64_MAX, &up_to);
 	if (elements != ELEMENTS || gone < ELEMENTS * 9 / 10 || q.count != 0)
 		bench_die("the queue is not what it should be");
 	printf("clients=%zu elements_per_broadcast=%.3f append_ns=%.0f append_instructions=%.0f "

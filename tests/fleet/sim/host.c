@@ -533,7 +533,8 @@ void host_init(struct sim *s)
 	if (s->config.faults & FAULT_RESTORE)
 		folder_make(h);
 	config_fill(s);
-	h->ports = (struct core_ports){s, port_publish, port_random, port_x25519};
+	h->ports = (struct core_ports){
+		.ctx = s, .publish = port_publish, .random = port_random, .x25519 = port_x25519};
 	h->db = store_take();
 	host_start(s);
 	if (h->core)

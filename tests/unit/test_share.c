@@ -1,0 +1,183 @@
+// One server of several: it answers the clients of its shards and is silent about the others; what
+// a shard brings when it comes, and leaves when it goes. The other server is a second start on the
+// same store, so each engine will do.
+#include "core_rig.h"
+#include "server/db/rows.h"
+#include "server/db/rows_letter.h"
+#include "server/share.h"
+
+static bool owned[SHARD_PLACES];
+
+static bool owns(void *ctx, unsigned place)
+{
+	(void)ctx;
+	return owned[place];
+}
+
+static void own_all(bool yes)
+{
+	for (size_t i = 0; i < SHARD_PLACES; i++)
+		owned[i] = yes;
+}
+
+// A rig that shares: alone at first.
+static int setup_shared(void **state)
+{
+	struct rig *r = rig_new();
+
+	*state = r;
+	rig_kill(r);
+	own_all(true);
+	r->owns = owns;
+	r->config.store_is_shared = true;
+	rig_start(r);
+	return 0;
+}
+
+static void shares(struct rig *r)
+{
+	core_turn_end(r->core, r->now);
+	core_share_changed(r->core, r->now);
+	core_turn_end(r->core, r->now);
+}
+
+static void letters_pass(struct rig *r)
+{
+	rig_advance(r, 300);
+	core_share_tick(r->core, r->now);
+	core_turn_end(r->core, r->now);
+}
+
+// The next beat, obeyed; 0: silence.
+static enum response_kind says(struct agent *a)
+{
+	return agent_step(a);
+}
+
+static void who_is_anothers_is_not_answered_and_not_refused(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1"), *b = rig_settled(r, "f2");
+	uint8_t shard = shard_byte("f1");
+
+	assert_int_not_equal(shard, shard_byte("f2"));
+	owned[shard] = false;
+	shares(r);
+	assert_int_equal(says(a), 0);
+	assert_int_equal(says(b), KIND_NO_ACTION);
+	assert_int_equal(rig_counter(r, "reject.session"), 0);
+	assert_int_equal(rig_counter(r, "reject.unknown-client"), 0);
+	assert_int_equal(rig_counter(r, "messages-of-others"), 1);
+	owned[shard] = true;
+	shares(r);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	assert_int_equal(a->got.body->reason->code, REASON_STALE_BOOT);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	assert_int_equal(rig_counter(r, "messages-of-others"), 1);
+}
+
+// What was recorded while its shard was here before is of an earlier boot.
+static void a_recorded_beat_is_worth_nothing_when_the_shard_has_come_back(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct topic topic = topic_hb("f1");
+	struct buf recorded;
+
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	buf_init(&recorded, LIMIT_HEARTBEAT);
+	assert_int_equal(buf_append(&recorded, a->last.data, a->last.size), ERR_OK);
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	uint64_t beats = rig_counter(r, "heartbeats");
+	rig_give(r, topic.s, buf_bytes(&recorded), false);
+	assert_int_equal(rig_counter(r, "heartbeats"), beats);
+	assert_int_equal(rig_counter(r, "reject.boot"), 1);
+	buf_fini(&recorded);
+}
+
+// Ids rise and nobody takes the store for an older one.
+static void a_client_that_comes_back_is_answered_under_a_higher_number(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct channel_info before, after;
+
+	assert_int_equal(core_channel_find(r->core, "default", &before), ERR_OK);
+	for (int i = 0; i < 3; i++) {
+		uint64_t shown = a->last_response_id;
+		owned[shard_byte("f1")] = false;
+		shares(r);
+		owned[shard_byte("f1")] = true;
+		shares(r);
+		assert_int_equal(says(a), KIND_NO_ACTION);
+		assert_int_equal(says(a), KIND_NO_ACTION);
+		assert_true(a->last_response_id >> 32 > shown >> 32);
+	}
+	assert_int_equal(agent_info(r, a).mismatches, 0);
+	assert_int_equal(core_channel_find(r->core, "default", &after), ERR_OK);
+	assert_int_equal(after.epoch, before.epoch);
+	assert_int_equal(rig_counter(r, "stores-restored"), 0);
+}
+
+static size_t letters_waiting(struct rig *r)
+{
+	struct db_rows rows;
+	size_t count = 0;
+
+	assert_int_equal(
+		db_query_values(r->db, &rows, "SELECT count(*) FROM letter", NULL, 0), ERR_OK);
+	if (db_next(&rows))
+		count = (size_t)db_int(&rows, 0);
+	assert_int_equal(db_end(&rows), ERR_OK);
+	return count;
+}
+
+// What an operator does to a client that another server answers waits for that one in the store.
+static void an_act_upon_anothers_client_is_done_by_its_owner_once(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	uint64_t seq = 0, flow = 0;
+	struct execute_command command = {.verb = "ping", .timeout_ms = 1000};
+	const struct event e = {.type = ELEMENT_COMMAND, .command = &command, .author = "alice.1"};
+
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	size_t before = letters_waiting(r);
+	assert_int_equal(core_append_event(r->core, "@f1", &e, &seq, &flow), ERR_OK);
+	assert_int_equal(core_client_set_interval(r->core, "f1", 5000), ERR_OK);
+	core_turn_end(r->core, r->now);
+	assert_int_equal(letters_waiting(r), before + 2);
+	letters_pass(r); // not ours to obey
+	assert_int_equal(letters_waiting(r), before + 2);
+	// The owner, after a start of its own, and not the leader any more.
+	own_all(false);
+	owned[shard_byte("f1")] = true;
+	rig_restart(r);
+	letters_pass(r);
+	assert_int_equal(letters_waiting(r), before);
+	assert_int_equal(says(a), KIND_NO_ACTION); // the new boot
+	assert_int_equal(says(a), KIND_EXECUTE_COMMAND);
+	assert_int_equal(a->interval_ms, 5000);
+	agent_done_gets(a, KIND_NO_ACTION);
+	letters_pass(r);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(says(a), KIND_NO_ACTION);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(who_is_anothers_is_not_answered_and_not_refused),
+		T(a_client_that_comes_back_is_answered_under_a_higher_number),
+		T(a_recorded_beat_is_worth_nothing_when_the_shard_has_come_back),
+		T(an_act_upon_anothers_client_is_done_by_its_owner_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
