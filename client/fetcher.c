@@ -661,6 +661,9 @@ static enum err order_copy(struct fetch *f, const struct fetch_order *order)
 	f->base = g->index_base;
 	f->publisher_key = g->publisher_key;
 	f->window = g->window == 0 ? WINDOW_DEFAULT : g->window;
+	f->window_bytes = f->config->window_bytes;
+	if (g->window_bytes != 0 && g->window_bytes < f->window_bytes)
+		f->window_bytes = g->window_bytes;
 	if (!str_copy(f->publisher, sizeof f->publisher, g->publisher))
 		return err_set(ERR_RANGE, "the name of the publisher is too long");
 	if (order->medium != NULL)
@@ -690,8 +693,7 @@ static enum err fetch_init(struct fetcher *o, const struct fetch_order *order, s
 	TRY(fetch_memory_reserve((size_t)o->config.window_bytes));
 	TRY(object_decoder_new(&f->decoder));
 	TRY(fetch_pool_init(&f->pool, o->loop, &o->told, on_pool_idle, f));
-	fetch_pace_init(
-		&f->pace, f->window, o->config.window_bytes, order->rate_bytes_per_s, f->begun);
+	fetch_pace_init(&f->pace, f->window, f->window_bytes, order->rate_bytes_per_s, f->begun);
 	f->pace.hold = order->hold;
 	return ERR_OK;
 }
@@ -714,8 +716,9 @@ void fetcher_begin(struct fetcher *o, const struct fetch_order *order)
 		return;
 	}
 	f->timer.data = f;
-	log_info("FETCH", "package=%s broker=%s window=%u rate=%llu", digest_short(&f->package),
-		f->broker, f->window, (unsigned long long)order->rate_bytes_per_s);
+	log_info("FETCH", "package=%s broker=%s window_bytes=%llu rate=%llu",
+		digest_short(&f->package), f->broker, (unsigned long long)f->window_bytes,
+		(unsigned long long)order->rate_bytes_per_s);
 	if (o->draining != NULL)
 		o->waiting = f;
 	else

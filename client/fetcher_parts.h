@@ -70,6 +70,7 @@ struct fetch {
 	bool tls;
 	struct key32 publisher_key;
 	uint32_t window;
+	uint64_t window_bytes;
 
 	struct fetch_medium *medium; // NULL: the link
 	struct mqtt_link *link;

@@ -96,6 +96,7 @@ static const struct codec_row grant_rows[] = {
 	ROW_FIXED(grant, publisher_key, 0),
 	ROW_FIXED(grant, index_base, 0),
 	ROW_BOOL(grant, release_acked),
+	ROW_COUNTER(grant, window_bytes, 0),
 	ROW_AUTH,
 };
 CODEC_TABLE(grant, grant, .check = grant_check, .limit = LIMIT_GRANT)

@@ -339,6 +339,7 @@ struct grant {
 	struct key32 publisher_key;
 	struct digest index_base;
 	bool release_acked;
+	uint64_t window_bytes; // 0: as many as the agent likes
 };
 
 // A part of the week in local time; until <= from crosses midnight.

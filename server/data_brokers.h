@@ -39,6 +39,7 @@ struct data_broker {
 	uint32_t leases, placements;
 	uint64_t granted_bytes_per_s; // of all leases
 	uint64_t fresh_bytes_per_s;   // of leases too young to be in the measured load
+	uint64_t slots_bytes;         // of its memory, for transfers (windows.h)
 	struct wall last_target;      // 0: never
 };
 

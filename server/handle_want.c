@@ -91,7 +91,8 @@ static void grant_lease(struct presence *p, struct package *k, struct lease *l)
 		.lease = l->id,
 		.ttl_ms = l->ttl_ms,
 		.rate_bytes_per_s = l->rate_bytes_per_s,
-		.window = lease_window(l->rate_bytes_per_s),
+		.window = FETCH_WINDOW_MAX,
+		.window_bytes = l->window_bytes,
 		.publisher = k->publisher,
 		.index_base = l->base,
 	};
@@ -122,8 +123,24 @@ static void lease_store(struct presence *p, const struct lease *l)
 	presence_store(p, rows_lease_put(p->db, &row));
 }
 
+static uint64_t lease_rate(const struct presence *p, const struct data_broker *b)
+{
+	return lease_rate_bytes_per_s(
+		b->capacity_bytes_per_s, b->leases + 1, p->config.client_rate_bytes_per_s);
+}
+
+// A slot of the broker's memory for one more that fetches there. False: none is free.
+static bool slot_find(
+	const struct presence *p, const struct package *k, const char *place, struct window *out)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, place);
+	struct window_wish wish = {lease_rate(p, b), k->object_bytes, b->slots_bytes};
+
+	return window_choose(&p->config.windows, &wish, out);
+}
+
 static void lease_grant(struct presence *p, struct package *k, const char *place,
-	const struct waiting *w, struct now now)
+	const struct window *slot, const struct waiting *w, struct now now)
 {
 	const char *client = w->client;
 	struct data_broker *b = data_brokers_find(p->brokers, place);
@@ -136,8 +153,9 @@ static void lease_grant(struct presence *p, struct package *k, const char *place
 		.granted = now.wall,
 		.granted_attended_ms = p->attended_ms,
 		.ttl_ms = lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms),
-		.rate_bytes_per_s = lease_rate_bytes_per_s(
-			b->capacity_bytes_per_s, b->leases + 1, p->config.client_rate_bytes_per_s),
+		.rate_bytes_per_s = lease_rate(p, b),
+		.window_bytes = slot->bytes,
+		.slot_bytes = slot->slot_bytes,
 	};
 
 	l.expires_attended_ms = p->attended_ms + l.ttl_ms;
@@ -159,9 +177,9 @@ static void lease_grant(struct presence *p, struct package *k, const char *place
 		package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
 	log_info("LEASE-GRANTED",
 		"client=%s package=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64
-		" ttl_ms=%u leases=%u",
-		client, digest_short(&k->id), l.broker, l.id, l.rate_bytes_per_s, l.ttl_ms,
-		k->leases);
+		" window_bytes=%" PRIu64 " ttl_ms=%u leases=%u",
+		client, digest_short(&k->id), l.broker, l.id, l.rate_bytes_per_s, l.window_bytes,
+		l.ttl_ms, k->leases);
 	grant_lease(p, k, leases_find(p->leases, l.id));
 }
 
@@ -222,6 +240,7 @@ static bool lease_is_good(
 static bool serve(struct presence *p, struct package *k, const struct waiting *w, struct now now)
 {
 	struct lease *l = leases_of_client(p->leases, w->client, &k->id);
+	struct window slot;
 	const char *place;
 
 	if (l && lease_is_good(p, k, l, now.mono)) {
@@ -235,11 +254,11 @@ static bool serve(struct presence *p, struct package *k, const struct waiting *w
 		lease_again(p, k, l, w); // there is no better one
 		return true;
 	}
-	if (copies_wait(p, k, place, now))
+	if (copies_wait(p, k, place, now) || !slot_find(p, k, place, &slot))
 		return false;
 	if (l)
 		lease_end(p, l, "another copy serves its client", now);
-	lease_grant(p, k, place, w, now);
+	lease_grant(p, k, place, &slot, w, now);
 	return true;
 }
 
@@ -253,6 +272,21 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 
 		if (serve(p, k, &one, now))
 			waiting_drop(p, k, w);
+	}
+}
+
+// Room became free: who waits longest comes first.
+static void waiting_next(struct presence *p, struct package *k, struct now now)
+{
+	struct waiting *w, *next;
+
+	HASH_ITER(hh, k->waiting, w, next)
+	{
+		struct waiting one = *w;
+
+		if (!serve(p, k, &one, now))
+			return;
+		waiting_drop(p, k, w);
 	}
 }
 
@@ -270,6 +304,18 @@ static void wait_for(const struct want_call *c, const char *reason)
 {
 	waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
+}
+
+// So many fetch that the memory of the broker has no slot: it is told when one is free, and to ask
+// again only for the case that this gets lost.
+static void wait_for_slot(const struct want_call *c)
+{
+	uint32_t in_line = HASH_COUNT(c->k->waiting);
+
+	waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
+	deny(c->p, c->client, &c->k->id, c->m->request_id,
+		"slots: its data broker sends to as many as its memory bears",
+		PRESENCE_RETRY_MS + in_line / 2);
 }
 
 static void package_move(struct presence *p, struct package *k, struct now now)
@@ -415,11 +461,16 @@ static void grant_now(const struct want_call *c)
 {
 	struct lease *l = leases_of_client(c->p->leases, c->client, &c->k->id);
 	struct waiting w = {.request_id = c->m->request_id, .base = c->m->base};
+	struct window slot;
+	const char *place;
 
 	str_copy(w.client, sizeof(w.client), c->client);
 	if (serve(c->p, c->k, &w, c->now))
 		return;
-	if (copies_choose(c->p, c->k, c->client, c->now))
+	place = copies_choose(c->p, c->k, c->client, c->now);
+	if (place && !slot_find(c->p, c->k, place, &slot))
+		wait_for_slot(c);
+	else if (place)
 		wait_for(c, "preparing: a further copy is made for so many");
 	else if (!is_up(c->p, c->k->broker, c->now.mono))
 		wait_for(c, "broker-away: its data broker does not answer");
@@ -516,6 +567,8 @@ static void release(
 	if (w)
 		waiting_drop(p, k, w);
 	grant_send(p, client, &g);
+	if (k && k->waiting && place_is_stored(k->state))
+		waiting_next(p, k, now);
 }
 
 void handle_want(struct presence *p, const char *client, const struct want *m, struct now now)

@@ -152,13 +152,3 @@ uint64_t lease_rate_bytes_per_s(
 		rate = client_cap_bytes_per_s;
 	return rate ? rate : 1;
 }
-
-// Two windows' worth of 192 KiB objects at 50 ms of round trip; a slow rate needs few outstanding.
-uint32_t lease_window(uint64_t rate_bytes_per_s)
-{
-	uint64_t objects = rate_bytes_per_s / 10 / CHUNK_AVG;
-
-	if (objects < 4)
-		return 4;
-	return objects > FETCH_WINDOW_MAX ? FETCH_WINDOW_MAX : (uint32_t)objects;
-}

@@ -26,6 +26,7 @@ struct lease {
 	int64_t granted_attended_ms, expires_attended_ms;
 	uint32_t ttl_ms;
 	uint64_t rate_bytes_per_s;
+	uint64_t window_bytes, slot_bytes; // windows.h
 	struct digest complaint; // hash of the objects that it missed last
 	struct mono complained;
 };
@@ -56,7 +57,5 @@ bool leases_renew(
 // claim 28, min(cap of a client, capacity / active leases). 0 as cap: none. Never 0.
 uint64_t lease_rate_bytes_per_s(
 	uint64_t capacity_bytes_per_s, uint32_t leases, uint64_t client_cap_bytes_per_s);
-// Objects outstanding that such a rate deserves, 4..FETCH_WINDOW_MAX.
-uint32_t lease_window(uint64_t rate_bytes_per_s);
 
 #endif

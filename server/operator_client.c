@@ -134,6 +134,7 @@ void json_leases(
 		put_time(item, "granted_unix_ms", l->granted);
 		put_number(item, "ttl_ms", l->ttl_ms);
 		put_number(item, "rate_bytes_per_s", l->rate_bytes_per_s);
+		put_number(item, "window_bytes", l->window_bytes);
 	}
 }
 

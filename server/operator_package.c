@@ -186,6 +186,7 @@ static void json_broker(struct operator_call *c, cJSON *o, const struct data_bro
 	put_number(o, "granted_bytes_per_s", b->granted_bytes_per_s);
 	put_number(o, "clients", b->clients);
 	put_number(o, "leases", b->leases);
+	put_number(o, "transfers_bytes", b->slots_bytes);
 	put_number(o, "placements", b->placements);
 	put_time(o, "last_target_unix_ms", b->last_target);
 	put_number(o, "uptime_s", b->uptime_s);

@@ -524,8 +524,10 @@ void broker_count(struct presence *p, const char *broker, int sign, const struct
 		b->leases++;
 		b->granted_bytes_per_s += l->rate_bytes_per_s;
 		b->fresh_bytes_per_s += l->rate_bytes_per_s;
+		b->slots_bytes += l->slot_bytes;
 		return;
 	}
+	b->slots_bytes -= b->slots_bytes < l->slot_bytes ? b->slots_bytes : l->slot_bytes;
 	b->leases -= b->leases > 0;
 	b->granted_bytes_per_s -= b->granted_bytes_per_s < l->rate_bytes_per_s
 					  ? b->granted_bytes_per_s

@@ -26,6 +26,7 @@
 #include "server/leases.h"
 #include "server/placement.h"
 #include "server/unreachable.h"
+#include "server/windows.h"
 
 // uthash reports a lack of memory by this.
 #define uthash_fatal(text) abort()
@@ -55,6 +56,7 @@ struct presence_config {
 	uint32_t directive_repeat_ms;
 	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
 	uint64_t share_bytes_per_s; // who would get less of a broker waits for a copy; 0: none
+	struct window_limits windows;
 	struct route_policy route;
 };
 

@@ -112,6 +112,12 @@ const struct setting heliod_rows[] = {
 	NUMBER64("data", "share_bytes_per_s", share_bytes_per_s, 0, UINT64_C(1) << 50, "1000000",
 		"a package is put on a further data broker before who fetches it gets less; 0: "
 		"never"),
+	NUMBER64("data", "transfers_bytes", transfers_bytes, 0, UINT64_C(1) << 50, "2147483648",
+		"memory of a data broker for what is on its way to all who fetch there; who finds "
+		"none free waits; with the content below its memory_limit; 0: no limit"),
+	NUMBER64("data", "queue_bytes", queue_bytes, 0, UINT64_C(1) << 50, "134217728",
+		"the max_queued_bytes of the data brokers: no client is granted more at a time; 0: "
+		"no limit"),
 	NUMBER("data", "broker_away_s", broker_away_s, 1, 86400, "15",
 		"content that is wanted moves when its broker is away for so long"),
 	NUMBER("data", "unreachable_s", unreachable_s, 0, 86400, "600",
@@ -220,6 +226,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.first_viewer_grace_s = s->first_viewer_grace_s,
 		.lease_ttl_s = s->lease_ttl_s,
 		.share_bytes_per_s = s->share_bytes_per_s,
+		.windows = {.budget_bytes = s->transfers_bytes, .queue_bytes = s->queue_bytes},
 		.reconnect_spread_s = s->reconnect_spread_s,
 		.broker_away_s = s->broker_away_s,
 		.unreachable_s = s->unreachable_s,

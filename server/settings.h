@@ -30,6 +30,7 @@ struct heliod_settings {
 	struct setting_list brokers;
 	uint32_t sys_interval_s, recent_period_s, linger_s, first_viewer_grace_s, lease_ttl_s;
 	uint32_t broker_away_s, unreachable_s;
+	uint64_t transfers_bytes, queue_bytes; // of each data broker
 	char recent_fallback[16];
 
 	bool probe, probe_refuse;

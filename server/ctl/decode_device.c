@@ -311,6 +311,7 @@ void grant_json(cJSON *j, const struct grant *m)
 	NUMBER(ttl_ms);
 	NUMBER(rate_bytes_per_s);
 	NUMBER(window);
+	NUMBER(window_bytes);
 	TEXT(publisher);
 	FIXED(publisher_key);
 	FIXED(index_base);

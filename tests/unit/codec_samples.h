@@ -244,7 +244,8 @@ static struct grant sample_grant = {.client_id = "screen-1",
 	.publisher = "studio.1",
 	.publisher_key = SAMPLE_SHA_B,
 	.index_base = SAMPLE_SHA_B,
-	.release_acked = true};
+	.release_acked = true,
+	.window_bytes = 2621440};
 static struct grant sample_grant_refused = {
 	.client_id = "f1", .session_id = 1, .package = SAMPLE_SHA_A};
 

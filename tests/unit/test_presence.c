@@ -991,6 +991,44 @@ static void a_thousand_that_ask_in_the_same_second_are_all_served(void **state)
 	assert_int_equal(leases_count(w->p->leases), 1000);
 }
 
+// The memory of a broker is what bounds how many fetch there at once, and who waits is granted as
+// soon as somebody is done.
+static void who_finds_no_slot_waits_and_is_granted_when_one_is_free(void **state)
+{
+	struct world *w = *state;
+	uint64_t first, taken = 0;
+
+	stored(w);
+	pack(w)->object_bytes = 10 << 20;
+	w->p->config.windows.budget_bytes = 3 * (uint64_t)LIMIT_OBJECT;
+	want(w, "c1", (struct fetch_request){.request_id = 1});
+	first = w->grant.grant.lease;
+	assert_in_range(w->grant.grant.window_bytes, 1, LIMIT_OBJECT);
+	want(w, "c2", (struct fetch_request){.request_id = 2});
+	want(w, "c3", (struct fetch_request){.request_id = 3});
+	assert_true(w->grant.grant.granted);
+	want(w, "c4", (struct fetch_request){.request_id = 4});
+	assert_false(w->grant.grant.granted);
+	assert_memory_equal(w->grant.reason, "slots: ", 7);
+	assert_true(w->grant.grant.retry_after_ms >= PRESENCE_RETRY_MS);
+	want(w, "c5", (struct fetch_request){.request_id = 5});
+	want(w, "c4", (struct fetch_request){.request_id = 4}); // impatient
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 2);
+	assert_int_equal(pack(w)->leases, 3);
+	release(w, "c1", first);
+	assert_true(w->grant.grant.granted); // nobody asked again
+	assert_string_equal(w->grant.to, "c4");
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 1);
+	for (size_t b = 0; b < w->brokers.count; b++)
+		taken += w->brokers.items[b].slots_bytes;
+	assert_int_equal(taken, 3 * LIMIT_OBJECT);
+	restart(w); // what they were granted is not known any more: the most that it can be
+	for (size_t b = 0; b < w->brokers.count; b++)
+		taken -= w->brokers.items[b].slots_bytes < taken ? w->brokers.items[b].slots_bytes
+								 : taken;
+	assert_int_equal(taken, 0);
+}
+
 static void when_no_further_broker_may_be_chosen_the_share_is_small(void **state)
 {
 	struct world *w = *state;
@@ -1329,6 +1367,7 @@ int main(void)
 		T(leases_and_placements_survive_a_restart),
 		T(a_crowd_gets_a_further_copy_on_another_broker),
 		T(a_thousand_that_ask_in_the_same_second_are_all_served),
+		T(who_finds_no_slot_waits_and_is_granted_when_one_is_free),
 		T(when_no_further_broker_may_be_chosen_the_share_is_small),
 		T(who_waits_for_a_copy_waits_a_bounded_time),
 		T(a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays),
