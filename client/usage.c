@@ -52,7 +52,7 @@ static bool end_parse(char **f, struct shown *out)
 			out->result = (enum shown_result)r;
 	size_t n = strspn(f[9], "abcdefghijklmnopqrstuvwxyz-");
 	out->reason = strcmp(f[9], "-") == 0 ? "" : f[9];
-	return out->result != 0 && f[9][n] == '\0' && n <= LIMIT_ID;
+	return out->result != 0 && f[9][n] == '\0' && n <= SHOWN_REASON_MAX;
 }
 
 static bool row_parse(char *line, struct shown *out)

@@ -26,7 +26,7 @@ static const struct codec_row shown_rows[] = {
 	ROW_U32(shown, clock_quality, 1, 3),
 	ROW_U32(shown, planned_ms, 0, UINT32_MAX),
 	ROW_ENUM_OR_ZERO(shown, result, shown_result, SHOWN_FAILED),
-	ROW_TEXT(shown, reason, LIMIT_ID, 0),
+	ROW_TEXT(shown, reason, SHOWN_REASON_MAX, 0),
 };
 CODEC_TABLE(shown, shown)
 

@@ -11,6 +11,8 @@ enum shown_result {
 	SHOWN_FAILED     // it could not be read
 };
 
+#define SHOWN_REASON_MAX 16 // letters of the word that says why
+
 const char *shown_result_word(enum shown_result r);
 
 #endif

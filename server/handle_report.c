@@ -8,6 +8,7 @@
 // the whole report has arrived does DONE of the operation that asked for it count.
 #include "server/core_inside.h"
 #include "server/db/rows_usage.h"
+#include "server/usage_take.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,8 +104,7 @@ static enum err usage_record(struct core *core, const char *id, const struct rep
 	if (r->usage_count == 0)
 		return ERR_OK;
 	TRY(rows_device_find(core->db, id, &device));
-	for (size_t i = 0; i < r->usage_count; i++)
-		TRY(rows_usage_add(core->db, id, &device.store_id, &r->usage[i]));
+	TRY(usage_take(core->db, id, &device.store_id, r->usage, r->usage_count));
 	if (r->part + 1 < r->parts)
 		return ERR_OK;
 	return rows_usage_trim(core->db, id,

@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "proto/envelope.h"
 #include "server/db/rows.h"
+#include "server/usage_take.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -28,8 +29,7 @@ static enum err usage_merge(
 	uint64_t before = 0, after = 0;
 
 	TRY(rows_usage_count(db, part->client_id, &part->store_id, &before));
-	for (size_t i = 0; i < part->usage_count; i++)
-		TRY(rows_usage_add(db, part->client_id, &part->store_id, &part->usage[i]));
+	TRY(usage_take(db, part->client_id, &part->store_id, part->usage, part->usage_count));
 	TRY(rows_usage_count(db, part->client_id, &part->store_id, &after));
 	out->rows = part->usage_count;
 	out->rows_new = (size_t)(after - before);

@@ -3,9 +3,11 @@
 //   display's ledger -> report -> usage table -> sums, rows in pages, gaps
 //
 // Sums are made by the store at each question. A customer's part is that of rows which came while
-// the client was theirs.
+// the client was theirs. What two devices of one name said of the same time is in no sum
+// (usage_take.h); `usage-gaps` says which two.
 #include "server/db/rows_usage.h"
 #include "server/operator.h"
+#include "server/usage_take.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +17,7 @@
 #define ROWS_MOST 500 // of the longest names an answer stays below LIMIT_API
 #define SUMS_MOST 1000
 #define GAPS_MOST 1000
+#define PAIRS_MOST 100
 #define KEY_MOST 600
 
 static const char *text_or(const struct operator_call *c, const char *name, const char *otherwise)
@@ -52,10 +55,20 @@ static size_t max_of(const struct operator_call *c, size_t most)
 struct sum_list {
 	cJSON *list;
 	enum usage_key key;
-	uint64_t shown, duration_ms;
+	struct usage_sum all;
 	size_t count;
 	char last[KEY_MOST];
 };
+
+static void sum_numbers(cJSON *o, const struct usage_sum *sum)
+{
+	put_number(o, "shown", sum->shown);
+	put_number(o, "duration_ms", sum->duration_ms);
+	put_number(o, "cut", sum->cut);
+	put_number(o, "skipped", sum->skipped);
+	put_number(o, "failed", sum->failed);
+	put_number(o, "doubtful", sum->doubtful);
+}
 
 static enum err sum_put(void *ctx, const struct usage_sum *sum)
 {
@@ -63,12 +76,15 @@ static enum err sum_put(void *ctx, const struct usage_sum *sum)
 	cJSON *o = put_item(x->list);
 
 	put_text(o, "key", sum->key);
-	put_number(o, "shown", sum->shown);
-	put_number(o, "duration_ms", sum->duration_ms);
+	sum_numbers(o, sum);
 	put_time(o, "first_unix_ms", (struct wall){sum->first_ms});
 	put_time(o, "last_unix_ms", (struct wall){sum->last_ms});
-	x->shown += sum->shown;
-	x->duration_ms += sum->duration_ms;
+	x->all.shown += sum->shown;
+	x->all.duration_ms += sum->duration_ms;
+	x->all.cut += sum->cut;
+	x->all.skipped += sum->skipped;
+	x->all.failed += sum->failed;
+	x->all.doubtful += sum->doubtful;
 	x->count++;
 	return str_copy(x->last, sizeof(x->last), sum->key)
 		       ? ERR_OK
@@ -77,7 +93,8 @@ static enum err sum_put(void *ctx, const struct usage_sum *sum)
 
 static enum err run_sums(struct operator_call *c)
 {
-	static const char *const words[] = {"picture", "client", "customer", "hour", "package"};
+	static const char *const words[] = {
+		"picture", "client", "customer", "hour", "package", "name"};
 	const char *by = text_or(c, "by", "picture");
 	struct sum_list *x = arena_alloc(c->arena, sizeof(*x));
 	size_t max = max_of(c, SUMS_MOST);
@@ -92,8 +109,7 @@ static enum err run_sums(struct operator_call *c)
 		x->key++;
 	TRY(rows_usage_sums(
 		core_db(c->room->core), &f, x->key, text_or(c, "after", ""), max, x, sum_put));
-	put_number(c->json, "shown", x->shown);
-	put_number(c->json, "duration_ms", x->duration_ms);
+	sum_numbers(c->json, &x->all);
 	if (x->count == max)
 		put_text(c->json, "next", x->last);
 	return ERR_OK;
@@ -101,27 +117,29 @@ static enum err run_sums(struct operator_call *c)
 
 // ---- rows
 
-// client/store/number, as `next` said it.
+// client/store/number/boot, as `next` said it.
 static enum err place_parse(const char *text, char client[LIMIT_ID + 1], struct usage_place *out)
 {
 	char hex[33] = "";
-	uint64_t seq;
+	uint64_t seq, boot;
 
 	*out = (struct usage_place){.client = client};
 	client[0] = '\0';
 	if (!text)
 		return ERR_OK;
-	if (sscanf(text, "%64[A-Za-z0-9._-]/%32[0-9a-f]/%" SCNu64, client, hex, &seq) != 3 ||
+	if (sscanf(text, "%64[A-Za-z0-9._-]/%32[0-9a-f]/%" SCNu64 "/%" SCNu64, client, hex, &seq,
+		    &boot) != 4 ||
 		hex_decode(hex, out->store_id.b, sizeof(out->store_id.b)) != ERR_OK)
 		return err_set(ERR_FORMAT, "after is not what an answer's `next` said");
 	out->ledger_seq = seq;
+	out->boot = boot;
 	return ERR_OK;
 }
 
 struct row_list {
 	cJSON *list;
 	size_t count;
-	char last[LIMIT_ID + 64];
+	char last[LIMIT_ID + 80];
 };
 
 static enum err row_put(void *ctx, const struct usage_whole *w)
@@ -145,8 +163,12 @@ static enum err row_put(void *ctx, const struct usage_whole *w)
 		w->shown.clock_quality == 3   ? "ntp"
 		: w->shown.clock_quality == 2 ? "server"
 					      : "none");
-	snprintf(x->last, sizeof(x->last), "%s/%s/%" PRIu64, w->place.client, store,
-		w->place.ledger_seq);
+	put_number(o, "planned_ms", w->shown.planned_ms);
+	put_text(o, "result", w->shown.result ? shown_result_word(w->shown.result) : "");
+	put_text(o, "reason", w->shown.reason);
+	put_bool(o, "doubtful", w->doubt);
+	snprintf(x->last, sizeof(x->last), "%s/%s/%" PRIu64 "/%" PRIu64, w->place.client, store,
+		w->place.ledger_seq, w->place.boot);
 	x->count++;
 	return ERR_OK;
 }
@@ -189,6 +211,31 @@ static enum err gap_put(void *ctx, const struct usage_gap *gap)
 	return ERR_OK;
 }
 
+// Two that answer to one name, and the time that both speak of.
+static void source_names(
+	cJSON *o, const char *store_name, const char *boot_name, const struct usage_source *s)
+{
+	char store[33], boot[20];
+
+	hex_encode(s->store_id.b, sizeof(s->store_id.b), store);
+	snprintf(boot, sizeof(boot), "%016" PRIx64, s->boot);
+	put_text(o, store_name, store);
+	put_text(o, boot_name, boot);
+}
+
+static enum err pair_put(void *ctx, const struct usage_source *a, const struct usage_source *b)
+{
+	cJSON *o = put_item(ctx);
+	int64_t from_ms = a->first_ms > b->first_ms ? a->first_ms : b->first_ms;
+	int64_t until_ms = a->last_ms < b->last_ms ? a->last_ms : b->last_ms;
+
+	source_names(o, "store", "boot", a);
+	source_names(o, "other_store", "other_boot", b);
+	put_time(o, "from_unix_ms", (struct wall){from_ms});
+	put_time(o, "until_unix_ms", (struct wall){until_ms});
+	return ERR_OK;
+}
+
 static enum err run_gaps(struct operator_call *c)
 {
 	struct client_info *info = arena_alloc(c->arena, sizeof(*info));
@@ -200,7 +247,11 @@ static enum err run_gaps(struct operator_call *c)
 	put_text(c->json, "client", info->id);
 	TRY(rows_usage_gaps(core_db(c->room->core), info->id, GAPS_MOST, &x, gap_put));
 	put_number(c->json, "missing", x.missing);
-	return ERR_OK;
+	uint64_t doubtful = 0;
+	TRY(rows_usage_doubts(core_db(c->room->core), info->id, &doubtful));
+	put_number(c->json, "doubtful", doubtful);
+	return rows_usage_pairs(core_db(c->room->core), info->id, USAGE_OVERLAP_MS, PAIRS_MOST,
+		put_list(c->json, "twins"), pair_put);
 }
 
 #define SPAN                                                                                       \
@@ -215,7 +266,7 @@ static const struct verb_row rows[] = {
 	{.name = "usage",
 		.help = "sums of what was shown",
 		.run = run_sums,
-		.args = {{"by", ARG_WORD, false, "picture|client|customer|hour|package",
+		.args = {{"by", ARG_WORD, false, "picture|client|customer|hour|package|name",
 				 "one sum for each"},
 			SPAN, {"after", ARG_LONG, false, NULL, "`next` of the answer before"},
 			{"max", ARG_U32, false, NULL, "sums at most"}}},
@@ -225,7 +276,7 @@ static const struct verb_row rows[] = {
 		.args = {SPAN, {"after", ARG_LONG, false, NULL, "`next` of the answer before"},
 			{"max", ARG_U32, false, NULL, "rows at most"}}},
 	{.name = "usage-gaps",
-		.help = "what a client's ledger has and never came",
+		.help = "what a client's ledger has and never came, and what two of one name said",
 		.run = run_gaps,
 		.args = {{"client", ARG_ID, true, NULL, "which"}}},
 };

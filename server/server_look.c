@@ -5,11 +5,13 @@
 #include "proto/base/descriptors.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "server/db/rows_usage.h"
 #include <inttypes.h>
 
 #define DISK_LOW_BYTES (64 * 1024 * 1024)
 #define DIRECTIVE_LATE_MS 30000
 #define VIEW_PERIOD_MS 5000
+#define DOUBTFUL_MOST 16 // clients that doctor names
 
 static void look_brokers(struct server *s, struct findings *out)
 {
@@ -79,6 +81,27 @@ static void look_clients(struct server *s, struct findings *out)
 	}
 }
 
+static enum err usage_tell(void *ctx, const char *client, uint64_t count)
+{
+	char what[256], id[LIMIT_ID + 1], mend[128];
+
+	snprintf(id, sizeof(id), "USAGE-%.50s", client);
+	snprintf(what, sizeof(what),
+		"%" PRIu64 " showings of %s are in no sum: two devices of this name told them",
+		count, client);
+	snprintf(mend, sizeof(mend), "helioctl usage gaps %s", client);
+	finding_add(ctx, FINDING_WARN, "", id, what, mend);
+	return ERR_OK;
+}
+
+static void look_usage(struct server *s, struct findings *out)
+{
+	enum err e = rows_usage_doubtful(core_db(s->core), DOUBTFUL_MOST, out, usage_tell);
+
+	if (e != ERR_OK)
+		log_debug("USAGE-LOOK", "why=%s", log_quote(err_text()));
+}
+
 void server_look(void *ctx, struct findings *out)
 {
 	struct server *s = ctx;
@@ -90,6 +113,7 @@ void server_look(void *ctx, struct findings *out)
 	look_clients(s, out);
 	orders_look(&s->orders, out);
 	media_look(&s->media, out);
+	look_usage(s, out);
 	if (core_is_degraded(s->core))
 		finding_add(out, FINDING_ERROR, "", "STORE",
 			"the store cannot be written: nobody is answered",

@@ -53,7 +53,8 @@ static void span_show(struct table *t, double ms)
 static const char *by_head(const char *by)
 {
 	static const char *const words[][2] = {{"picture", "PICTURE"}, {"client", "CLIENT"},
-		{"customer", "CUSTOMER"}, {"hour", "HOUR"}, {"package", "PACKAGE"}};
+		{"customer", "CUSTOMER"}, {"hour", "HOUR"}, {"package", "PACKAGE"},
+		{"name", "PACKAGE"}};
 
 	for (size_t i = 0; i < CTL_COUNT(words); i++) {
 		if (strcmp(words[i][0], by) == 0)
@@ -62,11 +63,28 @@ static const char *by_head(const char *by)
 	return "KEY";
 }
 
+static void lost_show(const struct ctl *c, const cJSON *document)
+{
+	uint64_t doubtful = json_u64(document, "doubtful");
+
+	ctl_say(c,
+		"%" PRIu64 " were cut short; %" PRIu64 " were passed over and %" PRIu64
+		" could not be read",
+		json_u64(document, "cut"), json_u64(document, "skipped"),
+		json_u64(document, "failed"));
+	if (doubtful > 0)
+		ctl_say(c,
+			"%" PRIu64 " are not counted: two devices of one name told them; helioctl "
+			"doctor names it",
+			doubtful);
+}
+
 static void sums_show(const struct ctl *c, const cJSON *document)
 {
 	const char *by = json_text(document, "by");
 	const struct table_column columns[] = {{by_head(by), false, true, false},
 		{"SHOWN", true, false, false}, {"TIME", true, false, false},
+		{"CUT", true, false, false}, {"LOST", true, false, false},
 		{"FIRST", false, false, true}, {"LAST", false, false, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
@@ -80,6 +98,8 @@ static void sums_show(const struct ctl *c, const cJSON *document)
 						     : "(nobody's)");
 		table_addf(t, "%" PRIu64, json_u64(one, "shown"));
 		span_show(t, json_number(one, "duration_ms"));
+		table_addf(t, "%" PRIu64, json_u64(one, "cut"));
+		table_addf(t, "%" PRIu64, json_u64(one, "skipped") + json_u64(one, "failed"));
 		table_add(t, show_when(one, "first_unix_ms"));
 		table_add(t, show_when(one, "last_unix_ms"));
 	}
@@ -94,6 +114,7 @@ static void sums_show(const struct ctl *c, const cJSON *document)
 	ctl_say(c, "%" PRIu64 " showings, %.2f h%s", json_u64(document, "shown"),
 		json_number(document, "duration_ms") / 3600000,
 		json_text(document, "next")[0] ? " (more with --after)" : "");
+	lost_show(c, document);
 }
 
 enum exit_code cmd_usage(struct ctl *c, const struct args *a)
@@ -109,6 +130,35 @@ enum exit_code cmd_usage(struct ctl *c, const struct args *a)
 }
 
 // ---- gaps
+
+// Two that told what was shown at the same time.
+static void twins_show(const struct ctl *c, const cJSON *document)
+{
+	static const struct table_column columns[] = {{"STORE", false, false, true},
+		{"BOOT", false, false, true}, {"OTHER STORE", false, false, true},
+		{"OTHER BOOT", false, false, true}, {"FROM", false, false, false},
+		{"UNTIL", false, false, false}};
+	struct table *t = table_new(columns, CTL_COUNT(columns));
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(document, "twins"))
+	{
+		table_add(t, show_digest(one, "store"));
+		table_add(t, show_digest(one, "boot"));
+		table_add(t, show_digest(one, "other_store"));
+		table_add(t, show_digest(one, "other_boot"));
+		table_add(t, show_when(one, "from_unix_ms"));
+		table_add(t, show_when(one, "until_unix_ms"));
+	}
+	if (table_rows(t) > 0) {
+		ctl_say(c, "two devices answer to this name; what both told of one time is in no "
+			   "sum:");
+		table_print(t, &c->out);
+	}
+	table_free(t);
+	if (json_u64(document, "doubtful") > 0)
+		ctl_say(c, "%" PRIu64 " showings are doubtful", json_u64(document, "doubtful"));
+}
 
 static void gaps_show(const struct ctl *c, const cJSON *document)
 {
@@ -131,6 +181,7 @@ static void gaps_show(const struct ctl *c, const cJSON *document)
 	table_free(t);
 	ctl_say(c, "%" PRIu64 " showings of %s are not here", json_u64(document, "missing"),
 		ctl_safe(json_text(document, "client")));
+	twins_show(c, document);
 }
 
 enum exit_code cmd_usage_gaps(struct ctl *c, const struct args *a)
@@ -144,7 +195,8 @@ enum exit_code cmd_usage_gaps(struct ctl *c, const struct args *a)
 // ---- export
 
 static const char *const fields[] = {"client", "customer", "store", "boot", "seq", "image",
-	"package", "from_unix_ms", "duration_ms", "clock"};
+	"package", "from_unix_ms", "duration_ms", "clock", "planned_ms", "result", "reason",
+	"doubtful"};
 
 // A field of CSV. One that a spreadsheet would take for a formula is a text to it as well.
 static void csv_field(FILE *to, const char *text)
@@ -173,6 +225,8 @@ static void csv_row(FILE *to, const cJSON *row)
 			fputc(',', to);
 		if (cJSON_IsNumber(value))
 			fprintf(to, "%" PRIu64, json_u64(row, fields[i]));
+		else if (cJSON_IsBool(value))
+			fputs(cJSON_IsTrue(value) ? "yes" : "no", to);
 		else
 			csv_field(to, json_text(row, fields[i]));
 	}
@@ -264,7 +318,8 @@ enum exit_code cmd_usage_export(struct ctl *c, const struct args *a)
 		return ctl_usage(c, "%s", err_text());
 	if (file)
 		x.to = fopen(file, "we");
-	enum err e = x.to ? export_write(c, &v, &x) : err_set_errno("cannot write %s", file ? file : "");
+	enum err e =
+		x.to ? export_write(c, &v, &x) : err_set_errno("cannot write %s", file ? file : "");
 	if (file && x.to && fclose(x.to) != 0 && e == ERR_OK)
 		e = err_set_errno("cannot write %s", file);
 	if (e != ERR_OK)

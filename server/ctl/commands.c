@@ -79,7 +79,7 @@ static const struct option_row package_publish_options[] = {
 		"until", "MOMENT", "before"                                                        \
 	}
 static const struct option_row usage_options[] = {
-	{"by", "WORD", "a sum for each picture, client, customer, hour or package"}, SPAN,
+	{"by", "WORD", "a sum for each picture, client, customer, hour, package or its name"}, SPAN,
 	{"after", "KEY", "go on behind this one"}};
 static const struct option_row usage_export_options[] = {{"csv", NULL, "as CSV (RFC 4180)"},
 	{"client", "ID", "only of this client"}, SPAN, {"out", "FILE", "into this file"}};

@@ -317,8 +317,8 @@ enum err rows_report_age(
 // Into the arena. Errors: ERR_NOT_FOUND.
 enum err rows_report_find(struct db *db, const char *client, enum info_kind what, struct arena *a,
 	struct report_row *out) MUST_CHECK;
-// A row that is there already (client, store, ledger number) is kept: each showing is recorded
-// once.
+// A row that is there already (client, store, ledger number, boot) is kept: each showing is
+// recorded once. When it says something else than the one that comes, it becomes doubtful.
 enum err rows_usage_add(struct db *db, const char *client, const struct id16 *store_id,
 	const struct shown *shown) MUST_CHECK;
 enum err rows_usage_count(struct db *db, const char *client, const struct id16 *store_id,

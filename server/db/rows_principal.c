@@ -89,6 +89,7 @@ enum err rows_principal_delete(struct db *db, const char *id)
 	TRY(rows_detached_forget(db, id));
 	TRY(db_run(db, "DELETE FROM report WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM usage WHERE client = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM usage_source WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM report_part WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM question WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM media_order WHERE client = $1", DB_T(id)));

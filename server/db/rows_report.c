@@ -42,13 +42,18 @@ enum err rows_usage_add(
 	struct db *db, const char *client, const struct id16 *store_id, const struct shown *s)
 {
 	return db_run(db,
-		"INSERT OR IGNORE INTO usage (client, store_id, ledger_seq, package, image, "
-		"from_ms, duration_ms, clock_quality, boot, customer)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,"
-		" COALESCE((SELECT customer FROM customer_client WHERE client = $1), ''))",
+		"INSERT INTO usage (client, store_id, ledger_seq, package, image, from_ms, "
+		"duration_ms, clock_quality, boot, planned_ms, result, reason, customer)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+		" COALESCE((SELECT customer FROM customer_client WHERE client = $1), ''))"
+		" ON CONFLICT (client, store_id, ledger_seq, boot) DO UPDATE SET doubt = 1"
+		" WHERE usage.from_ms <> excluded.from_ms"
+		" OR usage.duration_ms <> excluded.duration_ms OR usage.image <> excluded.image"
+		" OR usage.package <> excluded.package",
 		DB_T(client), DB_D(store_id), DB_I(s->ledger_seq), DB_D(&s->package),
 		DB_T(s->image), DB_I(s->from_unix_ms), DB_I(s->duration_ms), DB_I(s->clock_quality),
-		DB_I(s->boot_counter));
+		DB_I(s->boot_counter), DB_I(s->planned_ms), DB_I(s->result),
+		DB_T(s->reason ? s->reason : ""));
 }
 
 enum err rows_usage_count(

@@ -16,13 +16,14 @@ struct usage_filter {
 struct usage_place {
 	const char *client; // "": before the first
 	struct id16 store_id;
-	uint64_t ledger_seq;
+	uint64_t ledger_seq, boot;
 };
 
 struct usage_whole {
 	struct usage_place place;
 	const char *customer, *image;
 	struct shown shown;
+	bool doubt; // see usage_take.h
 };
 
 enum err rows_usage_page(struct db *db, const struct usage_filter *f,
@@ -35,11 +36,15 @@ enum usage_key {
 	USAGE_BY_CUSTOMER,
 	USAGE_BY_HOUR,    // that it began in: Unix seconds of the hour, ten digits
 	USAGE_BY_PACKAGE, // hex
+	USAGE_BY_NAME,    // of the package; hex of one that was never offered here
 };
 
 struct usage_sum {
 	const char *key;
 	uint64_t shown, duration_ms;
+	uint64_t cut;              // of `shown`: shorter than planned
+	uint64_t skipped, failed;  // lost turns, not in `shown`
+	uint64_t doubtful;         // left out of all of these
 	int64_t first_ms, last_ms; // begins of the first and the last one
 };
 
@@ -58,6 +63,37 @@ struct usage_gap {
 
 enum err rows_usage_gaps(struct db *db, const char *client, size_t max, void *ctx,
 	enum err (*each)(void *ctx, const struct usage_gap *gap)) MUST_CHECK;
+
+// The time that a boot of a ledger covers: begins of its first and its last row, by clocks that are
+// known to be right.
+struct usage_source {
+	struct id16 store_id;
+	uint64_t boot;
+	int64_t first_ms, last_ms;
+};
+
+// Over the one of the same store and boot.
+enum err rows_usage_source_put(
+	struct db *db, const char *client, const struct usage_source *source) MUST_CHECK;
+// By store and boot. Errors: ERR_NOT_FOUND.
+enum err rows_usage_source_find(struct db *db, const char *client, const struct usage_source *which,
+	struct usage_source *out) MUST_CHECK;
+// Those of the same client that share more than overlap_ms with it.
+enum err rows_usage_source_others(struct db *db, const char *client,
+	const struct usage_source *source, int64_t overlap_ms, struct usage_source *out, size_t max,
+	size_t *count) MUST_CHECK;
+// Marks what a source says of a time as doubtful.
+enum err rows_usage_doubt(struct db *db, const char *client, int64_t from_ms, int64_t until_ms,
+	const struct usage_source *source) MUST_CHECK;
+// Pairs of sources of a client that share more than overlap_ms, the newest first.
+enum err rows_usage_pairs(struct db *db, const char *client, int64_t overlap_ms, size_t max,
+	void *ctx,
+	enum err (*each)(
+		void *ctx, const struct usage_source *a, const struct usage_source *b)) MUST_CHECK;
+// How many rows of a client are doubtful; of all clients that have any.
+enum err rows_usage_doubts(struct db *db, const char *client, uint64_t *count) MUST_CHECK;
+enum err rows_usage_doubtful(struct db *db, size_t max, void *ctx,
+	enum err (*each)(void *ctx, const char *client, uint64_t count)) MUST_CHECK;
 
 // The newest begin that is held, 0: none.
 enum err rows_usage_newest(struct db *db, const char *client, int64_t *from_ms) MUST_CHECK;

@@ -132,7 +132,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_3},
 	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
 	{SCHEMA_CONTENT_5, SCHEMA_SHARD},
-	{SCHEMA_LETTER},
+	{SCHEMA_LETTER, SCHEMA_USAGE_6},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -50,18 +50,25 @@ def test_S001_c17_usage_of_a_real_display_comes_back_and_is_summed(fleet_of, fol
         want[image[5:]] += int(end) - int(begin)
     assert {k: v[1] for k, v in sums(fleet, "f1").items()} == want
     assert sums(fleet, "f1", "--by", "package") == {built["package"]: (len(rows), sum(want.values()))}
+    assert sums(fleet, "f1", "--by", "name") == {"art": (len(rows), sum(want.values()))}
+    # How each turn ended is what the display wrote; the sums count by it.
+    told = [line.split("\t")[7:] for line in (screen.meet / "shown.log").read_text().splitlines()][:len(rows)]
+    held = fleet.sql("SELECT planned_ms, result, reason FROM usage ORDER BY ledger_seq").splitlines()
+    words = {"whole": pb.SHOWN_WHOLE, "cut": pb.SHOWN_CUT}
+    assert held == [f"{p}|{words[r]}|{'' if why == '-' else why}" for p, r, why in told] and {p for p, _, _ in told} == {"1000"}
+    assert sum(one["cut"] for one in fleet.ctl("usage", "sums", "f1")["sums"]) == sum(r == "cut" for _, r, _ in told)
     # Each row says which boot of the device it was.
     boots = fleet.sql("SELECT DISTINCT boot FROM usage").splitlines()
     said = (screen.meet / "shown.log").read_text().split("\t")[1]
     assert [int(b) for b in boots] == [int(said[:16], 16) & (2 ** 63 - 1)]
 
 
-def write_ledger(fleet, client, rows):
+def write_ledger(fleet, client, rows, boot=BOOT):
     meet = fleet.folder / client / "display"
     meet.mkdir(parents=True, exist_ok=True)
     with open(meet / "shown.log", "w") as out:
-        for seq, image, at, ms, clock in rows:
-            out.write(f"{seq}\t{BOOT}\t{'ab' * 32}\t{image}\t{at}\t{ms}\t{clock}\n")
+        for seq, image, at, ms, clock, *end in rows:
+            out.write("\t".join(map(str, (seq, boot, "ab" * 32, image, at, ms, clock, *end))) + "\n")
 
 
 def exported(fleet, form, *more):
@@ -136,6 +143,50 @@ def test_S001_c17_sums_gaps_and_exports_are_those_of_the_ledgers(fleet_of, folde
     # A change of owner changes no account.
     fleet.ctl("customer", "client-remove", "harbour", "f1")
     assert sums(fleet, "--by", "customer") == want(lambda r: r[1])
+
+
+def test_S001_c17_lost_and_cut_turns_and_two_devices_of_one_name_are_seen(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), data_brokers=("da",), interval_ms=200).up()
+    begin = 1_795_000_000_000
+    ends = [("whole", "-"), ("whole", "-"), ("cut", "command"), ("skipped", "unreadable"), ("failed", "unreadable"), ("cut", "crash")]
+    rows = [(n, f"0001-{ends[n % 6][0]}.png", begin + n * 10_000, 0 if n % 6 in (3, 4) else 10_000 - n % 6, 3, 10_000, *ends[n % 6])
+            for n in range(1, 61)]
+    write_ledger(fleet, "f1", rows + [(61, "0001-x.png", begin + 610_000, 1, 3, 10_000, "eaten", "-"),     # no such word
+                                      (62, "0001-x.png", begin + 620_000, 1, 3, 10_000, "cut", "W0RD"),
+                                      (63, "0001-x.png", begin + 630_000, 1, 3, 10_000, "cut", "a" * 17),
+                                      (64, "0001-x.png", begin + 640_000, 1, 3, "soon", "cut", "stop")])
+    asked(fleet, "f1")
+    assert fleet.sql("SELECT count(*), max(ledger_seq) FROM usage") == "60|60"
+    of = fleet.ctl("usage", "sums", "--by", "client")["sums"][0]
+    assert {k: of[k] for k in ("shown", "cut", "skipped", "failed", "doubtful")} == dict(shown=40, cut=20, skipped=10, failed=10, doubtful=0)
+    assert of["duration_ms"] == sum(r[3] for r in rows)
+    assert sums(fleet)["skipped.png"] == (0, 0) and sums(fleet)["cut.png"][0] == 20
+    kept = exported(fleet, "csv")
+    assert [(r["planned_ms"], r["result"], r["reason"], r["doubtful"]) for r in kept] == \
+        [("10000", r[6], "" if r[7] == "-" else r[7], "no") for r in rows]
+    assert fleet.ctl("usage", "gaps", "f1")["twins"] == []
+
+    # The device starts anew, after a power cut that took rows which were told already: its numbers come again, and count.
+    again = [(n, "0001-again.png", begin + 600_000 + n * 10_000, 10_000, 3, 10_000, "whole", "-") for n in range(41, 61)]
+    write_ledger(fleet, "f1", again, boot="1" * 32)
+    asked(fleet, "f1")
+    assert sums(fleet)["again.png"] == (20, 200_000)
+    assert fleet.ctl("usage", "gaps", "f1")["doubtful"] == 0
+
+    # A copy of the device, with all its state, shows something of its own at the time of the first.
+    copy = [(n, "0001-copy.png", begin + 300_000 + n * 10_000, 10_000, 3, 10_000, "whole", "-") for n in range(1, 31)]
+    write_ledger(fleet, "f1", copy, boot="2" * 32)
+    asked(fleet, "f1")
+    # Both are held; of 310 s to 600 s, when two spoke at once, nothing is in a sum.
+    held = fleet.sql("SELECT boot, count(*), min(from_ms), max(from_ms) FROM usage WHERE doubt = 1 GROUP BY boot ORDER BY boot").splitlines()
+    assert held == [f"{int(b, 16)}|30|{begin + 310_000}|{begin + 600_000}" for b in (BOOT[:16], "2" * 16)]
+    of = fleet.ctl("usage", "sums", "--by", "client")
+    assert (of["doubtful"], of["shown"]) == (60, 40) and "copy.png" not in {k for k, v in sums(fleet).items() if v[0]}
+    gaps = fleet.ctl("usage", "gaps", "f1")
+    assert gaps["doubtful"] == 60 and [(t["from_unix_ms"], t["until_unix_ms"], {t["boot"], t["other_boot"]}) for t in gaps["twins"]] == \
+        [(begin + 310_000, begin + 600_000, {BOOT[:16], "2" * 16})]
+    found = [f for f in json.loads(fleet.ctl("doctor", check=False).stdout)["findings"] if f["id"] == "USAGE-f1"]
+    assert found and "60 showings" in found[0]["what"]
 
 
 def test_S001_c17_the_store_of_usage_is_bounded_and_the_server_asks_only_for_what_it_lacks(fleet_of, folder):

@@ -3,6 +3,7 @@
 // SQLite, and on PostgreSQL where one is at hand (tests/with_postgres).
 #include "server/db/rows_key.h"
 #include "server/db/rows_usage.h"
+#include "server/usage_take.h"
 #include "store_fixture.h"
 #include <signal.h>
 #include <sys/wait.h>
@@ -330,6 +331,7 @@ static void sums_of_what_was_shown_are_the_same(void **state)
 		[USAGE_BY_CUSTOMER] = "=3/130 ",
 		[USAGE_BY_HOUR] = "0000003600=2/30 1794999600=1/100 ",
 		[USAGE_BY_PACKAGE] = all_of_it,
+		[USAGE_BY_NAME] = "art=3/130 ",
 	};
 	struct fixture *f = *state;
 	const struct usage_filter all = {"", "", 0, INT64_MAX};
@@ -351,7 +353,15 @@ static void sums_of_what_was_shown_are_the_same(void **state)
 	shown.duration_ms = 100;
 	assert_int_equal(rows_usage_add(f->db, "f2", &store, &shown), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
-	for (enum usage_key key = USAGE_BY_PICTURE; key <= USAGE_BY_PACKAGE; key++) {
+	assert_int_equal(
+		db_run(f->db,
+			"INSERT INTO package (id, publisher, kind, name, version, size_bytes, "
+			"object_bytes, envelope, offered_ms) VALUES ($1, 'p', 1, 'art', '1', 0, 0, "
+			"$2, 0)",
+			DB_D(&shown.package), DB_B(bytes_of("", 0))),
+		ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	for (enum usage_key key = USAGE_BY_PICTURE; key <= USAGE_BY_NAME; key++) {
 		buf_clear(&text);
 		assert_int_equal(
 			rows_usage_sums(f->db, &all, key, "", 10, &text, sum_note), ERR_OK);
@@ -363,6 +373,92 @@ static void sums_of_what_was_shown_are_the_same(void **state)
 		rows_usage_sums(f->db, &all, USAGE_BY_CLIENT, "f1", 10, &text, sum_note), ERR_OK);
 	assert_int_equal(buf_append(&text, "", 1), ERR_OK);
 	assert_string_equal((const char *)text.data, "f2=1/100 ");
+}
+
+// Rows of one boot from a moment on, ten seconds each.
+static void boot_take(
+	struct fixture *f, uint8_t store, uint64_t boot, int64_t from_ms, size_t count)
+{
+	struct shown rows[64];
+
+	assert_true(count <= 64);
+	for (size_t i = 0; i < count; i++)
+		rows[i] = (struct shown){.ledger_seq = (uint64_t)from_ms / 10000 + i,
+			.boot_counter = boot,
+			.image = "a.jpg",
+			.from_unix_ms = from_ms + (int64_t)i * 10000,
+			.duration_ms = 10000,
+			.clock_quality = 3,
+			.result = SHOWN_WHOLE};
+	assert_int_equal(usage_take(f->db, "f1", &(struct id16){{store}}, rows, count), ERR_OK);
+}
+
+static uint64_t doubtful(struct fixture *f)
+{
+	uint64_t count = 0;
+
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(rows_usage_doubts(f->db, "f1", &count), ERR_OK);
+	return count;
+}
+
+static enum err pair_note(void *ctx, const struct usage_source *a, const struct usage_source *b)
+{
+	return buf_printf(ctx, "%d.%d/%d.%d ", a->store_id.b[0], (int)a->boot, b->store_id.b[0],
+		(int)b->boot);
+}
+
+static void what_two_devices_of_one_name_showed_at_once_is_in_no_sum(void **state)
+{
+	struct fixture *f = *state;
+	const struct usage_filter all = {"", "", 0, INT64_MAX};
+	SCOPED_BUF struct buf text;
+
+	buf_init(&text, 4096);
+	// One device: a boot after another, then a new state folder.
+	boot_take(f, 1, 11, 1000000, 60);
+	boot_take(f, 1, 12, 1610000, 30);
+	boot_take(f, 2, 12, 1920000, 30);
+	boot_take(f, 1, 11, 1000000, 60); // again
+	assert_int_equal(doubtful(f), 0);
+	// A copy of it appears while the last boot runs, first for less than clocks may differ.
+	boot_take(f, 2, 13, 2180000, 4);
+	assert_int_equal(doubtful(f), 0);
+	boot_take(f, 2, 12, 2220000, 30);
+	boot_take(f, 2, 13, 2220000, 30);
+	// From 2,180,000 to 2,510,000 both spoke: 34 rows each.
+	assert_int_equal(doubtful(f), 68);
+	boot_take(f, 2, 13, 2520000, 10); // and goes on alone
+	assert_int_equal(doubtful(f), 68);
+	assert_int_equal(
+		rows_usage_sums(f->db, &all, USAGE_BY_CLIENT, "", 10, &text, sum_note), ERR_OK);
+	assert_int_equal(rows_usage_pairs(f->db, "f1", 60000, 10, &text, pair_note), ERR_OK);
+	assert_int_equal(buf_append(&text, "", 1), ERR_OK);
+	// 60 + 30 + 30 before the copy, less the four that it joined, and ten after.
+	assert_string_equal((const char *)text.data, "f1=126/1260000 2.12/2.13 ");
+}
+
+// The same number, the same boot, another picture: one of two copies, nobody knows which.
+static void a_row_that_is_contradicted_is_doubtful(void **state)
+{
+	struct fixture *f = *state;
+	struct shown row = {.ledger_seq = 1,
+		.boot_counter = 5,
+		.image = "a.jpg",
+		.from_unix_ms = 1,
+		.clock_quality = 1};
+	const struct id16 store = {{1}};
+
+	assert_int_equal(usage_take(f->db, "f1", &store, &row, 1), ERR_OK);
+	assert_int_equal(usage_take(f->db, "f1", &store, &row, 1), ERR_OK);
+	assert_int_equal(doubtful(f), 0);
+	row.image = "b.jpg";
+	assert_int_equal(usage_take(f->db, "f1", &store, &row, 1), ERR_OK);
+	assert_int_equal(doubtful(f), 1);
+	// Of another boot it is another row: a power cut took the one whose number comes again.
+	row.boot_counter = 6;
+	assert_int_equal(usage_take(f->db, "f1", &store, &row, 1), ERR_OK);
+	assert_int_equal(doubtful(f), 1);
 }
 
 static enum err key_note(void *ctx, const struct key_row *row)
@@ -428,6 +524,8 @@ int main(void)
 		BOTH(a_long_turn_is_one_whole),
 		BOTH(a_read_within_a_turn_sees_what_was_written_in_it),
 		BOTH(sums_of_what_was_shown_are_the_same),
+		BOTH(what_two_devices_of_one_name_showed_at_once_is_in_no_sum),
+		BOTH(a_row_that_is_contradicted_is_doubtful),
 		BOTH(of_each_customer_the_newest_key_is_told_once),
 		BOTH(a_disk_that_takes_no_writes_is_told_as_such),
 	};
