@@ -118,6 +118,18 @@ static enum err older_end(struct media *m, const struct media_row *newer, struct
 	return ERR_OK;
 }
 
+// Counted once a tick: each count reads all that wait.
+static enum err room_take(struct media *m)
+{
+	if (!m->counted)
+		TRY(rows_media_count(core_db(m->core), MEDIA_PENDING, &m->pending));
+	m->counted = true;
+	if (m->pending >= MEDIA_OPEN_MAX)
+		return err_set(ERR_FULL, "%" PRIu64 " media wait to be recorded", m->pending);
+	m->pending++;
+	return ERR_OK;
+}
+
 static enum err order_make(struct media *m, const char *client, const struct package_ref *p,
 	const char *reason, uint64_t failed_op, struct arena *a)
 {
@@ -139,11 +151,8 @@ static enum err order_make(struct media *m, const char *client, const struct pac
 		.failed_op = failed_op,
 		.created_ms = core_now(m->core).wall.ms,
 	};
-	uint64_t open = 0;
 
-	TRY(rows_media_count(core_db(m->core), MEDIA_PENDING, &open));
-	if (open >= MEDIA_OPEN_MAX)
-		return err_set(ERR_FULL, "%" PRIu64 " media wait to be recorded", open);
+	TRY(room_take(m));
 	log_info("ROUTE", "route client=%s via=MEDIUM reason=%s package=%s name=%s version=%s",
 		client, reason, digest_short(&p->package), log_quote(p->name),
 		log_quote(p->version));
@@ -332,6 +341,7 @@ static void pending_tell(struct media *m, struct now now)
 
 void media_tick(struct media *m, struct now now)
 {
+	m->counted = false;
 	if (core_is_degraded(m->core))
 		return;
 	if (!core_is_loading(m->core) && m->config.route.has_medium) {

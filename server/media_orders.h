@@ -59,10 +59,12 @@ struct media {
 	size_t cursor;
 	bool walking, again, named; // again: something was appended since the walk began
 	struct mono walk_next;
+	bool counted; // in this tick
+	uint64_t pending;
 	uint64_t pending_after; // where the telling goes on
 	bool prune;             // something ended since the history was looked at
 	uint64_t pruned_after;
-	uint64_t ordered;       // since the start
+	uint64_t ordered; // since the start
 };
 
 void media_init(struct media *m, const struct media_config *config, const struct media_ports *ports,

@@ -431,6 +431,19 @@ def bench_growth(quick):
             broadcast_us=line["broadcast_us"], broadcast_elements=int(line["elements"]))
 
 
+def bench_media(quick):
+    """The walk for those who are away: what a tick costs must not grow with the fleet, how many ticks a walk takes may."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
+        for clients in (1000, 100000) if quick else (1000, 10000, 100000, 1000000):
+            found += core_lines("media", "--clients", clients, "--dir", f"{d}/{clients}")
+            shutil.rmtree(f"{d}/{clients}")
+    for line in found:
+        row("media", clients=int(line["clients"]), away=int(line["away"]), open=int(line["open"]), walk_us_per_tick=line["walks_us_per_tick"],
+            walk_most_us=line["walks_most_us"], orders_us_per_tick=line["orders_us_per_tick"], ticks_until_all_ordered=int(line["orders_ticks"]),
+            ratio_to_1k=line["walks_us_per_tick"] / found[0]["walks_us_per_tick"])
+
+
 def bench_queue(quick):
     lines = core_lines("queue")
     for line in lines[1:]:    # the first one warms up
@@ -734,7 +747,7 @@ BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "upda
            "update_sets": bench_update_sets, "broker_memory": bench_broker_memory,
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
+           "restart": bench_restart, "growth": bench_growth, "media": bench_media, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 
