@@ -2,8 +2,8 @@
 #include "delta_source.h"
 #include "proto/base/file.h"
 #include "proto/delta.h"
+#include "spool.h"
 #include <assert.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -158,11 +158,8 @@ static enum err map_make(struct delta_source *s, int fd, uint64_t size)
 enum err delta_source_open(
 	struct delta_source *s, const char *dir, struct package_reader *old, _Atomic bool *cancel)
 {
-	*s = (struct delta_source){.fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)};
-	if (s->fd < 0)
-		s->fd = memfd_create("helio-delta", MFD_CLOEXEC);
-	if (s->fd < 0)
-		return err_set_errno("no place for an old package");
+	*s = (struct delta_source){.fd = -1};
+	TRY(spool_file(dir, &s->fd));
 	TRY(all_read(s, old, cancel));
 	if (s->size == 0)
 		return err_set(ERR_RANGE, "the old package is empty");

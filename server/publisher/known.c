@@ -72,7 +72,9 @@ static bool slots_room(struct known *k, size_t chunks)
 	return true;
 }
 
-enum err known_add(struct known *k, const struct object *o, const struct digest *chunks)
+// The object as k keeps it, all but its place there; bases: of o->base_count.
+static enum err entry_add(struct known *k, const struct known_object *o,
+	const struct digest *chunks, const struct known_base *bases)
 {
 	size_t total = k->chunk_count + o->chunk_count;
 
@@ -82,16 +84,13 @@ enum err known_add(struct known *k, const struct object *o, const struct digest 
 		!grow(&k->owner, &k->owner_cap, total, sizeof *k->owner) || !slots_room(k, total) ||
 		!grow(&k->bases, &k->base_cap, k->base_count + o->base_count, sizeof *k->bases))
 		return err_set(ERR_MEMORY, "no memory for the index of chunks");
-	k->objects[k->object_count] = (struct known_object){.sha256 = o->sha256,
-		.size_bytes = o->size_bytes,
-		.coding = o->coding,
-		.chunk_first = (uint32_t)k->chunk_count,
-		.chunk_count = o->chunk_count,
-		.base_first = (uint32_t)k->base_count,
-		.base_count = (uint32_t)o->base_count};
-	for (size_t i = 0; i < o->base_count; i++)
-		k->bases[k->base_count++] =
-			(struct known_base){.name = o->base_chunks[i], .size = o->base_sizes[i]};
+	struct known_object *at = &k->objects[k->object_count];
+	*at = *o;
+	at->chunk_first = (uint32_t)k->chunk_count;
+	at->base_first = (uint32_t)k->base_count;
+	if (o->base_count)
+		memcpy(&k->bases[k->base_count], bases, o->base_count * sizeof *bases);
+	k->base_count += o->base_count;
 	for (uint32_t i = 0; i < o->chunk_count; i++) {
 		k->chunks[k->chunk_count] = chunks[i];
 		k->owner[k->chunk_count] = (uint32_t)k->object_count;
@@ -99,6 +98,29 @@ enum err known_add(struct known *k, const struct object *o, const struct digest 
 	}
 	k->object_count++;
 	return ERR_OK;
+}
+
+enum err known_add(struct known *k, const struct object *o, const struct digest *chunks)
+{
+	SCOPED_FREE struct known_base *bases =
+		o->base_count ? calloc(o->base_count, sizeof *bases) : NULL;
+
+	if (!bases && o->base_count)
+		return err_set(ERR_MEMORY, "no memory for the index of chunks");
+	for (size_t i = 0; i < o->base_count; i++)
+		bases[i] = (struct known_base){.name = o->base_chunks[i], .size = o->base_sizes[i]};
+	const struct known_object entry = {.sha256 = o->sha256,
+		.size_bytes = o->size_bytes,
+		.coding = o->coding,
+		.chunk_count = o->chunk_count,
+		.base_count = (uint32_t)o->base_count};
+	return entry_add(k, &entry, chunks, bases);
+}
+
+enum err known_copy(struct known *to, const struct known *from, const struct known_object *o)
+{
+	return entry_add(to, o, &from->chunks[o->chunk_first],
+		o->base_count ? &from->bases[o->base_first] : NULL);
 }
 
 bool known_has(const struct known *k, const struct digest *chunk)

@@ -35,6 +35,9 @@ void known_init(struct known *k);
 void known_fini(struct known *k);
 // o: base_chunks and base_sizes name all that it is told with; its own_runs are not looked at.
 enum err known_add(struct known *k, const struct object *o, const struct digest *chunks) MUST_CHECK;
+// An object of another index, as it is kept there.
+enum err known_copy(
+	struct known *to, const struct known *from, const struct known_object *o) MUST_CHECK;
 
 // Some object yields this chunk.
 bool known_has(const struct known *k, const struct digest *chunk);

@@ -262,33 +262,38 @@ static struct medium_part *part_new(struct medium_set *s)
 	return part;
 }
 
-enum err medium_set_add(
-	struct medium_set *s, struct bytes order, const struct digest *held, size_t held_count)
+enum err medium_order_open(
+	const struct publisher *p, struct bytes envelope, struct arena *a, struct medium_order *out)
 {
-	SCOPED_ARENA struct arena a;
-	const struct root *root = &s->p->trust.root;
-	char path[LIMIT_TOPIC];
+	const struct root *root = &p->trust.root;
 	struct bytes payload;
-	struct medium m;
 
-	arena_init(&a, 64 * 1024, 1024);
+	out->envelope = envelope;
+	TRY(envelope_open(
+		PURPOSE_MEDIUM, envelope, root->online_keys, root->online_key_count, 1, &payload));
+	return medium_decode(a, payload, &out->says);
+}
+
+enum err medium_set_add(struct medium_set *s, const struct medium_order *order,
+	const struct digest *held, size_t held_count)
+{
+	const struct medium *m = &order->says;
+	char path[LIMIT_TOPIC];
+
 	if (s->part_count == MEDIUM_SET_MAX)
 		return err_set(ERR_FULL, "a medium holds at most %d orders", MEDIUM_SET_MAX);
-	TRY(envelope_open(
-		PURPOSE_MEDIUM, order, root->online_keys, root->online_key_count, 1, &payload));
-	TRY(medium_decode(&a, payload, &m));
 	struct medium_part *part = part_new(s);
 	if (!part)
 		return err_set(ERR_MEMORY, "no memory for a medium");
-	TRY(buf_append(&part->order, order.data, order.size));
-	TRY(package_entries(s, part, &m.package->package, held, held_count));
-	(void)snprintf(path, sizeof(path), MEDIUM_ORDERS "/%s/%" PRIu64, m.client_id, m.order);
+	TRY(buf_append(&part->order, order->envelope.data, order->envelope.size));
+	TRY(package_entries(s, part, &m->package->package, held, held_count));
+	(void)snprintf(path, sizeof(path), MEDIUM_ORDERS "/%s/%" PRIu64, m->client_id, m->order);
 	TRY(bytes_entry(s, path, buf_bytes(&part->order)));
 	if (s->part_count == 1)
-		(void)snprintf(s->volume, sizeof(s->volume), "HELIO_%" PRIu64, m.order);
-	if (m.created_unix_ms > s->content.created.ms)
-		s->content.created.ms = m.created_unix_ms;
-	return label_add(s, &m);
+		(void)snprintf(s->volume, sizeof(s->volume), "HELIO_%" PRIu64, m->order);
+	if (m->created_unix_ms > s->content.created.ms)
+		s->content.created.ms = m->created_unix_ms;
+	return label_add(s, m);
 }
 
 enum err medium_set_finish(struct medium_set *s)

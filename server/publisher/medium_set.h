@@ -24,11 +24,19 @@ struct medium_set {
 void medium_set_init(struct medium_set *s, struct publisher *p);
 void medium_set_fini(struct medium_set *s);
 
-// order: the envelope of a Medium, signed by an online key. held: packages that its client holds;
-// objects whose every chunk is theirs are left out. Errors: ERR_AUTH, ERR_FORMAT, ERR_NOT_FOUND (no
-// such package), ERR_NOT_NOW (it is not signed), ERR_FULL.
-enum err medium_set_add(struct medium_set *s, struct bytes order, const struct digest *held,
-	size_t held_count) MUST_CHECK;
+// The envelope of a Medium, signed by an online key; what it says, in the arena. Errors: ERR_AUTH,
+// ERR_FORMAT.
+struct medium_order {
+	struct bytes envelope; // borrowed
+	struct medium says;
+};
+enum err medium_order_open(const struct publisher *p, struct bytes envelope, struct arena *a,
+	struct medium_order *out) MUST_CHECK;
+
+// held: packages that its client holds; objects whose every chunk is theirs are left out. Errors:
+// ERR_NOT_FOUND (no such package), ERR_NOT_NOW (it is not signed), ERR_FULL.
+enum err medium_set_add(struct medium_set *s, const struct medium_order *order,
+	const struct digest *held, size_t held_count) MUST_CHECK;
 // Label, order of paths, each path once.
 enum err medium_set_finish(struct medium_set *s) MUST_CHECK;
 // About how much it will take, after that.

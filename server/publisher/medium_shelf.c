@@ -217,19 +217,15 @@ void shelf_ended(struct medium_shelf *s, uint64_t order)
 
 // ---- telling
 
-// As if the server had asked for it once more: the recorder answers that it is recorded.
 static void tell(struct medium_shelf *s, uint64_t order)
 {
 	SCOPED_BUF struct buf envelope;
 	char path[PATH_MAX];
-	struct directive d = {.kind = DIRECTIVE_RECORD, .reason = ""};
 
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
-	if (recorder_order_path(s->p, order, path) != ERR_OK ||
-		file_read(path, &envelope) != ERR_OK)
-		return;
-	d.medium = buf_bytes(&envelope);
-	recorder_directive(s->p, &d);
+	if (recorder_order_path(s->p, order, path) == ERR_OK &&
+		file_read(path, &envelope) == ERR_OK)
+		recorder_say(s->p, buf_bytes(&envelope));
 }
 
 void shelf_session(struct medium_shelf *s)

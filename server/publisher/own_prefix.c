@@ -76,7 +76,7 @@ static void run_add(struct object *o, uint32_t ordinal)
 	o->own_runs[o->own_run_count++] = 1;
 }
 
-// The picks, in their order, as names in o and bytes in the prefix.
+// The picks, in their order, as names in o.
 static enum err picks_name(struct own_prefix *p, struct arena *a, struct object *o)
 {
 	size_t n = p->pick_count;
@@ -87,13 +87,9 @@ static enum err picks_name(struct own_prefix *p, struct arena *a, struct object 
 	if (!o->base_chunks || !o->base_sizes || !o->own_runs)
 		return err_set(ERR_MEMORY, "no memory for the names of earlier chunks");
 	o->base_count = o->own_run_count = 0;
-	buf_clear(&p->prefix);
 	for (size_t i = 0; i < n; i++) {
 		const struct delta_old *c = &p->source.chunks[p->picks[i]];
 		uint32_t ordinal = p->ordinal[p->picks[i]];
-		p->names[i] = c->sha256;
-		p->sizes[i] = c->size;
-		TRY(buf_append(&p->prefix, p->source.map + c->at, c->size));
 		if (ordinal != OWN_EARLIER) {
 			run_add(o, ordinal);
 			continue;
@@ -102,6 +98,19 @@ static enum err picks_name(struct own_prefix *p, struct arena *a, struct object 
 		o->base_chunks[o->base_count++] = c->sha256;
 	}
 	o->base_size_count = o->base_count;
+	return ERR_OK;
+}
+
+// The same as bytes, and as a later package knows them.
+static enum err picks_join(struct own_prefix *p)
+{
+	buf_clear(&p->prefix);
+	for (size_t i = 0; i < p->pick_count; i++) {
+		const struct delta_old *c = &p->source.chunks[p->picks[i]];
+		p->names[i] = c->sha256;
+		p->sizes[i] = c->size;
+		TRY(buf_append(&p->prefix, p->source.map + c->at, c->size));
+	}
 	return ERR_OK;
 }
 
@@ -176,6 +185,7 @@ enum err own_prefix_choose(
 	for (size_t i = 0; i < p->pick_count; i++)
 		p->barred[p->picks[i]] = 0;
 	qsort_r(p->picks, p->pick_count, sizeof *p->picks, place_order, p);
+	TRY(picks_join(p));
 	return picks_name(p, a, o);
 }
 

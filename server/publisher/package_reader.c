@@ -1,12 +1,7 @@
 // See package_reader.h.
 #include "package_reader.h"
-#include "proto/base/file.h"
 #include "proto/digest.h"
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #define HEAD_ARENA (4 * 1024 * 1024)
 #define PAGE_ARENA (8 * 1024 * 1024)
@@ -27,23 +22,15 @@ static enum err single_read(struct package_reader *r, const struct object *o,
 
 // ---- pages whose objects need each other
 
-static enum err place_read(struct package_reader *r, uint64_t at, size_t size, struct buf *out)
-{
-	TRY(buf_reserve(out, size));
-	TRY(fd_pread_all(r->unpacked_fd, out->data + out->size, size, (off_t)at));
-	out->size += size;
-	return ERR_OK;
-}
-
 static enum err earlier_read(struct package_reader *r, const struct chunk_ref *c)
 {
-	const struct known_object *k = known_run(&r->earlier, c, 1);
+	uint64_t place;
 
-	if (!k)
+	if (!spool_find(&r->earlier, c, &place))
 		return err_set(ERR_FORMAT,
 			"an object is told with chunk %s, which is not before it",
 			digest_short(&c->sha256));
-	return place_read(r, r->places[k - r->earlier.objects], c->size, &r->prefix);
+	return spool_read(&r->earlier, place, c->size, &r->prefix);
 }
 
 static enum err prefix_read(struct package_reader *r, const struct object *o)
@@ -56,31 +43,9 @@ static enum err prefix_read(struct package_reader *r, const struct object *o)
 	for (size_t i = 0; i + 1 < o->own_run_count; i += 2)
 		for (uint32_t c = 0; c < o->own_runs[i + 1]; c++) {
 			uint32_t ordinal = o->own_runs[i] + c;
-			TRY(place_read(r, r->page_places[ordinal], r->plan.chunks[ordinal].size,
-				&r->prefix));
+			TRY(spool_read(&r->earlier, r->page_places[ordinal],
+				r->plan.chunks[ordinal].size, &r->prefix));
 		}
-	return ERR_OK;
-}
-
-static enum err place_keep(struct package_reader *r, uint32_t ordinal)
-{
-	const struct chunk_ref *c = &r->plan.chunks[ordinal];
-	struct object one = {.size_bytes = c->size, .chunk_count = 1};
-
-	r->page_places[ordinal] = r->unpacked_size;
-	if (!known_has(&r->earlier, &c->sha256)) {
-		if (r->earlier.object_count == r->place_cap) {
-			size_t cap = r->place_cap ? r->place_cap * 2 : 256;
-			uint64_t *more = realloc(r->places, cap * sizeof *more);
-			if (!more)
-				return err_set(ERR_MEMORY, "no memory to read a package");
-			r->places = more;
-			r->place_cap = cap;
-		}
-		r->places[r->earlier.object_count] = r->unpacked_size;
-		TRY(known_add(&r->earlier, &one, &c->sha256));
-	}
-	r->unpacked_size += c->size;
 	return ERR_OK;
 }
 
@@ -90,20 +55,18 @@ static enum err object_unpack(struct package_reader *r, const struct object *o)
 
 	TRY(prefix_read(r, o));
 	TRY(object_read(r, o, r->plan.chunks + o->first_chunk, buf_bytes(&r->prefix), &plain));
-	TRY(fd_write_all(r->unpacked_fd, plain.data, plain.size));
-	for (uint32_t i = 0; i < o->chunk_count; i++)
-		TRY(place_keep(r, o->first_chunk + i));
+	for (uint32_t i = o->first_chunk; i < o->first_chunk + o->chunk_count; i++) {
+		const struct chunk_ref *c = &r->plan.chunks[i];
+		TRY(spool_put(&r->earlier, c, plain.data, &r->page_places[i]));
+		plain = bytes_of(plain.data + c->size, plain.size - c->size);
+	}
 	return ERR_OK;
 }
 
 static enum err page_unpack(struct package_reader *r)
 {
-	if (r->unpacked_fd < 0)
-		r->unpacked_fd = open(r->objects->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (r->unpacked_fd < 0)
-		r->unpacked_fd = memfd_create("helio-unpacked", MFD_CLOEXEC);
-	if (r->unpacked_fd < 0)
-		return err_set_errno("no place to unpack a package");
+	if (r->earlier.fd < 0)
+		TRY(spool_open(&r->earlier, r->objects->dir));
 	r->page_places =
 		arena_array(&r->page_arena, r->plan.chunk_count + 1, sizeof *r->page_places);
 	if (!r->page_places)
@@ -144,7 +107,7 @@ enum err package_reader_object(
 		return single_read(r, o, r->plan.chunks + o->first_chunk, plain);
 	buf_clear(&r->plain);
 	for (uint32_t i = o->first_chunk; i < o->first_chunk + o->chunk_count; i++)
-		TRY(place_read(r, r->page_places[i], r->plan.chunks[i].size, &r->plain));
+		TRY(spool_read(&r->earlier, r->page_places[i], r->plan.chunks[i].size, &r->plain));
 	*plain = buf_bytes(&r->plain);
 	return ERR_OK;
 }
@@ -152,8 +115,8 @@ enum err package_reader_object(
 enum err package_reader_open(struct package_reader *r, struct blob_store *objects,
 	struct bytes manifest, struct bytes index)
 {
-	*r = (struct package_reader){.objects = objects, .unpacked_fd = -1};
-	known_init(&r->earlier);
+	*r = (struct package_reader){.objects = objects};
+	spool_init(&r->earlier);
 	buf_init(&r->prefix, OBJECT_BASE_MAX);
 	buf_init(&r->plain, OBJECT_OUTPUT_MAX);
 	arena_init(&r->head, HEAD_ARENA, ARENA_COUNT);
@@ -182,11 +145,7 @@ void package_reader_close(struct package_reader *r)
 	buf_fini(&r->page_bytes);
 	buf_fini(&r->prefix);
 	buf_fini(&r->plain);
-	known_fini(&r->earlier);
-	free(r->places);
-	if (r->unpacked_fd >= 0)
-		close(r->unpacked_fd);
-	r->unpacked_fd = -1;
+	spool_close(&r->earlier);
 	arena_fini(&r->head);
 	arena_fini(&r->page_arena);
 }

@@ -7,8 +7,8 @@
 #define HELIO_PUBLISHER_PACKAGE_READER_H
 
 #include "blob_store.h"
-#include "known.h"
 #include "proto/content.h"
+#include "spool.h"
 
 struct package_reader {
 	struct blob_store *objects; // borrowed
@@ -22,13 +22,8 @@ struct package_reader {
 	struct buf page_bytes;
 	struct page_plan plan;
 	struct index_page index_page;
-	// plain chunks of unpacked pages, one after the other
-	int unpacked_fd; // -1: not yet
-	uint64_t unpacked_size;
 	bool unpacks;
-	struct known earlier; // object i is one chunk, its place is places[i]
-	uint64_t *places;
-	size_t place_cap;
+	struct spool earlier;  // plain chunks of unpacked pages
 	uint64_t *page_places; // of the chunks of this page; in page_arena
 	struct buf prefix, plain;
 };

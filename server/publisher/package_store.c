@@ -103,31 +103,6 @@ static enum err objects_add(struct store *s, const struct package_built *b)
 	return ERR_OK;
 }
 
-static enum err known_copy(struct known *to, const struct known *from, const struct known_object *k)
-{
-	struct digest *names = NULL;
-	uint32_t *sizes = NULL;
-	size_t count = 0;
-	SCOPED_BUF struct buf row;
-
-	buf_init(&row, LIMIT_INDEX_PAGE);
-	enum err e = known_bases_put(from, k, &row);
-	if (e == ERR_OK)
-		e = known_bases_get(buf_bytes(&row), &names, &sizes, &count);
-	struct object o = {.sha256 = k->sha256,
-		.size_bytes = k->size_bytes,
-		.coding = k->coding,
-		.chunk_count = k->chunk_count,
-		.base_chunks = names,
-		.base_sizes = sizes,
-		.base_count = count};
-	if (e == ERR_OK)
-		e = known_add(to, &o, &from->chunks[k->chunk_first]);
-	free(names);
-	free(sizes);
-	return e;
-}
-
 static enum err known_extend(struct store *s, const struct package_built *b)
 {
 	for (size_t i = 0; i < b->fresh.object_count; i++)

@@ -5,11 +5,8 @@
 #include "proto/digest.h"
 #include "proto/seal_content.h"
 #include "server/publisher/packager_inside.h"
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 // ---- objects
 
@@ -47,6 +44,20 @@ struct pack_found pack_object_find(
 	return a;
 }
 
+// One of the package's; in this set an object stands for itself.
+static enum err object_count(struct pack_work *w, const struct object *o)
+{
+	const struct object entry = {.sha256 = o->sha256,
+		.size_bytes = o->size_bytes,
+		.coding = o->coding,
+		.chunk_count = 1};
+
+	if (known_has(&w->out->objects, &o->sha256))
+		return ERR_OK;
+	w->out->object_bytes += o->size_bytes;
+	return known_add(&w->out->objects, &entry, &o->sha256);
+}
+
 enum err pack_object_use(struct pack_work *w, const struct pack_found *found, struct arena *names,
 	struct object *out)
 {
@@ -56,12 +67,7 @@ enum err pack_object_use(struct pack_work *w, const struct pack_found *found, st
 		.size_bytes = o->size_bytes,
 		.coding = o->coding,
 		.chunk_count = o->chunk_count};
-	if (!known_has(&w->out->objects, &o->sha256)) {
-		struct object entry = *out;
-		entry.chunk_count = 1; // in this set an object stands for itself
-		TRY(known_add(&w->out->objects, &entry, &o->sha256));
-		w->out->object_bytes += o->size_bytes;
-	}
+	TRY(object_count(w, out));
 	if (o->base_count == 0)
 		return ERR_OK;
 	return own_prefix_name(w->own, names, found->in, o, &w->pad, out);
@@ -151,31 +157,8 @@ enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint3
 		TRY(object_encode_own(
 			w->content, run, plain, buf_bytes(&w->own->prefix), &made, &transported));
 	TRY(own_write(w, &made, run, transported));
-	struct pack_found found = last_written(w);
-	TRY(pack_object_use(w, &found, names, out));
-	return ERR_OK;
-}
-
-// ---- chunks
-
-enum err pack_spool_put(struct pack_work *w, const struct chunk_ref *c, const uint8_t *data)
-{
-	struct object one = {.size_bytes = c->size, .chunk_count = 1};
-
-	if (known_has(&w->spool, &c->sha256))
-		return ERR_OK;
-	if (w->spool.object_count == w->spool_cap) {
-		size_t cap = w->spool_cap ? w->spool_cap * 2 : 256;
-		uint64_t *offsets = realloc(w->spool_offsets, cap * sizeof *offsets);
-		if (!offsets)
-			return err_set(ERR_MEMORY, "no memory for small chunks");
-		w->spool_offsets = offsets;
-		w->spool_cap = cap;
-	}
-	TRY(fd_write_all(w->spool_fd, data, c->size));
-	w->spool_offsets[w->spool.object_count] = w->spool_size;
-	w->spool_size += c->size;
-	return known_add(&w->spool, &one, &c->sha256);
+	*out = made;
+	return object_count(w, out);
 }
 
 // ---- all
@@ -205,11 +188,7 @@ static enum err work_begin(struct pack_work *w)
 {
 	const struct object_profile for_pages = {.zstd_level = 9, .keep_percent = 97};
 
-	w->spool_fd = open(w->job->objects->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (w->spool_fd < 0)
-		w->spool_fd = memfd_create("helio-spool", MFD_CLOEXEC);
-	if (w->spool_fd < 0)
-		return err_set_errno("no place for small chunks");
+	TRY(spool_open(&w->spool, w->job->objects->dir));
 	struct manifest info = w->job->info;
 	if (w->job->key)
 		info.key_id = content_key_id(w->job->key);
@@ -223,13 +202,10 @@ static enum err work_begin(struct pack_work *w)
 
 static void work_end(struct pack_work *w)
 {
-	if (w->spool_fd >= 0)
-		close(w->spool_fd);
 	manifest_builder_free(w->builder);
 	object_encoder_free(w->content);
 	object_encoder_free(w->pages);
-	known_fini(&w->spool);
-	free(w->spool_offsets);
+	spool_close(&w->spool);
 }
 
 static enum err root_take(struct package_built *out)
@@ -262,14 +238,14 @@ static enum err build(struct pack_work *w)
 
 enum err package_build(const struct pack_job *job, struct package_built *out)
 {
-	struct pack_work w = {.job = job, .out = out, .spool_fd = -1};
+	struct pack_work w = {.job = job, .out = out};
 
 	*out = (struct package_built){0};
 	buf_init(&out->manifest, LIMIT_MANIFEST_ROOT);
 	buf_init(&out->index, LIMIT_INDEX);
 	known_init(&out->objects);
 	known_init(&out->fresh);
-	known_init(&w.spool);
+	spool_init(&w.spool);
 	enum err e = build(&w);
 	work_end(&w);
 	if (e != ERR_OK) {

@@ -270,7 +270,7 @@ static enum err piece_take(struct first_pass *f, const struct piece *p)
 	if (w->job->done_bytes)
 		*w->job->done_bytes += p->ref.size;
 	if (is_small(w, p))
-		return pack_spool_put(w, &p->ref, p->data);
+		return spool_put(&w->spool, &p->ref, p->data, NULL);
 	struct pack_found found = pack_object_find(w, &p->ref, 1);
 	return pack_object_use(w, &found, NULL, &o);
 }

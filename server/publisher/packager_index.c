@@ -57,14 +57,11 @@ static enum err group_read(struct page_pack *p, size_t at, uint32_t count)
 	buf_clear(&p->plain);
 	for (size_t i = at; i < at + count; i++) {
 		const struct chunk_ref *c = &p->plan.chunks[i];
-		const struct known_object *o = known_run(&w->spool, c, 1);
-		if (!o)
+		uint64_t place;
+		if (!spool_find(&w->spool, c, &place))
 			return err_set(
 				ERR_CORRUPT, "chunk %s was not kept", digest_short(&c->sha256));
-		TRY(buf_reserve(&p->plain, c->size));
-		TRY(fd_pread_all(w->spool_fd, p->plain.data + p->plain.size, c->size,
-			(off_t)w->spool_offsets[o - w->spool.objects]));
-		p->plain.size += c->size;
+		TRY(spool_read(&w->spool, place, c->size, &p->plain));
 	}
 	return ERR_OK;
 }
@@ -95,10 +92,9 @@ static void run_tell(struct page_pack *p, size_t at, const struct object *o)
 
 	for (uint32_t i = 0; i < o->chunk_count; i++) {
 		const struct chunk_ref *c = &p->plan.chunks[at + i];
-		const struct known_object *spooled = known_run(&w->spool, c, 1);
-		struct own_chunk told = {
-			.ref = *c, .at = w->spool_offsets[spooled - w->spool.objects]};
-		own_prefix_tell(w->own, &told, (uint32_t)at + i, wave);
+		struct own_chunk told = {.ref = *c};
+		if (spool_find(&w->spool, c, &told.at)) // the small profile spools all
+			own_prefix_tell(w->own, &told, (uint32_t)at + i, wave);
 	}
 	own_prefix_object_made(w->own);
 }
@@ -205,10 +201,10 @@ static enum err index_make_all(
 // A package that is too large for it does without.
 static enum err own_begin(struct pack_work *w, struct own_prefix *own)
 {
-	if (!w->job->small || w->spool_size == 0 || w->spool_size > DELTA_SOURCE_MAX)
+	if (!w->job->small || w->spool.size == 0 || w->spool.size > DELTA_SOURCE_MAX)
 		return ERR_OK;
 	w->own = own;
-	return own_prefix_open(own, w->spool_fd, w->spool_size, w->spool.object_count);
+	return own_prefix_open(own, w->spool.fd, w->spool.size, w->spool.chunks.object_count);
 }
 
 enum err pack_index(struct pack_work *w, const struct built_page *pages, size_t page_count)

@@ -5,18 +5,14 @@
 #include "server/publisher/crew.h"
 #include "server/publisher/own_prefix.h"
 #include "server/publisher/packager.h"
+#include "server/publisher/spool.h"
 
 struct pack_work {
 	const struct pack_job *job;
 	struct package_built *out;
 	struct manifest_builder *builder;
 	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
-	// plain bytes of small chunks, each once
-	int spool_fd;
-	uint64_t spool_size;
-	struct known spool;      // object i of it is one chunk
-	uint64_t *spool_offsets; // of object i
-	size_t spool_cap;
+	struct spool spool;                     // small chunks
 	struct own_prefix *own; // of the small profile, from the second pass on; NULL: not used
 	struct digest pad;      // known_name; zero: not sealed
 	struct id16 salt;
@@ -48,8 +44,6 @@ enum err pack_object_written(
 	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk) MUST_CHECK;
 // Of the job's profile and key.
 enum err pack_encoder_new(const struct pack_work *w, struct object_encoder **out) MUST_CHECK;
-enum err pack_spool_put(
-	struct pack_work *w, const struct chunk_ref *c, const uint8_t *data) MUST_CHECK;
 
 // First pass. Errors as package_build.
 enum err pack_files(struct pack_work *w) MUST_CHECK;

@@ -4,7 +4,6 @@
 #include "medium_set.h"
 #include "medium_shelf.h"
 #include "proto/base/file.h"
-#include "proto/envelope.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -169,32 +168,39 @@ static uint64_t under_way(const struct publisher *p)
 	return sum;
 }
 
+// Whose it is and where it lies; *known: it is recorded.
+static enum err recording_name(struct recording *r, const struct medium_order *order, bool *known)
+{
+	const struct medium *m = &order->says;
+	char dir[MEDIUM_DIR];
+
+	r->order = m->order;
+	r->package = m->package->package;
+	(void)str_copy(r->client, sizeof(r->client), m->client_id);
+	medium_dir(r->p, dir);
+	int n = snprintf(
+		r->path, sizeof(r->path), "%s/%" PRIu64 "%s", dir, r->order, r->iso ? ".iso" : "");
+	if (n < 0 || (size_t)n >= sizeof(r->path))
+		return err_set(ERR_RANGE, "medium_dir is too long");
+	TRY(buf_append(&r->order_bytes, order->envelope.data, order->envelope.size));
+	*known = note_read(r);
+	return ERR_OK;
+}
+
 static enum err recording_fill(struct recording *r, const struct directive *d, bool *known)
 {
 	SCOPED_ARENA struct arena a;
-	const struct root *root = &r->p->trust.root;
+	struct medium_order order;
 	char dir[MEDIUM_DIR];
-	struct bytes payload;
-	struct medium m;
 
 	arena_init(&a, 64 * 1024, 1024);
-	TRY(envelope_open(
-		PURPOSE_MEDIUM, d->medium, root->online_keys, root->online_key_count, 1, &payload));
-	TRY(medium_decode(&a, payload, &m));
-	r->order = m.order;
-	r->package = m.package->package;
-	(void)str_copy(r->client, sizeof(r->client), m.client_id);
-	medium_dir(r->p, dir);
-	int n = snprintf(
-		r->path, sizeof(r->path), "%s/%" PRIu64 "%s", dir, m.order, r->iso ? ".iso" : "");
-	if (n < 0 || (size_t)n >= sizeof(r->path))
-		return err_set(ERR_RANGE, "medium_dir is too long");
-	TRY(buf_append(&r->order_bytes, d->medium.data, d->medium.size));
-	*known = note_read(r);
+	TRY(medium_order_open(r->p, d->medium, &a, &order));
+	TRY(recording_name(r, &order, known));
 	if (*known)
 		return ERR_OK;
+	medium_dir(r->p, dir);
 	TRY(dir_make(dir));
-	TRY(medium_set_add(&r->set, d->medium, d->held, d->held_count));
+	TRY(medium_set_add(&r->set, &order, d->held, d->held_count));
 	TRY(medium_set_finish(&r->set));
 	r->about = medium_set_bytes(&r->set) + (r->iso ? IMAGE_FRAME : 0);
 	return shelf_room(r->p->shelf, r->about + under_way(r->p));
@@ -250,5 +256,23 @@ void recorder_directive(struct publisher *p, const struct directive *d)
 		log_warn("MEDIUM-REFUSED", "word=%s why=%s", err_word(e), log_quote(err_text()));
 	if (r->order && !running)
 		answer(p, &r->package, r, r->order, e == ERR_OK ? "" : err_text());
+	recording_free(r);
+}
+
+void recorder_say(struct publisher *p, struct bytes envelope)
+{
+	SCOPED_ARENA struct arena a;
+	struct medium_order order;
+	struct recording *r = recording_new(p);
+	bool known = false;
+
+	if (!r)
+		return;
+	arena_init(&a, 64 * 1024, 1024);
+	if (medium_order_open(p, envelope, &a, &order) != ERR_OK ||
+		recording_name(r, &order, &known) != ERR_OK)
+		log_warn("MEDIUM-UNTOLD", "why=%s", log_quote(err_text()));
+	else if (known)
+		answer(p, &r->package, r, r->order, "");
 	recording_free(r);
 }

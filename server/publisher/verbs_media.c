@@ -61,16 +61,20 @@ static void media_done(struct work *w)
 static enum err order_add(struct media_work *m, const char *text)
 {
 	char path[PATH_MAX], *end = NULL;
-	SCOPED_BUF struct buf order;
+	SCOPED_ARENA struct arena a;
+	SCOPED_BUF struct buf envelope;
+	struct medium_order order;
 	uint64_t number = text ? strtoull(text, &end, 10) : 0;
 
-	buf_init(&order, LIMIT_MEDIUM_ENVELOPE);
+	arena_init(&a, 64 * 1024, 1024);
+	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
 	if (!text || !number || *end)
 		return err_set(ERR_FORMAT, "orders: a list of numbers");
 	TRY(recorder_order_path(m->publisher, number, path));
-	if (file_read(path, &order) != ERR_OK)
+	if (file_read(path, &envelope) != ERR_OK)
 		return err_set(ERR_NOT_FOUND, "medium %s was not recorded here", text);
-	return medium_set_add(&m->set, buf_bytes(&order), NULL, 0);
+	TRY(medium_order_open(m->publisher, buf_bytes(&envelope), &a, &order));
+	return medium_set_add(&m->set, &order, NULL, 0);
 }
 
 static enum err media_begin(struct media_work *m)
