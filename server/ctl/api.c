@@ -387,6 +387,18 @@ void api_verb_add(struct api_verb *v, const char *name, const char *value)
 		v->args[v->arg_count++] = (struct arg){name, value};
 }
 
+enum err api_verb_moment(struct api_verb *v, const struct args *a, const char *name)
+{
+	const char *text = args_get(a, name, NULL);
+
+	if (!text)
+		return ERR_OK;
+	assert(v->moment_count < CTL_COUNT(v->moments));
+	TRY(ctl_moment(text, name, v->moments[v->moment_count]));
+	api_verb_add(v, name, v->moments[v->moment_count++]);
+	return ERR_OK;
+}
+
 bool api_simple(
 	struct ctl *c, const struct api_verb *v, struct api_result *out, enum exit_code *code)
 {

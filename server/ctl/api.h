@@ -47,13 +47,18 @@ struct api_verb {
 	struct arg args[LIMIT_ARGS + 8];
 	size_t arg_count;
 	struct bytes body;
+	char moments[2][24]; // texts of api_verb_moment
+	size_t moment_count;
 };
 void api_verb_add(struct api_verb *v, const char *name, const char *value); // NULL value: left out
+// The option of this name, a moment (ctl_moment), as unix ms; not given: left out. Errors:
+// ERR_RANGE, with a sentence for ctl_usage.
+enum err api_verb_moment(struct api_verb *v, const struct args *a, const char *name) MUST_CHECK;
 // *code is set when true is returned to end with (an error, or --json was served).
 bool api_simple(
 	struct ctl *c, const struct api_verb *v, struct api_result *out, enum exit_code *code);
-// The same for an answer that comes in pages: while it names a `next`, the rows of `list` that follow
-// are asked for and added, so that people and --json get all of them as one document.
+// The same for an answer that comes in pages: while it names a `next`, the rows of `list` that
+// follow are asked for and added, so that people and --json get all of them as one document.
 enum exit_code api_show_all(struct ctl *c, const struct api_verb *v, const char *list,
 	void (*show)(const struct ctl *c, const cJSON *document));
 // The whole of a command that asks once and shows the answer to people by `show`.

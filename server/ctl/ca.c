@@ -480,24 +480,16 @@ static enum err enrolment_write(
 		[CA_PUBLISHER] = ROLE_PUBLISHER,
 		[CA_OPERATOR] = ROLE_OPERATOR,
 		[CA_SERVER] = ROLE_SERVER};
-	SCOPED_BUF struct buf payload, envelope;
-	SCOPED(key) struct sign_key *enrol = NULL;
 	char path[PATH_MAX], file[LIMIT_ID + 8];
-
-	buf_init(&payload, LIMIT_ENVELOPE);
-	buf_init(&envelope, LIMIT_ENVELOPE);
-	struct enrolment m = {.id = e->r->id,
+	const struct enrolment m = {.id = e->r->id,
 		.role = roles[e->r->role],
 		.public_key = *identity,
 		.box_key = *box,
 		.name = e->r->label};
-	TRY(path_of(path, e->dir, "keys", "enrol.key"));
-	TRY(sign_key_read(path, &enrol));
-	TRY(enrolment_encode(&m, &payload));
-	TRY(envelope_make(PURPOSE_ENROLMENT, buf_bytes(&payload), &enrol, 1, &envelope));
+
 	snprintf(file, sizeof(file), "%s.enrol", e->r->id);
 	TRY(path_of(path, e->out, "", file));
-	return file_write_atomic(path, envelope.data, envelope.size, 0644);
+	return ca_enrolment_write(e->dir, path, &m);
 }
 
 // What only this client can open: keys of encrypted packages, on a medium.

@@ -49,6 +49,9 @@ struct ca_request {
 // (the id was given before), ERR_NOT_FOUND (no authority in dir), ERR_RANGE (a broker without
 // names).
 enum err ca_enrol(const char *dir, const struct ca_request *r, char out_dir[PATH_MAX]) MUST_CHECK;
+// Signs it with the key of `dir`, into a file. For ca.c.
+enum err ca_enrolment_write(
+	const char *dir, const char *path, const struct enrolment *m) MUST_CHECK;
 // The enrolment of a client once more, with its box key. Errors: ERR_NOT_FOUND, ERR_DENIED.
 enum err ca_box_key(const char *dir, const char *id, const struct key32 *box) MUST_CHECK;
 

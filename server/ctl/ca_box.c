@@ -1,5 +1,5 @@
-// The enrolment of a client once more, with the box key that it was enrolled without. Its identity
-// and its certificate stay as they are.
+// Enrolments: signed and written; and that of a client once more, with the box key that it was
+// enrolled without. Its identity and its certificate stay as they are.
 #include "server/ctl/ca.h"
 
 #include "proto/base/file.h"
@@ -23,7 +23,7 @@ static enum err client_read(
 	return out->role == ROLE_CLIENT ? ERR_OK : err_set(ERR_DENIED, "%s is no client", id);
 }
 
-static enum err signed_write(const char *dir, const char *path, const struct enrolment *m)
+enum err ca_enrolment_write(const char *dir, const char *path, const struct enrolment *m)
 {
 	SCOPED_BUF struct buf payload, envelope;
 	struct sign_key *key = NULL;
@@ -31,9 +31,7 @@ static enum err signed_write(const char *dir, const char *path, const struct enr
 
 	buf_init(&payload, LIMIT_ENVELOPE);
 	buf_init(&envelope, LIMIT_ENVELOPE);
-	int n = snprintf(key_file, sizeof(key_file), "%s/keys/enrol.key", dir);
-	if (n < 0 || (size_t)n >= sizeof(key_file))
-		return err_set(ERR_RANGE, "the name of the folder is too long");
+	TRY(path_join(key_file, sizeof(key_file), dir, "keys/enrol.key"));
 	TRY(enrolment_encode(m, &payload));
 	TRY(sign_key_read(key_file, &key));
 	enum err e = envelope_make(PURPOSE_ENROLMENT, buf_bytes(&payload), &key, 1, &envelope);
@@ -58,5 +56,5 @@ enum err ca_box_key(const char *dir, const char *id, const struct key32 *box)
 	buf_init(&file, LIMIT_ENVELOPE);
 	TRY(client_read(path, id, &a, &file, &m));
 	m.box_key = *box;
-	return signed_write(dir, path, &m);
+	return ca_enrolment_write(dir, path, &m);
 }

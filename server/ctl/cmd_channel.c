@@ -69,14 +69,11 @@ enum exit_code cmd_channel_list(struct ctl *c, const struct args *a)
 enum exit_code cmd_channel_publish(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "channel-publish"};
-	const char *at = args_get(a, "at", NULL);
-	char moment[24];
 
 	api_verb_add(&v, "channel", a->words[0]);
 	api_verb_add(&v, "activate", args_has(a, "no-activate") ? "false" : NULL);
-	if (at && ctl_moment(at, "at", moment) != ERR_OK)
+	if (api_verb_moment(&v, a, "at") != ERR_OK)
 		return ctl_usage(c, "%s", err_text());
-	api_verb_add(&v, "at", at ? moment : NULL);
 	return flow_act(c, a, &v, a->words[1], NULL, NULL);
 }
 

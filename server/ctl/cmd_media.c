@@ -73,14 +73,11 @@ static void ordered_show(const struct ctl *c, const cJSON *document)
 enum exit_code cmd_media_order(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "media-order"};
-	const char *at = args_get(a, "at", NULL);
-	char moment[24];
 
-	if (at && ctl_moment(at, "at", moment) != ERR_OK)
-		return ctl_usage(c, "%s", err_text());
 	api_verb_add(&v, "client", a->words[0]);
 	api_verb_add(&v, "package", args_get(a, "package", NULL));
-	api_verb_add(&v, "at", at ? moment : NULL);
+	if (api_verb_moment(&v, a, "at") != ERR_OK)
+		return ctl_usage(c, "%s", err_text());
 	return api_show(c, &v, ordered_show);
 }
 

@@ -8,20 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-struct span {
-	char since[24], until[24];
-};
-
-static enum err span_add(struct api_verb *v, const struct args *a, struct span *s)
+static enum err span_add(struct api_verb *v, const struct args *a)
 {
-	const char *since = args_get(a, "since", NULL), *until = args_get(a, "until", NULL);
-
-	if (since)
-		TRY(ctl_moment(since, "since", s->since));
-	if (until)
-		TRY(ctl_moment(until, "until", s->until));
-	api_verb_add(v, "since", since ? s->since : NULL);
-	api_verb_add(v, "until", until ? s->until : NULL);
+	TRY(api_verb_moment(v, a, "since"));
+	TRY(api_verb_moment(v, a, "until"));
 	api_verb_add(v, "client", a->word_count > 0 ? a->words[0] : args_get(a, "client", NULL));
 	api_verb_add(v, "customer", args_get(a, "customer", NULL));
 	return ERR_OK;
@@ -120,9 +110,8 @@ static void sums_show(const struct ctl *c, const cJSON *document)
 enum exit_code cmd_usage(struct ctl *c, const struct args *a)
 {
 	struct api_verb v = {.verb = "usage"};
-	struct span span;
 
-	if (span_add(&v, a, &span) != ERR_OK)
+	if (span_add(&v, a) != ERR_OK)
 		return ctl_usage(c, "%s", err_text());
 	api_verb_add(&v, "by", args_get(a, "by", NULL));
 	api_verb_add(&v, "after", args_get(a, "after", NULL));
@@ -310,11 +299,10 @@ enum exit_code cmd_usage_export(struct ctl *c, const struct args *a)
 	struct export x = {.to = stdout, .csv = args_has(a, "csv")};
 	const char *file = args_get(a, "out", NULL);
 	struct api_verb v = {.verb = "usage-rows"};
-	struct span span;
 
 	if (x.csv == c->json)
 		return ctl_usage(c, "one of --csv and --json");
-	if (span_add(&v, a, &span) != ERR_OK)
+	if (span_add(&v, a) != ERR_OK)
 		return ctl_usage(c, "%s", err_text());
 	if (file)
 		x.to = fopen(file, "we");
