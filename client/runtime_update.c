@@ -208,13 +208,14 @@ static void verb_bad(struct updates *u, struct update_record *r, const char *why
 		u->again = mono_add_ms(clock_now().mono, UNDO_AGAIN_MS);
 }
 
-// Nothing was found out: again, a few times, later each time.
-static void verb_unsure(struct updates *u, struct update_record *r, const char *why)
+// Nothing was found out: again, a few times, later each time, unless that is of no use.
+static void verb_unsure(
+	struct updates *u, struct update_record *r, enum update_verdict v, const char *why)
 {
 	char text[LIMIT_TEXT];
 	if (u->call.verb == UPDATE_VERIFY || u->call.verb == UPDATE_ROLL_BACK) {
 		verb_bad(u, r, why); // these are repeated as they are
-	} else if (u->unsure < UNSURE_TRIES) {
+	} else if (v == VERDICT_UNSURE && u->unsure < UNSURE_TRIES) {
 		u->again = mono_add_ms(clock_now().mono, UNSURE_AGAIN_MS << u->unsure++);
 		log_warn("UPDATE-AGAIN", "client=%s name=%s verb=%s time=%u why=%s",
 			u->rt->config.client_id, log_quote(r->name), words_of(u->call.verb),
@@ -255,10 +256,10 @@ static void verb_end(struct updates *u, enum update_verdict v, const char *why)
 	(void)snprintf(text, sizeof text, "%s", why);
 	if (r != NULL && v == VERDICT_GOOD)
 		verb_good(u, r);
-	else if (r != NULL && v == VERDICT_UNSURE)
-		verb_unsure(u, r, text);
-	else if (r != NULL)
+	else if (r != NULL && v == VERDICT_BAD)
 		verb_bad(u, r, text);
+	else if (r != NULL)
+		verb_unsure(u, r, v, text);
 	update_look_soon(u);
 }
 
@@ -312,7 +313,10 @@ static void step_end(struct updates *u, const struct update_end *end, const char
 		return;
 	}
 	u->step++;
-	verb_go(u);
+	if (u->said.new_runs)
+		verb_end(u, VERDICT_GOOD, "");
+	else
+		verb_go(u);
 }
 
 static void on_program_done(void *ctx, const struct process_end *end)
@@ -388,8 +392,6 @@ static void on_worked(uv_work_t *work, int status)
 		return;
 	}
 	if (u->work_result != ERR_OK) {
-		if (u->work_result == ERR_NO_SPACE || u->work_result == ERR_READ_ONLY)
-			u->unsure = UNSURE_TRIES; // it will not be otherwise in a moment
 		verb_end(u, update_weigh_error(u->work_result), u->said.text);
 		return;
 	}

@@ -96,6 +96,9 @@ enum update_verdict update_weigh_error(enum err e)
 	case ERR_VERSION:
 	case ERR_UNSUPPORTED:
 		return VERDICT_BAD;
+	case ERR_NO_SPACE:
+	case ERR_READ_ONLY:
+		return VERDICT_DEVICE;
 	default:
 		return VERDICT_UNSURE;
 	}

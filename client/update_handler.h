@@ -38,6 +38,8 @@ struct update_said {
 	char token[UPDATE_TOKEN_MAX + 1]; // prepare: what runs now
 	bool old_runs; // verify: what ran before was started instead; roll back: no restart is
 		       // needed
+	bool new_runs; // install: it was cut when all was done, and the new one was started: the
+		       // rest of the verb is not done again
 	char text[LIMIT_TEXT]; // of a failure
 };
 
@@ -51,9 +53,10 @@ struct update_end {
 // What the end of a step says of the verb.
 enum update_verdict {
 	VERDICT_GOOD,
-	VERDICT_BAD,   // the release is to blame: the verb failed, which costs a penalty
-	VERDICT_UNSURE // the device is: nothing was found out. The verb is done again a few times,
-		       // and then fails without a penalty
+	VERDICT_BAD,    // the release is to blame: the verb failed, which costs a penalty
+	VERDICT_UNSURE, // the device is: nothing was found out. The verb is done again a few times,
+			// and then fails without a penalty
+	VERDICT_DEVICE  // the device is, and a moment changes nothing: it fails so at once
 };
 
 enum update_plan {
@@ -105,6 +108,7 @@ enum err update_package_check(const struct depot *s, const struct digest *id) MU
 // 0 is good, UPDATE_EXIT_UNSURE is unsure, and so is who was killed from outside or speaks of a
 // full disk and the like; all else is bad.
 enum update_verdict update_weigh(const struct update_end *end);
+// Of work of ours: a full or read-only disk is VERDICT_DEVICE.
 enum update_verdict update_weigh_error(enum err e);
 bool update_says(struct bytes output, const char *text);
 

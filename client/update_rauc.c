@@ -1,6 +1,10 @@
 // RAUC: the package holds one bundle (*.raucb), whose own signature RAUC checks as well. What ran
 // before is a slot's name; that the new slot was booted, and not the old one by the boot loader's
 // choice, is read from `rauc status`. Needs the RAUC service (D-Bus), as `rauc install` does.
+//
+// RAUC makes the slot that it wrote the first one to start as its last act. A device that loses its
+// power just then starts the new one, before anybody noted that it is installed: to install again
+// would write over the old one, which is what a roll back needs.
 #include "client/update_handler.h"
 
 #include <stdio.h>
@@ -66,7 +70,9 @@ static enum update_plan rauc_plan(
 		       : step == 1 ? update_program(rauc, out, info)
 				   : PLAN_END;
 	case UPDATE_INSTALL:
-		return step == 0 ? update_program(rauc, out, install) : PLAN_END;
+		return step == 0   ? update_program(rauc, out, status_words)
+		       : step == 1 ? update_program(rauc, out, install)
+				   : PLAN_END;
 	case UPDATE_VERIFY:
 		return step == 0 ? update_program(rauc, out, status_words) : PLAN_END;
 	case UPDATE_COMMIT:
@@ -85,13 +91,16 @@ static enum err rauc_judge(
 	const struct update_call *c, unsigned step, struct bytes output, struct update_said *said)
 {
 	char slot[UPDATE_TOKEN_MAX + 1];
-	bool status = c->verb == UPDATE_VERIFY || (c->verb == UPDATE_PREPARE && step == 0) ||
+	bool status = c->verb == UPDATE_VERIFY ||
+		      ((c->verb == UPDATE_PREPARE || c->verb == UPDATE_INSTALL) && step == 0) ||
 		      (c->verb == UPDATE_ROLL_BACK && step == 1);
 	if (!status)
 		return ERR_OK;
 	TRY(rauc_booted(output, slot, sizeof slot));
 	if (c->verb == UPDATE_PREPARE)
 		(void)str_copy(said->token, sizeof said->token, slot);
+	else if (c->verb == UPDATE_INSTALL)
+		said->new_runs = strcmp(slot, c->token) != 0;
 	else
 		said->old_runs = strcmp(slot, c->token) == 0;
 	return ERR_OK;
@@ -102,7 +111,7 @@ static enum update_verdict rauc_weigh(
 	const struct update_call *c, unsigned step, const struct update_end *end)
 {
 	enum update_verdict v = update_weigh(end);
-	bool of_bundle = (c->verb == UPDATE_PREPARE && step == 1) || c->verb == UPDATE_INSTALL;
+	bool of_bundle = (c->verb == UPDATE_PREPARE || c->verb == UPDATE_INSTALL) && step == 1;
 	bool no_service = c->verb == UPDATE_INSTALL && update_says(end->output, "D-Bus error");
 	return v == VERDICT_BAD && (!of_bundle || no_service) ? VERDICT_UNSURE : v;
 }

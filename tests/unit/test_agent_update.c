@@ -355,8 +355,9 @@ static const struct {
 	{&update_rauc, UPDATE_PREPARE, 0, 1, 0, false, "error creating proxy", VERDICT_UNSURE},
 	{&update_rauc, UPDATE_PREPARE, 1, 1, 0, false, "signature verification failed",
 		VERDICT_BAD},
-	{&update_rauc, UPDATE_INSTALL, 0, 1, 0, false, "Installing `x` failed", VERDICT_BAD},
-	{&update_rauc, UPDATE_INSTALL, 0, 2, 0, false, "D-Bus error while installing `x`",
+	{&update_rauc, UPDATE_INSTALL, 1, 1, 0, false, "Installing `x` failed", VERDICT_BAD},
+	{&update_rauc, UPDATE_INSTALL, 0, 1, 0, false, "error creating proxy", VERDICT_UNSURE},
+	{&update_rauc, UPDATE_INSTALL, 1, 2, 0, false, "D-Bus error while installing `x`",
 		VERDICT_UNSURE},
 	{&update_rauc, UPDATE_COMMIT, 0, 1, 0, false, "", VERDICT_UNSURE},
 };
@@ -378,7 +379,7 @@ static void a_device_in_trouble_is_no_fault_of_the_release(void **state)
 	}
 	assert_int_equal(update_weigh_error(ERR_OK), VERDICT_GOOD);
 	assert_int_equal(update_weigh_error(ERR_FORMAT), VERDICT_BAD);
-	assert_int_equal(update_weigh_error(ERR_NO_SPACE), VERDICT_UNSURE);
+	assert_int_equal(update_weigh_error(ERR_NO_SPACE), VERDICT_DEVICE);
 	assert_int_equal(update_weigh_error(ERR_IO), VERDICT_UNSURE);
 	assert_int_equal(update_weigh_error(ERR_MEMORY), VERDICT_UNSURE);
 }
