@@ -199,11 +199,11 @@ def words(number, size):
     return "\n".join(r.choices(sentences, k=size // 75))[:size].encode()
 
 
-def suite(folder):
+def suite(folder, size=2_200_000):
     """Programs that have most of their text in common, as those of one project have."""
     home = folder / "suite"
     home.mkdir()
-    common = words(1, 2_200_000)
+    common = words(1, size)
     for n in range(4):
         own = bytearray(common)
         for at in range(30_000 + n * 7000, len(own), 50_000):

@@ -3,6 +3,7 @@ import pathlib
 import random
 import subprocess
 
+import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -10,11 +11,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from lib import wire
 from lib.media import importing, recorded, rig, sha256sum, shown, tree, unpack
 from lib.wait import wait_for
+from test_delta import suite
 from test_s001_customer import customers, holds, made, order, packaging
 
 pb = wire.pb
 MARKER = b"the bridge at dawn, 1874"
 NAME = "old-harbour.bin"
+ZSTD = b"\x28\xb5\x2f\xfd"      # how a frame begins: RFC 8878
 
 
 def content(version="1", size=300_000):
@@ -43,13 +46,17 @@ def hkdf(key, salt, info):
     return HKDF(hashes.SHA256(), 32, salt, info).derive(key)
 
 
-def opened(k, sealed):
+def unsealed(k, sealed):
     """Without our code: name | AES-256-GCM | tag."""
     inner = AESGCM(hkdf(k, sealed[:32], b"helio/v1 object key")).decrypt(b"\0" * 12, sealed[32:], None)
     h = hmac.HMAC(hkdf(k, b"\0" * 32, b"helio/v1 object name"), hashes.SHA256())
     h.update(inner)
     assert h.finalize() == sealed[:32]
-    return subprocess.run(["zstd", "-dc"], input=inner, stdout=subprocess.PIPE, check=True).stdout
+    return inner
+
+
+def opened(k, sealed):
+    return subprocess.run(["zstd", "-dc"], input=unsealed(k, sealed), stdout=subprocess.PIPE, check=True).stdout
 
 
 def key_of(fleet, customer):
@@ -152,6 +159,41 @@ def test_S001_c29_equal_chunks_of_one_customer_stay_one_object(fleet_of, folder)
     fleet.ctl("channel", "publish", "default", one)
     fleet.agent("f1")
     fleet.wait_client("f1", lambda c: one in c["holdings"], 30)
+
+
+def test_S001_c29_a_sealed_package_of_the_small_profile_is_one_stream_that_nobody_else_reads(fleet_of, folder):
+    """What is told with earlier chunks of its own package is sealed too, and costs no more for it."""
+    fleet = rig(fleet_of, clients=("f1", "f2"), agents=("f1",))
+    fleet.ctl("customer", "add", "acme")
+    fleet.ctl("customer", "encrypt", "acme", "on")
+    fleet.procs["pub"].wait_text("CONTENT-KEY customer=acme sealed=yes", 10)
+    home = suite(folder, 700_000)
+    (home / NAME).write_bytes(MARKER)
+    made = {}
+    for name, more in (("shut", ("--customer", "acme")), ("open", ())):
+        made[name] = fleet.ctl("package", "build", name, "1", "--software", home, "--profile", "small", *more, timeout=60)
+        fleet.ctl("package", "publish", made[name]["package"])
+        fleet.ctl("channel", "publish", "default", made[name]["package"])
+    shut, plain = (made[n]["package"] for n in ("shut", "open"))
+    # A frame of its own, a name and a tag each: some sixty bytes an object, no more.
+    assert plain != shut and made["shut"]["object_bytes"] < 1.01 * made["open"]["object_bytes"] + 4096, made
+    # By the link to a device of the customer.
+    fleet.wait_client("f1", lambda c: shut in c["holdings"], 60)
+    assert tree(folder / f"f1/packages/{shut}/files") == tree(home)
+    # What lay on the wire: none of it is a stream, nor says a name; with the key, and only so, all of it is what it was.
+    k, lies = key_of(fleet, "acme"), {p: on_broker(fleet, p, unpack(recorded(fleet, "f2", p)["path"], folder / p[:8])) for p in (plain, shut)}
+    objects = {p: {t.rsplit("/", 1)[1]: b for t, b in lies[p].items() if "/chunk/" in t} for p in lies}
+    assert any(b.startswith(ZSTD) for b in objects[plain].values()) and not any(ZSTD in b[:64] for b in objects[shut].values())
+    assert not any(NAME.encode() in b or MARKER in b for b in lies[shut].values())
+    index = pb.Index.FromString(pb.Envelope.FromString(lies[shut][f"helio/v1/idx/pub/{shut}/full"]).payload)
+    told, streams = 0, []
+    for page in index.pages:
+        of_page = pb.IndexPage.FromString(opened(k, objects[shut][page.object.sha256.hex()])).objects
+        told += sum(o.coding == pb.ZSTD_PREFIX and len(o.own_runs) > 0 for o in of_page)
+        streams += [unsealed(k, objects[shut][o.sha256.hex()]) for o in of_page]
+    assert told >= 2 and all(b.startswith(ZSTD) for b in streams), (told, len(streams))
+    with pytest.raises(InvalidTag):
+        unsealed(key_of(fleet, "acme")[:-1] + b"?", next(iter(objects[shut].values())))
 
 
 def strings(path):

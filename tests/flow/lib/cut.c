@@ -6,7 +6,7 @@
 //   cut N:sync ...     the N-th fails with EIO, if it is a sync
 //
 // FOLDER: writes and syncs count only on files below it. REPORT gets the names of the calls that
-// were counted, one a line. The exit code is the program's, 137 when it was killed.
+// were counted, one a line, and of a rename =NAME behind it. The exit code is the program's, 137 when it was killed.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -95,19 +95,35 @@ static int is_below(pid_t tid, int fd)
 	return strncmp(path, folder, strlen(folder)) == 0;
 }
 
+// Of the traced program's memory; "" when it cannot be read.
+static void path_read(pid_t tid, unsigned long long address, char path[PATH_MAX])
+{
+	char name[64];
+	(void)snprintf(name, sizeof name, "/proc/%d/mem", (int)tid);
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, path, PATH_MAX - 1, (off_t)address);
+	if (fd >= 0)
+		close(fd);
+	path[n > 0 ? n : 0] = '\0';
+}
+
 // 1: yes, 0: no, -1: not an absolute path, nobody knows.
 static int is_there(pid_t tid, unsigned long long address)
 {
-	char path[PATH_MAX] = "", name[64];
+	char path[PATH_MAX];
 	struct stat st;
-	(void)snprintf(name, sizeof name, "/proc/%d/mem", (int)tid);
-	int fd = open(name, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : pread(fd, path, sizeof path - 1, (off_t)address);
-	if (fd >= 0)
-		close(fd);
-	if (n <= 0 || path[0] != '/')
-		return -1;
-	return lstat(path, &st) == 0;
+	path_read(tid, address, path);
+	return path[0] != '/' ? -1 : lstat(path, &st) == 0;
+}
+
+// The call, and of a rename the new name.
+static void tell(pid_t tid, const struct row *r, const struct __ptrace_syscall_info *info)
+{
+	char path[PATH_MAX] = "";
+	if (strncmp(r->name, "rename", 6) == 0)
+		path_read(tid, info->entry.args[r->number == SYS_rename ? 1 : 3], path);
+	const char *base = strrchr(path, '/');
+	(void)fprintf(report, "%s%s%s\n", r->name, path[0] ? "=" : "", base ? base + 1 : path);
 }
 
 static const struct row *row_of(pid_t tid, const struct __ptrace_syscall_info *info)
@@ -189,7 +205,7 @@ static int count(pid_t tid)
 	const struct row *r = row_of(tid, &info);
 	if (r == NULL)
 		return 0;
-	(void)fprintf(report, "%s\n", r->name);
+	tell(tid, r, &info);
 	counted++;
 	if (strcmp(how, ":full") == 0 && counted >= wanted && needs_space(r->name))
 		skip_call(tid, ENOSPC);

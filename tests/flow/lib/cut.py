@@ -20,7 +20,11 @@ class Cutter:
 
     def names(self):
         """Of the calls of the last run, in their order."""
-        return self.report.read_text().split()
+        return [line.partition("=")[0] for line in self.report.read_text().split()]
+
+    def renamed(self, name):
+        """The numbers of the calls of the last run that gave a file this name."""
+        return [n for n, line in enumerate(self.report.read_text().split(), 1) if line.partition("=")[2] == name]
 
 
 class Device:
