@@ -3,7 +3,9 @@
 
 #include "proto/base/log.h"
 #include "proto/topics.h"
+#include "server/bases.h"
 #include "server/db/rows_content.h"
+#include "server/relays.h"
 #include <inttypes.h>
 
 struct copy *copies_find(const struct package *k, const char *broker)
@@ -197,6 +199,7 @@ bool copies_adopt(struct presence *p, struct package *k, const char *because, st
 		const struct data_broker *b = data_brokers_find(p->brokers, c->broker);
 
 		if (place_is_stored(c->state) && strcmp(c->broker, k->broker) != 0 && b &&
+			!b->is_relay &&
 			data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) &&
 			(!best || c->leases > best->leases))
 			best = c;
@@ -239,40 +242,78 @@ static uint64_t share_wanted(const struct presence *p)
 	return cap && cap < p->config.share_bytes_per_s ? cap : p->config.share_bytes_per_s;
 }
 
+// Who is to be served, and whether even by a broker that it could not reach lately.
+struct served {
+	const char *client, *site;
+	bool anyhow;
+};
+
+static const char *site_of(const struct presence *p, const char *client)
+{
+	return p->brokers->relay_count > 0 && p->ports.site ? p->ports.site(p->ports.ctx, client)
+							    : "";
+}
+
+// A relay before all others; then who has more to give.
+static bool is_better(const struct data_broker *a, const struct data_broker *b)
+{
+	return a->is_relay != b->is_relay ? a->is_relay : share_at(a) > share_at(b);
+}
+
+static bool may_serve(const struct presence *p, const struct served *who,
+	const struct data_broker *b, struct mono now)
+{
+	return data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
+	       relay_serves(p->brokers, b, who->site) &&
+	       (who->anyhow || !unreachable_is(p->unreachable, who->client, b->id, now));
+}
+
 // The better of two, if this one may serve the client at all.
-static const struct data_broker *place_better(struct presence *p, const char *client,
-	const char *broker, bool anyhow, const struct data_broker *best, struct now now)
+static const struct data_broker *place_better(struct presence *p, const struct served *who,
+	const char *broker, const struct data_broker *best, struct now now)
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, broker);
 
-	if (!b || (best && share_at(b) <= share_at(best)) ||
-		!data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) ||
-		(!anyhow && unreachable_is(p->unreachable, client, broker, now.mono)))
+	if (!b || (best && !is_better(b, best)) || !may_serve(p, who, b, now.mono))
 		return best;
 	return b;
 }
 
-static const char *place_of(struct presence *p, const struct package *k, const char *client,
-	bool anyhow, struct now now)
+static const char *place_of(
+	struct presence *p, const struct package *k, const struct served *who, struct now now)
 {
 	const struct data_broker *best = NULL;
 
 	if (place_is_stored(k->state))
-		best = place_better(p, client, k->broker, anyhow, best, now);
+		best = place_better(p, who, k->broker, best, now);
 	for (size_t i = 0; i < k->copy_count; i++)
 		if (place_is_stored(k->copies[i].state))
-			best = place_better(p, client, k->copies[i].broker, anyhow, best, now);
+			best = place_better(p, who, k->copies[i].broker, best, now);
 	return best ? best->id : NULL;
 }
 
 const char *copies_choose(
 	struct presence *p, const struct package *k, const char *client, struct now now)
 {
-	const char *place = place_of(p, k, client, false, now);
+	struct served who = {client, site_of(p, client), false};
+	const char *place = place_of(p, k, &who, now);
 
 	if (place || other_broker_exists(p, k, client, now.mono))
 		return place;
-	return place_of(p, k, client, true, now); // better one that it could not reach than none
+	who.anyhow = true; // better one that it could not reach than none
+	return place_of(p, k, &who, now);
+}
+
+static void copy_begin(struct presence *p, struct package *k, struct data_broker *b, struct now now)
+{
+	struct copy *c = copy_add(k, b->id);
+
+	c->state = PLACE_SENDING;
+	c->since = now.wall;
+	c->begun = c->heard = now.mono;
+	b->last_target = now.wall;
+	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
+	copy_issue(p, k, c, DIRECTIVE_TRANSMIT, now);
 }
 
 // One is made: a broker is chosen and the publisher told. False: none may be chosen now.
@@ -284,31 +325,77 @@ static bool copy_make(struct presence *p, struct package *k, struct now now)
 		k->copy_retry_at_ms = now.mono.ms + PRESENCE_RETRY_MS;
 		return false;
 	}
-	struct copy *c = copy_add(k, b->id);
-	c->state = PLACE_SENDING;
-	c->since = now.wall;
-	c->begun = c->heard = now.mono;
-	b->last_target = now.wall;
-	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
-	copy_issue(p, k, c, DIRECTIVE_TRANSMIT, now);
+	copy_begin(p, k, b, now);
 	return true;
 }
 
-bool copies_wait(struct presence *p, struct package *k, const char *place, struct now now)
+static bool is_on_its_way(const struct copy *c)
 {
-	const struct data_broker *b = data_brokers_find(p->brokers, place);
+	return c->state == PLACE_SENDING || c->state == PLACE_VERIFYING;
+}
 
-	if (!b || b->leases == 0 || share_at(b) >= share_wanted(p) || !place_is_stored(k->state))
+static bool copies_wait_for_share(
+	struct presence *p, struct package *k, const struct data_broker *b, struct now now)
+{
+	if (b->leases == 0 || share_at(b) >= share_wanted(p) || !place_is_stored(k->state))
 		return false;
 	for (size_t i = 0; i < k->copy_count; i++) {
 		const struct copy *c = &k->copies[i];
+		const struct data_broker *at = data_brokers_find(p->brokers, c->broker);
 
-		if (c->state == PLACE_SENDING || c->state == PLACE_VERIFYING)
+		if (is_on_its_way(c) && at && !at->is_relay)
 			return mono_since_ms(now.mono, c->begun) < COPY_PATIENCE_MS;
 	}
 	if (now.mono.ms < k->copy_retry_at_ms)
 		return false;
 	return copy_make(p, k, now);
+}
+
+// This relay is being filled; begun now, if it can be.
+static bool copies_wait_for_relay(
+	struct presence *p, struct package *k, struct data_broker *relay, struct now now)
+{
+	const struct copy *c = copies_find(k, relay->id);
+
+	if (c)
+		return is_on_its_way(c) && mono_since_ms(now.mono, c->begun) <
+						   (int64_t)p->config.relay_patience_s * 1000;
+	if (now.mono.ms < k->copy_retry_at_ms || !place_is_stored(k->state))
+		return false;
+	copy_begin(p, k, relay, now);
+	return true;
+}
+
+// The first placement has a delta for this client, of so few bytes that a relay would have to serve
+// several before what is sent there pays.
+static bool delta_is_small(
+	const struct presence *p, const struct package *k, const struct waiting *w)
+{
+	const struct digest *base = bases_choose(p, k, w->client, &w->base);
+
+	for (size_t i = 0; base && i < k->base_count; i++)
+		if (digest_equal(&k->bases[i].id, base))
+			return k->bases[i].object_bytes <= k->object_bytes / RELAY_PAYS;
+	return false;
+}
+
+bool copies_wait(struct presence *p, struct package *k, const struct waiting *w, const char *place,
+	struct now now)
+{
+	const struct data_broker *b = data_brokers_find(p->brokers, place);
+	const struct served who = {w->client, site_of(p, w->client), false};
+	struct data_broker *relays[RELAYS_OF_SITE];
+	size_t count = relays_of(p->brokers, who.site, relays);
+
+	if (!b || b->is_relay)
+		return false;
+	if (count > 0 && delta_is_small(p, k, w))
+		count = 0;
+	for (size_t i = 0; i < count; i++)
+		if (may_serve(p, &who, relays[i], now.mono) &&
+			copies_wait_for_relay(p, k, relays[i], now))
+			return true;
+	return copies_wait_for_share(p, k, b, now);
 }
 
 // ---------------------------------------------------------------- read-back

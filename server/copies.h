@@ -5,8 +5,12 @@
 // it already. New leases go to where the share is largest; who asks while a copy is made waits for
 // it, a bounded time. A copy is read back like the first one before anybody is granted it. Without
 // a lease it lingers and is withdrawn, before the first one is; when the first one is lost, a copy
-// takes its place instead of a new transmission. A broker that the first placement leaves stays
-// here, as STOPPING, until the publisher has withdrawn what lies there.
+// takes its place instead of a new transmission (never that of a relay). A broker that the first
+// placement leaves stays here, as STOPPING, until the publisher has withdrawn what lies there.
+//
+// A client whose site has a relay (relays.h) is granted the copy there. When there is none yet, the
+// first who asks has it made, and all of the site wait as long as relay_patience_s says. Who can be
+// served a small delta by the first placement does not wait and has none made.
 //
 // Directive ids rise per package over all its placements; a publisher obeys the highest one of each
 // broker. Deltas are offered from the first placement alone.
@@ -18,6 +22,7 @@
 #define COPY_PATIENCE_MS 20000 // who asks waits so long for a copy that is being made
 #define COPY_RETRY_MS 10000    // after a failure
 #define COPY_SILENT_MS 30000   // no word of one that is being sent: it is given up
+#define RELAY_PAYS 4           // a relay is filled where deltas cost more than a share of this
 
 // Copies of a package, [LIMIT] DATA_BROKERS_MAX - 1; the first placement is struct package's own.
 struct copy {
@@ -47,8 +52,10 @@ enum err copies_load(struct presence *p, struct now now) MUST_CHECK;
 // reachable, and not known to be out of the client's reach. NULL: nowhere.
 const char *copies_choose(
 	struct presence *p, const struct package *k, const char *client, struct now now);
-// The share there is too small, and a further copy is on its way: begun now, if need be.
-bool copies_wait(struct presence *p, struct package *k, const char *place, struct now now);
+// The relay of its site is being filled, or the share at `place` is too small and a further copy is
+// on its way: begun now, if need be.
+bool copies_wait(struct presence *p, struct package *k, const struct waiting *w, const char *place,
+	struct now now);
 
 void copies_tick(struct presence *p, struct package *k, struct now now);
 void copies_broker(

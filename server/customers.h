@@ -16,7 +16,8 @@
 #include "proto/message.h"
 
 #define CUSTOMERS_MAX 10000
-#define CUSTOMER_ID_MAX 36     // c.<customer>.<class>.<12 digits> is one topic level
+#define CUSTOMER_ID_MAX 36 // c.<customer>.<class>.<12 digits> is one topic level
+#define SITE_MAX (CUSTOMER_ID_MAX + 1 + LIMIT_ID) // CUSTOMER/PLACE
 #define CUSTOMER_PLANS_MAX 128 // of one customer; LIMIT_PLANS of them apply to one screen
 #define CUSTOMER_PLACES_MAX 1000
 #define CUSTOMER_CLIENTS_MAX 100000

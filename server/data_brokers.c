@@ -2,6 +2,7 @@
 
 #include "proto/base/log.h"
 #include "proto/topics.h"
+#include "server/relays.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +93,7 @@ enum err data_brokers_init(
 
 void data_brokers_fini(struct data_brokers *b)
 {
+	relays_fini(b);
 	free(b->items);
 	*b = (struct data_brokers){0};
 }

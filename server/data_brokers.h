@@ -41,12 +41,15 @@ struct data_broker {
 	uint64_t fresh_bytes_per_s;   // of leases too young to be in the measured load
 	uint64_t slots_bytes;         // of its memory, for transfers (windows.h)
 	struct wall last_target;      // 0: never
+	bool is_relay;                // of sites alone (relays.h)
 };
 
 struct data_brokers {
 	struct data_broker *items; // [count], owned
 	size_t count;
 	uint32_t sys_interval_s;
+	struct relay *relays; // [relay_count], relays.h
+	size_t relay_count;
 };
 
 // One line of settings: "id name ip port capacity_bytes_per_s"; "-" for a name or an ip that does

@@ -189,7 +189,7 @@ bool other_broker_exists(
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		const struct data_broker *b = &p->brokers->items[i];
 
-		if (strcmp(b->id, k->broker) != 0 &&
+		if (strcmp(b->id, k->broker) != 0 && !b->is_relay &&
 			data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
 			!unreachable_is(p->unreachable, client, b->id, now))
 			return true;
@@ -254,7 +254,7 @@ static bool serve(struct presence *p, struct package *k, const struct waiting *w
 		lease_again(p, k, l, w); // there is no better one
 		return true;
 	}
-	if (copies_wait(p, k, place, now) || !slot_find(p, k, place, &slot))
+	if (copies_wait(p, k, w, place, now) || !slot_find(p, k, place, &slot))
 		return false;
 	if (l)
 		lease_end(p, l, "another copy serves its client", now);
@@ -471,7 +471,7 @@ static void grant_now(const struct want_call *c)
 	if (place && !slot_find(c->p, c->k, place, &slot))
 		wait_for_slot(c);
 	else if (place)
-		wait_for(c, "preparing: a further copy is made for so many");
+		wait_for(c, "preparing: a further copy is made");
 	else if (!is_up(c->p, c->k->broker, c->now.mono))
 		wait_for(c, "broker-away: its data broker does not answer");
 	else if (!moved(c, l))

@@ -4,6 +4,7 @@
 #include "server/copies.h"
 #include "server/db/rows_content.h"
 #include "server/offer.h"
+#include "server/relays.h"
 
 static void json_placement(cJSON *list, const struct package *k)
 {
@@ -172,6 +173,8 @@ static void json_holds(struct operator_call *c, cJSON *list, const struct data_b
 static void json_broker(struct operator_call *c, cJSON *o, const struct data_broker *b)
 {
 	const struct data_brokers *all = c->room->presence->brokers;
+	const char *site;
+	cJSON *sites;
 
 	put_text(o, "id", b->id);
 	put_text(o, "host", b->host);
@@ -193,6 +196,9 @@ static void json_broker(struct operator_call *c, cJSON *o, const struct data_bro
 	put_text(o, "version", b->version);
 	put_text(o, "why", b->why);
 	json_holds(c, put_list(o, "holds"), b);
+	sites = put_list(o, "sites");
+	for (size_t i = 0; (site = relay_site(all, b->id, i)); i++)
+		cJSON_AddItemToArray(sites, cJSON_CreateString(site));
 }
 
 static enum err run_brokers(struct operator_call *c)

@@ -251,7 +251,7 @@ static void candidates_fill(struct presence *p, const struct package *k, bool us
 		c[i] = (struct place_candidate){
 			.id = b->id,
 			.usable = data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
-				  !avoided,
+				  !avoided && !b->is_relay,
 			.busy = data_broker_busy(b),
 			.leases = b->leases,
 			.last_target_unix_ms = b->last_target.ms,

@@ -55,6 +55,7 @@ struct presence_config {
 	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
 	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
+	uint32_t relay_patience_s;        // who asks waits so long for its relay to be filled
 	uint64_t share_bytes_per_s; // who would get less of a broker waits for a copy; 0: none
 	struct window_limits windows;
 	struct route_policy route;
@@ -98,6 +99,9 @@ struct presence_ports {
 	// one hold it? NULL: nobody knows, and there are no deltas.
 	uint64_t (*holders)(void *ctx, const struct digest *package, const struct digest *but);
 	bool (*holds)(void *ctx, const char *client, const struct digest *package);
+	// Where it stands: "CUSTOMER/PLACE", "" for nowhere; valid until the next call. NULL:
+	// nowhere.
+	const char *(*site)(void *ctx, const char *client);
 };
 
 // A client that asked and was told to come again.

@@ -2,6 +2,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "server/relays.h"
 #include <unistd.h>
 
 int server_exit_code(const struct server *s)
@@ -213,6 +214,7 @@ static enum err presence_open(struct server *s)
 
 	TRY(data_brokers_init(&s->brokers, s->settings->brokers.items, s->settings->brokers.count,
 		s->settings->fleet.tls, s->settings->sys_interval_s));
+	TRY(relays_init(&s->brokers, s->settings->relays.items, s->settings->relays.count));
 	if (s->brokers.count == 1)
 		log_warn("DATA-BROKERS", "plurality=1 why=\"one data broker is for development\"");
 	heliod_presence_config(s->settings, &config);

@@ -6,6 +6,7 @@
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
 #include "server/content_keys.h"
+#include "server/customers.h"
 #include "server/enrol.h"
 #include "server/freshness.h"
 #include "server/load_meter.h"
@@ -61,6 +62,7 @@ struct server {
 	bool stands_by;
 	struct core *core;
 	struct data_brokers brokers;
+	char site[SITE_MAX + 1]; // what the presence server asked for last
 	struct presence *presence;
 	struct findings findings;
 	struct media media;

@@ -4,6 +4,7 @@
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "server/customer_edit.h"
+#include "server/db/rows_customer.h"
 
 // ---------------------------------------------------------------- core: ports
 
@@ -279,6 +280,22 @@ static uint64_t lease_id(void *ctx)
 	return core_incarnation(s->core) << 32 | ++s->lease_counter;
 }
 
+static const char *site(void *ctx, const char *client)
+{
+	struct server *s = ctx;
+	struct customer_client at = {0};
+	const char *owner = "";
+	SCOPED_ARENA struct arena a;
+	enum err e;
+
+	arena_init(&a, 64 * 1024, 256);
+	e = rows_customer_client_find(core_db(s->core), client, &a, &owner, &at);
+	if (e != ERR_OK || !at.place || !at.place[0])
+		return "";
+	snprintf(s->site, sizeof(s->site), "%s/%s", owner, at.place);
+	return s->site;
+}
+
 static void read_back(void *ctx, const char *broker, const struct readback_order *order)
 {
 	struct server *s = ctx;
@@ -304,5 +321,6 @@ void server_presence_ports(struct server *s, struct presence_ports *out)
 		.holds = holds,
 		.readback = read_back,
 		.ordered = server_customers_said,
+		.site = site,
 	};
 }

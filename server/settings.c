@@ -1,5 +1,7 @@
 #include "server/settings.h"
 
+#include "server/relays.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +99,11 @@ const struct setting heliod_rows[] = {
 		"of more showings the oldest are forgotten"),
 	{"data", "broker", SETTING_LIST, AT(brokers), 0, 0, 0, "", NULL,
 		"a data broker: id name ip port capacity_bytes_per_s"},
+	{"data", "relay", SETTING_LIST, AT(relays), 0, 0, 0, "", NULL,
+		"a data broker that serves one site, before any other: BROKER CUSTOMER/PLACE, or "
+		"BROKER CUSTOMER/* for all its places"},
+	NUMBER("data", "relay_patience_s", relay_patience_s, 0, 86400, "300",
+		"who asks waits so long for the relay of its site to be filled"),
 	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
 		"the sys_interval of the data brokers"),
 	NUMBER("data", "recent_period_s", recent_period_s, 0, 86400, "5",
@@ -140,8 +147,10 @@ static enum err brokers_check(const struct heliod_settings *s)
 	TRY(setting_blame("data", "broker",
 		data_brokers_init(
 			&b, s->brokers.items, s->brokers.count, s->fleet.tls, s->sys_interval_s)));
+	enum err e =
+		setting_blame("data", "relay", relays_init(&b, s->relays.items, s->relays.count));
 	data_brokers_fini(&b);
-	return ERR_OK;
+	return e;
 }
 
 bool heliod_store_is_file(const struct heliod_settings *s)
@@ -227,6 +236,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.lease_ttl_s = s->lease_ttl_s,
 		.share_bytes_per_s = s->share_bytes_per_s,
 		.windows = {.budget_bytes = s->transfers_bytes, .queue_bytes = s->queue_bytes},
+		.relay_patience_s = s->relay_patience_s,
 		.reconnect_spread_s = s->reconnect_spread_s,
 		.broker_away_s = s->broker_away_s,
 		.unreachable_s = s->unreachable_s,

@@ -309,7 +309,7 @@ enum exit_code cmd_queue(struct ctl *c, const struct args *a)
 static void broker_row(struct table *t, const cJSON *b)
 {
 	bool reachable = json_bool(b, "reachable"), stale = json_bool(b, "stale");
-	char holds[512] = "";
+	char holds[512] = "", sites[512] = "";
 	const cJSON *h;
 
 	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "holds"))
@@ -331,6 +331,11 @@ static void broker_row(struct table *t, const cJSON *b)
 	table_addf(t, "%s/s", amount_text(json_u64(b, "granted_bytes_per_s")));
 	table_addf(t, "%s/s", amount_text(json_u64(b, "capacity_bytes_per_s")));
 	table_addf(t, "%.0f", json_number(b, "leases"));
+	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "sites"))
+	{
+		text_join(sites, sizeof(sites), "%s", h->valuestring ? h->valuestring : "?");
+	}
+	table_add(t, *sites ? sites : "all");
 	table_add(t, *holds ? holds : json_text(b, "why"));
 }
 
@@ -340,7 +345,8 @@ static void brokers_show(const struct ctl *c, const cJSON *document)
 		{"LINK", false, false, false}, {"ADDRESS", false, true, true},
 		{"BUSY", true, false, false}, {"SENDING", true, false, false},
 		{"GRANTED", true, false, true}, {"CAPACITY", true, false, true},
-		{"LEASES", true, false, false}, {"HOLDS", false, true, false}};
+		{"LEASES", true, false, false}, {"SERVES", false, true, true},
+		{"HOLDS", false, true, false}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *b;
 

@@ -154,7 +154,7 @@ static inline int world_make(void **state)
 	const struct core_hooks hooks = {.ctx = w, .package_find = hook_package_find};
 	const struct presence_ports pp = {w, port_directive, port_grant, port_key, port_meant,
 		port_interval, port_client, port_lease, NULL, port_readback, port_ordered, NULL,
-		NULL};
+		NULL, NULL};
 	struct core_config cc;
 
 	fixture_keys_make(&w->keys);

@@ -6,6 +6,7 @@
 #include "server/copies.h"
 #include "server/offer.h"
 #include "server/presence.h"
+#include "server/relays.h"
 #include "store_rig.h"
 
 struct sent {
@@ -133,6 +134,13 @@ static bool fake_holds(void *ctx, const char *client, const struct digest *packa
 	return strcmp(client, "holder") == 0 && !digest_equal(package, &w->package);
 }
 
+// Who is called l... stands in the lobby.
+static const char *fake_site(void *ctx, const char *client)
+{
+	(void)ctx;
+	return client[0] == 'l' ? "acme/lobby" : client[0] == 'b' ? "acme/bar" : "";
+}
+
 // ---------------------------------------------------------------- the world
 
 static bool many_are_silent;
@@ -157,7 +165,7 @@ static struct presence *presence_make(struct world *w)
 	};
 	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
 		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback, NULL,
-		fake_holders, fake_holds};
+		fake_holders, fake_holds, fake_site};
 
 	return presence_new(&config, &ports, &w->brokers, w->db);
 }
@@ -1161,6 +1169,8 @@ static void a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten(void *
 	assert_int_equal(HASH_COUNT(pack(w)->waiting), 2); // who fetched there is to be served anew
 }
 
+// ---------------------------------------------------------------- what is left and taken back
+
 static void what_a_placement_leaves_is_withdrawn_there(void **state)
 {
 	struct world *w = *state;
@@ -1327,6 +1337,168 @@ static void a_copy_in_doubt_has_no_deltas(void **state)
 	assert_true(digest_equal(&w->grant.grant.index_base, &old));
 }
 
+// ---------------------------------------------------------------- relays
+
+// db is the relay of the lobby; l1 asks, and waits for it to be filled.
+static void relay_asked(struct world *w)
+{
+	assert_int_equal(relay_add(&w->brokers, "db acme/lobby"), ERR_OK);
+	w->p->config.relay_patience_s = 60;
+	stored(w);
+	assert_string_equal(pack(w)->broker, "da");
+	want(w, "l1", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_TRANSMIT);
+	assert_string_equal(w->directive.broker, "db");
+	assert_int_equal(pack(w)->copy_count, 1);
+}
+
+static void relay_filled(struct world *w)
+{
+	relay_asked(w);
+	answer_copy(w, PUB_STORED, "db");
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, "l1");
+	assert_string_equal(w->grant.broker, "db");
+}
+
+static void expect_place(struct world *w, const char *client, uint64_t request, const char *broker)
+{
+	want(w, client, (struct fetch_request){.request_id = request});
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, client);
+	assert_string_equal(w->grant.broker, broker);
+}
+
+static void a_relay_is_filled_when_its_site_asks_and_serves_nobody_else(void **state)
+{
+	struct world *w = *state;
+
+	relay_asked(w);
+	want(w, "l2", (struct fetch_request){.request_id = 1}); // one copy for all of the site
+	assert_false(w->grant.grant.granted);
+	assert_int_equal(pack(w)->copy_count, 1);
+	expect_place(w, "b1", 1, "da"); // another site waits for nothing
+	expect_place(w, "x1", 1, "da");
+	answer_copy(w, PUB_STORED, "db");
+	assert_int_equal(pack(w)->leases, 2); // nobody before our own read-back
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_int_equal(pack(w)->copies[0].leases, 2);
+	expect_place(w, "l3", 1, "db"); // however many fetch there already
+	expect_place(w, "x2", 1, "da");
+	expect_place(w, "b2", 1, "da");
+}
+
+static void the_first_placement_is_never_a_relay(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(relay_add(&w->brokers, "db acme/lobby"), ERR_OK);
+	presence_broker(w->p, "da", false, "gone", w->now);
+	offer_images(w, "1");
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_DEFER);
+	presence_broker(w->p, "da", true, "", w->now);
+	pass(w, 3);
+	assert_string_equal(w->directive.broker, "da");
+}
+
+static void a_crowd_elsewhere_gets_no_copy_on_a_relay(void **state)
+{
+	struct world *w = *state;
+
+	assert_int_equal(relay_add(&w->brokers, "db acme/lobby"), ERR_OK);
+	stored(w);
+	w->p->config.share_bytes_per_s = 900000;
+	expect_place(w, "x1", 1, "da");
+	expect_place(w, "x2", 1, "da");
+	assert_int_equal(pack(w)->copy_count, 0);
+}
+
+static void when_the_relay_is_gone_its_site_is_served_like_all(void **state)
+{
+	struct world *w = *state;
+
+	relay_filled(w);
+	presence_broker(w->p, "db", false, "gone", w->now);
+	expect_place(w, "l2", 1, "da");
+	expect_place(w, "l1", 2, "da"); // in the middle of its fetch
+	assert_int_equal(copies_first_leases(pack(w)), 2);
+	pass(w, 4);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STOPPING);
+	presence_broker(w->p, "db", true, "", w->now);
+	answer_copy(w, PUB_STOPPED, "db");
+	pass(w, 1);
+	want(w, "l3", (struct fetch_request){.request_id = 1}); // and it is filled again
+	assert_false(w->grant.grant.granted);
+	assert_string_equal(w->directive.broker, "db");
+}
+
+static void a_relay_that_is_not_filled_in_time_is_not_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	relay_asked(w);
+	w->p->config.relay_patience_s = 3;
+	pass(w, 2);
+	want(w, "l1", (struct fetch_request){.request_id = 2});
+	assert_false(w->grant.grant.granted);
+	pass(w, 1);
+	expect_place(w, "l1", 3, "da");
+	answer_copy(w, PUB_STORED, "db"); // late: for the next one
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	expect_place(w, "l2", 1, "db");
+}
+
+static void a_relay_that_cannot_be_filled_is_done_without(void **state)
+{
+	struct world *w = *state;
+
+	relay_asked(w);
+	answer_copy(w, PUB_FAILED, "db");
+	expect_place(w, "l1", 2, "da");
+	answer_copy(w, PUB_STOPPED, "db");
+	expect_place(w, "l2", 1, "da"); // not tried again at once
+	pass(w, COPY_RETRY_MS / 1000);
+	want(w, "l3", (struct fetch_request){.request_id = 1});
+	assert_false(w->grant.grant.granted);
+}
+
+static void who_can_be_served_a_delta_does_not_wait_for_a_relay(void **state)
+{
+	struct world *w = *state;
+
+	w->holders = 1;
+	struct digest old = two_versions(w);
+	pass(w, 1);
+	delta_said(w, &old, PUB_STORED);
+	assert_int_equal(relay_add(&w->brokers, "db acme/lobby"), ERR_OK);
+	w->p->config.relay_patience_s = 60;
+	assert_string_equal(pack(w)->broker, "da");
+	want(w, "l1", (struct fetch_request){.request_id = 1, .base = old});
+	assert_true(w->grant.grant.granted);
+	assert_true(digest_equal(&w->grant.grant.index_base, &old));
+	assert_string_equal(w->grant.broker, "da");
+	want(w, "l2", (struct fetch_request){.request_id = 1}); // has no base
+	assert_false(w->grant.grant.granted);
+}
+
+static void a_relay_never_becomes_the_first_placement(void **state)
+{
+	struct world *w = *state;
+
+	relay_filled(w);
+	presence_broker(w->p, "da", false, "gone", w->now);
+	for (int i = 0; i < 4; i++) {
+		presence_lease_renew(w->p, "l1", 1, 1000);
+		pass(w, 1);
+	}
+	assert_string_not_equal(pack(w)->broker, "db");
+	want(w, "l1", (struct fetch_request){.request_id = 1});
+	assert_true(w->grant.grant.granted); // its site goes on
+	assert_string_equal(w->grant.broker, "db");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_make, world_drop)
 
 int main(void)
@@ -1370,6 +1542,14 @@ int main(void)
 		T(who_finds_no_slot_waits_and_is_granted_when_one_is_free),
 		T(when_no_further_broker_may_be_chosen_the_share_is_small),
 		T(who_waits_for_a_copy_waits_a_bounded_time),
+		T(a_relay_is_filled_when_its_site_asks_and_serves_nobody_else),
+		T(the_first_placement_is_never_a_relay),
+		T(a_crowd_elsewhere_gets_no_copy_on_a_relay),
+		T(when_the_relay_is_gone_its_site_is_served_like_all),
+		T(a_relay_that_is_not_filled_in_time_is_not_waited_for),
+		T(a_relay_that_cannot_be_filled_is_done_without),
+		T(who_can_be_served_a_delta_does_not_wait_for_a_relay),
+		T(a_relay_never_becomes_the_first_placement),
 		T(a_copy_that_nobody_fetches_from_goes_and_the_first_one_stays),
 		T(a_copy_takes_the_place_of_a_first_one_that_is_lost),
 		T(copies_and_their_leases_survive_a_restart),
