@@ -5,9 +5,9 @@
 #include <string.h>
 
 // What a fetch needs beside its window: the page at work, index, manifest, decoders.
-#define WORK_BYTES ((size_t)2304 * 1024)
-#define RESERVE_PIECE ((size_t)256 * 1024)
-#define RESERVE_PIECES 512
+#define WORK_BYTES ((size_t)1792 * 1024)
+#define RESERVE_PIECE ((size_t)128 * 1024) // of the heap, and so it stays
+#define RESERVE_PIECES 1024
 
 // Takes from the system what the fetch will need and gives it to the heap: a device that is short
 // of memory says so before the first byte, not half-way, and a large package needs no more than a

@@ -26,7 +26,7 @@ static const struct setting rows[] = {
 		"heartbeat interval until the server says otherwise"},
 	{"agent", "response_max_age_ms", SETTING_U32, AT(response_max_age_ms), 1000, 86400000,
 		"60000", NULL, "an answer to an older heartbeat is refused"},
-	{"agent", "window_kib", SETTING_U32, AT(window_kib), 256, 65536, "2560", NULL,
+	{"agent", "window_kib", SETTING_U32, AT(window_kib), 256, 65536, "1536", NULL,
 		"bytes on the way while fetching: speed on long lines against memory"},
 	{"agent", "reserve_bytes", SETTING_U64, AT(reserve_bytes), 0, UINT64_MAX / 2, "16777216",
 		NULL, "of the disk that are never filled"},

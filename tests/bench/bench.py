@@ -24,6 +24,7 @@ from lib.fleet import BUILD, PROGRAMS, Fleet  # noqa: E402
 from lib.procs import Proc, free_ports, port_answers  # noqa: E402
 from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
+from agent_memory import bench_agent_memory  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
 from pictures import bench_ingest, bench_packaging  # noqa: E402
 from publishing import bench_publish_speed  # noqa: E402
@@ -227,24 +228,6 @@ def mark_wait(bench, package):
 def last_seconds(bench):
     line = bench.fleet.procs["f1"].lines("FETCH-DONE")[-1]
     return float(re.search(r"seconds=([0-9.]+)", line)[1])
-
-
-def bench_agent_memory(quick):
-    for tls in (False, True):
-        base = None
-        for size in (1 * MB, 256 * MB if quick else 1000 * MB):
-            with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
-                bench = Bench(pathlib.Path(d) / "fleet", tls)
-                try:
-                    package, _ = bench.publish(size)
-                    memory = Memory(bench.fleet.procs["f1"].pid)
-                    bench.fetch(package)
-                    peak, anonymous = memory.end()
-                    base = base or peak
-                    row("agent_memory", tls=int(tls), bytes=size, peak_rss_mb=peak / MB, peak_anonymous_mb=anonymous / MB,
-                        ratio_to_1mb=peak / base)
-                finally:
-                    bench.down()
 
 
 def bench_broker_memory(quick):
@@ -743,7 +726,7 @@ def bench_display(quick):
             stage.end()
 
 
-BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": bench_agent_memory, "update_bytes": bench_update_bytes,
+BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent_memory(row, Bench, Memory, quick), "update_bytes": bench_update_bytes,
            "update_sets": bench_update_sets, "broker_memory": bench_broker_memory,
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
