@@ -130,6 +130,16 @@ static void loader_begin(struct server *s)
 		uv_idle_start(&s->loader, on_loader);
 }
 
+// What is the fleet's is one server's work.
+static void lead_tick(struct server *s)
+{
+	presence_tick(s->presence, s->now);
+	media_tick(&s->media, s->now);
+	content_keys_tick(&s->content_keys);
+	customer_orders_work(&s->orders, s->now);
+	freshness_tick(&s->freshness, s->core, s->now);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
@@ -137,21 +147,20 @@ static void on_tick(uv_timer_t *timer)
 	s->now = clock_now();
 	if (!server_term_hold(s) || tick_is_late(s))
 		return;
+	server_share_tick(s);
 	core_tick(s->core, s->now);
 	s->ticks++;
 	s->up_ticks += s->control.up;
 	if (s->ticks % TICKS_OF_LOAD == 0)
 		server_load_tick(s);
 	if (s->ticks % TICKS_OF_ROOMS == 0) {
-		presence_tick(s->presence, s->now);
-		media_tick(&s->media, s->now);
-		content_keys_tick(&s->content_keys);
-		customer_orders_work(&s->orders, s->now);
-		freshness_tick(&s->freshness, s->core, s->now);
+		if (server_leads(s))
+			lead_tick(s);
 		server_links_tick(s);
 		if (s->stopping)
 			return;
-		server_views(s);
+		if (server_leads(s))
+			server_views(s);
 	}
 	server_turn_end(s);
 	loader_begin(s);
@@ -163,6 +172,10 @@ static enum err enrolments_read(struct server *s)
 {
 	if (!s->settings->enrol_dir[0])
 		return ERR_OK;
+	if (!server_leads(s)) {
+		log_info("ENROLMENTS", "read=no leader=%s", server_leader(s));
+		return ERR_OK;
+	}
 	enrol_scan_end(&s->enrolling);
 	s->enrolling = (struct enrol_scan){.core = s->core,
 		.root = &s->trust.root,
@@ -177,6 +190,12 @@ static enum err enrolments_read(struct server *s)
 	return ERR_OK;
 }
 
+void server_enrolments_again(struct server *s)
+{
+	if (enrolments_read(s) != ERR_OK)
+		log_warn("ENROLMENTS", "why=%s", log_quote(err_text()));
+}
+
 static enum err store_open(struct server *s)
 {
 	char path[PATH_MAX];
@@ -187,7 +206,8 @@ static enum err store_open(struct server *s)
 	TRY(path_join(path, sizeof(path), s->settings->state_dir, "heliod.db"));
 	TRY(heliod_store_is_file(s->settings)
 			? db_sqlite_open(path, &s->db)
-			: db_postgres_open(s->settings->store, s->settings->stand_by, &s->db));
+			: db_postgres_open(s->settings->store,
+				  heliod_is_one_of_several(s->settings), &s->db));
 	return schema_migrate(s->db);
 }
 
@@ -201,7 +221,7 @@ static enum err core_open(struct server *s)
 	TRY(path_join(incarnation, sizeof(incarnation), s->settings->state_dir, "incarnation"));
 	config.online_key = s->online;
 	config.incarnation_file = incarnation;
-	config.store_is_shared = s->settings->stand_by;
+	config.store_is_shared = heliod_is_one_of_several(s->settings);
 	server_core_ports(s, &ports);
 	return core_new(&config, s->db, &ports, s->now, &s->core);
 }
@@ -224,7 +244,9 @@ static enum err presence_open(struct server *s)
 	core_set_hooks(s->core, &hooks);
 	server_media_open(s);
 	TRY(content_keys_init(&s->content_keys, s->core, &s->trust.root));
-	TRY(presence_load(s->presence, s->now));
+	s->content_keys.any |= s->settings->share; // the leader may make the first one
+	if (server_leads(s))
+		TRY(presence_load(s->presence, s->now));
 	return server_customers_open(s);
 }
 
@@ -302,7 +324,7 @@ enum err server_start(uv_loop_t *loop, const struct heliod_settings *settings, s
 	arena_init(&s->arena, 256 * 1024 * 1024, 16 * 1024 * 1024);
 	*out = s;
 	TRY(ground_open(s));
-	return settings->stand_by ? server_stand_by(s) : server_serve(s);
+	return heliod_is_one_of_several(settings) ? server_stand_by(s) : server_serve(s);
 }
 
 // ---------------------------------------------------------------- end
@@ -371,7 +393,6 @@ void server_reread(struct server *s)
 	}
 	if (!s->core) // it stands by
 		return;
-	if (enrolments_read(s) != ERR_OK)
-		log_warn("ENROLMENTS", "why=%s", log_quote(err_text()));
+	server_enrolments_again(s);
 	server_turn_end(s);
 }

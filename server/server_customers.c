@@ -4,6 +4,8 @@
 enum err server_customers_open(struct server *s)
 {
 	orders_init(&s->orders, s->core, s->presence);
+	if (!server_leads(s))
+		return ERR_OK;
 	return orders_load(&s->orders);
 }
 
@@ -19,7 +21,8 @@ static void on_screen(void *ctx, struct core *core, const char *client)
 	struct server *s = ctx;
 
 	(void)core;
-	orders_screen(&s->orders, client);
+	if (!server_pass(s, LETTER_SCREEN, client, 0, 0))
+		orders_screen(&s->orders, client);
 }
 
 void server_customers_hooks(struct core_hooks *hooks)

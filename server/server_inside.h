@@ -17,6 +17,7 @@
 #include "server/router.h"
 #include "server/server.h"
 #include "server/shards.h"
+#include "server/share.h"
 #include "server/strangers.h"
 
 #define SERVER_TICK_MS 100 // of the core: how soon a client that is late is said to be
@@ -101,9 +102,24 @@ enum err server_stand_by(struct server *s) MUST_CHECK;
 // Renews what this server has. False: it has lost it, and ends.
 bool server_term_hold(struct server *s);
 bool server_may_speak(const struct server *s);
+const char *server_leader(struct server *s); // by the store, now; "nobody"
 void server_term_end(struct server *s);
 
+// server_share.c: one of several that answer
+void server_share_port(struct server *s, struct core_ports *out);
+void server_share_hooks(struct core_hooks *hooks);
+enum err server_share_leaving(void *s, const unsigned *shards, size_t count) MUST_CHECK;
+void server_share_changed(struct server *s);
+void server_share_tick(struct server *s);
+bool server_leads(const struct server *s);
+// True: it was told to the leader, who is another one.
+bool server_pass_want(struct server *s, const char *client, const struct want *m);
+bool server_pass(struct server *s, enum letter kind, const char *client, uint64_t a, uint64_t b);
+enum err server_package_row(struct server *s, const struct digest *package, struct arena *arena,
+	struct package_ref *out) MUST_CHECK;
+
 // server.c
+void server_enrolments_again(struct server *s);
 enum err server_serve(struct server *s) MUST_CHECK;
 
 // server_links.c
@@ -123,6 +139,7 @@ void server_presence_ports(struct server *s, struct presence_ports *out);
 // server_media.c
 void server_media_open(struct server *s);
 void server_media_hooks(struct core_hooks *hooks);
+void server_held(struct server *s, const char *client);
 void server_media_said(struct server *s, const char *publisher, const struct medium_outcome *o);
 
 // server_customers.c

@@ -133,21 +133,31 @@ static void on_distributed(void *ctx, struct core *core, const char *queue)
 	media_distributed(&s->media);
 }
 
+void server_held(struct server *s, const char *client)
+{
+	s->presence->holdings_changed = true;
+	media_held(&s->media, client);
+}
+
 static void on_held(void *ctx, struct core *core, const char *client)
 {
 	struct server *s = ctx;
-	s->presence->holdings_changed = true;
 
 	(void)core;
-	media_held(&s->media, client);
+	if (!server_pass(s, LETTER_HELD, client, 0, 0))
+		server_held(s, client);
 }
 
 static void on_operation_ended(void *ctx, struct core *core, const struct operation_info *op)
 {
 	struct server *s = ctx;
 
-	(void)core;
-	media_operation_ended(&s->media, op);
+	// Of others only what goes on by a medium.
+	if (!core_leads(core) && (op->kind != KIND_RETRIEVE_INFORMATION || !op->is_final ||
+					 op->outcome != OP_FAILED))
+		return;
+	if (!server_pass(s, LETTER_ENDED, op->client, op->op_id, 0))
+		media_operation_ended(&s->media, op);
 }
 
 static enum err on_content_keys(void *ctx, struct core *core, const struct caller *to,

@@ -58,6 +58,7 @@ void server_core_ports(struct server *s, struct core_ports *out)
 		.publish = core_publish,
 		.random = core_random_port,
 		.x25519 = core_x25519};
+	server_share_port(s, out);
 }
 
 // ---------------------------------------------------------------- core: hooks
@@ -67,6 +68,8 @@ static void on_want(void *ctx, struct core *core, const struct caller *who, cons
 	struct server *s = ctx;
 
 	(void)core;
+	if (server_pass_want(s, who->id, m))
+		return;
 	handle_want(s->presence, who->id, m, who->now);
 	if (m->fetch)
 		media_fetches(&s->media, who->id, &m->fetch->package);
@@ -103,6 +106,8 @@ static void on_lease_renew(void *ctx, struct core *core, const char *client,
 	(void)core;
 	(void)package;
 	(void)now;
+	if (server_pass(s, LETTER_RENEW, client, lease, told_interval_ms))
+		return;
 	presence_lease_renew(s->presence, client, lease, told_interval_ms);
 }
 
@@ -110,9 +115,9 @@ static enum err on_package_find(void *ctx, struct core *core, const struct diges
 	struct arena *arena, struct package_ref *out)
 {
 	struct server *s = ctx;
+	if (!core_leads(core))
+		return server_package_row(s, package, arena, out);
 	const struct package *k = presence_find(s->presence, package);
-
-	(void)core;
 	if (!k || k->state == PLACE_WITHDRAWN)
 		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(package));
 	*out = (struct package_ref){
@@ -132,13 +137,16 @@ static void on_online(void *ctx, struct core *core, size_t place)
 {
 	struct server *s = ctx;
 
-	freshness_online(&s->freshness, place, core_now(core));
+	if (core_leads(core))
+		freshness_online(&s->freshness, place, core_now(core));
 }
 
 static void on_principal_gone(void *ctx, struct core *core, const char *id, enum role role)
 {
 	struct server *s = ctx;
 
+	if (!core_leads(core))
+		return;
 	presence_principal_gone(s->presence, id, role, core_now(core));
 	if (role == ROLE_CLIENT)
 		customer_client_gone(&s->orders, id);
@@ -148,6 +156,8 @@ static enum err on_reload(void *ctx, struct core *core)
 {
 	struct server *s = ctx;
 
+	if (!core_leads(core))
+		return ERR_OK;
 	freshness_again(&s->freshness);
 	TRY(presence_load(s->presence, core_now(core)));
 	return orders_load(&s->orders);
@@ -177,6 +187,7 @@ void server_core_hooks(struct server *s, struct core_hooks *out)
 	};
 	server_media_hooks(out);
 	server_customers_hooks(out);
+	server_share_hooks(out);
 }
 
 // ---------------------------------------------------------------- presence: ports

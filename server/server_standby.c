@@ -1,4 +1,5 @@
-// Several servers on one store: one serves, the others stand by.
+// Several servers on one store. With stand_by one serves, the others stand by; with share each
+// serves the clients of its shards (share.h), and waits only until somebody has led the store once.
 //
 //   start -> a term of our own (shards.h) -> somebody else has the lead: look again a few times in
 //   each lease -> it is free: everything is loaded as at any start, and served
@@ -6,6 +7,7 @@
 // Who serves renews at its ticks. It judges no message once its lease could be over, before anybody
 // else can have it; and where its term was ended it ends itself, so that its supervisor makes it
 // one that stands by. What it had said and not committed is refused by the store.
+#include "server/db/rows.h"
 #include "server/server_inside.h"
 
 #define LOOKS_IN_A_LEASE 8
@@ -14,10 +16,38 @@ static enum err term_begin(struct server *s)
 {
 	bool changed;
 
-	TRY(shards_begin(
-		&s->shards, s->db, s->settings->fleet.id, s->settings->lease_ms, true, s->now));
+	TRY(shards_begin(&s->shards, s->db, s->settings->fleet.id, s->settings->lease_ms,
+		s->settings->stand_by, s->now));
+	s->shards.leaving = server_share_leaving;
+	s->shards.ctx = s;
 	s->shards.renew_at = s->now.mono;
 	return shards_tick(&s->shards, s->now, &changed);
+}
+
+// A store that nobody has led yet has no channels.
+static enum err led_note(void *ctx, const struct queue_row *row)
+{
+	(void)row;
+	*(bool *)ctx = true;
+	return ERR_OK;
+}
+
+static bool may_serve(struct server *s)
+{
+	bool was_led = false;
+
+	if (shards_lead(&s->shards, s->now) || s->settings->stand_by)
+		return shards_lead(&s->shards, s->now);
+	return rows_queue_of(s->db, "default", led_note, &was_led) == ERR_OK && was_led;
+}
+
+const char *server_leader(struct server *s)
+{
+	static char leader[LIMIT_ID + 1];
+
+	if (shards_leader(&s->shards, leader) != ERR_OK || !leader[0])
+		return "nobody";
+	return leader;
 }
 
 static void standing_end(struct server *s)
@@ -49,7 +79,7 @@ static void on_standing(uv_timer_t *timer)
 	if (e != ERR_OK) {
 		db_rollback(s->db);
 		log_warn("SERVER-STANDS-BY", "word=%s why=%s", err_word(e), log_quote(err_text()));
-	} else if (shards_lead(&s->shards, s->now)) {
+	} else if (may_serve(s)) {
 		serve_now(s);
 	}
 }
@@ -57,7 +87,7 @@ static void on_standing(uv_timer_t *timer)
 enum err server_stand_by(struct server *s)
 {
 	TRY(term_begin(s));
-	if (shards_lead(&s->shards, s->now))
+	if (may_serve(s))
 		return server_serve(s);
 	log_info("SERVER-STANDS-BY", "id=%s", s->shards.holder);
 	uint64_t every_ms = s->settings->lease_ms / LOOKS_IN_A_LEASE;
@@ -70,18 +100,22 @@ enum err server_stand_by(struct server *s)
 
 bool server_may_speak(const struct server *s)
 {
+	if (s->settings->share)
+		return shards_live(&s->shards, s->now); // the gate knows whose it is
 	return !s->settings->stand_by || shards_lead(&s->shards, s->now);
 }
 
 bool server_term_hold(struct server *s)
 {
-	bool changed;
+	bool changed = false;
 
-	if (!s->settings->stand_by)
+	if (!heliod_is_one_of_several(s->settings))
 		return true;
 	if (db_is_dirty(s->db))
 		server_turn_end(s);
 	enum err e = shards_tick(&s->shards, s->now, &changed);
+	if (e == ERR_OK && changed && s->settings->share)
+		server_share_changed(s);
 	if (e == ERR_OK)
 		return true;
 	if (e != ERR_STALE) { // the core tells what ails the store
@@ -98,7 +132,7 @@ bool server_term_hold(struct server *s)
 void server_term_end(struct server *s)
 {
 	standing_end(s);
-	if (!s->settings->stand_by || !s->db)
+	if (!heliod_is_one_of_several(s->settings) || !s->db)
 		return;
 	db_rollback(s->db);
 	if (shards_leave(&s->shards) != ERR_OK)

@@ -39,8 +39,11 @@ const struct setting heliod_rows[] = {
 		"several servers have this store: one serves, the others take over when it does "
 		"not; "
 		"only with postgresql"),
+	YES_NO("server", "share", share, "no",
+		"several servers have this store: each answers its part of the clients, and takes "
+		"over what another one leaves; one of them leads; only with postgresql"),
 	NUMBER("server", "lease_ms", lease_ms, 500, 60000, "2000",
-		"a server that stands by takes over so long after the other one's last word"),
+		"another server takes over so long after the last word of one that has died"),
 	FILE_AT("server", "enrol_dir", enrol_dir, 0, "",
 		"folder of *.enrol files, read at start and on SIGHUP"),
 #define POLICY_NUMBER(name, least, most, def, seen, help)                                          \
@@ -153,6 +156,11 @@ static enum err brokers_check(const struct heliod_settings *s)
 	return e;
 }
 
+bool heliod_is_one_of_several(const struct heliod_settings *s)
+{
+	return s->stand_by || s->share;
+}
+
 bool heliod_store_is_file(const struct heliod_settings *s)
 {
 	return strcmp(s->store, "sqlite") == 0;
@@ -160,8 +168,12 @@ bool heliod_store_is_file(const struct heliod_settings *s)
 
 static enum err store_check(const struct heliod_settings *s)
 {
-	if (heliod_store_is_file(s) && s->stand_by)
-		return err_set(ERR_RANGE, "[server] stand_by needs a store in postgresql");
+	if (heliod_store_is_file(s) && heliod_is_one_of_several(s))
+		return err_set(ERR_RANGE, "[server] %s needs a store in postgresql",
+			s->stand_by ? "stand_by" : "share");
+	if (s->stand_by && s->share)
+		return err_set(ERR_RANGE,
+			"[server] stand_by and share: a server either stands by or answers");
 	if (heliod_store_is_file(s) || strncmp(s->store, "postgresql://", 13) == 0)
 		return ERR_OK;
 	return err_set(ERR_RANGE, "[server] store is neither sqlite nor postgresql://...");

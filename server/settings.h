@@ -13,7 +13,7 @@ struct heliod_settings {
 	struct fleet_settings fleet;
 	char state_dir[PATH_MAX], enrol_dir[PATH_MAX];
 	char store[1024]; // "sqlite": a file in state_dir; else the address of a PostgreSQL
-	bool stand_by;
+	bool stand_by, share;
 	uint32_t lease_ms;
 	uint32_t messages_per_s;
 	struct policy policy; // what decides answers
@@ -43,6 +43,7 @@ extern const size_t heliod_row_count;
 // --check-config: what one row cannot say, and that every file can be read and fits the others.
 enum err heliod_settings_check(const void *settings) MUST_CHECK;
 
+bool heliod_is_one_of_several(const struct heliod_settings *s); // on one store
 bool heliod_store_is_file(const struct heliod_settings *s);
 void heliod_core_config(const struct heliod_settings *s, struct core_config *out);
 void heliod_media_config(const struct heliod_settings *s, struct media_config *out);

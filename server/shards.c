@@ -49,6 +49,8 @@ static enum err moves_make(struct shards *s)
 	shard_plan(s->owner, servers, s->all, &moves);
 	for (size_t i = 0; i < moves.take_count; i++)
 		TRY(rows_shard_take(s->db, moves.take[i], s->holder, s->fencing));
+	if (moves.give_count && s->leaving)
+		TRY(s->leaving(s->ctx, moves.give, moves.give_count));
 	for (size_t i = 0; i < moves.give_count; i++)
 		TRY(rows_shard_give(s->db, moves.give[i], s->holder, s->fencing));
 	return moves.take_count + moves.give_count
@@ -117,10 +119,19 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 	return ERR_OK;
 }
 
+enum err shards_leader(struct shards *s, char out[LIMIT_ID + 1])
+{
+	return rows_shard_holder(s->db, SHARD_LEAD, out);
+}
+
+bool shards_live(const struct shards *s, struct now now)
+{
+	return s->fencing && mono_since_ms(s->good_until, now.mono) > 0;
+}
+
 bool shards_own(const struct shards *s, unsigned shard, struct now now)
 {
-	return shard < SHARD_PLACES && s->owner[shard] == SHARD_MINE &&
-	       mono_since_ms(s->good_until, now.mono) > 0;
+	return shard < SHARD_PLACES && s->owner[shard] == SHARD_MINE && shards_live(s, now);
 }
 
 bool shards_lead(const struct shards *s, struct now now)

@@ -29,7 +29,11 @@ struct shards {
 	struct db *db;
 	char holder[LIMIT_ID + 1];
 	uint32_t lease_ms;
-	bool all;         // whoever has the lead has all shards: the others stand by
+	bool all; // whoever has the lead has all shards: the others stand by
+	// Inside the transaction that gives these away; set after shards_begin. NULL: nothing is to
+	// be written.
+	enum err (*leaving)(void *ctx, const unsigned *shards, size_t count);
+	void *ctx;
 	uint64_t fencing; // 0: no term
 	struct mono good_until, renew_at;
 	enum shard_owner owner[SHARD_PLACES];
@@ -48,6 +52,10 @@ enum err shards_begin(struct shards *s, struct db *db, const char *holder, uint3
 enum err shards_tick(struct shards *s, struct now now, bool *changed) MUST_CHECK;
 bool shards_own(const struct shards *s, unsigned shard, struct now now);
 bool shards_lead(const struct shards *s, struct now now);
+// Who has the lead, by the store; "" nobody.
+enum err shards_leader(struct shards *s, char out[LIMIT_ID + 1]) MUST_CHECK;
+// This server's term is not over yet.
+bool shards_live(const struct shards *s, struct now now);
 // A planned end: the others need not wait.
 enum err shards_leave(struct shards *s) MUST_CHECK;
 

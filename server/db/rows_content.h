@@ -22,6 +22,10 @@ enum err rows_package_put(struct db *db, const struct package_row *row) MUST_CHE
 enum err rows_package_each(struct db *db,
 	enum err (*each)(void *ctx, const struct package_row *row), void *ctx) MUST_CHECK;
 // Errors: ERR_NOT_FOUND, ERR_FULL.
+// out->package says which; strings into the arena. *withdrawn: its placement is in that state.
+// Errors: ERR_NOT_FOUND.
+enum err rows_package_ref(struct db *db, struct arena *a, struct package_ref *out,
+	int withdrawn_state, bool *withdrawn) MUST_CHECK;
 enum err rows_package_envelope(
 	struct db *db, const struct digest *id, struct arena *a, struct bytes *out) MUST_CHECK;
 

@@ -53,3 +53,30 @@ enum err rows_package_envelope(
 		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(id));
 	return out->data ? ERR_OK : err_set(ERR_FULL, "no room for a manifest");
 }
+
+enum err rows_package_ref(struct db *db, struct arena *a, struct package_ref *out,
+	int withdrawn_state, bool *withdrawn)
+{
+	struct db_rows rows;
+	bool found;
+
+	TRY(db_query(db, &rows,
+		"SELECT p.publisher, p.kind, p.name, p.version, p.size_bytes, coalesce(l.state, 0)"
+		" FROM package p LEFT JOIN placement l ON l.package = p.id WHERE p.id = $1",
+		DB_D(&out->package)));
+	found = db_next(&rows);
+	if (found) {
+		out->publisher = arena_strdup(a, db_text(&rows, 0));
+		out->kind = (enum package_kind)db_int(&rows, 1);
+		out->name = arena_strdup(a, db_text(&rows, 2));
+		out->version = arena_strdup(a, db_text(&rows, 3));
+		out->size_bytes = (uint64_t)db_int(&rows, 4);
+		*withdrawn = db_int(&rows, 5) == withdrawn_state;
+	}
+	TRY(db_end(&rows));
+	if (!found)
+		return err_set(ERR_NOT_FOUND, "no package %s", digest_short(&out->package));
+	return out->publisher && out->name && out->version
+		       ? ERR_OK
+		       : err_set(ERR_FULL, "no room for a package reference");
+}

@@ -178,3 +178,14 @@ enum err rows_shards_read(
 	}
 	return db_end(&rows);
 }
+
+enum err rows_shard_holder(struct db *db, unsigned shard, char *out)
+{
+	struct db_rows rows;
+
+	out[0] = '\0';
+	TRY(db_query(db, &rows, "SELECT holder FROM shard_lease WHERE shard = $1", DB_I(shard)));
+	if (db_next(&rows))
+		(void)str_copy(out, LIMIT_ID + 1, db_text(&rows, 0));
+	return db_end(&rows);
+}

@@ -33,6 +33,8 @@ enum err rows_shard_take(
 	struct db *db, unsigned shard, const char *holder, uint64_t fencing) MUST_CHECK;
 enum err rows_shard_give(
 	struct db *db, unsigned shard, const char *holder, uint64_t fencing) MUST_CHECK;
+// out: LIMIT_ID and a NUL; "" nobody.
+enum err rows_shard_holder(struct db *db, unsigned shard, char *out) MUST_CHECK;
 // owner: [SHARD_PLACES].
 enum err rows_shards_read(
 	struct db *db, const char *holder, uint64_t fencing, enum shard_owner *owner) MUST_CHECK;
