@@ -6,6 +6,7 @@
 #include "server/server.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static struct server *server;
 static uv_signal_t hangup;
@@ -75,6 +76,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--accordance") == 0)
 		return accordance_print();
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // no core with keys in it
 	if (!program_start(&p, argc, argv, &code))
 		return code;
 	code = run(&p, &settings);

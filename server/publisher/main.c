@@ -27,10 +27,10 @@ int main(int argc, char **argv)
 	int exit_code = EXIT_DONE;
 
 	ingest_child_enter(argc, argv);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // no core with keys in it
 	program.rows = publisher_rows(&program.row_count);
 	if (!program_start(&program, argc, argv, &exit_code))
 		return exit_code;
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); // no core with keys in it
 	link_library_init();
 	uv_loop_init(&loop);
 	if (publisher_start(&publisher, &settings, &loop) != ERR_OK) {
