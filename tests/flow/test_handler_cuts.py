@@ -53,7 +53,7 @@ PROGRAM = {"pick": PICK, "keep": "#!/bin/sh\ncp {home}/booted {home}/good.new &&
 class TwoSlots:
     """The disk of a device: the agent's state, two slots, a boot loader. A start is a new boot id, and the slot that the boot loader names."""
 
-    def __init__(self, fleet_of, folder, handler):
+    def __init__(self, folder, handler):
         self.handler, self.folder, self.disk, self.home = handler, folder, folder / "disk", folder / "disk/os"
         self.home.mkdir(parents=True)
         self.cutter, self.log, self.boots, self.bus, self.env = Cutter(folder), folder / "device.log", 0, None, {}
@@ -72,7 +72,6 @@ class TwoSlots:
             self.bus = Proc("dbus", ["dbus-daemon", f"--config-file={self.home}/bus.conf", "--nofork"], self.folder).start()
             wait_for(lambda: (self.home / "bus").exists(), 10, "the bus")
             self.env = {"DBUS_STARTER_BUS_TYPE": "session", "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.home}/bus"}
-        self.medium(fleet_of)
 
     def end(self):
         self.off()
@@ -228,9 +227,12 @@ class Cuts:
 def device(request, fleet_of, folder):
     if not shutil.which(request.param) or (request.param == "rauc" and os.geteuid() != 0):
         pytest.skip(f"{request.param} is not here, or may not mount")
-    made = TwoSlots(fleet_of, folder, request.param)
-    yield made
-    made.end()
+    made = TwoSlots(folder, request.param)
+    try:
+        made.medium(fleet_of)
+        yield made
+    finally:
+        made.end()
 
 
 def test_F36_S001_c18_killed_while_a_bundle_is_installed_it_starts_the_old_or_the_new(device):
