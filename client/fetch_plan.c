@@ -12,6 +12,7 @@
 	LIMIT_CHUNK // not above one object: then any second holds at most rate + one object
 #define SMOOTH 0.2
 #define RECEIVE_MOST 16
+#define BATCH 4 // objects of a SUBSCRIBE, where the window is no smaller
 // Neighbours in the files that are asked for together: the disk writes them in one piece, and still
 // no two devices walk through a package in the same order. A small package has no runs to spare: it
 // is read into memory anyway, and its order has to be of many places.
@@ -408,9 +409,25 @@ static bool has_room(const struct fetch_plan *p, uint32_t size_bytes)
 	return out == 0 || p->out_bytes + size_bytes <= fetch_window_bytes(&p->pace->open);
 }
 
+// Milliseconds until the rate allows as many as make a packet, or half of what the bucket holds.
+static int64_t rate_waits_ms(const struct fetch_plan *p, struct mono now)
+{
+	const struct ratelimit *bucket = &p->pace->bucket;
+	uint64_t batch = BATCH * (uint64_t)p->pace->open.object_bytes;
+	if (is_still(p) || bucket->rate_per_s == 0)
+		return 0;
+	return ratelimit_wait_ms(
+		bucket, batch < bucket->burst / 2 ? batch : bucket->burst / 2, now);
+}
+
 static void refill(struct fetch_plan *p, struct mono now, struct fetch_step *out)
 {
 	struct fetch_pace *pace = p->pace;
+	int64_t wait_ms = rate_waits_ms(p, now);
+	if (wait_ms > 0) {
+		out->wait_ms = wait_ms;
+		return;
+	}
 	while (p->next < p->count && out->subscribe_count < FETCH_BATCH) {
 		uint32_t item = p->order[p->next];
 		uint32_t size = p->items[item].size_bytes;
@@ -427,15 +444,23 @@ static void refill(struct fetch_plan *p, struct mono now, struct fetch_step *out
 	}
 }
 
-// Enough of the window is free: at least a quarter of it in objects or in bytes, or all of it.
+// Enough of the window is free for a packet of its own: a quarter of it, but a batch of objects,
+// or half of it when that is less. In objects and in bytes.
+static bool is_enough(double room, double window, double batch)
+{
+	double half = window / 2;
+	double least = batch < half ? batch : half;
+	return room >= window / 4 && room >= least;
+}
+
 static bool batch_is_due(const struct fetch_plan *p)
 {
 	const struct fetch_pace *pace = p->pace;
-	size_t out = p->live + p->arrived;
-	if (is_still(p))
-		return true;
-	return out * 4 <= (size_t)pace->window * 3 &&
-	       p->out_bytes / 3 <= fetch_window_bytes(&pace->open) / 4;
+	double out = (double)(p->live + p->arrived), window = pace->window;
+	double bytes = (double)fetch_window_bytes(&pace->open);
+	return is_still(p) || (is_enough(window - out, window, BATCH) &&
+				      is_enough(bytes - (double)p->out_bytes, bytes,
+					      BATCH * pace->open.object_bytes));
 }
 
 // The window is what keeps it from asking for more: not the rate, not the number of objects.

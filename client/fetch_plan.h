@@ -6,8 +6,9 @@
 //    filter that all subscribers hold at a time costs each of them O(subscribers)
 //  - in a window of objects and of bytes: what is subscribed and not yet stored is what the agent
 //    holds in memory at most, and the broker for it. Its bytes are measured (fetch_window.h)
-//  - refilled in batches of at least a quarter of the window; what arrived is unsubscribed in the
-//    same breath; a live filter is never subscribed again
+//  - refilled in batches of at least a quarter of the window, and of four objects where it has as
+//    many twice: few SUBSCRIBE packets; what arrived is unsubscribed in the same breath; a live
+//    filter is never subscribed again
 //  - rate: a token bucket that delays refills
 //  - watchdog: nothing for max(1 s, 4 x round trip, twice what the bytes on the way should take)
 //    -> UNSUBSCRIBE and SUBSCRIBE one missing object; after three tries all that is live is missing

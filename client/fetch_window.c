@@ -2,8 +2,6 @@
 #include "client/fetch_window.h"
 
 #define SMOOTH 0.2
-#define GROWTH 1.25     // a round of the opening that is worth going on
-#define FLAT_ROUNDS 3   // such as are not
 #define RATE_FADES 0.98 // of the best rate, a round
 #define RATE_GROWS 1.02 // beyond the best one
 #define LEAST_OBJECTS 2 // below that no delay shrinks the window
@@ -50,7 +48,6 @@ void fetch_window_restart(struct fetch_window *w, struct mono now)
 	w->ceiling = (double)w->most_bytes;
 	w->ceiling_at = now;
 	w->rate = 0;
-	w->flat = 0;
 	window_set(w, WINDOW_FIRST_BYTES);
 	round_begin(w, now);
 }
@@ -119,14 +116,10 @@ static void judge(struct fetch_window *w, double elapsed_ms)
 	r.queue_ms = w->trips_ms / w->trips - w->base_ms;
 	r.target_ms = at_least(WINDOW_TARGET_MS, LEAST_OBJECTS * w->object_bytes / r.rate);
 	w->rounds++;
-	if (w->opening && w->full)
-		w->flat = r.rate < w->rate * GROWTH ? w->flat + 1 : 0;
 	if (r.queue_ms > r.target_ms)
 		shrink(w, &r);
 	else
 		grow(w, &r);
-	if (w->flat >= FLAT_ROUNDS)
-		w->opening = false;
 	w->rate = at_least(r.rate, w->rate * RATE_FADES);
 }
 
@@ -143,7 +136,6 @@ static void probe_begin(struct fetch_window *w, struct mono now)
 static void probe_end(struct fetch_window *w, double trip_ms, struct mono now)
 {
 	w->opening = trip_ms > 2 * w->base_ms && trip_ms > w->base_ms + WINDOW_TARGET_MS;
-	w->flat = 0;
 	w->base_ms = trip_ms;
 	w->base_at = now;
 	window_set(w, w->probed_from);
@@ -186,6 +178,8 @@ void fetch_window_arrived(
 		w->trips++;
 		w->trips_ms += (double)trip_ms;
 		base_learn(w, (double)trip_ms, now);
+		if ((double)trip_ms > w->base_ms + at_least(WINDOW_TARGET_MS, 2 * w->base_ms))
+			w->opening = false; // not first at the end of the round
 	}
 	if (w->opening && w->full && w->probed_from == 0)
 		window_set(w, w->bytes + (double)size_bytes);

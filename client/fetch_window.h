@@ -8,14 +8,14 @@
 //  - LEDBAT (RFC 6817): the queue is counted in time, round trip less the shortest one seen, and is
 //    kept below a target of 100 ms, so that a site's other traffic lives
 //  - TCP Vegas (Brakmo, Peterson 1995): between two bounds the window rests
-//  - BBR (Cardwell et al. 2016): rounds; the opening ends when three rounds brought no quarter more
+//  - BBR (Cardwell et al. 2016): rounds, and a probe of the shortest round trip
 //
 //   round trip of an object = SUBSCRIBE -> its last byte; base = the shortest one
 //   queue = mean round trip of a round - base
 //   target = 100 ms, but at least the time of two objects: one comes while one is asked for
 //
 //   opening           each byte that came opens one more (doubles a round), until the queue passes
-//                     the target or the rate stands still
+//                     the target
 //   queue < target/2  one object more a round
 //   .. < target       one object more while the rate still grows, else it rests
 //   .. < 2 x target   one object less
@@ -51,8 +51,7 @@ struct fetch_window {
 	struct mono base_at; // met
 	double probed_from;  // bytes that were open before the probe under way, 0: none
 	struct mono probe_at;
-	double rate;   // bytes/ms, of the best round of late
-	uint32_t flat; // rounds of the opening that brought no quarter more
+	double rate; // bytes/ms, of the best round of late
 
 	// The round under way.
 	struct mono from;

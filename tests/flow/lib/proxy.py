@@ -6,7 +6,7 @@ import time
 
 
 class Proxy:
-    def __init__(self, to_port, to_host="127.0.0.1", at=("127.0.0.1", 0)):
+    def __init__(self, to_port, to_host="127.0.0.1", at=("127.0.0.1", 0), narrow=False):
         self.to = (to_host, to_port)
         self.listener = socket.create_server(at)
         self.port = self.listener.getsockname()[1]
@@ -14,6 +14,8 @@ class Proxy:
         self.pairs, self.ended = [], False
         self.accepted = []                 # when each connection came, by the monotonic clock
         self.held = threading.Event()      # set: bytes are held back
+        self.narrow = narrow               # next to nothing is on its way in our own buffers
+        self.rate = 0                      # bytes a second to each client; 0: no limit
         self.refuse = False
 
     def start(self):
@@ -37,7 +39,7 @@ class Proxy:
                 if self.refuse:
                     client.close()
                     continue
-                server = socket.create_connection(self.to)
+                server = self._connect()
             except OSError:
                 if self.ended:
                     return
@@ -47,6 +49,14 @@ class Proxy:
             self.pairs.append((client, server))
             threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
 
+    def _connect(self):
+        if not self.narrow:
+            return socket.create_connection(self.to)
+        server = socket.socket()
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)    # before the connection, or it is too late
+        server.connect(self.to)
+        return server
+
     def _carry(self, client, server):
         try:
             while not self.ended:
@@ -54,9 +64,11 @@ class Proxy:
                 if self.held.is_set():
                     self.held_wait()
                 for s in ready:
-                    data = s.recv(65536)
+                    data = s.recv(8192 if self.rate and s is server else 65536)
                     if not data:
                         return
+                    if self.rate and s is server:
+                        time.sleep(len(data) / self.rate)
                     (self.up if s is client else self.down).extend(data)
                     (server if s is client else client).sendall(data)
         except OSError:
