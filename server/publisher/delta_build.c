@@ -24,7 +24,7 @@ struct delta_work {
 	struct buf plain, prefix;
 	size_t tile_first; // full objects that yield the group and nothing else; tile_count 0: none
 	size_t tile_count;
-	bool tiles_raw;
+	bool raw; // the full objects of its chunks are
 	uint64_t tile_bytes;
 };
 
@@ -104,7 +104,7 @@ static int64_t old_of(const struct delta_work *w, uint64_t chunk)
 // Pictures and archives have nothing in common with their elders and do not shrink: as they are.
 static bool group_is_hopeless(const struct delta_work *w, size_t picks)
 {
-	return picks == 0 && w->tile_count > 0 && w->tiles_raw;
+	return picks == 0 && w->tile_count > 0 && w->raw;
 }
 
 static enum err group_encode(struct delta_work *w, struct object *o, struct bytes *transported)
@@ -161,24 +161,25 @@ static enum err group_end(struct delta_work *w)
 	return ERR_OK;
 }
 
-// A new chunk goes on with the group, or begins one. `from`: its object in the full index.
+// A new chunk goes on with the group, or begins one. `from`: its object in the full index. Programs
+// and pictures are no neighbours: what does not shrink lies there already.
 static enum err chunk_add(struct delta_work *w, uint32_t chunk, struct bytes plain, size_t from)
 {
 	const struct object *o = &w->news.index_page.objects[from];
+	bool raw = o->coding == CODING_RAW;
 
-	if (w->plain.size + plain.size > OBJECT_OUTPUT_MAX)
+	if (w->plain.size + plain.size > OBJECT_OUTPUT_MAX || (w->count > 0 && raw != w->raw))
 		TRY(group_end(w));
 	if (w->count == 0) {
 		w->first = chunk;
 		w->tile_first = from;
 		w->tile_bytes = 0;
 		w->tile_count = o->first_chunk == chunk ? 1 : 0;
-		w->tiles_raw = true;
+		w->raw = raw;
 	}
 	if (w->tile_count > 0) {
 		w->tile_count = from - w->tile_first + 1;
 		w->tile_bytes += o->first_chunk == chunk ? o->size_bytes : 0;
-		w->tiles_raw = w->tiles_raw && o->coding == CODING_RAW;
 	}
 	w->count++;
 	return buf_append(&w->plain, plain.data, plain.size);

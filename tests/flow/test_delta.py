@@ -4,21 +4,22 @@ import random
 import re
 import subprocess
 
+from lib.media import importing, recorded, sha256sum, shown, unpack
 from lib.wait import wait_for
 
 SIZE = 3_000_000
 NAME = "program.bin"
 
 
-def program(folder, number):
-    """Like machine code: the second version has some bytes more in the middle, and addresses behind them that moved."""
+def program(folder, number, size=SIZE):
+    """Like machine code: a later version has some bytes more in the middle, and addresses behind them that moved."""
     home = folder / f"program-{number}"
     home.mkdir()
-    code = bytearray(random.Random(1).randbytes(SIZE))
+    code = bytearray(random.Random(1).randbytes(size))
     if number > 1:
-        for at in range(5000, SIZE, 5000):
+        for at in range(5000, size, 5000):
             code[at] = (code[at] + 16 * (number - 1)) % 256
-        middle = SIZE // 2
+        middle = size // 2
         code[middle:middle] = random.Random(number).randbytes(2000)
     (home / NAME).write_bytes(code)
     (home / "run").write_text("#!/bin/sh\nexit 0\n")
@@ -189,6 +190,106 @@ def test_S001_c9_a_delta_object_that_is_missing_does_not_fail_the_update(fleet_o
     assert_same_files(u.fleet, "f1", u.second, u.homes[2])
     assert u.fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
     assert not u.fleet.procs["f1"].lines("FETCH-FAILED")
+
+
+def test_S001_c9_each_base_that_is_held_has_its_delta(fleet_of, folder):
+    """f1 holds version 2, f2 was left out and has version 1, f3 has version 2 from a stick: each updates from what it has."""
+    fleet = fleet_of(clients=("f1", "f2", "f3"), data_brokers=("da",), server={"data": {"recent_period_s": 0}})
+    homes = {n: program(folder, n, 700_000) for n in (1, 2, 3)}
+    fleet.up()
+    fleet.ctl("channel", "create", "late")
+    fleet.ctl("client", "channel", "f2", "late")
+    first = fleet.software_package("app", "1", homes[1])
+    for channel in ("default", "late"):
+        fleet.ctl("channel", "publish", channel, first)
+    for client in ("f1", "f2", "f3"):
+        installed(fleet, client, first)
+        wait_for(lambda: first in str(fleet.ctl("client", "show", client)), 20, f"{client} said what it holds")
+    fleet.procs["f3"].stop()
+    second = fleet.software_package("app", "2", homes[2])
+    fleet.ctl("channel", "publish", "default", second)
+    installed(fleet, "f1", second)
+    fleet.ctl("media", "order", "f3", "--package", second)
+    done = importing(fleet, "f3", unpack(recorded(fleet, "f3", second, 40)["path"], folder / "stick"))
+    assert done.returncode == 0 and shown(fleet, "f3", "app") == second, done
+    third = fleet.software_package("app", "3", homes[3])
+
+    def bases():
+        return {b["package"] for b in fleet.ctl("package", "show", third)["bases"] if b["stored"]}
+    wait_for(lambda: bases() == {first, second}, 60, "a delta from each base")
+    for base in (first, second):
+        found = fleet.mosquitto_sub(f"helio/v1/idx/pub/{third}/{base}", "-C", "1", "-N", broker="da")
+        assert "payload" in fleet.protoc("Envelope", found)
+    mark = len(fleet.broker_log("da"))
+    for channel in ("default", "late"):
+        fleet.ctl("channel", "publish", channel, third)
+    fleet.agent("f3")
+    costs = {}
+    for client, base, old in (("f1", second, 2), ("f2", first, 1), ("f3", second, 2)):
+        installed(fleet, client, third)
+        assert_same_files(fleet, client, third, homes[3])
+        rows = [(topic, n) for topic, n in sent(fleet, client, mark)]
+        assert [topic for topic, _ in rows if topic.startswith(f"helio/v1/idx/pub/{third}/")] == [f"helio/v1/idx/pub/{third}/{base}"]
+        costs[client] = sum(n for _, n in rows)
+        patch, whole = patch_from(homes[old], homes[3], folder)
+        assert costs[client] <= 1.15 * patch + 6000 < whole / 2, (client, costs, patch, whole)
+    print(costs)
+    assert costs["f2"] <= 1.5 * costs["f1"], "one version further back costs little more"
+
+
+def test_S001_c9_an_interrupted_attempt_at_another_version_serves_beside_a_delta(fleet_of, folder):
+    """The attempt at version 2 is cut; version 3 comes as delta objects and full ones on one page, without what the attempt had.
+    A picture of one chunk lies under its own hash: sha256sum says which topic is whose."""
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), server={"data": {"recent_period_s": 0}})
+    homes = {n: program(folder, n, 700_000) for n in (1, 2)}
+    homes[3] = folder / "program-3"
+    for n in (1, 2):
+        whole = (homes[n] / NAME).read_bytes()
+        (homes[n] / NAME).write_bytes(bytes(b & 31 for b in whole))    # it shrinks, as programs do
+    for n in range(6):
+        (homes[2] / f"picture-{n}").write_bytes(random.Random(n).randbytes(150_000))
+    subprocess.run(["cp", "-a", homes[2], homes[3]], check=True)
+    (homes[3] / "run").write_text("#!/bin/sh\nexit 3\n")
+    pictures = {f"helio/v1/chunk/pub/{sha256sum(homes[2] / f'picture-{n}')}" for n in range(6)}
+    fleet.up()
+    first = fleet.software_package("app", "1", homes[1])
+    fleet.ctl("channel", "publish", "default", first)
+    for client in ("f1", "f2"):
+        installed(fleet, client, first)
+    fleet.procs["f2"].stop()    # the control: it makes no attempt
+    fleet.server_extra["server"] = {"rate_bytes_per_s": 150_000}
+    fleet.procs["heliod"].stop()
+    fleet.heliod()
+    second = fleet.software_package("app", "2", homes[2])
+    fleet.procs["heliod"].wait_text("stored=1", 60)
+    mark = len(fleet.broker_log("da"))
+    fleet.ctl("channel", "publish", "default", second)
+
+    def came(since):
+        return [topic for topic, _ in sent(fleet, "f1", since) if topic in pictures]
+    wait_for(lambda: len(came(mark)) >= 4, 30, "some pictures are there")
+    fleet.procs["f1"].kill()
+    before, cut = came(mark), len(fleet.broker_log("da"))
+    assert len(set(before)) < 6, "it was not cut in the middle"
+    fleet.ctl("package", "withdraw", second)
+    third = fleet.software_package("app", "3", homes[3])
+    fleet.procs["heliod"].wait_text("stored=1", 60, count=2)
+    fleet.ctl("channel", "publish", "default", third)
+    for client in ("f1", "f2"):
+        fleet.agent(client)
+    for client in ("f1", "f2"):
+        installed(fleet, client, third)
+        assert_same_files(fleet, client, third, homes[3])
+    rows, after = sent(fleet, "f1", cut), came(cut)
+    assert not (fleet.folder / "f1/packages" / second).exists(), "the attempt stayed an attempt"
+    assert f"helio/v1/idx/pub/{third}/{first}" in [topic for topic, _ in rows]
+    assert not fleet.procs["f1"].lines("FETCH-DELTA-DROPPED")
+    assert set(before) | set(after) == pictures and len(set(before) & set(after)) <= 2, "what the attempt had came again"
+    patch, _ = patch_from(homes[1], homes[3], folder)
+    rest = sum(n for topic, n in rows if topic not in pictures)
+    print(f"{len(before)} pictures before, {len(after)} after, {rest} bytes beside them, patch {patch}")
+    assert rest <= 1.15 * patch + 6000, "the program came as a patch"
+    assert pictures <= {topic for topic, _ in sent(fleet, "f2", cut)}, "control: who made no attempt gets every picture"
 
 
 def words(number, size):
