@@ -17,10 +17,10 @@ static void post(struct server *s, const struct letter_said *l)
 
 bool server_pass_want(struct server *s, const char *client, const struct want *m)
 {
-	SCOPED_BUF struct buf body;
-
 	if (core_leads(s->core))
 		return false;
+	SCOPED_BUF struct buf body;
+
 	buf_init(&body, LIMIT_WANT);
 	if (want_encode(m, &body) != ERR_OK) {
 		log_warn("WANT-UNTOLD", "client=%s why=%s", client, log_quote(err_text()));
