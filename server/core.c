@@ -249,6 +249,7 @@ void core_fail(struct core *core, enum err e, const char *what)
 	core->degraded = true;
 	core->recover_at = mono_add_ms(core->now.mono, core->recover_ms);
 	db_rollback(core->db);
+	core->rest = (struct rest){0};
 	said_forget(core);
 	core_unload(core);
 }

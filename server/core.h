@@ -4,9 +4,11 @@
 //
 //   for each message of a turn:   core_message(core, broker, topic, length, payload, retained, now)
 //   about once a second:          core_tick(core, now)          also when nothing arrives
-//   at the end of every turn:     core_turn_end(core, now)      ONE commit, then the outbox is
-//                                                               published
+//   at the end of every turn:     core_turn_end(core, now)      what it ran is on the disk, then the
+//                                                               outbox is published
 //   when the store told:          core_stored(core, now)        (a pipelined store, db.h)
+//
+// A loop that wants answers first says core_turn_tell instead, and core_rest when nobody waits.
 //
 // Nothing leaves before everything it promises is on disk: every core_send_* and core_publish only
 // appends to the outbox. A turn that changed no row commits nothing; turns that end while an
@@ -191,6 +193,11 @@ void core_message(struct core *core, const char *from_broker, const char *topic,
 void core_ahead(struct core *core, const char *topic, size_t topic_length);
 void core_tick(struct core *core, struct now now);
 void core_turn_end(struct core *core, struct now now);
+// The same, but for what nobody waits for: the commit, where the answers need none, and views.
+void core_turn_tell(struct core *core, struct now now);
+bool core_rest_waits(const struct core *core);
+bool core_rest_is_urgent(const struct core *core, struct now now); // also when somebody waits
+void core_rest(struct core *core, struct now now);                 // between turns
 // Of a pipelined store (db_pipeline), when it told: what waited for the disk leaves.
 void core_stored(struct core *core, struct now now);
 // Waits for the disk: after it nothing waits. For a planned end.

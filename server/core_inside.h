@@ -181,7 +181,12 @@ struct core {
 	struct no_action no_action;
 	struct outbox outbox;
 	struct outbox views;                         // go out before the outbox
-	struct outbox outbox_leaving, views_leaving; // of the commit that goes to the disk now
+	struct outbox outbox_leaving, views_leaving; // of the group that goes to the disk now
+	struct rest {
+		unsigned groups; // that ended since, and
+		bool answers;    // somebody was answered in one
+		struct mono since;
+	} rest;
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
@@ -573,7 +578,8 @@ void reach_fini(struct core *core);
 void view_due(struct core *core, uint32_t number);
 // The same that was said before, with the time; only as far as that is allowed.
 void view_old(struct core *core, uint32_t number);
-void views_flush(struct core *core);
+// beside_answers: of a group that answers somebody; few views then, so that nobody waits for them.
+void views_flush(struct core *core, bool beside_answers);
 void view_remove(struct core *core, const char *client);
 void host_publish(struct core *core, bool up);
 enum err profile_encode(const struct status *s, struct buf *out) MUST_CHECK;

@@ -1,16 +1,20 @@
-// The end of turns. What a turn said leaves when its commit is on the disk, never before: a power
+// The end of turns. What a turn said leaves when what it ran is on the disk, never before: a power
 // cut must not take back what somebody was told. The loop does not wait for the disk meanwhile:
 //
 //   turns -> said, in one open transaction
-//              |  no flush under way: commit (written), a flush begins, views are signed meanwhile
+//              |  no flush under way: the group is flushed, its commit follows, views are signed
 //              v
 //            leaving -- the flush is over --> published; the group of meanwhile is next
 //
-// One flush at a time, and all turns of meanwhile are one commit: the slower the disk, the larger
-// the group and the fewer pages are written. What follows a waiting message waits with it, also
-// when it needs no commit: the order of the turns is kept. Without a pipelined store (db.h) a
-// commit is on the disk when it returns, each turn is a group, and all leaves at once.
+// One flush at a time, and all turns of meanwhile are one group: the slower the disk, the larger
+// the group. What follows a waiting message waits with it, also when it ran nothing: the order of
+// the turns is kept. A flush may be over when it began (db.h): then answers leave before the
+// commit, which nobody needs to wait for, and views after it. Without a pipelined store a commit is
+// on the disk when it returns, each turn is a group, and all leaves at once.
 #include "server/core_inside.h"
+
+#define REST_GROUPS 32
+#define REST_MS 8
 
 static void outbox_publish(struct core *core, struct outbox *o)
 {
@@ -62,39 +66,72 @@ static enum err leaving_wait(struct core *core)
 	return ERR_OK;
 }
 
-static enum err group_commit(struct core *core)
+static enum err group_close(struct core *core)
 {
 	if (core->db->failed)
 		return db_commit(core->db); // refuses, with the sentence of what failed
 	TRY(clients_flush(core));
 	if (core->hooks.before_commit)
 		TRY(core->hooks.before_commit(core->hooks.ctx, core));
-	TRY(channels_tell(core));
-	TRY(db_commit(core->db));
-	if (!core->restored)
-		return ERR_OK;
-	TRY(db_settle(core->db)); // this group took a higher incarnation
-	return incarnation_seal(core);
+	return channels_tell(core);
 }
 
-static void group_end(struct core *core)
+// A group that took a higher incarnation: nobody hears of it before that is sealed.
+static enum err restored_end(struct core *core)
 {
-	enum err e = group_commit(core);
+	TRY(db_commit(core->db));
+	TRY(db_settle(core->db));
+	TRY(incarnation_seal(core));
+	core->restored = false;
+	return ERR_OK;
+}
+
+static enum err group_store(struct core *core)
+{
+	TRY(group_close(core));
+	if (core->restored)
+		return restored_end(core);
+	TRY(db_flush_begin(core->db));
+	if (db_flush_is_over(core->db))
+		return db_flush_end(core->db);
+	return db_is_dirty(core->db) ? db_commit(core->db) : ERR_OK; // no pipeline
+}
+
+// What nobody waits for.
+static void rest_do(struct core *core)
+{
+	enum err e = db_commit(core->db);
 
 	if (e != ERR_OK) {
 		core_fail(core, e, "commit");
 		return;
 	}
-	core->restored = false;
-	bool waits = db_is_pending(core->db);
-	if (waits)
-		db_flush_begin(core->db);
-	views_flush(core);
+	views_flush(core, core->rest.answers);
 	channels_flush_views(core);
-	if (waits)
-		leaving_take(core);
-	else
+	core->rest = (struct rest){0};
+}
+
+static void group_end(struct core *core)
+{
+	enum err e = group_store(core);
+
+	if (e != ERR_OK) {
+		core_fail(core, e, "commit");
+		return;
+	}
+	bool pressed = core->rest.groups++ > 0, answers = core->outbox.count > 0;
+	if (!pressed)
+		core->rest.since = core->now.mono;
+	core->rest.answers = core->rest.answers || answers;
+	if (!db_is_flushing(core->db)) {
+		if (!pressed)
+			views_flush(core, answers);
 		said_publish(core);
+		return;
+	}
+	rest_do(core); // while the disk is at work
+	if (!core->degraded)
+		leaving_take(core);
 }
 
 // Neither those that leave, whose flush failed, nor those behind them.
@@ -104,7 +141,7 @@ static void flush_failed(struct core *core, enum err e, const char *what)
 	core_fail(core, e, what);
 }
 
-void core_turn_end(struct core *core, struct now now)
+void core_turn_tell(struct core *core, struct now now)
 {
 	core->now = now;
 	if (core->degraded)
@@ -112,6 +149,34 @@ void core_turn_end(struct core *core, struct now now)
 	else if (!db_is_flushing(core->db))
 		group_end(core);
 	arena_reset(&core->arena);
+}
+
+bool core_rest_waits(const struct core *core)
+{
+	return core->rest.groups > 0;
+}
+
+bool core_rest_is_urgent(const struct core *core, struct now now)
+{
+	return core->rest.groups >= REST_GROUPS ||
+	       mono_since_ms(now.mono, core->rest.since) >= REST_MS;
+}
+
+// A group that waits for a flush under way rests when that is over.
+void core_rest(struct core *core, struct now now)
+{
+	core->now = now;
+	if (core->degraded || !core_rest_waits(core) || db_is_flushing(core->db))
+		return;
+	rest_do(core);
+	if (!core->degraded)
+		said_publish(core);
+}
+
+void core_turn_end(struct core *core, struct now now)
+{
+	core_turn_tell(core, now);
+	core_rest(core, now);
 }
 
 void core_stored(struct core *core, struct now now)
@@ -136,6 +201,8 @@ void core_settle(struct core *core, struct now now)
 	}
 	if (e != ERR_OK)
 		flush_failed(core, e, "settle");
+	else
+		core_rest(core, now);
 }
 
 enum err departures_settle(struct core *core)

@@ -18,11 +18,40 @@ static void on_due(uv_timer_t *timer)
 	server_turn_end(s);
 }
 
+static void on_rest_idle(uv_idle_t *idle)
+{
+	(void)idle; // the loop looks for messages and does not wait for them
+}
+
+// After each look: when it found none, what nobody waits for is done.
+static void on_looked(uv_check_t *looked)
+{
+	struct server *s = looked->data;
+	bool turned = s->turned;
+
+	s->turned = false;
+	s->now = clock_now();
+	if (turned && !core_rest_is_urgent(s->core, s->now))
+		return;
+	core_rest(s->core, s->now);
+	uv_check_stop(&s->looked);
+	uv_idle_stop(&s->rest);
+	if (core_is_due(s->core))
+		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+}
+
 void server_turn_end(struct server *s)
 {
-	core_turn_end(s->core, s->now);
-	if (s->tick_open && core_is_due(s->core))
-		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+	if (!s->tick_open) {
+		core_turn_end(s->core, s->now);
+		return;
+	}
+	core_turn_tell(s->core, s->now);
+	s->turned = true;
+	if (!core_rest_waits(s->core) || uv_is_active((uv_handle_t *)&s->looked))
+		return;
+	uv_idle_start(&s->rest, on_rest_idle);
+	uv_check_start(&s->looked, on_looked);
 }
 
 // On the store's thread.
@@ -301,7 +330,9 @@ enum err server_serve(struct server *s)
 	uv_idle_init(loop, &s->loader);
 	s->tick.data = s->loader.data = s;
 	uv_timer_init(loop, &s->due);
-	s->due.data = s;
+	uv_idle_init(loop, &s->rest);
+	uv_check_init(loop, &s->looked);
+	s->due.data = s->looked.data = s;
 	s->ticked = clock_now().mono;
 	s->tick_open = true;
 	uv_timer_start(&s->tick, on_tick, SERVER_TICK_MS, SERVER_TICK_MS);
@@ -347,6 +378,8 @@ void server_stop(struct server *s)
 		uv_close((uv_handle_t *)&s->tick, NULL);
 		uv_close((uv_handle_t *)&s->loader, NULL);
 		uv_close((uv_handle_t *)&s->due, NULL);
+		uv_close((uv_handle_t *)&s->rest, NULL);
+		uv_close((uv_handle_t *)&s->looked, NULL);
 	}
 	s->tick_open = false;
 	server_links_close(s);

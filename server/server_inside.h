@@ -79,6 +79,9 @@ struct server {
 	struct arena arena; // of API calls and views
 	uv_timer_t tick, due;
 	uv_async_t stored; // commits came to the disk
+	uv_idle_t rest;    // something waits until no message does (core_rest)
+	uv_check_t looked;
+	bool turned; // since the last look
 	struct mono ticked;
 	uint64_t ticks, up_ticks; // up: of the control link
 	unsigned in_turn;         // messages since the last end of one

@@ -323,10 +323,10 @@ static void views_collect(struct core *core)
 
 // What is over the budget, or more than a turn may hold, stays due, in its order, and goes out with
 // a later turn, merged with what happens meanwhile. Nobody looks at it before.
-void views_flush(struct core *core)
+void views_flush(struct core *core, bool beside_answers)
 {
 	struct number_list *due = &core->view_due;
-	size_t max = core->outbox.count ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
+	size_t max = beside_answers ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
 
 	for (size_t sent = 0; due->first < due->count; due->first++) {
 		uint32_t number = due->items[due->first];

@@ -60,6 +60,9 @@ static enum err write_run(
 	while (e == ERR_OK && row)
 		e = db->engine->step(stmt, &row);
 	db->engine->reset(stmt);
+	db->open = true;
+	if (e == ERR_OK && db->pipelined && db->engine->note)
+		db->engine->note(db, sql, values, count);
 	return e;
 }
 
@@ -149,6 +152,17 @@ bool db_fixed(struct db_rows *rows, int column, void *out, size_t size)
 	return true;
 }
 
+// What was run is a group, where something was. True: the log has it.
+static bool group_end(struct db *db)
+{
+	if (!db->open)
+		return true;
+	db->open = false;
+	db->groups++;
+	db->sealed = db->pipelined;
+	return db->pipelined && db->engine->seal && db->engine->seal(db);
+}
+
 enum err db_commit(struct db *db)
 {
 	if (db->failed) {
@@ -157,12 +171,13 @@ enum err db_commit(struct db *db)
 	}
 	if (!db->in_transaction)
 		return ERR_OK;
+	group_end(db);
 	enum err e = db->engine->commit(db);
 	if (e != ERR_OK) {
 		db_rollback(db);
 		return e;
 	}
-	db->in_transaction = false;
+	db->in_transaction = db->sealed = false;
 	db->commits++;
 	return ERR_OK;
 }
@@ -171,13 +186,14 @@ void db_rollback(struct db *db)
 {
 	if (db->in_transaction)
 		db->engine->rollback(db);
-	db->in_transaction = false;
+	db->behind = db->behind || db->sealed;
+	db->in_transaction = db->open = db->sealed = false;
 	db->failed = false;
 }
 
 bool db_is_dirty(const struct db *db)
 {
-	return db->in_transaction || db->failed;
+	return db->open || db->failed;
 }
 
 // ---- the pipeline
@@ -187,7 +203,7 @@ enum err db_pipeline(struct db *db, db_tell_fn tell, void *ctx)
 	if (!db->engine->pipeline)
 		return err_set(ERR_UNSUPPORTED, "a store of %s has no pipeline", db->engine->name);
 	TRY(db->engine->pipeline(db, tell, ctx));
-	db->durable = db->commits;
+	db->durable = db->groups;
 	db->pipelined = true;
 	return ERR_OK;
 }
@@ -202,7 +218,7 @@ void db_pipeline_end(struct db *db)
 
 bool db_is_pending(const struct db *db)
 {
-	return db->pipelined && db->durable < db->commits;
+	return db->pipelined && (db->open || db->durable < db->groups);
 }
 
 bool db_is_flushing(const struct db *db)
@@ -210,13 +226,16 @@ bool db_is_flushing(const struct db *db)
 	return db->flushing;
 }
 
-void db_flush_begin(struct db *db)
+enum err db_flush_begin(struct db *db)
 {
-	if (!db->pipelined || db->flushing)
-		return;
+	if (db->flushing || !db_is_pending(db))
+		return ERR_OK;
+	if (db->failed || !group_end(db))
+		TRY(db_commit(db));
 	db->flushing = true;
-	db->flushing_to = db->commits;
+	db->flushing_to = db->groups;
 	db->engine->flush_begin(db);
+	return ERR_OK;
 }
 
 bool db_flush_is_over(struct db *db)
@@ -240,22 +259,24 @@ enum err db_flush_end(struct db *db)
 
 enum err db_settle(struct db *db)
 {
-	enum err e = db->flushing ? db_flush_end(db) : ERR_OK;
-
-	if (e != ERR_OK || !db_is_pending(db))
-		return e;
-	if (!db->flush_failed) {
-		db_flush_begin(db);
-		return db_flush_end(db);
+	TRY(db->flushing ? db_flush_end(db) : ERR_OK);
+	if (db->behind && !db->flush_failed && db->engine->redo)
+		TRY(db->engine->redo(db));
+	if (!db->flush_failed && db_is_pending(db)) {
+		TRY(db_flush_begin(db));
+		TRY(db_flush_end(db));
 	}
-	TRY(db->engine->flush_whole(db));
-	db->flush_failed = false;
-	db->durable = db->commits;
+	if (db->flush_failed)
+		TRY(db->engine->flush_whole(db));
+	db->flush_failed = db->behind = false;
+	db->durable = db->groups;
 	return ERR_OK;
 }
 
 enum err db_backup(struct db *db, const char *path)
 {
+	if (!db_is_dirty(db))
+		TRY(db_commit(db));
 	return db->engine->backup(db, path);
 }
 

@@ -15,8 +15,12 @@
 // loads again from what is stored. One thread, one connection, one writer.
 //
 // A commit is on the disk when db_commit returns. A loop that must not wait for the disk calls
-// db_pipeline: then a commit is only written (a kill of the process takes nothing back, a power cut
-// may), and db_flush_begin .. db_flush_end make all that was written before stay, off the loop.
+// db_pipeline: then db_flush_begin .. db_flush_end make all that was run before stay, and a commit
+// is only written (a kill of the process takes nothing back, a power cut may). What was run is a
+// group then; where the engine has a redo log (redo.h), the flush is that of the log, and the commit
+// may follow later, of several groups: reads see them meanwhile, and what fails takes nothing of them
+// back (db_settle). So a statement that writes must do the same when it is run again on the same rows: no
+// clock and no chance in its text, nothing that counts on the order of rows that it does not name.
 #ifndef HELIO_SERVER_DB_H
 #define HELIO_SERVER_DB_H
 
@@ -84,6 +88,12 @@ struct db_engine {
 	enum err (*flush_end)(struct db *db); // waits
 	enum err (*flush_whole)(
 		struct db *db); // after one that failed: what was to be on the disk is written anew
+	// Of a redo log; all NULL where there is none. note: after each write that succeeded. seal: what
+	// was noted is a group; false: the log cannot take it, a flush needs the commit. redo: groups
+	// that are on the disk and were not committed are run again, and committed.
+	void (*note)(struct db *db, const char *sql, const struct db_value *values, size_t count);
+	bool (*seal)(struct db *db);
+	enum err (*redo)(struct db *db);
 	void (*close)(struct db *db);
 };
 
@@ -99,7 +109,10 @@ struct db {
 	char sentence[256];
 	uint64_t commits, statements;
 	bool pipelined, flushing, flush_failed;
-	uint64_t flushing_to, durable; // numbers of commits, like `commits`
+	bool open;   // something was run after the last group ended
+	bool sealed; // the transaction holds groups that ended
+	bool behind; // it was rolled back, and the log may hold what the store does not
+	uint64_t groups, flushing_to, durable; // how many; numbers of groups
 };
 
 // Opens or creates FILE (0600, WAL, synchronous=FULL, trusted_schema=OFF, cell_size_check,
@@ -160,20 +173,23 @@ void db_fail(struct db *db, enum err e);
 // Nothing open: success without a word to the disk.
 enum err db_commit(struct db *db) MUST_CHECK;
 void db_rollback(struct db *db);
-bool db_is_dirty(const struct db *db);
+bool db_is_dirty(const struct db *db); // something was run that is not of a group yet
 // From now on commits do not wait. Errors: ERR_UNSUPPORTED (a database in memory), ERR_IO.
 enum err db_pipeline(struct db *db, db_tell_fn tell, void *ctx) MUST_CHECK;
 // What is under way ends first; nobody is told any more, and a commit waits for the disk again.
 void db_pipeline_end(struct db *db);
-// Something committed may not be on the disk yet.
+// Something that was run or committed may not be on the disk yet.
 bool db_is_pending(const struct db *db);
 bool db_is_flushing(const struct db *db);
-void db_flush_begin(struct db *db); // of all commits until now; none may be under way
+// Of all that was run until now; nothing when there is nothing, or one is under way. It may be over
+// when it returns, and it may have needed the commit; if not, that comes later. Errors: db_commit's.
+enum err db_flush_begin(struct db *db) MUST_CHECK;
 bool db_flush_is_over(struct db *db);
-// Waits where it is not over. An error: what was committed since the last good one may be lost by a
-// power cut; nobody may hear of it until db_settle succeeded.
+// Waits where it is not over. An error: what was run since the last good one may be lost by a power
+// cut; nobody may hear of it until db_settle succeeded.
 enum err db_flush_end(struct db *db) MUST_CHECK;
-// Returns when all that was committed is on the disk; also the way out of a failed flush.
+// Between groups. Returns when all that was committed is on the disk and all that was flushed is
+// committed; also the way out of a failed flush or commit.
 enum err db_settle(struct db *db) MUST_CHECK;
 // A copy without the session keys, made while the server runs. It says of itself that it is one:
 // meta number "is-backup". ERR_EXISTS when path exists.

@@ -1,10 +1,18 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
-// on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL, and the
-// threads of wal_flush.c do what waits for the disk. A second program that would write the same
-// file is refused (a lock of ours: SQLite's own exclusive mode would shut out the checkpointer).
+// on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL: what was
+// run is on the disk in the redo log (FILE-redo) before its commit, and the threads of wal_flush.c do
+// what waits for the disk. Each commit holds the number of its last group, so that an open after a
+// crash runs those that follow. A second program that would write the same file is refused (a lock of
+// ours: SQLite's own exclusive mode would shut out the checkpointer).
+//
+//   flush    by the redo log; by SQLite's own log (after the commit) where the redo log cannot take it
+//            or there is none (a small disk)
+//   retire   a checkpoint of the carrier brings all that was committed to the disk, so that an area of
+//            the redo log is free again
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "server/db/db_engine.h"
+#include "server/db/redo.h"
 #include "server/db/wal_flush.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -16,17 +24,21 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CHECKPOINT_FRAMES 4000      // of the log; a page of 4 KiB each
 #define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
 #define CHECKPOINT_FRAMES_BOUND (2 * CHECKPOINT_FRAMES_MAX)
 #define CHECKPOINT_FRAMES_LAST 400
-#define LOG_BYTES (2 * CHECKPOINT_FRAMES * 4120ll) // a frame is a page and its header
-#define LOG_SHARE 16                               // of the free disk at most
-#define BUSY_MS 200                                // somebody reads, or looks with another tool
-#define CHECK_WHOLE_BYTES (32 * 1024 * 1024)       // read in 50 ms
+#define BUSY_MS 200                          // somebody reads, or looks with another tool
+#define CHECK_WHOLE_BYTES (32 * 1024 * 1024) // read in 50 ms
+#define REDO_SEQ "redo-seq"                  // of table meta: the last group of the commits
+#define REDO_LOG "redo-log"                  // the number of the log that goes with this store
+// A small write that the disk takes at once is waited for: the thread would have to be woken, and the
+// loop again, which costs more (75 us each on the reference machine).
+#define AT_ONCE_US 500
+#define AT_ONCE_BYTES (16 * 1024)
 
 struct db_stmt {
 	const char *sql;
@@ -43,6 +55,14 @@ struct sqlite_db {
 	sqlite3 *carrier;        // of its second thread alone
 	atomic_int carried;      // frames of the log that are in the database
 	int here_again;          // frames at which the loop may carry
+	struct redo *redo;
+	uint64_t group, committed; // numbers: the last that was sealed, and committed
+	atomic_ullong retire_to, retired;
+	bool log_needed;           // SQLite's own: something is not in the redo log
+	bool by_redo, flush_at_once;
+	uint64_t flush_to;         // of the flush under way
+	int flush_errno;           // of one at once
+	atomic_uint write_us;      // what a flush of the redo log takes, smoothed
 	struct db_stmt cache[STATEMENT_CACHE];
 };
 
@@ -103,6 +123,8 @@ static void sqlite_rollback(struct db *db)
 			sqlite3_reset(s->cache[i].handle);
 	if (!sqlite3_get_autocommit(s->handle))
 		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
+	if (s->redo)
+		redo_drop(s->redo);
 }
 
 static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **out)
@@ -174,16 +196,49 @@ static void sqlite_reset(struct db_stmt *stmt)
 	sqlite3_clear_bindings(stmt->handle);
 }
 
-// Prepared once: they are said each turn.
-static enum err sqlite_say(struct db *db, const char *sql)
+// Prepared once: they are said each turn. Not part of a group.
+static enum err sqlite_say_with(
+	struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
 	struct db_stmt *stmt = NULL;
 	bool row = false;
 
 	TRY(sqlite_prepare(db, sql, &stmt));
-	enum err e = sqlite_step(stmt, &row);
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < count; i++)
+		e = sqlite_bind(stmt, (int)i + 1, &values[i]);
+	if (e == ERR_OK)
+		e = sqlite_step(stmt, &row);
 	sqlite_reset(stmt);
 	return e;
+}
+
+static enum err sqlite_say(struct db *db, const char *sql)
+{
+	return sqlite_say_with(db, sql, NULL, 0);
+}
+
+static enum err meta_put(struct db *db, const char *key, uint64_t number)
+{
+	return sqlite_say_with(db,
+		"INSERT INTO meta (key, number) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET "
+		"number = excluded.number",
+		(const struct db_value[]){DB_T(key), DB_I(number)}, 2);
+}
+
+// 0 where there is none, and in a store that has no such table.
+static uint64_t meta_number(struct sqlite_db *s, const char *key)
+{
+	sqlite3_stmt *stmt = NULL;
+	uint64_t number = 0;
+
+	if (sqlite3_prepare_v2(s->handle, "SELECT number FROM meta WHERE key = ?1", -1, &stmt,
+		    NULL) == SQLITE_OK &&
+		sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK &&
+		sqlite3_step(stmt) == SQLITE_ROW)
+		number = (uint64_t)sqlite3_column_int64(stmt, 0);
+	sqlite3_finalize(stmt);
+	return number;
 }
 
 static enum err sqlite_begin(struct db *db)
@@ -193,7 +248,13 @@ static enum err sqlite_begin(struct db *db)
 
 static enum err sqlite_commit(struct db *db)
 {
-	return sqlite_say(db, "COMMIT");
+	struct sqlite_db *s = sqlite_of(db);
+
+	if (s->redo && s->group > s->committed)
+		TRY(meta_put(db, REDO_SEQ, s->group));
+	TRY(sqlite_say(db, "COMMIT"));
+	s->committed = s->group;
+	return ERR_OK;
 }
 
 static int64_t sqlite_column_int(struct db_stmt *stmt, int column)
@@ -296,10 +357,13 @@ static int log_carry_by(struct sqlite_db *s, sqlite3 *connection)
 static void log_carry(void *ctx)
 {
 	struct sqlite_db *s = ctx;
+	unsigned long long retire_to = atomic_load(&s->retire_to);
 	int rc = s->carrier ? SQLITE_OK : carrier_open(s->file, &s->carrier);
 
 	if (rc == SQLITE_OK)
 		rc = log_carry_by(s, s->carrier);
+	if (rc == SQLITE_OK) // it synced the log first
+		atomic_store(&s->retired, retire_to);
 	if (rc == SQLITE_OK || rc == SQLITE_BUSY)
 		return;
 	log_warn("STORE-CHECKPOINT", "rc=%d why=%s", rc,
@@ -353,42 +417,257 @@ static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
 	return SQLITE_OK;
 }
 
-static enum err log_fill_up(int fd, off_t size)
+// The area before the present one shall be free when this one is full.
+static void redo_carry(struct sqlite_db *s)
 {
-	static const char zeros[64 * 1024];
-	struct statvfs disk;
+	redo_retire(s->redo, atomic_load(&s->retired));
+	uint64_t last = redo_to_retire(s->redo);
+	if (last == 0 || last > s->committed || last <= atomic_load(&s->retire_to) ||
+		!wal_carry_is_idle(s->flush))
+		return;
+	atomic_store(&s->retire_to, s->committed);
+	wal_carry_ask(s->flush);
+}
 
-	if (fstatvfs(fd, &disk) != 0)
-		return err_set_errno("the store's disk");
-	if (disk.f_bavail * disk.f_frsize / LOG_SHARE < (uint64_t)LOG_BYTES)
-		return err_set(ERR_NO_SPACE, "the store's disk is small or full");
-	bool good = true;
-	for (off_t at = size; good && at < LOG_BYTES; at += (off_t)sizeof(zeros))
-		good = pwrite(fd, zeros, sizeof(zeros), at) == (ssize_t)sizeof(zeros);
-	if (good && fdatasync(fd) == 0)
+static void sqlite_note(
+	struct db *db, const char *sql, const struct db_value *values, size_t count)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	if (s->redo)
+		redo_note(s->redo, sql, values, count);
+}
+
+static bool sqlite_seal(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	s->group++;
+	if (!s->redo)
+		return false;
+	redo_carry(s);
+	if (!redo_seal(s->redo, s->group))
+		s->log_needed = true;
+	return !s->log_needed;
+}
+
+// On the flusher's thread, or at once.
+static int redo_flush(void *ctx)
+{
+	struct sqlite_db *s = ctx;
+	struct timespec from, to;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	int failed = redo_write(s->redo);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	int64_t us = (to.tv_sec - from.tv_sec) * 1000000ll + (to.tv_nsec - from.tv_nsec) / 1000;
+	unsigned before = atomic_load(&s->write_us), now = us > 1000000 ? 1000000 : (unsigned)us;
+	atomic_store(&s->write_us, (7 * before + now) / 8);
+	return failed;
+}
+
+static enum err redo_failed(int number)
+{
+	errno = number;
+	return err_set_errno("database: the redo log");
+}
+
+static void sqlite_flush_begin(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	s->by_redo = s->redo && !s->log_needed;
+	s->flush_at_once = false;
+	s->flush_to = s->by_redo ? s->group : s->committed;
+	if (!s->by_redo) {
+		if (s->redo)
+			redo_forget(s->redo);
+		wal_flush_begin(s->flush, NULL);
+		return;
+	}
+	redo_begin(s->redo);
+	s->flush_at_once = atomic_load(&s->write_us) < AT_ONCE_US &&
+			   redo_write_size(s->redo) <= AT_ONCE_BYTES;
+	if (s->flush_at_once)
+		s->flush_errno = redo_flush(s);
+	else
+		wal_flush_begin(s->flush, redo_flush);
+}
+
+static bool sqlite_flush_is_over(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	return s->flush_at_once || wal_flush_is_over(s->flush);
+}
+
+static enum err sqlite_flush_end(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+	bool at_once = s->flush_at_once;
+
+	s->flush_at_once = false;
+	if (at_once)
+		return s->flush_errno ? redo_failed(s->flush_errno) : ERR_OK;
+	TRY(wal_flush_end(s->flush));
+	if (s->by_redo)
 		return ERR_OK;
-	enum err e = err_set_errno("the log");
-	if (ftruncate(fd, size) != 0)
-		log_debug("STORE-LOG", "why=%s", log_quote(strerror(errno)));
+	s->log_needed = false;
+	if (s->redo)
+		redo_retire(s->redo, s->flush_to);
+	return ERR_OK;
+}
+
+// ---------------------------------------------------------------- the redo log
+
+static enum err redo_path(const char *file, char path[static PATH_MAX])
+{
+	return (size_t)snprintf(path, PATH_MAX, "%s-redo", file) < PATH_MAX
+		       ? ERR_OK
+		       : err_set(ERR_RANGE, "the path of the database is too long");
+}
+
+struct redoing {
+	struct sqlite_db *s;
+	uint64_t first, last; // groups that were run
+	const char *text;     // prepared last
+	sqlite3_stmt *stmt;
+};
+
+static enum err redo_prepare(struct redoing *g, const char *sql)
+{
+	if (g->stmt && strcmp(sqlite3_sql(g->stmt), sql) == 0)
+		return ERR_OK;
+	sqlite3_finalize(g->stmt);
+	int rc = sqlite3_prepare_v2(g->s->handle, sql, -1, &g->stmt, NULL);
+	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(g->s->handle, rc, sql);
+}
+
+static enum err redo_run(void *ctx, uint64_t group, const char *sql, const struct db_value *values,
+	size_t count)
+{
+	struct redoing *g = ctx;
+	uint64_t done = g->last ? g->last : g->s->committed;
+
+	if (group < done || (group == done && !g->last))
+		return ERR_OK;
+	if (group > done + 1)
+		return err_set(ERR_STALE, "it goes on at %llu, and the store ends at %llu",
+			(unsigned long long)group, (unsigned long long)done);
+	g->last = group;
+	TRY(redo_prepare(g, sql));
+	struct db_stmt stmt = {.sql = sql, .handle = g->stmt, .owner = g->s};
+	enum err e = ERR_OK;
+	for (size_t i = 0; e == ERR_OK && i < count; i++)
+		e = sqlite_bind(&stmt, (int)i + 1, &values[i]);
+	for (bool row = true; e == ERR_OK && row;)
+		e = sqlite_step(&stmt, &row);
+	sqlite_reset(&stmt);
 	return e;
 }
 
-// A log of full length: to write within it costs no block of the file's own, and a sync of it half
-// the time. Its end is where the frames' checksums end.
-static enum err log_fill(const char *file)
+// One transaction: the groups that the store does not have.
+static enum err redo_all(struct sqlite_db *s)
+{
+	struct redoing g = {.s = s};
+	char path[PATH_MAX];
+
+	TRY(redo_path(s->file, path));
+	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE"));
+	enum err e = redo_read(path, meta_number(s, REDO_LOG), redo_run, &g);
+	sqlite3_finalize(g.stmt);
+	if (e == ERR_OK && g.last)
+		e = meta_put(&s->base, REDO_SEQ, g.last);
+	if (e == ERR_OK)
+		e = sqlite_exec(&s->base, "COMMIT");
+	if (e != ERR_OK) {
+		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
+		return e;
+	}
+	if (g.last) {
+		log_info("STORE-REDO", "from=%llu to=%llu", (unsigned long long)s->committed + 1,
+			(unsigned long long)g.last);
+		s->committed = s->group = g.last;
+	}
+	return ERR_OK;
+}
+
+// After a crash. A store that was put back from a copy does not go on where its log does: what the
+// log holds is of the time after the copy, and the server notices the copy by other signs.
+static enum err redo_after_crash(struct sqlite_db *s)
+{
+	s->group = s->committed = meta_number(s, REDO_SEQ);
+	if (meta_number(s, REDO_LOG) == 0)
+		return ERR_OK;
+	if (meta_number(s, "is-backup")) {
+		log_warn("STORE-REDO", "why=\"the store is a backup; its redo log is not used\"");
+		return ERR_OK;
+	}
+	enum err e = redo_all(s);
+	if (e == ERR_STALE) {
+		log_warn("STORE-REDO", "why=%s", log_quote(err_text()));
+		return ERR_OK;
+	}
+	if (e == ERR_OK || e == ERR_NO_SPACE || e == ERR_READ_ONLY || e == ERR_MEMORY)
+		return e;
+	char why[200];
+	(void)snprintf(why, sizeof(why), "%s", err_text());
+	return err_set(ERR_CORRUPT,
+		"the redo log of %s does not fit it (%s); moved away, the store opens as it was before it",
+		s->file, why);
+}
+
+// In the life of a store that could not commit: no flush is under way.
+static enum err sqlite_redo(struct db *db)
+{
+	struct sqlite_db *s = sqlite_of(db);
+
+	if (!s->redo)
+		return ERR_OK;
+	if (redo_is_waiting(s->redo)) { // some may be committed, and one is not
+		redo_forget(s->redo);
+		s->log_needed = true;
+	}
+	TRY(redo_all(s));
+	s->group = s->committed;
+	return ERR_OK;
+}
+
+// A new log. Its number stands in the store before anything stands in it.
+static enum err redo_renew(struct sqlite_db *s)
 {
 	char path[PATH_MAX];
-	struct stat st;
+	uint64_t id = random_u64() >> 2 | 1; // positive, and never 0
 
-	if ((size_t)snprintf(path, sizeof(path), "%s-wal", file) >= sizeof(path))
-		return err_set(ERR_RANGE, "the path of the database is too long");
-	int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return err_set_errno("log of %s", file);
-	enum err e = fstat(fd, &st) == 0 ? log_fill_up(fd, st.st_size)
-					 : err_set_errno("log of %s", file);
-	close(fd);
-	return e;
+	redo_close(s->redo);
+	s->redo = NULL;
+	s->log_needed = false;
+	TRY(redo_path(s->file, path));
+	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE"));
+	enum err e = meta_put(&s->base, REDO_LOG, id);
+	if (e == ERR_OK)
+		e = meta_put(&s->base, REDO_SEQ, s->group);
+	if (e == ERR_OK)
+		e = sqlite_exec(&s->base, "COMMIT");
+	if (e != ERR_OK) {
+		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
+		return e;
+	}
+	s->committed = s->group;
+	atomic_store(&s->retire_to, s->group);
+	atomic_store(&s->retired, s->group);
+	return redo_open(path, id, &s->redo);
+}
+
+// Without it SQLite's own log is synced: a small disk.
+static enum err redo_begin_log(struct sqlite_db *s)
+{
+	enum err e = redo_renew(s);
+
+	if (e != ERR_NO_SPACE)
+		return e;
+	log_info("STORE-LOG", "why=%s", log_quote(err_text()));
+	return ERR_OK;
 }
 
 static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
@@ -399,11 +678,10 @@ static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
 		return err_set(ERR_UNSUPPORTED, "a database in memory has no pipeline");
 	if (db->in_transaction)
 		return err_set(ERR_NOT_NOW, "a pipeline begins between turns");
-	if (log_fill(s->file) != ERR_OK) // without it the log grows as it is used
-		log_info("STORE-LOG", "why=%s", log_quote(err_text()));
+	TRY(redo_begin_log(s)); // its commit is on the disk: still FULL
 	TRY(wal_flush_new(s->file,
 		&(struct wal_flush_ports){
-			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .carry_ctx = s},
+			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .ctx = s},
 		&s->flush));
 	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL");
 	if (e != ERR_OK) {
@@ -426,30 +704,20 @@ static void sqlite_pipeline_end(struct db *db)
 	s->flush = NULL;
 	sqlite3_close(s->carrier);
 	s->carrier = NULL;
-}
-
-static void sqlite_flush_begin(struct db *db)
-{
-	wal_flush_begin(sqlite_of(db)->flush);
-}
-
-static bool sqlite_flush_is_over(struct db *db)
-{
-	return wal_flush_is_over(sqlite_of(db)->flush);
-}
-
-static enum err sqlite_flush_end(struct db *db)
-{
-	return wal_flush_end(sqlite_of(db)->flush);
+	redo_close(s->redo);
+	s->redo = NULL;
 }
 
 // Every page of the log is written into the database and that is synced: nothing depends any more
-// on what the log's failed sync left on the disk.
+// on what the log's failed sync left on the disk. Nor on that of a redo log: it is a new one, whose
+// number is on the disk before anything is in it.
 static enum err sqlite_flush_whole(struct db *db)
 {
 	struct sqlite_db *s = sqlite_of(db);
-	int rc = sqlite3_wal_checkpoint_v2(s->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 
+	if (s->redo)
+		TRY(redo_begin_log(s));
+	int rc = sqlite3_wal_checkpoint_v2(s->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(s->handle, rc, "checkpoint");
 }
 
@@ -473,6 +741,9 @@ static const struct db_engine sqlite_engine = {
 	.flush_is_over = sqlite_flush_is_over,
 	.flush_end = sqlite_flush_end,
 	.flush_whole = sqlite_flush_whole,
+	.note = sqlite_note,
+	.seal = sqlite_seal,
+	.redo = sqlite_redo,
 	.close = sqlite_close,
 };
 
@@ -542,7 +813,10 @@ static enum err sqlite_start(struct sqlite_db *s, const char *file, bool memory)
 	int rc = sqlite3_open_v2(file, &s->handle,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
 
-	return rc == SQLITE_OK ? sqlite_setup(s, file, memory) : sqlite_fail(s->handle, rc, file);
+	if (rc != SQLITE_OK)
+		return sqlite_fail(s->handle, rc, file);
+	TRY(sqlite_setup(s, file, memory));
+	return memory ? ERR_OK : redo_after_crash(s);
 }
 
 enum err db_sqlite_open(const char *file, struct db **out)

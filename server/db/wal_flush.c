@@ -26,6 +26,7 @@ struct wal_flush {
 	pthread_mutex_t mutex;
 	pthread_cond_t flush_asked, flush_over, carry_asked, carry_over;
 	enum flush_state flush;
+	wal_flush_fn flush_fn;
 	int flush_errno;
 	bool carrying, stop;
 	unsigned threads; // that were started
@@ -69,8 +70,9 @@ static void *flusher_run(void *arg)
 			pthread_cond_wait(&w->flush_asked, &w->mutex);
 		if (w->flush != FLUSH_ASKED)
 			break;
+		wal_flush_fn fn = w->flush_fn;
 		pthread_mutex_unlock(&w->mutex);
-		int failed = log_sync(w);
+		int failed = fn ? fn(w->ports.ctx) : log_sync(w);
 		pthread_mutex_lock(&w->mutex);
 		w->flush_errno = failed;
 		w->flush = FLUSH_OVER;
@@ -82,10 +84,11 @@ static void *flusher_run(void *arg)
 	return NULL;
 }
 
-void wal_flush_begin(struct wal_flush *w)
+void wal_flush_begin(struct wal_flush *w, wal_flush_fn fn)
 {
 	pthread_mutex_lock(&w->mutex);
 	w->flush = FLUSH_ASKED;
+	w->flush_fn = fn;
 	pthread_cond_signal(&w->flush_asked);
 	pthread_mutex_unlock(&w->mutex);
 }
@@ -104,12 +107,13 @@ enum err wal_flush_end(struct wal_flush *w)
 	while (w->flush == FLUSH_ASKED)
 		pthread_cond_wait(&w->flush_over, &w->mutex);
 	int failed = w->flush == FLUSH_OVER ? w->flush_errno : 0;
+	const char *what = w->flush_fn ? "the redo log of" : "the log";
 	w->flush = FLUSH_NONE;
 	pthread_mutex_unlock(&w->mutex);
 	if (!failed)
 		return ERR_OK;
 	errno = failed;
-	return err_set_errno("database: the log %s", w->log_file);
+	return err_set_errno("database: %s %s", what, w->log_file);
 }
 
 // ---------------------------------------------------------------- the carrier
@@ -125,7 +129,7 @@ static void *carrier_run(void *arg)
 		if (w->stop)
 			break;
 		pthread_mutex_unlock(&w->mutex);
-		w->ports.carry(w->ports.carry_ctx);
+		w->ports.carry(w->ports.ctx);
 		pthread_mutex_lock(&w->mutex);
 		w->carrying = false;
 		pthread_cond_signal(&w->carry_over);

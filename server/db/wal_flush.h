@@ -1,8 +1,8 @@
 // Two threads beside the one connection that writes (db_sqlite.c), so that its loop never waits for
 // the disk:
 //
-//   flusher        fdatasync of the write-ahead log: what was committed before it began is on the
-//                  disk when it ends
+//   flusher        writes the redo log, or fdatasync of the write-ahead log: what was committed
+//                  before it began is on the disk when it ends
 //   carrier        runs what carries pages from the log back into the database, with a connection
 //                  of its own (SQLITE_CHECKPOINT_PASSIVE: it stops nobody)
 //
@@ -21,8 +21,11 @@ struct wal_flush_ports {
 	db_tell_fn tell; // at the end of each flush, on the flusher's thread
 	void *tell_ctx;
 	void (*carry)(void *ctx); // on the carrier's
-	void *carry_ctx;
+	void *ctx;
 };
+
+// On the flusher's thread, with the ports' ctx: 0, or an errno.
+typedef int (*wal_flush_fn)(void *ctx);
 
 // file: the database; the log lies beside it. Errors: ERR_IO, ERR_MEMORY.
 enum err wal_flush_new(
@@ -30,8 +33,8 @@ enum err wal_flush_new(
 // Waits for what is under way. Nobody is told after it.
 void wal_flush_free(struct wal_flush *w);
 
-// One at a time.
-void wal_flush_begin(struct wal_flush *w);
+// One at a time. fn NULL: the write-ahead log is synced.
+void wal_flush_begin(struct wal_flush *w, wal_flush_fn fn);
 bool wal_flush_is_over(struct wal_flush *w);
 // Waits where it is not over. The verdict of the flush that ended.
 enum err wal_flush_end(struct wal_flush *w) MUST_CHECK;

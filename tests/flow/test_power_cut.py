@@ -23,10 +23,10 @@ def call(*words, text_in=None):
 class Disk:
     """An ext4 that writes nothing of its own accord: what nobody syncs is not there after the cut."""
 
-    def __init__(self, folder, at):
+    def __init__(self, folder, at, megabytes):
         self.file, self.at, self.cuts = folder / "disk.0", at, 0
         with open(self.file, "wb") as f:
-            f.truncate(24 << 20)
+            f.truncate(megabytes << 20)
         made = call("mkfs.ext4", "-q", "-F", self.file)
         assert made.returncode == 0, made.stdout
         at.mkdir(mode=0o700)
@@ -53,10 +53,10 @@ class Disk:
         self.mount()
 
 
-def disk_of(folder, name):
+def disk_of(folder, name, megabytes=24):
     if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
         pytest.skip("only root mounts a disk")
-    one = Disk(folder, folder / name)
+    one = Disk(folder, folder / name, megabytes)
     yield one
     one.unmount()
 
@@ -68,7 +68,13 @@ def disk(folder):
 
 @pytest.fixture
 def server_disk(folder):
+    """Too small for a redo log: SQLite's own log is what is synced."""
     yield from disk_of(folder, "heliod")
+
+
+@pytest.fixture
+def large_disk(folder):
+    yield from disk_of(folder, "heliod", 256)
 
 
 def slow_and_cut(fleet, folder, disk, env=None):
@@ -118,9 +124,8 @@ def test_a_disk_that_promises_and_does_not_keep_is_seen(disk, fleet_of, folder):
 
 # ---------------------------------------------------------------- the server's disk
 
-def told_and_stored(server_disk, fleet_of, folder, env=None):
-    """The light goes out while commands are given as fast as they come. What was told on the wire before the cut, and what
-    the store knows after it."""
+def told_until_cut(server_disk, fleet_of, env=None):
+    """The light goes out while commands are given as fast as they come. What was told on the wire before the cut."""
     fleet = fleet_of(clients=("f1", "f2", "f3"), interval_ms=200, data_brokers=("da",), publishers=())
     fleet.brokers()
     fleet.heliod(env=env)
@@ -141,20 +146,32 @@ def told_and_stored(server_disk, fleet_of, folder, env=None):
     server_disk.cut()
     fleet.procs["heliod"].kill()
     server_disk.light()
-    if not list((folder / "heliod").glob("*.db")):
-        return before, set()
+    return fleet, before
+
+
+def stored(fleet):
+    """What the store knows of it."""
+    if not list((fleet.folder / "heliod").glob("*.db")):
+        return set()
     rows = fleet.sql("SELECT client || ' ' || op_id FROM operation")
-    return before, {(r.split(" ")[0], int(r.split(" ")[1]) % 2 ** 64) for r in rows.split("\n") if r}
+    return {(r.split(" ")[0], int(r.split(" ")[1]) % 2 ** 64) for r in rows.split("\n") if r}
 
 
 def test_S000_7_what_was_told_outlives_a_power_cut_of_the_server(server_disk, fleet_of, folder):
-    told, stored = told_and_stored(server_disk, fleet_of, folder)
-    assert told <= stored, told - stored
+    fleet, told = told_until_cut(server_disk, fleet_of)
+    assert told <= stored(fleet), told - stored(fleet)
+
+
+def test_S000_7_what_was_told_comes_back_from_the_redo_log_after_a_power_cut(large_disk, fleet_of, folder):
+    fleet, told = told_until_cut(large_disk, fleet_of)
+    assert told - stored(fleet), "nothing depended on the log"
+    fleet.heliod().wait_text("STORE-REDO", 10)
+    assert told <= stored(fleet), told - stored(fleet)
 
 
 def test_S000_7_a_disk_that_does_not_keep_what_it_promises_loses_what_was_told(server_disk, fleet_of, folder):
     """The control of the test above."""
     made = call("cc", "-shared", "-fPIC", "-o", folder / "no_sync.so", "-xc", "-", text_in=NO_SYNC)
     assert made.returncode == 0, made.stdout
-    told, stored = told_and_stored(server_disk, fleet_of, folder, env={"LD_PRELOAD": str(folder / "no_sync.so")})
-    assert told - stored
+    fleet, told = told_until_cut(server_disk, fleet_of, env={"LD_PRELOAD": str(folder / "no_sync.so")})
+    assert told - stored(fleet)
