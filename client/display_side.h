@@ -60,8 +60,8 @@ enum err display_screenshot_take(
 	const struct display_side *d, uint64_t number, struct buf *out) MUST_CHECK;
 // SIGTERM to the display that wrote `status`. Errors: ERR_NOT_FOUND.
 enum err display_restart(const struct display_side *d) MUST_CHECK;
-// Rows from since_unix_ms on, oldest first, each ledger_seq once, at most max, in the arena.
-// The ledger in slices, for a loop that has other work.
+// Rows of the ledger from since_unix_ms on, oldest first, each ledger_seq once: in slices, for a
+// loop that has other work.
 struct ledger_read {
 	FILE *in[2]; // the part before, the present one
 	unsigned part;
@@ -73,9 +73,11 @@ void ledger_begin(struct ledger_read *x, const struct display_side *d, int64_t s
 // nothing behind them, or no memory for it.
 size_t ledger_slice(struct ledger_read *x, struct arena *a, size_t lines, struct shown *rows,
 	size_t max, bool *end);
+// From the beginning once more, of the same files.
+void ledger_rewind(struct ledger_read *x);
 void ledger_end(struct ledger_read *x); // also when it was ended already
 
-// All of it at once.
+// At most max of them at once, in the arena.
 void display_usage(const struct display_side *d, struct arena *a, int64_t since_unix_ms, size_t max,
 	struct shown **rows, size_t *count);
 

@@ -94,7 +94,8 @@ static enum err folder_open(const char *dir, const char *path, int *fd)
 	return ERR_OK;
 }
 
-static enum err file_put(int folder, const char *name, struct bytes bytes)
+static enum err file_put(
+	int folder, const char *name, void *ctx, enum err (*fill)(void *ctx, int fd))
 {
 	char temporary[160];
 	int n = snprintf(temporary, sizeof temporary, "%s.part", name);
@@ -106,18 +107,19 @@ static enum err file_put(int folder, const char *name, struct bytes bytes)
 		folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_set_errno("%s", temporary);
-	TRY(fd_write_all(fd, bytes.data, bytes.size));
+	TRY(fill(ctx, fd));
 	if (fsync(fd) != 0 || renameat(folder, temporary, folder, name) != 0 || fsync(folder) != 0)
 		return err_set_errno("%s", name);
 	return ERR_OK;
 }
 
-enum err medium_file_write(const char *dir, const char *path, struct bytes bytes)
+enum err medium_file_put(
+	const char *dir, const char *path, void *ctx, enum err (*fill)(void *ctx, int fd))
 {
 	SCOPED_FD int folder = -1;
 	const char *slash = strrchr(path, '/');
 	TRY(folder_open(dir, path, &folder));
-	return file_put(folder, slash != NULL ? slash + 1 : path, bytes);
+	return file_put(folder, slash != NULL ? slash + 1 : path, ctx, fill);
 }
 
 // ---- an image

@@ -9,9 +9,10 @@
 // ERR_FULL (more than out->max), ERR_IO.
 enum err medium_file_read(const char *dir, const char *path, struct buf *out) MUST_CHECK;
 
-// Replaces the file as a whole, with the folders on the way to it. Errors: ERR_READ_ONLY,
-// ERR_NO_SPACE, ERR_DENIED (a link on the way, or no right), ERR_IO.
-enum err medium_file_write(const char *dir, const char *path, struct bytes bytes) MUST_CHECK;
+// Replaces the file as a whole by what `fill` writes, with the folders on the way to it. Errors:
+// ERR_READ_ONLY, ERR_NO_SPACE, ERR_DENIED (a link on the way, or no right), ERR_IO, those of fill.
+enum err medium_file_put(const char *dir, const char *path, void *ctx,
+	enum err (*fill)(void *ctx, int fd)) MUST_CHECK;
 
 // An ISO 9660 image becomes a folder: only names that a medium has, only regular files, at most
 // `room` bytes. into: made here, and to be removed by the caller, also after an error. Errors:

@@ -18,12 +18,16 @@ struct return_source {
 	size_t result_count; // at most LIMIT_RETURN_ROWS
 };
 
-// The file's bytes: as medium.h says. out: initialised, at least MEDIUM_RETURN_MAX. *rows: of the
-// ledger; when they do not all fit, the newest are left out (they are still in the ledger).
-enum err return_make(const struct return_source *s, struct buf *out, size_t *rows) MUST_CHECK;
+struct return_done {
+	size_t rows, bytes;
+	bool left_out; // the newest did not fit; they are still in the ledger
+};
 
-// Replaces <dir>/helio/return/<client>.bin as a whole; behind links nothing is written. Blocking.
-// Errors: ERR_READ_ONLY, ERR_NO_SPACE, ERR_DENIED, ERR_IO.
-enum err return_write(const char *dir, const char *client_id, struct bytes bytes) MUST_CHECK;
+// Replaces <dir>/helio/return/<client>.bin (proto/medium.h) as a whole; behind links nothing is
+// written. One part after the other, so that a month of showings takes no more memory than one
+// part. Blocking: for a thread of its own, which reads the ledger too; what s points to stays
+// until it is done. Errors: ERR_READ_ONLY, ERR_NO_SPACE, ERR_DENIED, ERR_IO.
+enum err return_write(
+	const struct return_source *s, const char *dir, struct return_done *done) MUST_CHECK;
 
 #endif

@@ -47,9 +47,9 @@ struct import {
 	struct medium_result outcomes[ORDERS_MAX];
 	char words[ORDERS_MAX][LIMIT_ID + 1];
 	size_t outcome_count;
-	struct buf back;  // what is written to the medium
-	size_t back_rows; // of the ledger
-	uv_work_t work;   // reading an image, writing back
+	struct return_source back; // what is written to the medium
+	struct return_done returned;
+	uv_work_t work; // reading an image, writing back
 	struct mounts mounts;
 	bool working;
 	enum err work_result;
@@ -109,7 +109,7 @@ static void import_over(struct import *i)
 {
 	char path[PATH_MAX];
 	struct runtime *rt = i->rt;
-	bool good = i->refused == 0 && (i->installed != 0 || i->back.size != 0);
+	bool good = i->refused == 0 && (i->installed != 0 || i->returned.bytes != 0);
 	state_path(rt->settings, "result", path);
 	if (buf_printf(&i->result, "end\t%s\t%s\n", i->token, good ? "ok" : "failed") != ERR_OK ||
 		file_write_atomic(path, i->result.data, i->result.size, 0600) != ERR_OK)
@@ -118,8 +118,7 @@ static void import_over(struct import *i)
 		log_warn("IMPORT-LEFT", "why=%s", log_quote(err_text()));
 	log_info("IMPORT-END", "client=%s path=%s installed=%zu refused=%zu", rt->config.client_id,
 		log_quote(i->path), i->installed, i->refused);
-	buf_fini(&i->back);
-	buf_init(&i->back, MEDIUM_RETURN_MAX);
+	i->returned = (struct return_done){0};
 	arena_fini(&i->arena);
 	i->arena = (struct arena){0};
 	i->busy = i->fetching = false;
@@ -132,7 +131,7 @@ static void import_over(struct import *i)
 static void back_run(uv_work_t *work)
 {
 	struct import *i = work->data;
-	i->work_result = return_write(i->dir, i->rt->config.client_id, buf_bytes(&i->back));
+	i->work_result = return_write(&i->back, i->dir, &i->returned);
 	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
 		i->why[0] = '\0';
 }
@@ -144,13 +143,18 @@ static void back_after(uv_work_t *work, int status)
 	i->working = false;
 	if (i->work_result == ERR_OK) {
 		log_info("IMPORT-RETURN", "client=%s rows=%zu bytes=%zu path=%s",
-			i->rt->config.client_id, i->back_rows, i->back.size, log_quote(i->path));
-		if (buf_printf(&i->result, "returned\t%zu\n", i->back_rows) != ERR_OK)
+			i->rt->config.client_id, i->returned.rows, i->returned.bytes,
+			log_quote(i->path));
+		if (i->returned.left_out)
+			log_warn("IMPORT-LEFT-OUT",
+				"client=%s why=\"what was shown last did not fit\"",
+				i->rt->config.client_id);
+		if (buf_printf(&i->result, "returned\t%zu\n", i->returned.rows) != ERR_OK)
 			log_warn("IMPORT-UNTOLD", "why=%s", log_quote(err_text()));
 	} else {
 		log_info("IMPORT-NO-RETURN", "client=%s word=%s why=%s", i->rt->config.client_id,
 			err_word(i->work_result), log_quote(i->why));
-		buf_clear(&i->back);
+		i->returned = (struct return_done){0};
 	}
 	if (i->rt->stopping)
 		import_close(i->rt);
@@ -164,10 +168,10 @@ static uint32_t clock_quality(const struct runtime *rt)
 	return adjtimex(&t) != TIME_ERROR ? 3 : rt->core.server_time_known ? 2 : 1;
 }
 
-static enum err back_make(struct import *i)
+static void back_begin(struct import *i)
 {
 	struct runtime *rt = i->rt;
-	const struct return_source source = {
+	i->back = (struct return_source){
 		.client_id = rt->config.client_id,
 		.key = rt->core.key,
 		.store_id = rt->core.state.store_id,
@@ -177,7 +181,8 @@ static enum err back_make(struct import *i)
 		.results = i->outcomes,
 		.result_count = i->outcome_count,
 	};
-	return return_make(&source, &i->back, &i->back_rows);
+	i->work.data = i;
+	i->working = uv_queue_work(&rt->loop, &i->work, back_run, back_after) == 0;
 }
 
 // What is no medium gets nothing written to it; an image and a disc cannot take anything.
@@ -197,11 +202,7 @@ static void import_end(struct import *i)
 		import_over(i);
 		return;
 	}
-	if (back_make(i) != ERR_OK)
-		log_warn("IMPORT-UNRETURNED", "why=%s", log_quote(err_text()));
-	i->work.data = i;
-	i->working = i->back.size != 0 &&
-		     uv_queue_work(&i->rt->loop, &i->work, back_run, back_after) == 0;
+	back_begin(i);
 	if (!i->working)
 		import_over(i);
 }
@@ -606,7 +607,6 @@ enum err import_open(struct runtime *rt)
 	rt->import = i;
 	i->rt = rt;
 	buf_init(&i->result, 16384);
-	buf_init(&i->back, MEDIUM_RETURN_MAX);
 	state_path(rt->settings, "", path);
 	TRY(dir_make(path));
 	TRY(fetcher_new(&rt->loop, &rt->fetcher_config, &events, i, &i->fetcher));
@@ -616,6 +616,11 @@ enum err import_open(struct runtime *rt)
 	i->timer.data = i;
 	uv_timer_start(&i->timer, on_timer, LOOK_MS, LOOK_MS);
 	return ERR_OK;
+}
+
+bool import_is_working(const struct runtime *rt)
+{
+	return rt->import != NULL && rt->import->working;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -632,7 +637,6 @@ void import_close(struct runtime *rt)
 	if (i->fetcher != NULL)
 		fetcher_free(i->fetcher);
 	buf_fini(&i->result);
-	buf_fini(&i->back);
 	arena_fini(&i->arena);
 	if (i->timer_there)
 		uv_close((uv_handle_t *)&i->timer, on_closed);

@@ -16,6 +16,8 @@
 
 enum err import_open(struct runtime *rt) MUST_CHECK;
 void import_close(struct runtime *rt);
+// A thread works for it, and may sign with the key of now.
+bool import_is_working(const struct runtime *rt);
 // Begins at once; the process ends with it when the runtime has no link. path: absolute.
 enum err import_begin(struct runtime *rt, const char *path, const char *token) MUST_CHECK;
 // The link wants the fetcher: an import steps back.

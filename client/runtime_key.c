@@ -2,6 +2,7 @@
 // <state_dir>/keys/<first key>.key, the one that follows it .next. The name is of the first key's
 // id, so that a device that was enrolled anew does not find the keys of its former life.
 #include "client/runtime.h"
+#include "client/runtime_import.h"
 
 #include "proto/base/file.h"
 #include "proto/base/log.h"
@@ -69,6 +70,8 @@ enum err port_key_commit(void *ctx)
 {
 	struct runtime *rt = ctx;
 	char from[400], to[400];
+	if (import_is_working(rt))
+		return err_set(ERR_NOT_NOW, "a medium is being written, signed by the old key");
 	TRY(key_path(rt, "next", from));
 	TRY(key_path(rt, "key", to));
 	if (rename(from, to) != 0)

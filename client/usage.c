@@ -100,6 +100,15 @@ void ledger_end(struct ledger_read *x)
 	*x = (struct ledger_read){.part = 2};
 }
 
+void ledger_rewind(struct ledger_read *x)
+{
+	for (size_t i = 0; i < 2; i++)
+		if (x->in[i] != NULL)
+			rewind(x->in[i]);
+	x->part = 0;
+	x->last_seq = 0;
+}
+
 // False: nothing more is there.
 static bool line_next(struct ledger_read *x, char *line, size_t size)
 {

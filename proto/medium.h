@@ -19,7 +19,8 @@
 #define MEDIUM_LABEL "ORDER.txt"
 #define MEDIUM_ORDERS "helio/v1/medium"
 #define MEDIUM_RETURN "helio/return"
-#define MEDIUM_RETURN_MAX (16u << 20) // of one client
+// Of one client: a whole ledger of the usual size, 190,000 showings, takes some 20 MiB.
+#define MEDIUM_RETURN_MAX (64u << 20)
 #define MEDIUM_ORDERS_MAX 4096 // on one medium
 #define MEDIUM_FILES_MAX (1u << 20)
 

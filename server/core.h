@@ -493,6 +493,8 @@ struct usage_row {
 };
 enum err core_usage(struct core *core, const char *client, size_t max, struct arena *a,
 	struct usage_row **out, size_t *count) MUST_CHECK;
+// Forgets what is older, or more, than the settings let stand.
+enum err core_usage_trim(struct core *core, const char *client) MUST_CHECK;
 
 // ---------------------------------------------------------------- explaining
 

@@ -97,6 +97,13 @@ static enum err parts_begin(struct core *core, const struct passed *p, const str
 	return ERR_OK;
 }
 
+enum err core_usage_trim(struct core *core, const char *client)
+{
+	return rows_usage_trim(core->db, client,
+		core->now.wall.ms - (int64_t)core->config.usage_keep_days * 86400000,
+		core->config.usage_rows_max);
+}
+
 static enum err usage_record(struct core *core, const char *id, const struct report *r)
 {
 	struct device_row device;
@@ -107,9 +114,7 @@ static enum err usage_record(struct core *core, const char *id, const struct rep
 	TRY(usage_take(core->db, id, &device.store_id, r->usage, r->usage_count));
 	if (r->part + 1 < r->parts)
 		return ERR_OK;
-	return rows_usage_trim(core->db, id,
-		core->now.wall.ms - (int64_t)core->config.usage_keep_days * 86400000,
-		core->config.usage_rows_max);
+	return core_usage_trim(core, id);
 }
 
 // *whole: r was the last part. A part that does not fit changes nothing. Each row of the usage

@@ -26,14 +26,20 @@ static enum err usage_merge(
 	struct media *m, const struct medium_return *part, struct media_merged *out)
 {
 	struct db *db = core_db(m->core);
-	uint64_t before = 0, after = 0;
+	uint64_t before = 0, after = 0, first = UINT64_MAX, last = 0;
 
-	TRY(rows_usage_count(db, part->client_id, &part->store_id, &before));
-	TRY(usage_take(db, part->client_id, &part->store_id, part->usage, part->usage_count));
-	TRY(rows_usage_count(db, part->client_id, &part->store_id, &after));
 	out->rows = part->usage_count;
+	if (out->rows == 0)
+		return ERR_OK;
+	for (size_t i = 0; i < part->usage_count; i++) {
+		first = part->usage[i].ledger_seq < first ? part->usage[i].ledger_seq : first;
+		last = part->usage[i].ledger_seq > last ? part->usage[i].ledger_seq : last;
+	}
+	TRY(rows_usage_count(db, part->client_id, &part->store_id, first, last, &before));
+	TRY(usage_take(db, part->client_id, &part->store_id, part->usage, part->usage_count));
+	TRY(rows_usage_count(db, part->client_id, &part->store_id, first, last, &after));
 	out->rows_new = (size_t)(after - before);
-	return ERR_OK;
+	return part->part + 1 < part->parts ? ERR_OK : core_usage_trim(m->core, part->client_id);
 }
 
 static bool outcome_is_good(const char *word)

@@ -321,8 +321,9 @@ enum err rows_report_find(struct db *db, const char *client, enum info_kind what
 // recorded once. When it says something else than the one that comes, it becomes doubtful.
 enum err rows_usage_add(struct db *db, const char *client, const struct id16 *store_id,
 	const struct shown *shown) MUST_CHECK;
+// How many there are of a store between two numbers, both included.
 enum err rows_usage_count(struct db *db, const char *client, const struct id16 *store_id,
-	uint64_t *count) MUST_CHECK;
+	uint64_t first_seq, uint64_t last_seq, uint64_t *count) MUST_CHECK;
 struct usage_item {
 	struct digest package;
 	const char *image;

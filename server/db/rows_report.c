@@ -56,14 +56,16 @@ enum err rows_usage_add(
 		DB_T(s->reason ? s->reason : ""));
 }
 
-enum err rows_usage_count(
-	struct db *db, const char *client, const struct id16 *store_id, uint64_t *count)
+enum err rows_usage_count(struct db *db, const char *client, const struct id16 *store_id,
+	uint64_t first_seq, uint64_t last_seq, uint64_t *count)
 {
 	struct db_rows rows;
 
 	*count = 0;
-	TRY(db_query(db, &rows, "SELECT count(*) FROM usage WHERE client = $1 AND store_id = $2",
-		DB_T(client), DB_D(store_id)));
+	TRY(db_query(db, &rows,
+		"SELECT count(*) FROM usage WHERE client = $1 AND store_id = $2"
+		" AND ledger_seq >= $3 AND ledger_seq <= $4",
+		DB_T(client), DB_D(store_id), DB_I(first_seq), DB_I(last_seq)));
 	if (db_next(&rows))
 		*count = (uint64_t)db_int(&rows, 0);
 	return db_end(&rows);

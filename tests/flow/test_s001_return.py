@@ -1,10 +1,13 @@
 """US 8,949,380 / claim 3: a medium is carried both ways; what a silent client did comes back on the stick."""
+import time
+
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from lib import wire
 from lib.media import importing, orders, package, recorded, rig, shown, unpack
 
 pb = wire.pb
 BOOT = "0123456789abcdef" * 2
+BEGIN = int(time.time()) * 1000 - 40 * 86_400_000   # forty days ago: it is still kept
 
 
 def ledger(fleet, client, package, count, first=1):
@@ -13,7 +16,7 @@ def ledger(fleet, client, package, count, first=1):
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "shown.log", "a") as out:
         for n in range(first, first + count):
-            out.write("\t".join([str(n), BOOT, package, f"{n:04d}-art.jpg", str(1_600_000_000_000 + n * 8000), "8000", "ntp"]) + "\n")
+            out.write("\t".join([str(n), BOOT, package, f"{n:04d}-art.jpg", str(BEGIN + n * 8000), "8000", "ntp"]) + "\n")
 
 
 def parts(path):
@@ -54,7 +57,7 @@ def test_S001_c3_what_a_silent_client_did_comes_back_on_the_stick(fleet_of, fold
     said = [verified(part, key) for part in parts(back)]
     assert [r.outcome for r in said[0].results] == ["installed"] and said[0].results[0].order == int(order["number"])
     rows = [row for part in said for row in part.usage]
-    assert [r.ledger_seq for r in rows] == list(range(1, 701)) and rows[6].from_unix_ms == 1_600_000_056_000
+    assert [r.ledger_seq for r in rows] == list(range(1, 701)) and rows[6].from_unix_ms == BEGIN + 56_000
     heard = fleet.ctl("client", "show", "f2")["last_heard_unix_ms"]
 
     # Bent, of somebody else, cut: refused, and nothing is changed.
@@ -70,7 +73,7 @@ def test_S001_c3_what_a_silent_client_did_comes_back_on_the_stick(fleet_of, fold
 
     done = fleet.ctl("media", "merge", stick)["merged"]
     assert [(m["client"], m["ok"], m["rows"]) for m in done] == [("f2", True, 700)], done
-    assert usage(fleet, "f2") == [f"{n}|{1_600_000_000_000 + n * 8000}|8000" for n in range(1, 701)]
+    assert usage(fleet, "f2") == [f"{n}|{BEGIN + n * 8000}|8000" for n in range(1, 701)]
     assert int(orders(fleet, "f2", one)[0]["state"]) == pb.MEDIA_ARRIVED
     assert int(orders(fleet, "f3", one)[0]["state"]) == pb.MEDIA_RECORDED
     # It is no communication: who was never heard was not heard by this.
@@ -87,6 +90,16 @@ def test_S001_c3_what_a_silent_client_did_comes_back_on_the_stick(fleet_of, fold
     back.write_bytes(good)
     assert [(m["rows_new"], m["orders_new"]) for m in fleet.ctl("media", "merge", stick)["merged"]] == [(0, 0)]
     assert len(usage(fleet, "f2")) == 705
+
+    # Unplugged for long: all of its time comes back, in as many parts as that takes, its last row too.
+    ledger(fleet, "f2", one, 44_295, first=706)
+    done = importing(fleet, "f2", stick)
+    assert done.returncode == 0 and "returned\t45000\n" in done.stdout, done
+    said = [verified(part, key) for part in parts(back)]
+    assert {m.parts for m in said} == {150} and [m.part for m in said] == list(range(150))
+    assert [row.ledger_seq for m in said for row in m.usage] == list(range(1, 45_001))
+    assert [(m["rows"], m["rows_new"]) for m in fleet.ctl("media", "merge", stick)["merged"]] == [(45_000, 44_295)]
+    assert fleet.sql("select count(*), min(ledger_seq), max(ledger_seq), sum(duration_ms) from usage") == "45000|1|45000|360000000"
 
 
 def test_S001_c3_a_refusal_is_told_and_nothing_is_written_behind_links(fleet_of, folder):

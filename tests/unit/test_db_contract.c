@@ -208,7 +208,7 @@ static void what_is_ignored_changes_nothing_and_fails_nothing(void **state)
 	shown.duration_ms = 1;
 	assert_int_equal(rows_usage_add(f->db, "f1", &store, &shown), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
-	assert_int_equal(rows_usage_count(f->db, "f1", &store, &count), ERR_OK);
+	assert_int_equal(rows_usage_count(f->db, "f1", &store, 7, 7, &count), ERR_OK);
 	assert_int_equal(count, 1);
 }
 
