@@ -427,6 +427,17 @@ def bench_media(quick):
             ratio_to_1k=line["walks_us_per_tick"] / found[0]["walks_us_per_tick"])
 
 
+def bench_orders(quick):
+    """100 plans: what is told, built and sent stays 100 orders, however large the fleet. What a package of an order costs: `packaging`."""
+    found = []
+    for clients in (1000, 10000) if quick else (1000, 10000, 100000):
+        found += core_lines("orders", "--clients", clients)
+    for line in found:
+        row("orders", clients=int(line["clients"]), plans=int(line["plans"]), orders=int(line["orders"]),
+            start_us_per_client=line["start_ms"] * 1000 / line["clients"], restart_us_per_client=line["restart_ms"] * 1000 / line["clients"],
+            edit_ms=line["edit_ms"], tell_all_ms=line["tell_ms"])
+
+
 def bench_queue(quick):
     lines = core_lines("queue")
     for line in lines[1:]:    # the first one warms up
@@ -730,7 +741,7 @@ BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent
            "update_sets": bench_update_sets, "broker_memory": bench_broker_memory,
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "media": bench_media, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
+           "restart": bench_restart, "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 

@@ -7,6 +7,7 @@
 //   bench_core state_bytes [--clients N]
 //   bench_core restart     [--clients N] [--dir D]         opening, loading, first answer
 //   bench_core media       [--clients N] [--dir D]         the walk for those who are away
+//   bench_core orders      [--clients N] [--dir D]         100 plans: from clients to orders
 //   bench_core queue                                       10^3 .. 10^6 clients
 //   bench_core placement                                   10,000 clients, 16 data brokers
 //   bench_core fill FILE CHANNEL_EPOCH POINTER FIRST COUNT rows of clients into heliod's store
@@ -15,6 +16,7 @@
 #include "proto/base/log.h"
 #include "tests/bench/core/flood.h"
 #include "tests/bench/core/media_rows.h"
+#include "tests/bench/core/order_rows.h"
 #include "tests/bench/core/placement_row.h"
 #include "tests/bench/core/queue_rows.h"
 #include "tests/bench/core/reference.h"
@@ -287,6 +289,8 @@ int main(int argc, char **argv)
 		queue_rows();
 	else if (strcmp(row, "media") == 0)
 		media_rows(o.clients, o.dir);
+	else if (strcmp(row, "orders") == 0)
+		order_rows(o.clients, o.dir);
 	else if (strcmp(row, "placement") == 0)
 		placement_row();
 	else if (strcmp(row, "fill") == 0)
