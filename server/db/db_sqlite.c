@@ -1,77 +1,24 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
 // on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL: what was
-// run is on the disk in the redo log (FILE-redo) before its commit, and the threads of wal_flush.c do
-// what waits for the disk. Each commit holds the number of its last group, so that an open after a
-// crash runs those that follow. A second program that would write the same file is refused (a lock of
-// ours: SQLite's own exclusive mode would shut out the checkpointer).
-//
-//   flush    by the redo log; by SQLite's own log (after the commit) where the redo log cannot take it
-//            or there is none (a small disk)
-//   retire   a checkpoint of the carrier brings all that was committed to the disk, so that an area of
-//            the redo log is free again
+// run is on the disk in the redo log (FILE-redo) before its commit, and db_sqlite_pipeline.c
+// does what waits for the disk. A second program that would write the same file is refused (a lock
+// of ours: SQLite's own exclusive mode would shut out the checkpointer).
+#include "server/db/db_sqlite.h"
+
 #include "proto/base/file.h"
-#include "proto/base/log.h"
-#include "server/db/db_engine.h"
-#include "server/db/redo.h"
-#include "server/db/wal_flush.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#define CHECKPOINT_FRAMES 4000      // of the log; a page of 4 KiB each
-#define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
-#define CHECKPOINT_FRAMES_BOUND (2 * CHECKPOINT_FRAMES_MAX)
-#define CHECKPOINT_FRAMES_LAST 400
 #define BUSY_MS 200                          // somebody reads, or looks with another tool
 #define CHECK_WHOLE_BYTES (32 * 1024 * 1024) // read in 50 ms
-#define REDO_SEQ "redo-seq"                  // of table meta: the last group of the commits
-#define REDO_LOG "redo-log"                  // the number of the log that goes with this store
-// A small write that the disk takes at once is waited for: the thread would have to be woken, and the
-// loop again, which costs more (75 us each on the reference machine).
-#define AT_ONCE_US 500
-#define AT_ONCE_BYTES (16 * 1024)
 
-struct db_stmt {
-	const char *sql;
-	sqlite3_stmt *handle;
-	struct sqlite_db *owner;
-};
-
-struct sqlite_db {
-	struct db base;
-	sqlite3 *handle;
-	char *file;
-	int lock_fd;
-	struct wal_flush *flush; // pipelined
-	sqlite3 *carrier;        // of its second thread alone
-	atomic_int carried;      // frames of the log that are in the database
-	int here_again;          // frames at which the loop may carry
-	struct redo *redo;
-	uint64_t group, committed; // numbers: the last that was sealed, and committed
-	atomic_ullong retire_to, retired;
-	bool log_needed;           // SQLite's own: something is not in the redo log
-	bool by_redo, flush_at_once;
-	uint64_t flush_to;         // of the flush under way
-	int flush_errno;           // of one at once
-	atomic_uint write_us;      // what a flush of the redo log takes, smoothed
-	struct db_stmt cache[STATEMENT_CACHE];
-};
-
-static struct sqlite_db *sqlite_of(struct db *db)
-{
-	return (struct sqlite_db *)db;
-}
-
-static enum err sqlite_fail(sqlite3 *handle, int rc, const char *what)
+enum err sqlite_fail(sqlite3 *handle, int rc, const char *what)
 {
 	enum err e = ERR_IO;
 
@@ -106,7 +53,7 @@ static enum err sqlite_fail(sqlite3 *handle, int rc, const char *what)
 		handle ? sqlite3_errmsg(handle) : sqlite3_errstr(rc), rc);
 }
 
-static enum err sqlite_exec(struct db *db, const char *sql)
+enum err sqlite_exec(struct db *db, const char *sql)
 {
 	struct sqlite_db *s = sqlite_of(db);
 	int rc = sqlite3_exec(s->handle, sql, NULL, NULL, NULL);
@@ -153,7 +100,7 @@ static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **
 	return err_set(ERR_FULL, "more than %d different statements", STATEMENT_CACHE);
 }
 
-static enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v)
+enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v)
 {
 	int rc = SQLITE_ERROR;
 
@@ -180,7 +127,7 @@ static enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_
 	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(stmt->owner->handle, rc, stmt->sql);
 }
 
-static enum err sqlite_step(struct db_stmt *stmt, bool *row)
+enum err sqlite_step(struct db_stmt *stmt, bool *row)
 {
 	int rc = sqlite3_step(stmt->handle);
 
@@ -190,7 +137,7 @@ static enum err sqlite_step(struct db_stmt *stmt, bool *row)
 	return sqlite_fail(stmt->owner->handle, rc, stmt->sql);
 }
 
-static void sqlite_reset(struct db_stmt *stmt)
+void sqlite_reset(struct db_stmt *stmt)
 {
 	sqlite3_reset(stmt->handle);
 	sqlite3_clear_bindings(stmt->handle);
@@ -218,7 +165,7 @@ static enum err sqlite_say(struct db *db, const char *sql)
 	return sqlite_say_with(db, sql, NULL, 0);
 }
 
-static enum err meta_put(struct db *db, const char *key, uint64_t number)
+enum err meta_put(struct db *db, const char *key, uint64_t number)
 {
 	return sqlite_say_with(db,
 		"INSERT INTO meta (key, number) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET "
@@ -227,7 +174,7 @@ static enum err meta_put(struct db *db, const char *key, uint64_t number)
 }
 
 // 0 where there is none, and in a store that has no such table.
-static uint64_t meta_number(struct sqlite_db *s, const char *key)
+uint64_t meta_number(struct sqlite_db *s, const char *key)
 {
 	sqlite3_stmt *stmt = NULL;
 	uint64_t number = 0;
@@ -326,399 +273,6 @@ static void sqlite_close(struct db *db)
 		close(s->lock_fd);
 	free(s->file);
 	free(s);
-}
-
-// ---------------------------------------------------------------- the pipeline
-
-static int carrier_open(const char *file, sqlite3 **out)
-{
-	int rc = sqlite3_open_v2(file, out, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-
-	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(*out,
-			"PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;"
-			"PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
-			NULL, NULL, NULL);
-	return rc;
-}
-
-static int log_carry_by(struct sqlite_db *s, sqlite3 *connection)
-{
-	int carried = 0;
-	int rc = sqlite3_wal_checkpoint_v2(
-		connection, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, &carried);
-
-	if (rc == SQLITE_OK)
-		atomic_store(&s->carried, carried);
-	return rc;
-}
-
-// On the carrier's thread.
-static void log_carry(void *ctx)
-{
-	struct sqlite_db *s = ctx;
-	unsigned long long retire_to = atomic_load(&s->retire_to);
-	int rc = s->carrier ? SQLITE_OK : carrier_open(s->file, &s->carrier);
-
-	if (rc == SQLITE_OK)
-		rc = log_carry_by(s, s->carrier);
-	if (rc == SQLITE_OK) // it synced the log first
-		atomic_store(&s->retired, retire_to);
-	if (rc == SQLITE_OK || rc == SQLITE_BUSY)
-		return;
-	log_warn("STORE-CHECKPOINT", "rc=%d why=%s", rc,
-		log_quote(s->carrier ? sqlite3_errmsg(s->carrier) : sqlite3_errstr(rc)));
-	sqlite3_close(s->carrier);
-	s->carrier = NULL;
-}
-
-enum carry {
-	CARRY_NOTHING,
-	CARRY_BESIDE, // on the thread
-	CARRY_HERE
-};
-
-// A log begins anew only when all of it was carried back and nobody reads it: one that never rests
-// is followed by the thread until little is left, and that the loop carries itself. A thread that
-// cannot follow is not waited for: the log has a bound.
-static enum carry carry_choose(const struct sqlite_db *s, int frames, int left)
-{
-	if (frames < CHECKPOINT_FRAMES_MAX)
-		return left >= CHECKPOINT_FRAMES ? CARRY_BESIDE : CARRY_NOTHING;
-	if (left > CHECKPOINT_FRAMES_LAST && frames < CHECKPOINT_FRAMES_BOUND)
-		return CARRY_BESIDE;
-	return frames >= s->here_again ? CARRY_HERE : CARRY_NOTHING;
-}
-
-// After each commit: the log holds so many frames. An error here is no error of the commit.
-static int on_log_grew(void *ctx, sqlite3 *handle, const char *name, int frames)
-{
-	struct sqlite_db *s = ctx;
-
-	(void)name;
-	if (frames < atomic_load(&s->carried)) { // it began anew
-		atomic_store(&s->carried, 0);
-		s->here_again = 0;
-	}
-	switch (carry_choose(s, frames, frames - atomic_load(&s->carried))) {
-	case CARRY_NOTHING:
-		break;
-	case CARRY_BESIDE:
-		if (wal_carry_is_idle(s->flush))
-			wal_carry_ask(s->flush);
-		break;
-	case CARRY_HERE: // while somebody reads for long, not at each commit
-		s->here_again = frames + CHECKPOINT_FRAMES_LAST;
-		if (frames >= CHECKPOINT_FRAMES_BOUND)
-			wal_carry_wait(s->flush);
-		(void)log_carry_by(s, handle);
-		break;
-	}
-	return SQLITE_OK;
-}
-
-// The area before the present one shall be free when this one is full.
-static void redo_carry(struct sqlite_db *s)
-{
-	redo_retire(s->redo, atomic_load(&s->retired));
-	uint64_t last = redo_to_retire(s->redo);
-	if (last == 0 || last > s->committed || last <= atomic_load(&s->retire_to) ||
-		!wal_carry_is_idle(s->flush))
-		return;
-	atomic_store(&s->retire_to, s->committed);
-	wal_carry_ask(s->flush);
-}
-
-static void sqlite_note(
-	struct db *db, const char *sql, const struct db_value *values, size_t count)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	if (s->redo)
-		redo_note(s->redo, sql, values, count);
-}
-
-static bool sqlite_seal(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	s->group++;
-	if (!s->redo)
-		return false;
-	redo_carry(s);
-	if (!redo_seal(s->redo, s->group))
-		s->log_needed = true;
-	return !s->log_needed;
-}
-
-// On the flusher's thread, or at once.
-static int redo_flush(void *ctx)
-{
-	struct sqlite_db *s = ctx;
-	struct timespec from, to;
-
-	clock_gettime(CLOCK_MONOTONIC, &from);
-	int failed = redo_write(s->redo);
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	int64_t us = (to.tv_sec - from.tv_sec) * 1000000ll + (to.tv_nsec - from.tv_nsec) / 1000;
-	unsigned before = atomic_load(&s->write_us), now = us > 1000000 ? 1000000 : (unsigned)us;
-	atomic_store(&s->write_us, (7 * before + now) / 8);
-	return failed;
-}
-
-static enum err redo_failed(int number)
-{
-	errno = number;
-	return err_set_errno("database: the redo log");
-}
-
-static void sqlite_flush_begin(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	s->by_redo = s->redo && !s->log_needed;
-	s->flush_at_once = false;
-	s->flush_to = s->by_redo ? s->group : s->committed;
-	if (!s->by_redo) {
-		if (s->redo)
-			redo_forget(s->redo);
-		wal_flush_begin(s->flush, NULL);
-		return;
-	}
-	redo_begin(s->redo);
-	s->flush_at_once = atomic_load(&s->write_us) < AT_ONCE_US &&
-			   redo_write_size(s->redo) <= AT_ONCE_BYTES;
-	if (s->flush_at_once)
-		s->flush_errno = redo_flush(s);
-	else
-		wal_flush_begin(s->flush, redo_flush);
-}
-
-static bool sqlite_flush_is_over(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	return s->flush_at_once || wal_flush_is_over(s->flush);
-}
-
-static enum err sqlite_flush_end(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-	bool at_once = s->flush_at_once;
-
-	s->flush_at_once = false;
-	if (at_once)
-		return s->flush_errno ? redo_failed(s->flush_errno) : ERR_OK;
-	TRY(wal_flush_end(s->flush));
-	if (s->by_redo)
-		return ERR_OK;
-	s->log_needed = false;
-	if (s->redo)
-		redo_retire(s->redo, s->flush_to);
-	return ERR_OK;
-}
-
-// ---------------------------------------------------------------- the redo log
-
-static enum err redo_path(const char *file, char path[static PATH_MAX])
-{
-	return (size_t)snprintf(path, PATH_MAX, "%s-redo", file) < PATH_MAX
-		       ? ERR_OK
-		       : err_set(ERR_RANGE, "the path of the database is too long");
-}
-
-struct redoing {
-	struct sqlite_db *s;
-	uint64_t first, last; // groups that were run
-	const char *text;     // prepared last
-	sqlite3_stmt *stmt;
-};
-
-static enum err redo_prepare(struct redoing *g, const char *sql)
-{
-	if (g->stmt && strcmp(sqlite3_sql(g->stmt), sql) == 0)
-		return ERR_OK;
-	sqlite3_finalize(g->stmt);
-	int rc = sqlite3_prepare_v2(g->s->handle, sql, -1, &g->stmt, NULL);
-	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(g->s->handle, rc, sql);
-}
-
-static enum err redo_run(void *ctx, uint64_t group, const char *sql, const struct db_value *values,
-	size_t count)
-{
-	struct redoing *g = ctx;
-	uint64_t done = g->last ? g->last : g->s->committed;
-
-	if (group < done || (group == done && !g->last))
-		return ERR_OK;
-	if (group > done + 1)
-		return err_set(ERR_STALE, "it goes on at %llu, and the store ends at %llu",
-			(unsigned long long)group, (unsigned long long)done);
-	g->last = group;
-	TRY(redo_prepare(g, sql));
-	struct db_stmt stmt = {.sql = sql, .handle = g->stmt, .owner = g->s};
-	enum err e = ERR_OK;
-	for (size_t i = 0; e == ERR_OK && i < count; i++)
-		e = sqlite_bind(&stmt, (int)i + 1, &values[i]);
-	for (bool row = true; e == ERR_OK && row;)
-		e = sqlite_step(&stmt, &row);
-	sqlite_reset(&stmt);
-	return e;
-}
-
-// One transaction: the groups that the store does not have.
-static enum err redo_all(struct sqlite_db *s)
-{
-	struct redoing g = {.s = s};
-	char path[PATH_MAX];
-
-	TRY(redo_path(s->file, path));
-	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE"));
-	enum err e = redo_read(path, meta_number(s, REDO_LOG), redo_run, &g);
-	sqlite3_finalize(g.stmt);
-	if (e == ERR_OK && g.last)
-		e = meta_put(&s->base, REDO_SEQ, g.last);
-	if (e == ERR_OK)
-		e = sqlite_exec(&s->base, "COMMIT");
-	if (e != ERR_OK) {
-		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
-		return e;
-	}
-	if (g.last) {
-		log_info("STORE-REDO", "from=%llu to=%llu", (unsigned long long)s->committed + 1,
-			(unsigned long long)g.last);
-		s->committed = s->group = g.last;
-	}
-	return ERR_OK;
-}
-
-// After a crash. A store that was put back from a copy does not go on where its log does: what the
-// log holds is of the time after the copy, and the server notices the copy by other signs.
-static enum err redo_after_crash(struct sqlite_db *s)
-{
-	s->group = s->committed = meta_number(s, REDO_SEQ);
-	if (meta_number(s, REDO_LOG) == 0)
-		return ERR_OK;
-	if (meta_number(s, "is-backup")) {
-		log_warn("STORE-REDO", "why=\"the store is a backup; its redo log is not used\"");
-		return ERR_OK;
-	}
-	enum err e = redo_all(s);
-	if (e == ERR_STALE) {
-		log_warn("STORE-REDO", "why=%s", log_quote(err_text()));
-		return ERR_OK;
-	}
-	if (e == ERR_OK || e == ERR_NO_SPACE || e == ERR_READ_ONLY || e == ERR_MEMORY)
-		return e;
-	char why[200];
-	(void)snprintf(why, sizeof(why), "%s", err_text());
-	return err_set(ERR_CORRUPT,
-		"the redo log of %s does not fit it (%s); moved away, the store opens as it was before it",
-		s->file, why);
-}
-
-// In the life of a store that could not commit: no flush is under way.
-static enum err sqlite_redo(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	if (!s->redo)
-		return ERR_OK;
-	if (redo_is_waiting(s->redo)) { // some may be committed, and one is not
-		redo_forget(s->redo);
-		s->log_needed = true;
-	}
-	TRY(redo_all(s));
-	s->group = s->committed;
-	return ERR_OK;
-}
-
-// A new log. Its number stands in the store before anything stands in it.
-static enum err redo_renew(struct sqlite_db *s)
-{
-	char path[PATH_MAX];
-	uint64_t id = random_u64() >> 2 | 1; // positive, and never 0
-
-	redo_close(s->redo);
-	s->redo = NULL;
-	s->log_needed = false;
-	TRY(redo_path(s->file, path));
-	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE"));
-	enum err e = meta_put(&s->base, REDO_LOG, id);
-	if (e == ERR_OK)
-		e = meta_put(&s->base, REDO_SEQ, s->group);
-	if (e == ERR_OK)
-		e = sqlite_exec(&s->base, "COMMIT");
-	if (e != ERR_OK) {
-		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
-		return e;
-	}
-	s->committed = s->group;
-	atomic_store(&s->retire_to, s->group);
-	atomic_store(&s->retired, s->group);
-	return redo_open(path, id, &s->redo);
-}
-
-// Without it SQLite's own log is synced: a small disk.
-static enum err redo_begin_log(struct sqlite_db *s)
-{
-	enum err e = redo_renew(s);
-
-	if (e != ERR_NO_SPACE)
-		return e;
-	log_info("STORE-LOG", "why=%s", log_quote(err_text()));
-	return ERR_OK;
-}
-
-static enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	if (!s->file)
-		return err_set(ERR_UNSUPPORTED, "a database in memory has no pipeline");
-	if (db->in_transaction)
-		return err_set(ERR_NOT_NOW, "a pipeline begins between turns");
-	TRY(redo_begin_log(s)); // its commit is on the disk: still FULL
-	TRY(wal_flush_new(s->file,
-		&(struct wal_flush_ports){
-			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .ctx = s},
-		&s->flush));
-	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL");
-	if (e != ERR_OK) {
-		wal_flush_free(s->flush);
-		s->flush = NULL;
-		return e;
-	}
-	sqlite3_wal_hook(s->handle, on_log_grew, s);
-	return ERR_OK;
-}
-
-static void sqlite_pipeline_end(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	sqlite3_wal_autocheckpoint(s->handle, CHECKPOINT_FRAMES);
-	if (sqlite_exec(db, "PRAGMA synchronous=FULL") != ERR_OK)
-		log_warn("STORE-FLUSH", "why=%s", log_quote(err_text()));
-	wal_flush_free(s->flush);
-	s->flush = NULL;
-	sqlite3_close(s->carrier);
-	s->carrier = NULL;
-	redo_close(s->redo);
-	s->redo = NULL;
-}
-
-// Every page of the log is written into the database and that is synced: nothing depends any more
-// on what the log's failed sync left on the disk. Nor on that of a redo log: it is a new one, whose
-// number is on the disk before anything is in it.
-static enum err sqlite_flush_whole(struct db *db)
-{
-	struct sqlite_db *s = sqlite_of(db);
-
-	if (s->redo)
-		TRY(redo_begin_log(s));
-	int rc = sqlite3_wal_checkpoint_v2(s->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(s->handle, rc, "checkpoint");
 }
 
 static const struct db_engine sqlite_engine = {

@@ -50,7 +50,7 @@ DOORS = {
     r"MQTTAsync|MQTTClient|MQTTProperties": r"proto/mqtt_link[a-z_]*\.[ch]|tests/.*",
     r"openssl/": r"proto/(digest|sign|seal_content)\.c|server/ctl/ca[a-z_]*\.c|tests/.*",
     r"helio\.pb-c\.h": r"proto/codec[a-z_]*\.[ch]|tests/.*",
-    r"sqlite3\.h": r"server/db/db_sqlite\.c|server/publisher/[a-z_]*db\.[ch]|tests/.*",
+    r"sqlite3\.h": r"server/db/db_sqlite(_pipeline)?\.[ch]|server/publisher/[a-z_]*db\.[ch]|tests/.*",
     r"libpq-fe\.h": r"server/db/db_postgres\.c|tests/.*",
     r"SDL": r"client/display/(screen|picture|main)[a-z_]*\.[ch]",
     r"ini\.h": r"proto/base/settings\.c",
