@@ -123,6 +123,8 @@ def test_S002_5_a_recent_target_is_not_named_again_and_the_fourth_waits(fleet_of
     assert {d.to.broker_id for d in first[:3]} == {"da", "db", "dc"}
     assert 0 < first[3].retry_after_ms <= period * 1000 and not first[3].HasField("to")
     later = hand.directive((pb.TRANSMIT,), made[3].id)
+    for c in made:
+        record.directive(c.hex, pb.TRANSMIT, publisher="hand")
     at = {d.package: when for when, d in record.directives(kind=pb.TRANSMIT, publisher="hand")}
     oldest = min(at[c.id] for c in made[:3])
     assert later.to.broker_id == first[0].to.broker_id and at[made[3].id] - oldest >= period - 0.05

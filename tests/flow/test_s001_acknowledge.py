@@ -142,8 +142,11 @@ def test_S001_c35_whoever_asks_again_gets_the_last_response_and_never_an_older_o
     # What is older than that it cannot have shown honestly. It gets everything anew, and nothing of old.
     strange = f1.beat(ack=pb.ACK_RESEND, last_response_id=ids[0])
     assert (strange.body.execute.verb, strange.body.reason.code) == ("resync", pb.REASON_RESYNC)
-    told = [s.r.body for s in conversation(fleet, capture, "f1") if s.kind == pb.EXECUTE_COMMAND]
-    assert [list(b.execute.args) for b in told] == [["old"], ["older"], ["last"], ["last"], ["last"], []]
+
+    def told():
+        return [s.r.body for s in conversation(fleet, capture, "f1") if s.kind == pb.EXECUTE_COMMAND]
+    wait_for(lambda: len(told()) >= 6, 10, "the last one is recorded")
+    assert [list(b.execute.args) for b in told()] == [["old"], ["older"], ["last"], ["last"], ["last"], []]
 
 
 def test_S001_c35_ten_times_asked_again_leads_to_a_resync_then_an_alert_and_no_storm(fleet_of):
