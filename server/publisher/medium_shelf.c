@@ -157,9 +157,13 @@ static void remove_at(struct medium_shelf *s, size_t at, const char *why)
 	log_info("MEDIUM-GONE", "order=%" PRIu64 " bytes=%" PRIu64 " because=%s", one.order,
 		one.bytes, log_quote(why));
 	s->bytes -= one.bytes;
+	// What was told stays before what was not: the gap is filled by the last that was told, and
+	// its place by the last of all.
+	if (at < s->told) {
+		s->list[at] = s->list[--s->told];
+		at = s->told;
+	}
 	s->list[at] = s->list[--s->count];
-	if (s->told > s->count)
-		s->told = s->count;
 }
 
 // Of those that are over the one that is so for longest; count: none.
