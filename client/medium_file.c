@@ -107,10 +107,13 @@ static enum err file_put(
 		folder, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return err_set_errno("%s", temporary);
-	TRY(fill(ctx, fd));
-	if (fsync(fd) != 0 || renameat(folder, temporary, folder, name) != 0 || fsync(folder) != 0)
-		return err_set_errno("%s", name);
-	return ERR_OK;
+	enum err e = fill(ctx, fd);
+	if (e == ERR_OK && (fsync(fd) != 0 || renameat(folder, temporary, folder, name) != 0 ||
+				   fsync(folder) != 0))
+		e = err_set_errno("%s", name);
+	if (e != ERR_OK)
+		(void)unlinkat(folder, temporary, 0); // its room is wanted
+	return e;
 }
 
 enum err medium_file_put(

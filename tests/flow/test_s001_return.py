@@ -1,6 +1,8 @@
 """US 8,949,380 / claim 3: a medium is carried both ways; what a silent client did comes back on the stick."""
+import shutil
 import time
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from lib import wire
 from lib.media import importing, orders, package, recorded, rig, shown, unpack
@@ -131,3 +133,24 @@ def test_S001_c3_a_refusal_is_told_and_nothing_is_written_behind_links(fleet_of,
     # What is no medium at all gets nothing.
     done = importing(fleet, "f2", outside)
     assert done.returncode != 0 and "reason=no-medium" in done.stderr and list(outside.iterdir()) == [], done
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes the stick full")
+def test_S001_c3_a_stick_that_is_full_or_read_only_keeps_what_was_on_it(fleet_of, folder):
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet)
+    fleet.ctl("channel", "publish", "default", one)
+    stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
+    ledger(fleet, "f2", one, 400)
+    assert importing(fleet, "f2", stick).returncode == 0
+    back, part = stick / "helio/return/f2.bin", stick / "helio/return/f2.bin.part"
+    good = back.read_bytes()
+    ledger(fleet, "f2", one, 400, first=401)
+    for calls, error, word in (("write", "ENOSPC", "no-space"), ("fsync", "EIO", "io"), ("openat", "EROFS", "read-only")):
+        broken = ["strace", "-f", "-o", "/dev/null", "-P", part, "-P", "f2.bin.part", "-e", f"trace={calls}", "-e", f"inject={calls}:error={error}"]
+        done = importing(fleet, "f2", stick, under=broken)
+        # What the stick brought is installed all the same; that nothing could be written is said.
+        assert shown(fleet, "f2") == one and f"IMPORT-NO-RETURN client=f2 word={word}" in done.stderr, done.stderr[-1500:]
+        assert "returned" not in done.stdout and back.read_bytes() == good and not part.exists(), (calls, done.stdout)
+    done = importing(fleet, "f2", stick)   # the control: it was the stick
+    assert "returned\t800\n" in done.stdout and back.read_bytes() != good and not part.exists()
