@@ -31,6 +31,8 @@ struct depot {
 	const struct root *root; // keys; borrowed
 	struct held_package held[LIMIT_HOLDINGS];
 	size_t held_count;
+	char *const *seeds; // paths that seed_source.h looks at; borrowed; none: seed_count is 0
+	size_t seed_count;
 };
 
 enum slot_link {

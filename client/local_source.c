@@ -1,7 +1,7 @@
 // What this device holds already need not come again: chunks of installed packages, of interrupted
-// attempts at other packages (an older version, say, that was given up half-way) and of earlier
-// pages of the same package are read, hashed and written; a whole file of an installed package is
-// linked after hashing it.
+// attempts at other packages (an older version, say, that was given up half-way), of earlier pages
+// of the same package and of seeds are read, hashed and written; a whole file of an installed
+// package is linked after hashing it.
 //
 // The packages are walked page by page, so memory does not grow with what is installed. Their pages
 // are not trusted: every chunk is hashed as it is read, and only what matches counts. An attempt's
@@ -280,6 +280,27 @@ static enum err source_search(
 	return ERR_OK;
 }
 
+// ---- what no package installed
+
+static enum err seeds_search(struct local_search *x)
+{
+	struct staging *s = x->s;
+
+	if (!s->seeds_listed && s->store->seed_count > 0)
+		TRY(seed_source_open(&s->seeds, s->store->seeds, s->store->seed_count));
+	s->seeds_listed = true;
+	for (uint32_t c = 0; c < x->p->plan.chunk_count && s->seeds.count > 0; c++) {
+		const struct chunk_ref *ref = &x->p->plan.chunks[c];
+		if (staging_has_chunk(s, x->p->number, c) ||
+			!seed_source_read(&s->seeds, ref, x->scratch))
+			continue;
+		TRY(staging_write(s, x->p, c, 1, bytes_of(x->scratch, ref->size)));
+		staging_mark(s, x->p->number, c);
+		s->copied_bytes += ref->size;
+	}
+	return ERR_OK;
+}
+
 enum err staging_fill_local(struct staging *s, struct staged_page *p)
 {
 	char dir[DEPOT_PATH];
@@ -303,5 +324,6 @@ enum err staging_fill_local(struct staging *s, struct staged_page *p)
 		TRY(source_search(&x, dir, LIMIT_PAGES, false));
 	}
 	depot_staging_path(s->store, &s->id, "", dir);
-	return source_search(&x, dir, p->number, false);
+	TRY(source_search(&x, dir, p->number, false));
+	return x.missing == 0 ? ERR_OK : seeds_search(&x);
 }

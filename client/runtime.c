@@ -357,6 +357,8 @@ static enum err rooms_open(struct runtime *rt)
 	TRY(trust_open(&rt->trust, settings->fleet.root_file, settings->fleet.root_key));
 	TRY(commands_open(rt));
 	TRY(depot_open(&rt->store, settings->state_dir, &rt->trust.root));
+	rt->store.seeds = settings->seeds.items;
+	rt->store.seed_count = settings->seeds.count;
 	config_fill(rt);
 	TRY(state_open(rt));
 	TRY(shelf_init(&rt->outputs, settings->state_dir, settings->outputs_kept,

@@ -28,6 +28,9 @@ static const struct setting rows[] = {
 		"60000", NULL, "an answer to an older heartbeat is refused"},
 	{"agent", "window_kib", SETTING_U32, AT(window_kib), 256, 65536, "1536", NULL,
 		"bytes on the way while fetching: speed on long lines against memory"},
+	{"agent", "seed", SETTING_LIST, AT(seeds), 0, 0, "", NULL,
+		"a folder or file that no package installed and that may hold parts of one: the "
+		"software that the device was made with; repeated"},
 	{"agent", "reserve_bytes", SETTING_U64, AT(reserve_bytes), 0, UINT64_MAX / 2, "16777216",
 		NULL, "of the disk that are never filled"},
 	{"agent", "hw_class", SETTING_STRING, AT(hw_class), 0, 0, "", NULL,

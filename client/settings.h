@@ -14,7 +14,7 @@ struct agent_settings {
 	uint32_t interval_ms, response_max_age_ms, window_kib;
 	uint64_t reserve_bytes;
 	char hw_class[65], product[65];
-	struct setting_list report_hosts, log_units;
+	struct setting_list report_hosts, log_units, seeds;
 	bool inventory;
 	struct setting_list commands;
 	uint32_t outputs_kept, output_max_bytes;

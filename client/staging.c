@@ -453,6 +453,7 @@ void staging_close(struct staging *s)
 	free(s->page_first);
 	s->present = NULL;
 	s->page_first = NULL;
+	seed_source_close(&s->seeds);
 }
 
 enum err staging_drop(const struct depot *store, const struct digest *id)

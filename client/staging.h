@@ -2,15 +2,16 @@
 //
 // The data is its own witness: there is no list of what came. Whoever goes on after a cut hashes
 // what stands in the files, and what a hash confirms is not fetched again. Chunks that an installed
-// package, an interrupted attempt at another one or an earlier page of this one holds are read from
-// there, hashed, and written; a whole file that an installed package holds is linked. What is left
-// is the list of what must be fetched.
+// package, an interrupted attempt at another one, an earlier page of this one or a seed holds are
+// read from there, hashed, and written; a whole file that an installed package holds is linked.
+// What is left is the list of what must be fetched.
 //
 // Memory: one page at a time, its plan, and one bit for every chunk of the package.
 #ifndef HELIO_CLIENT_STAGING_H
 #define HELIO_CLIENT_STAGING_H
 
 #include "client/depot.h"
+#include "client/seed_source.h"
 #include "proto/content.h"
 
 // What an installed package no longer holds although its manifest says so: a disk that forgets, or
@@ -35,6 +36,8 @@ struct staging {
 	uint32_t have;            // bits set
 	bool resumed;             // something stood there before
 	uint64_t copied_bytes;    // found on this device instead of fetched
+	bool seeds_listed;        // by the first page that lacked something
+	struct seed_source seeds;
 };
 
 // A page at work. Everything in arena `a` until the next page.
@@ -87,8 +90,8 @@ enum err staging_read(const struct staging *s, const struct staged_page *p, uint
 void staging_flush(
 	const struct staging *s, const struct staged_page *p, const uint32_t *files, size_t count);
 
-// local_source.c: fills chunks of p from installed packages, interrupted attempts and earlier
-// pages; marks them.
+// local_source.c: fills chunks of p from installed packages, interrupted attempts, earlier pages
+// and seeds; marks them.
 enum err staging_fill_local(struct staging *s, struct staged_page *p) MUST_CHECK;
 
 #endif

@@ -26,6 +26,7 @@ from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # no
 from lib.wait import wait_for  # noqa: E402
 from agent_memory import bench_agent_memory  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
+from older import bench_update_older  # noqa: E402
 from pictures import bench_ingest, bench_packaging  # noqa: E402
 from publishing import bench_publish_speed  # noqa: E402
 from witness import SocketCount, rss  # noqa: E402
@@ -738,7 +739,7 @@ def bench_display(quick):
 
 
 BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent_memory(row, Bench, Memory, quick), "update_bytes": bench_update_bytes,
-           "update_sets": bench_update_sets, "broker_memory": bench_broker_memory,
+           "update_sets": bench_update_sets, "broker_memory": bench_broker_memory, "update_older": lambda quick: bench_update_older(row, quick),
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
            "restart": bench_restart, "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "display": bench_display,

@@ -23,7 +23,12 @@ SETS = (("esbuild-21", "@esbuild/linux-x64", "0.21.4", "0.21.5", True),
         ("next", "next", "14.2.4", "14.2.5", True),
         ("swc", "@swc/core-linux-x64-gnu", "1.7.0", "1.7.1", True),
         ("biome", "@biomejs/cli-linux-x64", "1.8.2", "1.8.3", False),
+        ("lightningcss", "lightningcss-linux-x64-gnu", "1.25.0", "1.25.1", False),
+        ("rollup", "@rollup/rollup-linux-x64-gnu", "4.18.0", "4.18.1", False),
         ("react-dom", "react-dom", "18.2.0", "18.3.0", False))
+# from the newest to older ones: what a device costs that missed some
+OLDER = (("esbuild-21", "@esbuild/linux-x64", ("0.21.5", "0.21.4", "0.21.3", "0.21.2")),
+         ("lightningcss", "lightningcss-linux-x64-gnu", ("1.25.1", "1.25.0", "1.24.1", "1.24.0")))
 QUICK = ("react-dom",)
 CHOSEN = os.environ.get("HELIO_BENCH_SETS", "").replace(",", " ").split()
 BSDIFF_MAX = 35_000_000     # it takes seventeen times as much memory, and minutes

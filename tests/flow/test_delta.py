@@ -292,6 +292,30 @@ def test_S001_c9_an_interrupted_attempt_at_another_version_serves_beside_a_delta
     assert pictures <= {topic for topic, _ in sent(fleet, "f2", cut)}, "control: who made no attempt gets every picture"
 
 
+def test_S001_c30_what_a_device_was_made_with_need_not_travel(fleet_of, folder):
+    """f1 names the folder of its factory software as a seed, which has most of version 2; f2, the control, does not."""
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",))
+    homes = {n: program(folder, n, 900_000) for n in (1, 2)}
+    made_with = folder / "opt/app"
+    made_with.mkdir(parents=True)
+    code = bytearray((homes[1] / NAME).read_bytes())
+    code[100:104] = b"made"
+    (made_with / "other-name").write_bytes(code)
+    fleet.up(agents=[])
+    package = fleet.software_package("app", "1", homes[1])
+    fleet.ctl("channel", "publish", "default", package)
+    fleet.agent_extra = {"agent": {"seed": [made_with, "/nowhere/at/all"]}}
+    fleet.agent("f1")
+    fleet.agent_extra = {}
+    fleet.agent("f2")
+    for client in ("f1", "f2"):
+        installed(fleet, client, package)
+        assert_same_files(fleet, client, package, homes[1])
+    seeded, whole = (sum(n for topic, n in sent(fleet, client) if "/chunk/" in topic) for client in ("f1", "f2"))
+    print(f"{seeded} bytes with a seed, {whole} without")
+    assert seeded < whole / 2 and whole > 900_000
+
+
 def words(number, size):
     """Text of words: compresses well, and better when more of it is known."""
     r = random.Random(number)

@@ -310,6 +310,87 @@ static void S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds(void 
 	assert_current(x, &x->v2);
 }
 
+// The files of v1 as a device was made with them: under other names, one with a byte more, one
+// behind a link.
+static void seeds_make(struct lab *x, char *folder, size_t size)
+{
+	const struct test_file *f = x->v1.files;
+	char path[300], link[300];
+	assert_true((size_t)snprintf(folder, size, "%s/made-with", x->dir) < size);
+	(void)snprintf(path, sizeof path, "%s/deep", folder);
+	assert_int_equal(dir_make(path), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/deep/one", folder);
+	assert_int_equal(file_write_atomic(path, f[0].data, f[0].size, 0644), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/two", folder);
+	uint8_t *grown = malloc(f[1].size + 1);
+	assert_non_null(grown);
+	grown[0] = 7; // where it is cut follows the content
+	memcpy(grown + 1, f[1].data, f[1].size);
+	assert_int_equal(file_write_atomic(path, grown, f[1].size + 1, 0644), ERR_OK);
+	free(grown);
+	(void)snprintf(path, sizeof path, "%s/outside", x->dir);
+	assert_int_equal(file_write_atomic(path, f[4].data, f[4].size, 0644), ERR_OK);
+	(void)snprintf(link, sizeof link, "%s/linked", folder);
+	assert_int_equal(symlink(path, link), 0);
+}
+
+static void S001_c30_what_no_package_installed_serves_too(void **state)
+{
+	struct lab *x = *state;
+	char folder[250], nowhere[] = "/nowhere/at/all";
+	char *seeds[2] = {nowhere, folder};
+	struct staged t;
+	seeds_make(x, folder, sizeof folder);
+	x->depot.seeds = seeds;
+	x->depot.seed_count = 2;
+	assert_int_equal(stage_begin(x, &x->v1, &t), ERR_OK);
+	assert_int_equal(stage_fill(&x->v1, &t, UINT32_MAX), ERR_OK);
+	uint32_t all = t.s.page_first[t.m.page_count], with = t.fetched;
+	assert_true(t.s.copied_bytes >= 300000 + 1200000); // the first, and most of the second
+	assert_true(t.s.copied_bytes <= 2300000);          // not what is behind a link
+	assert_int_equal(t.s.seeds.file_count, 2);
+	assert_int_equal(stage_install(x, &t), ERR_OK);
+	stage_end(&t);
+	assert_current(x, &x->v1);
+	// Control: without seeds everything is fetched.
+	char path[DEPOT_PATH];
+	depot_package_path(&x->depot, &x->v1.id, "", path);
+	assert_int_equal(tree_remove(path), ERR_OK);
+	assert_int_equal(depot_scan(&x->depot), ERR_OK);
+	x->depot.seed_count = 0;
+	uint32_t fetched = 0;
+	assert_int_equal(install(x, &x->v1, &fetched), ERR_OK);
+	assert_int_equal(fetched, all);
+	assert_true(with <= all / 2);
+}
+
+// It is read and hashed when it is used, not when it was listed.
+static void a_seed_that_changed_serves_no_more(void **state)
+{
+	struct lab *x = *state;
+	char folder[250], path[300];
+	char *seeds[1] = {folder};
+	SCOPED_FREE uint8_t *out = malloc(CHUNK_MAX);
+	struct seed_source s;
+	const struct test_file *f = &x->v1.files[0];
+	size_t n = chunk_cut(f->data, f->size);
+	struct chunk_ref c = {.sha256 = sha256(f->data, n), .size = (uint32_t)n};
+	seeds_make(x, folder, sizeof folder);
+	assert_int_equal(seed_source_open(&s, seeds, 1), ERR_OK);
+	assert_true(seed_source_read(&s, &c, out));
+	assert_memory_equal(out, f->data, n);
+	(void)snprintf(path, sizeof path, "%s/deep/one", folder);
+	int fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, "rot", 3, 1000), 3);
+	assert_int_equal(close(fd), 0);
+	assert_false(seed_source_read(&s, &c, out));
+	assert_int_equal(truncate(path, 10), 0);
+	assert_false(seed_source_read(&s, &c, out));
+	assert_int_equal(unlink(path), 0);
+	assert_false(seed_source_read(&s, &c, out));
+	seed_source_close(&s);
+}
+
 static void one_damaged_chunk_is_the_only_one_fetched_again(void **state)
 {
 	struct lab *x = *state;
@@ -689,6 +770,8 @@ int main(void)
 		CASE(a_rotten_base_is_not_copied),
 		CASE(what_stands_after_a_kill_is_not_fetched_again),
 		CASE(S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds),
+		CASE(S001_c30_what_no_package_installed_serves_too),
+		CASE(a_seed_that_changed_serves_no_more),
 		CASE(one_damaged_chunk_is_the_only_one_fetched_again),
 		CASE(a_damaged_page_in_staging_counts_for_nothing),
 		CASE(a_deleted_staging_folder_restarts_the_transfer),
