@@ -25,6 +25,7 @@ from lib.procs import Proc, free_ports, port_answers  # noqa: E402
 from lib.stage import COLOURS, Peak, Stage, huge_jpeg, huge_png, png_bytes  # noqa: E402
 from lib.wait import wait_for  # noqa: E402
 from agent_memory import bench_agent_memory  # noqa: E402
+from fan import bench_fan_out, write_curves  # noqa: E402
 from load import Generator, highest_rates  # noqa: E402
 from older import bench_update_older  # noqa: E402
 from pictures import bench_ingest, bench_packaging  # noqa: E402
@@ -743,6 +744,7 @@ BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
            "restart": bench_restart, "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
+           "fan_out": lambda quick: bench_fan_out(row, quick),
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 
@@ -761,7 +763,7 @@ def write_table():
 
 def bar_names(name, values):
     """What tells this line from the others of its row."""
-    marks = [f"{k}={values[k]}" for k in ("part", "clients", "rate", "answers", "bytes", "tls") if k in values]
+    marks = [f"{k}={values[k]}" for k in ("part", "clients", "brokers", "rate", "answers", "bytes", "tls") if k in values]
     return " ".join([name, *marks])
 
 
@@ -806,6 +808,7 @@ def main():
     for folder in kept:
         folder.cleanup()
     write_table()
+    write_curves(OUT)
     print(f"table and graphs in {OUT.relative_to(ROOT)}")
     if failed:
         sys.exit(f"failed: {' '.join(failed)}")
