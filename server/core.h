@@ -324,6 +324,7 @@ struct client_brief {
 	bool revoked;
 	enum client_state state;
 	enum reach reach;
+	uint64_t free_bytes; // said last; 0: not yet
 };
 // As core_client_next.
 bool core_client_walk(struct core *core, size_t *cursor, struct client_brief *out);

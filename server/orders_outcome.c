@@ -169,6 +169,52 @@ static void order_look(const struct order_row *r, int64_t now_ms, struct finding
 }
 
 #define LOOKED_MOST 512
+#define ROOM_TOLD_MOST 16
+
+static bool lacks_room(
+	const struct orders *o, const struct order_row *r, const struct client_brief *c)
+{
+	return !r->withdrawn && r->size_bytes > c->free_bytes && !digest_is_zero(&r->shown) &&
+	       core_client_is_in(o->core, c->place, r->id) &&
+	       !core_client_holds(o->core, c->id, &r->shown);
+}
+
+static void room_tell(const struct order_row *r, const struct client_brief *c, struct findings *out)
+{
+	char what[LIMIT_TEXT + 1], id[LIMIT_ID + 1], mend[160];
+
+	(void)snprintf(id, sizeof(id), "ROOM-%.50s", c->id);
+	(void)snprintf(what, sizeof(what),
+		"%s has %" PRIu64 " bytes free, and the package of %.80s takes up to %" PRIu64
+		": less what it holds of it already, that may not fit",
+		c->id, c->free_bytes, r->id, r->size_bytes);
+	(void)snprintf(mend, sizeof(mend), "helioctl customer set %s --max-bytes ..., or more room",
+		r->customer);
+	finding_add(out, FINDING_WARN, "", id, what, mend);
+}
+
+// Who has less room than a package that is on its way takes: said before it fails there.
+static void room_look(
+	struct orders *o, const struct order_row *rows, size_t count, struct findings *out)
+{
+	uint64_t largest = 0;
+	struct client_brief c;
+	size_t cursor = 0, told = 0;
+
+	for (size_t i = 0; i < count; i++)
+		largest = rows[i].size_bytes > largest ? rows[i].size_bytes : largest;
+	while (told < ROOM_TOLD_MOST && core_client_walk(o->core, &cursor, &c)) {
+		if (c.role != ROLE_CLIENT || c.revoked || !c.free_bytes || c.free_bytes >= largest)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			if (!lacks_room(o, &rows[i], &c))
+				continue;
+			room_tell(&rows[i], &c, out);
+			told++;
+			break;
+		}
+	}
+}
 
 void orders_look(struct orders *o, struct findings *out)
 {
@@ -182,4 +228,5 @@ void orders_look(struct orders *o, struct findings *out)
 	for (size_t i = 0; i < count; i++)
 		if (!rows[i].withdrawn)
 			order_look(&rows[i], core_now(o->core).wall.ms, out);
+	room_look(o, rows, count, out);
 }

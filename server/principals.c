@@ -320,6 +320,7 @@ bool core_client_walk(struct core *core, size_t *cursor, struct client_brief *ou
 		.revoked = c->flags & CLIENT_REVOKED,
 		.state = (enum client_state)c->state,
 		.reach = (enum reach)c->reach,
+		.free_bytes = free_unpack(c->free),
 	};
 	return true;
 }

@@ -212,7 +212,11 @@ def test_S001_c9c_a_new_picture_becomes_a_new_version_without_any_act(fleet_of):
         assert client["client"] == "f1"
         return client["package"], client["fits"]
     assert 4096 < int(fleet.sql(f"select size_bytes from package_order where id = 'c.harbour.1920x1080'")) < 1 << 20
-    assert said(4096) == ("awaited", False) and said(1 << 30) == ("awaited", True)
+    def tight():
+        return [f["what"] for f in json.loads(fleet.ctl("doctor", check=False).stdout)["findings"] if f["id"] == "ROOM-f1"]
+    assert said(4096) == ("awaited", False)
+    assert len(tight()) == 1 and "f1 has 4096 bytes free" in tight()[0] and "c.harbour.1920x1080" in tight()[0]
+    assert said(1 << 30) == ("awaited", True) and not tight()
     held = pb.Holdings(items=[pb.Holding(package=bytes.fromhex(after["package"]), complete=True)])
     assert said(4096, holdings=held) == ("held", True)
 
