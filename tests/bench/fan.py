@@ -1,5 +1,6 @@
 """Row fan_out: a crowd fetches one package at the same time, from one, two and three brokers. Beside it, in turn, as many raw
-subscribers that only hash the same objects. Each client has a store of its own, in memory: a crowd has as many disks."""
+subscribers that only hash the same objects, and as many that write them too. Each client has a store of its own, in memory: a crowd
+has as many disks."""
 import pathlib
 import re
 import shutil
@@ -64,17 +65,17 @@ class Crowd:
             target.close()
         source.close()
 
-    def run(self, kind, count, brokers):
-        """When each client had all of it, in ms since all began."""
+    def run(self, kind, count, brokers, rate=0):
+        """When each client had all of it, in ms since all began. rate: what each agent is granted, bytes/s; 0: no limit."""
         ports = ",".join(str(self.fleet.port[b]) for b in self.fleet.data_ids[:brokers])
         dir_ = pathlib.Path(tempfile.mkdtemp(prefix="helio-fan-", dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else self.folder))
         b = self.fleet.bundle("pub")
         key = wire.raw_public(wire.read_key(b / "identity.key")).hex()
-        more = ["--topics", self.topics] if kind == "raw" else [
+        more = ["--topics", self.topics, *(["--dir", dir_] if kind == "writing" else [])] if kind != "agents" else [
             "--root-file", b / "root.bin", "--root-key", b / "root.pub", "--package", self.package, "--publisher", "pub",
-            "--publisher-key", key, "--dir", dir_, "--window-bytes", WINDOW_BYTES]
+            "--publisher-key", key, "--dir", dir_, "--window-bytes", WINDOW_BYTES, "--rate", int(rate)]
         each = count // PROCESSES
-        procs = [subprocess.Popen([str(a) for a in [BUILD / "tests/fan_out", kind, each, n * each, ports, *more]],
+        procs = [subprocess.Popen([str(a) for a in [BUILD / "tests/fan_out", "agents" if kind == "agents" else "raw", each, n * each, ports, *more]],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(PROCESSES)]
         ended = []
 
@@ -114,10 +115,13 @@ def bench_fan_out(row, quick):
                 for brokers in (1, 2, 3):
                     if quick and clients == 1000 and brokers == 2:
                         continue
-                    ours, raws = [], []
+                    ours, raws, writing = [], [], []
                     for _ in range(pairs):
                         raws.append(crowd.run("raw", clients, brokers))
+                        writing.append(crowd.run("writing", clients, brokers))
                         ours.append(crowd.run("agents", clients, brokers))
+                    # Each is granted its share of nine tenths of what all of them got: then they end together.
+                    rated = crowd.run("agents", clients, brokers, 900 * SIZE / statistics.median(o[-1] for o in ours))
                     curves.append((f"{clients} agents, {brokers} broker{'s' * (brokers > 1)}", ours[-1]))
                     curves.append((f"{clients} raw, {brokers} broker{'s' * (brokers > 1)}", raws[-1]))
                     last = [o[-1] for o in ours]
@@ -126,8 +130,10 @@ def bench_fan_out(row, quick):
                         spread=f"{min(last):.0f}..{max(last):.0f}", raw_last_ms=statistics.median(r[-1] for r in raws),
                         first_to_last=statistics.median((o[-1] - o[0]) / o[-1] for o in ours),
                         raw_first_to_last=statistics.median((r[-1] - r[0]) / r[-1] for r in raws),
+                        rated_last_ms=rated[-1], rated_first_to_last=(rated[-1] - rated[0]) / rated[-1],
                         mb_per_s=clients * SIZE / 1e3 / statistics.median(last),
-                        ratio_to_raw=statistics.median(r[-1] / o[-1] for r, o in zip(raws, ours)), window_bytes=WINDOW_BYTES, qos=1, mqtt=5)
+                        ratio_to_raw=statistics.median(r[-1] / o[-1] for r, o in zip(raws, ours)),
+                        ratio_to_raw_writing=statistics.median(w[-1] / o[-1] for w, o in zip(writing, ours)), window_bytes=WINDOW_BYTES, qos=1, mqtt=5)
         finally:
             crowd.down()
 

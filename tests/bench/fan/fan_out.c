@@ -2,8 +2,11 @@
 // agent, each with a store of its own, or raw subscribers with hash.
 //
 //   fan_out agents COUNT FIRST PORTS --root-file F --root-key F --package HEX --publisher ID
-//           --publisher-key HEX --dir DIR [--window-bytes N]
-//   fan_out raw COUNT FIRST PORTS --topics FILE [--window W] [--receive-maximum R]
+//           --publisher-key HEX --dir DIR [--window-bytes N] [--rate N]
+//   fan_out raw COUNT FIRST PORTS --topics FILE [--window W] [--receive-maximum R] [--dir DIR]
+//
+// With --dir a raw subscriber writes what comes into a file of its own: the same work but for
+// trust.
 //
 // PORTS: brokers on this machine, 7001,7002; client n takes the (n mod brokers)-th. FIRST: the
 // number of the first client. Says "ready", waits for a line, begins, and prints `end N MS` for
@@ -13,9 +16,11 @@
 #include "proto/mqtt_link.h"
 #include "proto/trust.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PORTS_MAX 8
 #define RAW_BATCH 64
@@ -37,6 +42,7 @@ struct client {
 	size_t asked, arrived, done_count;
 	const char *done[RAW_BATCH];
 	uint8_t mixed; // of the digests, so that no compiler drops them
+	int file;      // -1: none
 };
 
 struct bench {
@@ -49,7 +55,7 @@ struct bench {
 	struct client *clients;
 
 	const char *root_file, *root_key, *package, *publisher, *publisher_key, *dir;
-	uint64_t window_bytes;
+	uint64_t window_bytes, rate;
 	struct trust trust;
 	struct package_ref ref;
 
@@ -161,7 +167,7 @@ static void agent_begin(struct client *c)
 		.window = FETCH_WINDOW_MAX,
 		.publisher = b->publisher,
 		.reason = ""};
-	struct fetch_order order = {.package = &b->ref, .grant = &g};
+	struct fetch_order order = {.package = &b->ref, .grant = &g, .rate_bytes_per_s = b->rate};
 
 	if (hex_decode(b->publisher_key, g.publisher_key.b, 32) != ERR_OK)
 		die("--publisher-key");
@@ -203,6 +209,9 @@ static void raw_message(void *ctx, const struct link_message *m)
 	size_t batch = b->window / 2 > 0 ? b->window / 2 : 1;
 
 	c->mixed ^= sha256(m->payload.data, m->payload.size).b[0];
+	if (c->file >= 0 &&
+		write(c->file, m->payload.data, m->payload.size) != (ssize_t)m->payload.size)
+		client_end(c, "its file cannot be written");
 	c->done[c->done_count++] = b->topics[c->arrived++]; // they come in the order of the asking
 	if (c->done_count == batch || c->arrived == b->topic_count) {
 		if (link_unsubscribe(c->link, c->done, c->done_count) != ERR_OK)
@@ -211,6 +220,8 @@ static void raw_message(void *ctx, const struct link_message *m)
 		raw_ask(c, batch);
 	}
 	if (c->arrived == b->topic_count) {
+		if (c->file >= 0 && fsync(c->file) != 0)
+			client_end(c, "its file is not on the disk");
 		link_close(c->link, true);
 		client_end(c, NULL);
 	}
@@ -231,6 +242,10 @@ static void raw_begin(struct client *c)
 		.connect_timeout_s = 60,
 		.once = true};
 
+	c->file = -1;
+	if (b->dir && snprintf(c->dir, sizeof(c->dir), "%s/%zu", b->dir, c->number) > 0 &&
+		(c->file = open(c->dir, O_CREAT | O_WRONLY | O_EXCL | O_CLOEXEC, 0600)) < 0)
+		die(c->dir);
 	if (link_new(&b->loop, &config, &events, c, &c->link) != ERR_OK)
 		die("link");
 }
@@ -304,6 +319,8 @@ static void options_read(struct bench *b, int argc, char **argv)
 				*texts[k].value = argv[i + 1];
 		if (strcmp(argv[i], "--window-bytes") == 0)
 			b->window_bytes = strtoull(argv[i + 1], NULL, 10);
+		else if (strcmp(argv[i], "--rate") == 0)
+			b->rate = strtoull(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--window") == 0)
 			b->window = strtoul(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--receive-maximum") == 0)
