@@ -113,16 +113,27 @@ static void spread_keep(struct agent_core *c, uint32_t spread_ms)
 			log_quote(err_text())); // the next save takes it along
 }
 
+// A response that tells no rate leaves the grant's.
+static void pace_obey(struct agent_core *c, const struct response *r)
+{
+	uint64_t rate = r->rate_bytes_per_s;
+	if (rate == 0 && c->retrieve.phase == RETRIEVE_FETCH)
+		rate = c->retrieve.granted_bytes_per_s;
+	bool same = rate == c->paced_bytes_per_s && c->hold == r->hold;
+	c->rate_bytes_per_s = r->rate_bytes_per_s;
+	c->hold = r->hold;
+	if (same)
+		return;
+	c->paced_bytes_per_s = rate;
+	c->port->fetch_pace(c->ctx, rate, c->hold);
+}
+
 static void control_obey(struct agent_core *c, struct now now, const struct response *r)
 {
 	struct client_session *s = &c->session;
 	s->answered_seq = r->in_reply_to_seq;
 	s->boot = r->boot;
-	if (c->rate_bytes_per_s != r->rate_bytes_per_s || c->hold != r->hold) {
-		c->rate_bytes_per_s = r->rate_bytes_per_s;
-		c->hold = r->hold;
-		c->port->fetch_pace(c->ctx, c->rate_bytes_per_s, c->hold);
-	}
+	pace_obey(c, r);
 	if (r->heartbeat_interval_ms != 0) {
 		uint32_t interval = beat_interval_clamp(r->heartbeat_interval_ms);
 		c->state.interval_ms = interval;

@@ -230,9 +230,10 @@ struct retrieve_job {
 	size_t missing_count;
 	char failed_broker[LIMIT_ID + 1];
 	char broker[LIMIT_ID + 1]; // granted now
-	char note[120];            // what the switch says of itself
-	char rotten[80];           // of a held package, met while fetching: told with the outcome
-	char refusal[LIMIT_TEXT];  // of the first item that this device will never take
+	uint64_t granted_bytes_per_s;
+	char note[120];           // what the switch says of itself
+	char rotten[80];          // of a held package, met while fetching: told with the outcome
+	char refusal[LIMIT_TEXT]; // of the first item that this device will never take
 };
 
 struct release_job {
@@ -272,9 +273,10 @@ struct agent_core {
 	bool damaged;      // since the last good response something broken came
 	bool any_response; // in this session
 	uint64_t last_response_id;
-	bool full_wanted;  // the next beats carry everything held
-	uint64_t full_seq; // first beat that carried it, 0 none
-	uint64_t rate_bytes_per_s;
+	bool full_wanted;           // the next beats carry everything held
+	uint64_t full_seq;          // first beat that carried it, 0 none
+	uint64_t rate_bytes_per_s;  // of the last response, 0: none
+	uint64_t paced_bytes_per_s; // what the doer was told last
 	bool hold;
 	uint64_t epoch;
 	bool command_running;

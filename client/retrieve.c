@@ -419,6 +419,8 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 		.hold = c->hold,
 		.floor = agent_state_floor(&c->state, item->name),
 	};
+	job->granted_bytes_per_s = g->rate_bytes_per_s;
+	c->paced_bytes_per_s = order.rate_bytes_per_s;
 	log_info("GRANT", "client=%s package=%s broker=%s lease=%llu rate=%llu window=%u",
 		c->config->client_id, digest_short(&item->package), job->broker,
 		(unsigned long long)g->lease, (unsigned long long)order.rate_bytes_per_s,

@@ -180,6 +180,14 @@ enum err budgets_put(struct budgets *b, const struct budget *one)
 	return ERR_OK;
 }
 
+enum err budgets_line(struct budgets *b, const char *line)
+{
+	struct budget one;
+
+	TRY(budget_parse(line, &one));
+	return budgets_put(b, &one);
+}
+
 static void node_unset(struct budgets *b, struct node *n)
 {
 	n->is_stored = false;

@@ -52,6 +52,8 @@ enum err budget_parse(const char *line, struct budget *out) MUST_CHECK;
 // One of the settings, or one that is stored, by its is_stored. Errors: ERR_FULL, ERR_EXISTS (the
 // settings name it twice).
 enum err budgets_put(struct budgets *b, const struct budget *one) MUST_CHECK;
+// A line of the settings.
+enum err budgets_line(struct budgets *b, const char *line) MUST_CHECK;
 // Takes the stored one away; false: there is none.
 bool budgets_unset(struct budgets *b, enum budget_kind kind, const char *name);
 void budgets_unset_all(struct budgets *b); // what is stored

@@ -230,14 +230,14 @@ bool copies_adopt(struct presence *p, struct package *k, const char *because, st
 
 // ---------------------------------------------------------------- a further copy
 
-static uint64_t share_at(const struct data_broker *b)
+static uint64_t share_at(const struct presence *p, const struct data_broker *b)
 {
-	return b->capacity_bytes_per_s / (b->leases + 1);
+	return rates_of_broker(p->rates, b->id, b->capacity_bytes_per_s) / (b->leases + 1);
 }
 
 static uint64_t share_wanted(const struct presence *p)
 {
-	uint64_t cap = p->config.client_rate_bytes_per_s;
+	uint64_t cap = rates_client_cap(p->rates, "*");
 
 	return cap && cap < p->config.share_bytes_per_s ? cap : p->config.share_bytes_per_s;
 }
@@ -255,9 +255,10 @@ static const char *site_of(const struct presence *p, const char *client)
 }
 
 // A relay before all others; then who has more to give.
-static bool is_better(const struct data_broker *a, const struct data_broker *b)
+static bool is_better(
+	const struct presence *p, const struct data_broker *a, const struct data_broker *b)
 {
-	return a->is_relay != b->is_relay ? a->is_relay : share_at(a) > share_at(b);
+	return a->is_relay != b->is_relay ? a->is_relay : share_at(p, a) > share_at(p, b);
 }
 
 static bool may_serve(const struct presence *p, const struct served *who,
@@ -274,7 +275,7 @@ static const struct data_broker *place_better(struct presence *p, const struct s
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, broker);
 
-	if (!b || (best && !is_better(b, best)) || !may_serve(p, who, b, now.mono))
+	if (!b || (best && !is_better(p, b, best)) || !may_serve(p, who, b, now.mono))
 		return best;
 	return b;
 }
@@ -337,7 +338,7 @@ static bool is_on_its_way(const struct copy *c)
 static bool copies_wait_for_share(
 	struct presence *p, struct package *k, const struct data_broker *b, struct now now)
 {
-	if (b->leases == 0 || share_at(b) >= share_wanted(p) || !place_is_stored(k->state))
+	if (b->leases == 0 || share_at(p, b) >= share_wanted(p) || !place_is_stored(k->state))
 		return false;
 	for (size_t i = 0; i < k->copy_count; i++) {
 		const struct copy *c = &k->copies[i];

@@ -133,8 +133,11 @@ struct core_hooks {
 		const struct api_request *m);
 	// A heartbeat listed this holding with a lease: renew it. Called for every such item.
 	void (*lease_renew)(void *ctx, struct core *core, const char *client,
-		const struct digest *package, uint64_t lease, uint32_t told_interval_ms,
-		struct now now);
+		const struct holding *h, uint32_t told_interval_ms, struct now now);
+	// The rate to tell a client that retrieves, whose channel allows it channel_rate (0: any).
+	// 0: it has no lease.
+	uint64_t (*lease_rate)(void *ctx, struct core *core, const char *client,
+		uint64_t channel_rate, uint32_t told_interval_ms, struct now now);
 	// An operation got its outcome (each attempt is one operation).
 	void (*operation_ended)(void *ctx, struct core *core, const struct operation_info *op);
 	// A new report was recorded (each report id once, after its last part). m->data holds all

@@ -17,6 +17,8 @@
 #define DATA_BROKERS_MAX 64
 #define DATA_BROKER_HOST 256
 
+struct waiting; // presence.h
+
 struct data_broker {
 	char id[LIMIT_ID + 1], host[DATA_BROKER_HOST], ip[64];
 	uint16_t port;
@@ -42,6 +44,8 @@ struct data_broker {
 	uint64_t slots_bytes;         // of its memory, for transfers (windows.h)
 	struct wall last_target;      // 0: never
 	bool is_relay;                // of sites alone (relays.h)
+	struct waiting *line;         // clients that wait for one of its slots, the first one first
+	uint32_t in_line;             // so many
 };
 
 struct data_brokers {

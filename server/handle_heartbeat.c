@@ -74,8 +74,8 @@ static void record_holdings(struct core *core, const struct passed *p, const str
 		client_dirty(core, p->number);
 	for (size_t i = 0; i < h->item_count && hooks->lease_renew; i++)
 		if (h->items[i].lease)
-			hooks->lease_renew(hooks->ctx, core, p->id, &h->items[i].package,
-				h->items[i].lease, p->client->told_interval_ms, core->now);
+			hooks->lease_renew(hooks->ctx, core, p->id, &h->items[i],
+				p->client->told_interval_ms, core->now);
 }
 
 // The keys a client may change for its channel.

@@ -9,25 +9,56 @@
 #include "server/bases.h"
 #include "server/copies.h"
 #include "server/db/rows_content.h"
+#include "server/lease_rates.h"
 #include "server/presence.h"
 #include <inttypes.h>
+#include <stdio.h>
+#include <utlist.h>
 
 // ---------------------------------------------------------------- who waits
 
+static void line_leave(struct waiting *w)
+{
+	if (!w->at)
+		return;
+	DL_DELETE(w->at->line, w);
+	w->at->in_line--;
+	w->at = NULL;
+}
+
+// At the end, unless it stands there already: who asks again keeps its place.
+static void line_join(struct waiting *w, struct data_broker *b)
+{
+	if (w->at == b)
+		return;
+	line_leave(w);
+	DL_APPEND(b->line, w);
+	b->in_line++;
+	w->at = b;
+}
+
 void waiting_drop(struct presence *p, struct package *k, struct waiting *w)
 {
+	line_leave(w);
 	HASH_DEL(k->waiting, w);
 	p->waiting_count--;
 	free(w);
+}
+
+static struct waiting *waiting_find(const struct package *k, const char *client)
+{
+	struct waiting *w;
+
+	HASH_FIND_STR(k->waiting, client, w);
+	return w;
 }
 
 void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id,
 	const struct digest *base)
 {
 	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
-	struct waiting *w;
+	struct waiting *w = waiting_find(k, client);
 
-	HASH_FIND_STR(k->waiting, client, w);
 	if (!w) {
 		if (p->waiting_count >= PRESENCE_WAITING_MAX)
 			return; // it comes again by itself
@@ -35,6 +66,7 @@ void waiting_add(struct presence *p, struct package *k, const char *client, uint
 		if (!w)
 			abort();
 		str_copy(w->client, sizeof(w->client), client);
+		w->package = k;
 		HASH_ADD_STR(k->waiting, client, w);
 		p->waiting_count++;
 	}
@@ -123,19 +155,17 @@ static void lease_store(struct presence *p, const struct lease *l)
 	presence_store(p, rows_lease_put(p->db, &row));
 }
 
-static uint64_t lease_rate(const struct presence *p, const struct data_broker *b)
-{
-	return lease_rate_bytes_per_s(
-		b->capacity_bytes_per_s, b->leases + 1, p->config.client_rate_bytes_per_s);
-}
-
-// A slot of the broker's memory for one more that fetches there. False: none is free.
-static bool slot_find(
-	const struct presence *p, const struct package *k, const char *place, struct window *out)
+// A slot for one more that fetches there: of those that may at once, and of the broker's memory.
+// False: none is free, or others wait for it.
+static bool slot_find(const struct presence *p, const struct package *k, const char *place,
+	const char *client, struct window *out)
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, place);
-	struct window_wish wish = {lease_rate(p, b), k->object_bytes, b->slots_bytes};
+	uint32_t fetches = rates_fetches(p->rates, place);
+	struct window_wish wish = {lease_rate_next(p, client, b), k->object_bytes, b->slots_bytes};
 
+	if ((fetches && b->leases >= fetches) || (b->line && strcmp(b->line->client, client) != 0))
+		return false;
 	return window_choose(&p->config.windows, &wish, out);
 }
 
@@ -143,7 +173,7 @@ static void lease_grant(struct presence *p, struct package *k, const char *place
 	const struct window *slot, const struct waiting *w, struct now now)
 {
 	const char *client = w->client;
-	struct data_broker *b = data_brokers_find(p->brokers, place);
+	struct lease *added;
 	struct copy *at = copies_find(k, place);
 	uint32_t told_ms = p->ports.told_interval_ms(p->ports.ctx, client);
 	struct lease l = {
@@ -153,34 +183,34 @@ static void lease_grant(struct presence *p, struct package *k, const char *place
 		.granted = now.wall,
 		.granted_attended_ms = p->attended_ms,
 		.ttl_ms = lease_ttl_ms(p->config.lease_ttl_s * 1000, told_ms),
-		.rate_bytes_per_s = lease_rate(p, b),
 		.window_bytes = slot->bytes,
 		.slot_bytes = slot->slot_bytes,
 	};
 
 	l.expires_attended_ms = p->attended_ms + l.ttl_ms;
 	str_copy(l.client, sizeof(l.client), client);
-	memcpy(l.broker, b->id, sizeof(l.broker));
+	str_copy(l.broker, sizeof(l.broker), place);
 	lease_rebase(p, k, &l, &w->base);
 	if (leases_add(p->leases, &l) != ERR_OK) {
 		deny(p, client, &k->id, w->request_id, err_text(), PRESENCE_REFUSED_RETRY_MS);
 		return;
 	}
-	broker_count(p, l.broker, 1, &l);
+	added = leases_find(p->leases, l.id);
+	lease_rate_begin(p, added, 0, now);
 	k->leases++;
 	if (at)
 		at->leases++;
 	k->viewed = true;
 	p->grants++;
-	lease_store(p, &l);
+	lease_store(p, added);
 	if (place_step(k->state, PLACE_EV_LEASED))
 		package_step(p, k, PLACE_EV_LEASED, "a client has a lease", now);
 	log_info("LEASE-GRANTED",
 		"client=%s package=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64
 		" window_bytes=%" PRIu64 " ttl_ms=%u leases=%u",
-		client, digest_short(&k->id), l.broker, l.id, l.rate_bytes_per_s, l.window_bytes,
-		l.ttl_ms, k->leases);
-	grant_lease(p, k, leases_find(p->leases, l.id));
+		client, digest_short(&k->id), l.broker, l.id, added->rate_bytes_per_s,
+		l.window_bytes, l.ttl_ms, k->leases);
+	grant_lease(p, k, added);
 }
 
 bool other_broker_exists(
@@ -254,7 +284,7 @@ static bool serve(struct presence *p, struct package *k, const struct waiting *w
 		lease_again(p, k, l, w); // there is no better one
 		return true;
 	}
-	if (copies_wait(p, k, w, place, now) || !slot_find(p, k, place, &slot))
+	if (copies_wait(p, k, w, place, now) || !slot_find(p, k, place, w->client, &slot))
 		return false;
 	if (l)
 		lease_end(p, l, "another copy serves its client", now);
@@ -275,19 +305,25 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 	}
 }
 
-// Room became free: who waits longest comes first.
-static void waiting_next(struct presence *p, struct package *k, struct now now)
+static void line_serve(struct presence *p, struct data_broker *b, struct now now)
 {
-	struct waiting *w, *next;
-
-	HASH_ITER(hh, k->waiting, w, next)
-	{
+	for (struct waiting *w; (w = b->line);) {
 		struct waiting one = *w;
+		const char *place = copies_choose(p, w->package, w->client, now);
 
-		if (!serve(p, k, &one, now))
+		if (!place || strcmp(place, b->id) != 0)
+			line_leave(w); // it waits for something else by now
+		else if (serve(p, w->package, &one, now))
+			waiting_drop(p, one.package, w);
+		else
 			return;
-		waiting_drop(p, k, w);
 	}
+}
+
+void lines_serve(struct presence *p, struct now now)
+{
+	for (size_t i = 0; i < p->brokers->count; i++)
+		line_serve(p, &p->brokers->items[i], now);
 }
 
 // ---------------------------------------------------------------- requests
@@ -306,22 +342,65 @@ static void wait_for(const struct want_call *c, const char *reason)
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
 }
 
-// So many fetch that the memory of the broker has no slot: it is told when one is free, and to ask
-// again only for the case that this gets lost.
-static void wait_for_slot(const struct want_call *c)
+// When it would be its turn: those before it take about as long as it would itself.
+static uint32_t turn_ms(const struct presence *p, const struct package *k, const char *client,
+	const struct data_broker *b)
 {
-	uint32_t in_line = HASH_COUNT(c->k->waiting);
+	uint64_t one_ms = k->object_bytes * 1000 / lease_rate_next(p, client, b);
+	uint64_t turn = one_ms * (b->in_line + 1) / (b->leases ? b->leases : 1);
+
+	return turn < PRESENCE_RETRY_MS  ? PRESENCE_RETRY_MS
+	       : turn > PRESENCE_TURN_MS ? PRESENCE_TURN_MS
+					 : (uint32_t)turn;
+}
+
+// So many fetch that the broker has no slot: it is told when one is free, and to ask again only for
+// the case that this gets lost.
+static void wait_for_slot(const struct want_call *c, const char *place)
+{
+	struct data_broker *b = data_brokers_find(c->p->brokers, place);
+	struct waiting *w;
+	char reason[160];
 
 	waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
-	deny(c->p, c->client, &c->k->id, c->m->request_id,
-		"slots: its data broker sends to as many as its memory bears",
-		PRESENCE_RETRY_MS + in_line / 2);
+	w = waiting_find(c->k, c->client);
+	if (w)
+		line_join(w, b);
+	snprintf(reason, sizeof(reason), "slots: %u fetch at once from %s, %u wait for their turn",
+		b->leases, b->id, b->in_line);
+	deny(c->p, c->client, &c->k->id, c->m->request_id, reason,
+		turn_ms(c->p, c->k, c->client, b));
 }
 
 static void package_move(struct presence *p, struct package *k, struct now now)
 {
 	memcpy(k->avoid, k->broker, sizeof(k->avoid));
 	package_place(p, k, 0, "who wants it cannot reach the broker", now);
+}
+
+void lease_move(struct presence *p, struct lease *l, struct now now)
+{
+	struct package *k = presence_find(p, &l->package);
+	struct waiting w = {.request_id = l->request_id, .base = l->base};
+	const char *place;
+
+	if (!k)
+		return;
+	for (int i = 0; i < UNREACHABLE_COMPLAINTS; i++) // what we saw needs no second word
+		unreachable_note(p->unreachable, l->client, l->broker, now.mono);
+	memcpy(w.client, l->client, sizeof(w.client));
+	place = copies_choose(p, k, w.client, now);
+	if (place && strcmp(place, l->broker) != 0) {
+		p->moves += serve(p, k, &w, now);
+		return;
+	}
+	if (place || k->leases > 1 || strcmp(l->broker, k->broker) != 0 ||
+		!wants_elsewhere(p, k, w.client, now.mono))
+		return;
+	p->moves++;
+	lease_end(p, l, "its client makes no progress there", now);
+	waiting_add(p, k, w.client, w.request_id, &w.base);
+	package_move(p, k, now);
 }
 
 void waiting_move(struct presence *p, struct package *k, struct now now)
@@ -468,8 +547,8 @@ static void grant_now(const struct want_call *c)
 	if (serve(c->p, c->k, &w, c->now))
 		return;
 	place = copies_choose(c->p, c->k, c->client, c->now);
-	if (place && !slot_find(c->p, c->k, place, &slot))
-		wait_for_slot(c);
+	if (place && !slot_find(c->p, c->k, place, c->client, &slot))
+		wait_for_slot(c, place);
 	else if (place)
 		wait_for(c, "preparing: a further copy is made");
 	else if (!is_up(c->p, c->k->broker, c->now.mono))
@@ -555,20 +634,17 @@ static void release(
 		.lease = m->lease,
 		.release_acked = true,
 	};
-	struct waiting *w = NULL;
+	struct waiting *w = k ? waiting_find(k, client) : NULL;
 
 	if (l && strcmp(l->client, client) == 0 && digest_equal(&l->package, &m->package)) {
 		if (m->outcome == OP_DONE)
 			unreachable_forget(p->unreachable, client, l->broker);
 		lease_end(p, l, op_status_word(m->outcome), now);
 	}
-	if (k)
-		HASH_FIND_STR(k->waiting, client, w);
 	if (w)
 		waiting_drop(p, k, w);
 	grant_send(p, client, &g);
-	if (k && k->waiting && place_is_stored(k->state))
-		waiting_next(p, k, now);
+	lines_serve(p, now);
 }
 
 void handle_want(struct presence *p, const char *client, const struct want *m, struct now now)

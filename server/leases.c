@@ -13,14 +13,16 @@ struct lease_key {
 	struct digest package;
 };
 
+// The newest lease of a client stands in by_client, and the others behind it.
 struct node {
 	struct lease lease;
 	struct lease_key key;
-	UT_hash_handle by_id, by_key;
+	struct node *older;
+	UT_hash_handle by_id, by_key, by_client;
 };
 
 struct leases {
-	struct node *by_id, *by_key;
+	struct node *by_id, *by_key, *by_client;
 };
 
 struct leases *leases_new(void)
@@ -37,6 +39,7 @@ void leases_clear(struct leases *l)
 	struct node *n, *next;
 
 	HASH_CLEAR(by_key, l->by_key);
+	HASH_CLEAR(by_client, l->by_client);
 	HASH_ITER(by_id, l->by_id, n, next)
 	{
 		HASH_DELETE(by_id, l->by_id, n);
@@ -76,6 +79,50 @@ static struct lease_key key_of(const char *client, const struct digest *package)
 	return key;
 }
 
+static struct node *newest_of(struct leases *l, const char *client)
+{
+	struct node *n;
+
+	HASH_FIND(by_client, l->by_client, client, strlen(client), n);
+	return n;
+}
+
+struct lease *leases_newest(struct leases *l, const char *client)
+{
+	struct node *n = newest_of(l, client);
+
+	return n ? &n->lease : NULL;
+}
+
+static void newest_is(struct leases *l, struct node *n)
+{
+	HASH_ADD(by_client, l->by_client, lease.client, strlen(n->lease.client), n);
+}
+
+static void newest_add(struct leases *l, struct node *n)
+{
+	n->older = newest_of(l, n->lease.client);
+	if (n->older)
+		HASH_DELETE(by_client, l->by_client, n->older);
+	newest_is(l, n);
+}
+
+static void newest_remove(struct leases *l, struct node *n)
+{
+	struct node *newer = newest_of(l, n->lease.client);
+
+	if (newer == n) {
+		HASH_DELETE(by_client, l->by_client, n);
+		if (n->older)
+			newest_is(l, n->older);
+		return;
+	}
+	while (newer && newer->older != n)
+		newer = newer->older;
+	if (newer)
+		newer->older = n->older;
+}
+
 enum err leases_add(struct leases *l, const struct lease *lease)
 {
 	struct node *n;
@@ -92,6 +139,7 @@ enum err leases_add(struct leases *l, const struct lease *lease)
 	n->key = key_of(lease->client, &lease->package);
 	HASH_ADD(by_id, l->by_id, lease.id, sizeof(n->lease.id), n);
 	HASH_ADD(by_key, l->by_key, key, sizeof(n->key), n);
+	newest_add(l, n);
 	return ERR_OK;
 }
 
@@ -116,6 +164,7 @@ void leases_remove(struct leases *l, struct lease *lease)
 {
 	struct node *n = (struct node *)lease; // the first member
 
+	newest_remove(l, n);
 	HASH_DELETE(by_id, l->by_id, n);
 	HASH_DELETE(by_key, l->by_key, n);
 	free(n);
@@ -141,14 +190,4 @@ bool leases_renew(
 	lease->ttl_ms = ttl_ms;
 	lease->expires_attended_ms = attended_ms + ttl_ms;
 	return true;
-}
-
-uint64_t lease_rate_bytes_per_s(
-	uint64_t capacity_bytes_per_s, uint32_t leases, uint64_t client_cap_bytes_per_s)
-{
-	uint64_t rate = capacity_bytes_per_s / (leases ? leases : 1);
-
-	if (client_cap_bytes_per_s && rate > client_cap_bytes_per_s)
-		rate = client_cap_bytes_per_s;
-	return rate ? rate : 1;
 }

@@ -12,6 +12,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/message.h"
+#include "server/lease_progress.h"
 
 #define LEASES_MAX 1000000
 #define LEASE_TTL_INTERVALS 3
@@ -25,8 +26,9 @@ struct lease {
 	struct wall granted;
 	int64_t granted_attended_ms, expires_attended_ms;
 	uint32_t ttl_ms;
-	uint64_t rate_bytes_per_s;
+	uint64_t rate_bytes_per_s; // that its client was told last (rates.h)
 	uint64_t window_bytes, slot_bytes; // windows.h
+	struct lease_progress progress;
 	struct digest complaint; // hash of the objects that it missed last
 	struct mono complained;
 };
@@ -44,6 +46,8 @@ uint32_t lease_ttl_ms(uint32_t ttl_min_ms, uint32_t told_interval_ms);
 enum err leases_add(struct leases *l, const struct lease *lease) MUST_CHECK;
 struct lease *leases_find(struct leases *l, uint64_t id);
 struct lease *leases_of_client(struct leases *l, const char *client, const struct digest *package);
+// The one of this client that was granted last. NULL: none.
+struct lease *leases_newest(struct leases *l, const char *client);
 // Frees it.
 void leases_remove(struct leases *l, struct lease *lease);
 // Every lease in the order of granting; *cursor begins at NULL. The one returned may be removed.
@@ -53,9 +57,5 @@ struct lease *leases_next(struct leases *l, void **cursor);
 bool leases_renew(
 	struct leases *l, uint64_t id, const char *client, int64_t attended_ms, uint32_t ttl_ms);
 
-// Rate of the next lease on a broker of this capacity that would then have `leases` of them:
-// claim 28, min(cap of a client, capacity / active leases). 0 as cap: none. Never 0.
-uint64_t lease_rate_bytes_per_s(
-	uint64_t capacity_bytes_per_s, uint32_t leases, uint64_t client_cap_bytes_per_s);
 
 #endif

@@ -18,6 +18,7 @@ static const struct verb_table *const tables[] = {
 	&operator_customer_verbs,
 	&operator_usage_verbs,
 	&operator_key_verbs,
+	&operator_rate_verbs,
 };
 
 const struct verb_row *operator_verb_at(size_t index)

@@ -130,12 +130,13 @@ cJSON *put_item(cJSON *list);
 // Shapes that several verbs write.
 void json_operation(cJSON *o, const struct operation_info *op);
 void json_client(struct operator_call *c, cJSON *o, const struct client_info *i);
+void json_lease(struct operator_call *c, cJSON *o, const struct lease *l);
 void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package);
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
 	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs,
-	operator_customer_verbs, operator_usage_verbs, operator_key_verbs;
+	operator_customer_verbs, operator_usage_verbs, operator_key_verbs, operator_rate_verbs;
 
 // ---- a request
 

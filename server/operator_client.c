@@ -114,6 +114,31 @@ void json_client(struct operator_call *c, cJSON *o, const struct client_info *i)
 	put_number(o, "packages", i->holding_count);
 }
 
+void json_lease(struct operator_call *c, cJSON *o, const struct lease *l)
+{
+	const struct presence *p = c->room->presence;
+	const struct package *k = presence_find(c->room->presence, &l->package);
+	struct rates_view v = {.site = ""};
+
+	(void)rates_look(p->rates, l->id, &v);
+	put_id(o, "lease", l->id);
+	put_text(o, "client", l->client);
+	put_digest(o, "package", &l->package);
+	put_text(o, "name", k ? k->name : "");
+	put_text(o, "version", k ? k->version : "");
+	put_text(o, "broker", l->broker);
+	put_text(o, "site", v.site);
+	put_time(o, "granted_unix_ms", l->granted);
+	put_number(o, "ttl_ms", l->ttl_ms);
+	put_number(o, "rate_bytes_per_s", l->rate_bytes_per_s);
+	put_number(o, "window_bytes", l->window_bytes);
+	put_number(o, "due_bytes_per_s", v.due_bytes_per_s);
+	put_number(o, "measured_bytes_per_s", l->progress.bytes_per_s);
+	put_number(o, "chunks_have", l->progress.have);
+	put_number(o, "chunks_total", l->progress.total);
+	put_bool(o, "stalled", l->progress.is_stalled);
+}
+
 void json_leases(
 	struct operator_call *c, cJSON *o, const char *client, const struct digest *package)
 {
@@ -121,20 +146,10 @@ void json_leases(
 	void *cursor = NULL;
 
 	for (const struct lease *l; (l = leases_next(c->room->presence->leases, &cursor));) {
-		cJSON *item;
-
 		if ((client && strcmp(l->client, client) != 0) ||
 			(package && !digest_equal(&l->package, package)))
 			continue;
-		item = put_item(list);
-		put_id(item, "lease", l->id);
-		put_text(item, "client", l->client);
-		put_digest(item, "package", &l->package);
-		put_text(item, "broker", l->broker);
-		put_time(item, "granted_unix_ms", l->granted);
-		put_number(item, "ttl_ms", l->ttl_ms);
-		put_number(item, "rate_bytes_per_s", l->rate_bytes_per_s);
-		put_number(item, "window_bytes", l->window_bytes);
+		json_lease(c, put_item(list), l);
 	}
 }
 

@@ -149,6 +149,8 @@ static enum err run_restore(struct operator_call *c)
 
 // ---------------------------------------------------------------- brokers
 
+#define FETCHES_LISTED 100
+
 static void json_holds(struct operator_call *c, cJSON *list, const struct data_broker *b)
 {
 	struct package *k, *next;
@@ -187,6 +189,10 @@ static void json_broker(struct operator_call *c, cJSON *o, const struct data_bro
 	cJSON_AddNumberToObject(o, "busy", data_broker_busy(b));
 	put_number(o, "sent_bytes_per_s", (uint64_t)b->sent_bytes_per_s);
 	put_number(o, "granted_bytes_per_s", b->granted_bytes_per_s);
+	put_number(o, "budget_bytes_per_s",
+		rates_of_broker(c->room->presence->rates, b->id, b->capacity_bytes_per_s));
+	put_number(o, "fetches_max", rates_fetches(c->room->presence->rates, b->id));
+	put_number(o, "in_line", b->in_line);
 	put_number(o, "clients", b->clients);
 	put_number(o, "leases", b->leases);
 	put_number(o, "transfers_bytes", b->slots_bytes);
@@ -201,6 +207,19 @@ static void json_broker(struct operator_call *c, cJSON *o, const struct data_bro
 		cJSON_AddItemToArray(sites, cJSON_CreateString(site));
 }
 
+// Who fetches now: the first of them.
+static void json_fetches(struct operator_call *c)
+{
+	const struct presence *p = c->room->presence;
+	cJSON *list = put_list(c->json, "leases");
+	void *cursor = NULL;
+	const struct lease *l;
+
+	for (int i = 0; i < FETCHES_LISTED && (l = leases_next(p->leases, &cursor)); i++)
+		json_lease(c, put_item(list), l);
+	put_number(c->json, "lease_total", leases_count(p->leases));
+}
+
 static enum err run_brokers(struct operator_call *c)
 {
 	const struct presence *p = c->room->presence;
@@ -208,6 +227,7 @@ static enum err run_brokers(struct operator_call *c)
 
 	for (size_t i = 0; i < p->brokers->count; i++)
 		json_broker(c, put_item(list), &p->brokers->items[i]);
+	json_fetches(c);
 	put_number(c->json, "recent_period_s", p->config.recent_period_s);
 	put_text(c->json, "policy", p->config.recent_fallback_oldest ? "oldest" : "defer");
 	return ERR_OK;

@@ -122,6 +122,8 @@ static enum err run_counters(struct operator_call *c)
 	put_number(o, "presence.directives", p->directives);
 	put_number(o, "presence.leases", leases_count(p->leases));
 	put_number(o, "presence.waiting", p->waiting_count);
+	put_number(o, "presence.stalls", p->stalls);
+	put_number(o, "presence.moves", p->moves);
 	return ERR_OK;
 }
 

@@ -2,6 +2,7 @@
 
 #include "server/bases.h"
 #include "server/copies.h"
+#include "server/lease_rates.h"
 
 #include "proto/base/log.h"
 #include "proto/topics.h"
@@ -23,6 +24,7 @@ struct presence *presence_new(const struct presence_config *config,
 	p->brokers = brokers;
 	p->db = db;
 	p->leases = leases_new();
+	p->rates = lease_rates_new(config);
 	p->unreachable = unreachable_new(config->unreachable_s);
 	return p;
 }
@@ -49,6 +51,7 @@ void presence_clear(struct presence *p)
 		package_free(p, k);
 	}
 	leases_clear(p->leases);
+	rates_clear(p->rates);
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		struct data_broker *b = &p->brokers->items[i];
 
@@ -63,6 +66,7 @@ void presence_free(struct presence *p)
 		return;
 	presence_clear(p);
 	leases_free(p->leases);
+	rates_free(p->rates);
 	unreachable_free(p->unreachable);
 	free(p);
 }
@@ -543,6 +547,7 @@ void lease_end(struct presence *p, struct lease *l, const char *because, struct 
 		l->client, digest_short(&l->package), l->broker, l->id, log_quote(because));
 	presence_store(p, rows_lease_delete(p->db, l->id));
 	broker_count(p, l->broker, -1, l);
+	rates_leave(p->rates, l->id);
 	at = k ? copies_find(k, l->broker) : NULL;
 	leases_remove(p->leases, l);
 	if (!k || k->leases == 0)

@@ -25,6 +25,7 @@
 #include "server/distribute.h"
 #include "server/leases.h"
 #include "server/placement.h"
+#include "server/rates.h"
 #include "server/unreachable.h"
 #include "server/windows.h"
 
@@ -40,6 +41,7 @@
 #define PRESENCE_MISSING_MAX 8      // objects of a client's complaint that are looked at
 #define PRESENCE_RETRY_MS 1000      // a client that waits comes again after this
 #define PRESENCE_REFUSED_RETRY_MS 60000
+#define PRESENCE_TURN_MS 30000 // who stands in a line comes again after this at the latest
 #define PRESENCE_BACKOFF_MAX_MS 60000
 #define PRESENCE_CHECKED_MS 10000  // a copy read back this lately is not read again for a complaint
 #define PRESENCE_MEASURED_MS 60000 // after this a lease is part of the broker's measured load
@@ -52,10 +54,13 @@ struct presence_config {
 	uint32_t lease_ttl_s;          // the least
 	uint32_t reconnect_spread_s; // attended time stands still this long after a gap, until told
 	uint32_t broker_away_s;      // then content that is wanted moves
+	uint32_t stalled_after_s;    // a transfer that does not move for so long is moved; 0: never
 	uint32_t unreachable_s; // a broker that a client cannot reach is out of question for it
 	uint32_t directive_repeat_ms;
-	uint64_t client_rate_bytes_per_s; // 0: no cap but the broker's share
 	uint32_t relay_patience_s;        // who asks waits so long for its relay to be filled
+	uint64_t client_rate_bytes_per_s; // of who has no budget; 0: no cap but the broker's share
+	char *const *budgets;             // [budget_count], lines of budgets.h, borrowed
+	size_t budget_count;
 	uint64_t share_bytes_per_s; // who would get less of a broker waits for a copy; 0: none
 	struct window_limits windows;
 	struct route_policy route;
@@ -110,6 +115,9 @@ struct waiting {
 	uint64_t request_id;
 	struct digest base; // that it holds; zero: it wants the full index
 	int64_t until_attended_ms;
+	struct package *package;
+	struct data_broker *at; // in whose line it stands; NULL: in none
+	struct waiting *prev, *next;
 	UT_hash_handle hh;
 };
 
@@ -166,6 +174,7 @@ struct presence {
 	struct db *db;
 	struct package *packages; // by id
 	struct leases *leases;
+	struct rates *rates;
 	struct unreachable *unreachable;
 	size_t waiting_count;
 	int64_t attended_ms;
@@ -173,7 +182,7 @@ struct presence {
 	bool ticked, attended; // attended: the control broker answers
 	int64_t spread_ms, spread_left_ms;
 	enum err store_error;
-	uint64_t grants, denials, directives;
+	uint64_t grants, denials, directives, stalls, moves;
 	bool holdings_changed; // since the bases were looked at
 	struct mono bases_looked;
 };
@@ -232,8 +241,13 @@ struct data_broker *package_choose_further(struct presence *p, struct package *k
 // A broker that this client may reach is there, besides the one of the first placement.
 bool other_broker_exists(
 	const struct presence *p, const struct package *k, const char *client, struct mono now);
+// handle_want.c: the transfer makes no progress here. Another broker that has the package, or may
+// have it when nobody else fetches here, serves the client. The lease may be gone after it.
+void lease_move(struct presence *p, struct lease *l, struct now now);
 // handle_want.c: grants everybody who waits for a package that was just proven.
 void waiting_serve(struct presence *p, struct package *k, struct now now);
+// Who stands first in a broker's line is granted as soon as a slot is free.
+void lines_serve(struct presence *p, struct now now);
 // Those who still wait for a stored package cannot reach its broker. Nobody else fetches: it moves.
 void waiting_move(struct presence *p, struct package *k, struct now now);
 void waiting_add(struct presence *p, struct package *k, const char *client, uint64_t request_id,

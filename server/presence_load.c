@@ -4,6 +4,7 @@
 #include "proto/base/log.h"
 #include "server/copies.h"
 #include "server/db/rows_content.h"
+#include "server/lease_rates.h"
 #include <inttypes.h>
 
 static enum err load_package(void *ctx, const struct package_row *r)
@@ -58,9 +59,15 @@ static enum err load_placement(void *ctx, const struct placement_row *r)
 	return ERR_OK;
 }
 
+struct lease_load {
+	struct presence *p;
+	struct now now;
+};
+
 static enum err load_lease(void *ctx, const struct lease_row *r)
 {
-	struct presence *p = ctx;
+	const struct lease_load *load = ctx;
+	struct presence *p = load->p;
 	struct package *k = presence_find(p, &r->package);
 	struct lease l = {
 		.id = r->id,
@@ -70,7 +77,6 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 		.granted_attended_ms = p->attended_ms - PRESENCE_MEASURED_MS,
 		.expires_attended_ms = p->attended_ms + r->ttl_ms,
 		.ttl_ms = r->ttl_ms,
-		.rate_bytes_per_s = r->rate,
 	};
 	struct window slot;
 	struct copy *at;
@@ -83,7 +89,7 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 	l.window_bytes = slot.bytes; // if it is granted again
 	l.slot_bytes = window_slot_most(k->object_bytes);
 	TRY(leases_add(p->leases, &l));
-	broker_count(p, l.broker, 1, &l);
+	lease_rate_begin(p, leases_find(p->leases, l.id), r->rate, load->now);
 	k->leases++;
 	at = copies_find(k, l.broker);
 	if (at)
@@ -103,6 +109,7 @@ static enum err load_target(void *ctx, const char *broker, int64_t last_ms)
 
 enum err presence_load(struct presence *p, struct now now)
 {
+	struct lease_load load = {p, now};
 	struct package *k, *next;
 
 	presence_clear(p);
@@ -114,7 +121,8 @@ enum err presence_load(struct presence *p, struct now now)
 	TRY(rows_package_each(p->db, load_package, p));
 	TRY(rows_placement_each(p->db, load_placement, p));
 	TRY(copies_load(p, now));
-	TRY(rows_lease_each(p->db, load_lease, p));
+	TRY(lease_rates_load(p));
+	TRY(rows_lease_each(p->db, load_lease, &load));
 	HASH_ITER(hh, p->packages, k, next)
 	{
 		// Stored under another connection: to be read back over this one.

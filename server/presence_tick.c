@@ -193,9 +193,11 @@ void presence_tick(struct presence *p, struct now now)
 
 	attended_advance(p, now);
 	leases_tick(p, now);
+	rates_settle(p->rates, now.mono);
 	HASH_ITER(hh, p->packages, k, next)
 	{
 		package_tick(p, k, now);
 	}
+	lines_serve(p, now);
 	bases_tick(p, now);
 }

@@ -16,10 +16,17 @@ enum frequency_by respond_interval_by(const struct core *core, const struct clie
 		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL);
 }
 
-static uint64_t rate_of(const struct core *core, const struct event_queue *q)
+// While a client fetches, its lease's; a paused one leaves its part to the others.
+static uint64_t rate_of(struct core *core, const struct client *c, const struct event_queue *q)
 {
-	uint64_t all = core->config.rate_bytes_per_s, own = q->rate_bytes_per_s;
+	uint64_t all = core->config.rate_bytes_per_s, own = q->rate_bytes_per_s, leased = 0;
+	const struct open_operation *op = client_open(c);
 
+	if (op && op->kind == KIND_RETRIEVE_INFORMATION && core->hooks.lease_rate)
+		leased = core->hooks.lease_rate(core->hooks.ctx, core, client_id(&core->clients, c),
+			q->paused ? 1 : own, c->told_interval_ms, core->now);
+	if (leased)
+		return leased;
 	if (all == 0 || own == 0)
 		return all ? all : own;
 	return all < own ? all : own;
@@ -63,7 +70,7 @@ static void header_fill(struct core *core, uint32_t number, uint64_t seq, struct
 	r->boot = client_boot(core, c);
 	r->server_unix_ms = core->now.wall.ms;
 	r->heartbeat_interval_ms = interval_tell(core, number);
-	r->rate_bytes_per_s = rate_of(core, q);
+	r->rate_bytes_per_s = rate_of(core, c, q);
 	r->hold = q->paused;
 	r->epoch = q->epoch;
 	r->acked_change_id = rare ? rare->change_id : 0;

@@ -5,6 +5,7 @@
 #include "proto/base/log.h"
 #include "server/customer_edit.h"
 #include "server/db/rows_customer.h"
+#include "server/lease_rates.h"
 
 // ---------------------------------------------------------------- core: ports
 
@@ -99,16 +100,24 @@ static void on_api(
 }
 
 static void on_lease_renew(void *ctx, struct core *core, const char *client,
-	const struct digest *package, uint64_t lease, uint32_t told_interval_ms, struct now now)
+	const struct holding *h, uint32_t told_interval_ms, struct now now)
 {
 	struct server *s = ctx;
 
 	(void)core;
-	(void)package;
-	(void)now;
-	if (server_pass(s, LETTER_RENEW, client, lease, told_interval_ms))
+	if (server_pass(s, LETTER_RENEW, client, h->lease, told_interval_ms))
 		return;
-	presence_lease_renew(s->presence, client, lease, told_interval_ms);
+	presence_lease_renew(s->presence, client, h->lease, told_interval_ms);
+	lease_progress_heard(s->presence, client, h, told_interval_ms, now);
+}
+
+static uint64_t on_lease_rate(void *ctx, struct core *core, const char *client,
+	uint64_t channel_rate, uint32_t told_interval_ms, struct now now)
+{
+	struct server *s = ctx;
+
+	(void)core;
+	return lease_rate_tell(s->presence, client, channel_rate, told_interval_ms, now);
 }
 
 static enum err on_package_find(void *ctx, struct core *core, const struct digest *package,
@@ -179,6 +188,7 @@ void server_core_hooks(struct server *s, struct core_hooks *out)
 		.pub = on_pub,
 		.api = on_api,
 		.lease_renew = on_lease_renew,
+		.lease_rate = on_lease_rate,
 		.package_find = on_package_find,
 		.online = on_online,
 		.principal_gone = on_principal_gone,

@@ -107,6 +107,10 @@ const struct setting heliod_rows[] = {
 		"BROKER CUSTOMER/* for all its places"},
 	NUMBER("data", "relay_patience_s", relay_patience_s, 0, 86400, "300",
 		"who asks waits so long for the relay of its site to be filled"),
+	{"data", "budget", SETTING_LIST, AT(budgets), 0, 0, 0, "", NULL,
+		"what may leave a broker, go to a site or to a client: broker ID, site "
+		"CUSTOMER/PLACE or client ID (* for each that has none), bytes_per_s (0: no "
+		"limit), for a broker also how many may fetch at once; helioctl budget changes it"},
 	NUMBER("data", "sys_interval_s", sys_interval_s, 1, 3600, "10",
 		"the sys_interval of the data brokers"),
 	NUMBER("data", "recent_period_s", recent_period_s, 0, 86400, "5",
@@ -133,6 +137,9 @@ const struct setting heliod_rows[] = {
 	NUMBER("data", "unreachable_s", unreachable_s, 0, 86400, "600",
 		"a data broker that a client twice could not fetch from is not granted to it for "
 		"so long; 0: no such rule"),
+	NUMBER("data", "stalled_after_s", stalled_after_s, 0, 86400, "120",
+		"a transfer that does not move for so long, though its client is heard, is "
+		"reported and goes on from another data broker; 0: never"),
 	YES_NO("probe", "enabled", probe, "yes", "test the brokers at start and every period"),
 	YES_NO("probe", "refuse", probe_refuse, "yes",
 		"do not use a broker that would lose data or let strangers in"),
@@ -159,6 +166,17 @@ static enum err brokers_check(const struct heliod_settings *s)
 bool heliod_is_one_of_several(const struct heliod_settings *s)
 {
 	return s->stand_by || s->share;
+}
+
+static enum err budgets_check(const struct heliod_settings *s)
+{
+	struct budgets *b = budgets_new();
+	enum err e = ERR_OK;
+
+	for (size_t i = 0; i < s->budgets.count && e == ERR_OK; i++)
+		e = budgets_line(b, s->budgets.items[i]);
+	budgets_free(b);
+	return setting_blame("data", "budget", e);
 }
 
 bool heliod_store_is_file(const struct heliod_settings *s)
@@ -196,6 +214,7 @@ enum err heliod_settings_check(const void *settings)
 		return err_set(ERR_RANGE, "[server] interval_busy_ms is not between "
 					  "interval_min_ms and interval_max_ms");
 	TRY(brokers_check(s));
+	TRY(budgets_check(s));
 	TRY(fleet_settings_check(&s->fleet, true));
 	if (s->enrol_dir[0] && access(s->enrol_dir, R_OK | X_OK) != 0)
 		return err_set_errno("[server] enrol_dir = %s", s->enrol_dir);
@@ -252,8 +271,11 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.reconnect_spread_s = s->reconnect_spread_s,
 		.broker_away_s = s->broker_away_s,
 		.unreachable_s = s->unreachable_s,
+		.stalled_after_s = s->stalled_after_s,
 		.directive_repeat_ms = 5000,
 		.client_rate_bytes_per_s = s->rate_bytes_per_s,
+		.budgets = s->budgets.items,
+		.budget_count = s->budgets.count,
 		.route = {.attempts_max = s->policy.attempts_max},
 	};
 }

@@ -27,9 +27,9 @@ struct heliod_settings {
 	uint32_t fresh_s[INFO_SCREENSHOT + 1]; // by kind
 	uint32_t usage_keep_days, usage_rows_max;
 
-	struct setting_list brokers, relays;
+	struct setting_list brokers, relays, budgets;
 	uint32_t sys_interval_s, recent_period_s, linger_s, first_viewer_grace_s, lease_ttl_s;
-	uint32_t broker_away_s, unreachable_s, relay_patience_s;
+	uint32_t broker_away_s, unreachable_s, relay_patience_s, stalled_after_s;
 	uint64_t transfers_bytes, queue_bytes; // of each data broker
 	char recent_fallback[16];
 

@@ -36,8 +36,8 @@ static const struct option_row enrol_options[] = {CA,
 	}
 static const struct option_row image_add_options[] = {
 	{"tag", "TAG", "tag of the pictures (may be repeated)"},
-	{"title", "TEXT", "title (else the file's name)"},
-	IMAGE_DETAILS, {"recursive", NULL, "folders below a folder too"}};
+	{"title", "TEXT", "title (else the file's name)"}, IMAGE_DETAILS,
+	{"recursive", NULL, "folders below a folder too"}};
 static const struct option_row image_list_options[] = {{"tag", "TAG", "only with this tag"},
 	{"where", "EXPRESSION", "only those it holds for: \"sea and width >= 1920\""},
 	{"retired", NULL, "those that are retired"}};
@@ -74,7 +74,8 @@ static const struct option_row package_publish_options[] = {
 	{"wait", NULL, "until a data broker holds it (limit: --timeout, else 10 min)"}};
 #define SPAN                                                                                       \
 	{"customer", "ID", "only of this customer's clients"},                                     \
-		{"since", "MOMENT", "from here on: 2026-11-21, 2026-11-21T12:00 (UTC) or unix ms"}, \
+		{"since", "MOMENT",                                                                \
+			"from here on: 2026-11-21, 2026-11-21T12:00 (UTC) or unix ms"},            \
 	{                                                                                          \
 		"until", "MOMENT", "before"                                                        \
 	}
@@ -96,17 +97,21 @@ static const struct option_row customer_options[] = {{"name", "TEXT", "for peopl
 	{"order", "WORD", "in which pictures are shown: list, shuffle or weight"},
 	{"seed", "N", "of shuffle"}, {"duration", "MS", "how long each picture is shown"},
 	{"transition", "MS", "length of the cross-fade"},
-	{"fit", "MODE", "fit, fill, stretch or center"}, {"background", "RRGGBB", "behind pictures"},
+	{"fit", "MODE", "fit, fill, stretch or center"},
+	{"background", "RRGGBB", "behind pictures"},
 	{"max-images", "N", "of a package; 0: no limit"},
 	{"max-bytes", "N", "of a package; 0: no limit"}, EDIT};
 static const struct option_row plan_options[] = {
 	{"expression", "TEXT", "tags with and, or, not; an empty one matches nothing"},
 	{"min-size", "WxH", "least resolution of its pictures, or auto"},
-	{"max-images", "N", "at most so many; 0: all"}, {"max-bytes", "N", "at most so much; 0: all"},
+	{"max-images", "N", "at most so many; 0: all"},
+	{"max-bytes", "N", "at most so much; 0: all"},
 	{"order", "WORD", "which come first: list, shuffle, weight or newest"},
-	{"seed", "N", "of shuffle"}, {"duration", "MS", "how long each is shown; 0: the customer's"},
+	{"seed", "N", "of shuffle"},
+	{"duration", "MS", "how long each is shown; 0: the customer's"},
 	{"fit", "MODE", "fit, fill, stretch or center"}, {"weight", "N", "share of showings"},
-	{"from", "DAY", "first day (UTC), or always"}, {"until", "DAY", "day after the last, or always"},
+	{"from", "DAY", "first day (UTC), or always"},
+	{"until", "DAY", "day after the last, or always"},
 	{"dayparts", "TEXT", "\"mon-fri 08:00-18:00; sat 10:00-16:00\"; empty: always"},
 	{"places", "PLACE,...", "only there; empty: everywhere"},
 	{"orientation", "WORD", "only on screens that stand so: landscape, portrait or square"},
@@ -114,9 +119,8 @@ static const struct option_row plan_options[] = {
 static const struct option_row place_options[] = {{"name", "TEXT", "for people"},
 	{"address", "TEXT", "for the post"},
 	{"time-zone", "ZONE", "its own; empty: the customer's"}, EDIT};
-static const struct option_row customer_client_options[] = {
-	{"place", "PLACE", "where it stands"}, {"name", "TEXT", "for people"},
-	{"screen", "WxH", "its pixels, or auto: as it reports"},
+static const struct option_row customer_client_options[] = {{"place", "PLACE", "where it stands"},
+	{"name", "TEXT", "for people"}, {"screen", "WxH", "its pixels, or auto: as it reports"},
 	{"orientation", "WORD", "how it hangs: landscape or portrait"}, EDIT};
 static const struct option_row edit_options[] = {EDIT};
 static const struct option_row media_record_options[] = {
@@ -154,6 +158,11 @@ static const struct option_row exec_options[] = {WAIT,
 	{"reference", "BROKER/PUBLISHER/SHA256", "a signed command that lies there already"},
 	{"by-reference", NULL, "sign it; the client fetches it from a data broker"},
 	{"ca", "DIR", "with --by-reference: where keys/software.key lies"}};
+static const struct option_row leases_options[] = {{"broker", "ID", "only from this data broker"},
+	{"client", "CLIENT", "only of this client"},
+	{"site", "CUSTOMER/PLACE", "only at this site"}};
+static const struct option_row budget_options[] = {
+	{"fetches", "N", "transfers at once, of a broker; 0: no limit"}};
 static const struct option_row interval_options[] = {
 	WAIT, {"operation", NULL, "as an operation that the client acknowledges"}};
 static const struct option_row status_options[] = {{"channel", "ID", "only of this channel"},
@@ -193,8 +202,18 @@ const struct command ctl_commands[] = {
 		1, OPTIONS(queue_options), cmd_queue, NULL},
 	{"consolidate", "CHANNEL", "join runs of display events now", NEED_SETTINGS, 1, 1,
 		NO_OPTIONS, cmd_consolidate, NULL},
-	{"brokers", "", "data brokers: load, leases, what they hold", NEED_SETTINGS, 0, 0,
+	{"brokers", "", "data brokers: load, who fetches what and how fast", NEED_SETTINGS, 0, 0,
 		NO_OPTIONS, cmd_brokers, NULL},
+	{"leases", "", "every transfer: granted, measured, how far", NEED_SETTINGS, 0, 0,
+		OPTIONS(leases_options), cmd_leases, NULL},
+	{"budget list", "[KIND]", "what may leave a broker, go to a site, to a client",
+		NEED_SETTINGS, 0, 1, NO_OPTIONS, cmd_budget_list, NULL},
+	{"budget set", "KIND NAME BYTES_PER_S", "from now on; 0: no limit", NEED_SETTINGS, 3, 3,
+		OPTIONS(budget_options), cmd_budget_set,
+		"KIND is broker, site or client; NAME its id, CUSTOMER/PLACE of a site, or * for "
+		"each that has none of its own."},
+	{"budget unset", "KIND NAME", "what the settings say counts again", NEED_SETTINGS, 2, 2,
+		NO_OPTIONS, cmd_budget_unset, NULL},
 	{"operations", "CLIENT", "what a client was told to do, and how it ended", NEED_SETTINGS, 1,
 		1, OPTIONS(max_options), cmd_operations, NULL},
 	{"flow", "FLOW [--wait]", "one act of an operator, at every client", NEED_SETTINGS, 1, 1,

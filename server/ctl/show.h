@@ -25,6 +25,9 @@ void show_document(const struct ctl *c, const cJSON *document);
 // Rows of the fleet. limit: rows at most, 0: all.
 void show_clients(const struct term *t, const cJSON *clients, int64_t now_ms, size_t limit);
 
+// The transfers of a document's `leases`.
+void leases_show(const struct ctl *c, const cJSON *document);
+
 // The FLEET document: one line of sums, then the clients.
 void status_show(const struct term *t, const cJSON *fleet, size_t limit);
 

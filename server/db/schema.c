@@ -14,9 +14,11 @@
 //   media_order what goes to a client on a disc or a stick
 //   customer*   who owns which clients, and what is to be seen on them; package_order: what follows
 //   server_lease, shard_lease, letter  several servers on one store
+//   budget      what operators said while running
 //   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
 #include "server/db/db.h"
+#include "server/db/schema_budget.h"
 #include "server/db/schema_content.h"
 #include "server/db/schema_customer.h"
 #include "server/db/schema_key.h"
@@ -132,7 +134,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{version_3},
 	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
 	{SCHEMA_CONTENT_5, SCHEMA_SHARD},
-	{SCHEMA_LETTER, SCHEMA_USAGE_6},
+	{SCHEMA_LETTER, SCHEMA_USAGE_6, SCHEMA_BUDGET},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

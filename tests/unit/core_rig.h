@@ -207,14 +207,13 @@ static inline void rig_report(
 }
 
 static inline void rig_renew(void *ctx, struct core *core, const char *client,
-	const struct digest *package, uint64_t lease, uint32_t told, struct now now)
+	const struct holding *h, uint32_t told, struct now now)
 {
 	struct rig *r = ctx;
 
 	(void)core;
 	(void)client;
-	(void)package;
-	(void)lease;
+	(void)h;
 	(void)told;
 	(void)now;
 	r->renewals++;

@@ -152,9 +152,18 @@ static inline int world_make(void **state)
 	const struct core_ports ports = {
 		.ctx = w, .publish = port_publish, .random = port_random, .x25519 = port_x25519};
 	const struct core_hooks hooks = {.ctx = w, .package_find = hook_package_find};
-	const struct presence_ports pp = {w, port_directive, port_grant, port_key, port_meant,
-		port_interval, port_client, port_lease, NULL, port_readback, port_ordered, NULL,
-		NULL, NULL};
+	const struct presence_ports pp = {
+		.ctx = w,
+		.send_directive = port_directive,
+		.send_grant = port_grant,
+		.publisher_key = port_key,
+		.is_meant = port_meant,
+		.told_interval_ms = port_interval,
+		.client = port_client,
+		.lease_id = port_lease,
+		.readback = port_readback,
+		.ordered = port_ordered,
+	};
 	struct core_config cc;
 
 	fixture_keys_make(&w->keys);

@@ -86,15 +86,27 @@ static void ttl_is_at_least_three_intervals(void **state)
 	assert_int_equal(lease_ttl_ms(1, UINT32_MAX), UINT32_MAX);
 }
 
-static void S001_c28_rate_is_the_share_below_the_cap(void **state)
+static void the_newest_of_a_client_is_known_whichever_ends_first(void **state)
 {
+	struct leases *l = leases_new();
+
 	(void)state;
-	assert_int_equal(lease_rate_bytes_per_s(1000, 1, 0), 1000);
-	assert_int_equal(lease_rate_bytes_per_s(1000, 4, 0), 250);
-	assert_int_equal(lease_rate_bytes_per_s(1000, 4, 100), 100);
-	assert_int_equal(lease_rate_bytes_per_s(1000, 0, 0), 1000);
-	assert_int_equal(
-		lease_rate_bytes_per_s(3, 1000, 0), 1); // never 0: that would mean no limit
+	assert_null(leases_newest(l, "f1"));
+	for (uint8_t i = 1; i <= 3; i++) {
+		struct lease one = lease_make(i, "f1", i), other = lease_make(10u + i, "f10", i);
+
+		assert_int_equal(leases_add(l, &one), ERR_OK);
+		assert_int_equal(leases_add(l, &other), ERR_OK);
+		assert_int_equal(leases_newest(l, "f1")->id, i);
+	}
+	leases_remove(l, leases_find(l, 2));
+	assert_int_equal(leases_newest(l, "f1")->id, 3);
+	leases_remove(l, leases_find(l, 3));
+	assert_int_equal(leases_newest(l, "f1")->id, 1);
+	leases_remove(l, leases_find(l, 1));
+	assert_null(leases_newest(l, "f1"));
+	assert_int_equal(leases_newest(l, "f10")->id, 13);
+	leases_free(l);
 }
 
 int main(void)
@@ -104,7 +116,7 @@ int main(void)
 		cmocka_unit_test(a_heartbeat_renews_only_its_own_lease),
 		cmocka_unit_test(every_lease_is_walked_and_may_be_removed_on_the_way),
 		cmocka_unit_test(ttl_is_at_least_three_intervals),
-		cmocka_unit_test(S001_c28_rate_is_the_share_below_the_cap),
+		cmocka_unit_test(the_newest_of_a_client_is_known_whichever_ends_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,9 +163,21 @@ static struct presence *presence_make(struct world *w)
 		.directive_repeat_ms = 5000,
 		.route = {.attempts_max = 3},
 	};
-	const struct presence_ports ports = {w, fake_directive, fake_grant, fake_key, fake_meant,
-		fake_interval, fake_client, fake_lease, fake_mass_silence, fake_readback, NULL,
-		fake_holders, fake_holds, fake_site};
+	const struct presence_ports ports = {
+		.ctx = w,
+		.send_directive = fake_directive,
+		.send_grant = fake_grant,
+		.publisher_key = fake_key,
+		.is_meant = fake_meant,
+		.told_interval_ms = fake_interval,
+		.client = fake_client,
+		.lease_id = fake_lease,
+		.mass_silence = fake_mass_silence,
+		.readback = fake_readback,
+		.holders = fake_holders,
+		.holds = fake_holds,
+		.site = fake_site,
+	};
 
 	return presence_new(&config, &ports, &w->brokers, w->db);
 }
