@@ -106,6 +106,7 @@ static void on_up(struct mqtt_link *l)
 
 	walk_succeeded(l);
 	l->state = LINK_UP;
+	l->too_old = false;
 	l->stats.connects++;
 	l->packet_max = n->packet_max;
 	l->keepalive_limit_s = n->server_keepalive_s;
@@ -458,6 +459,11 @@ void link_close(struct mqtt_link *l, bool graceful)
 bool link_is_up(const struct mqtt_link *l)
 {
 	return l->state == LINK_UP;
+}
+
+bool link_is_too_old(const struct mqtt_link *l)
+{
+	return l->too_old;
 }
 
 const char *link_peer(const struct mqtt_link *l)

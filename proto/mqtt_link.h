@@ -113,6 +113,8 @@ enum err link_new(uv_loop_t *loop, const struct link_config *config, const struc
 void link_close(struct mqtt_link *l, bool graceful);
 
 bool link_is_up(const struct mqtt_link *l);
+// The last answer to our CONNECT was that MQTT 5 is not spoken there.
+bool link_is_too_old(const struct mqtt_link *l);
 // "10.0.0.7:8883" of the address now used, "" when down.
 const char *link_peer(const struct mqtt_link *l);
 

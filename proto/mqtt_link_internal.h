@@ -228,6 +228,7 @@ struct mqtt_link {
 	uint32_t packet_max;
 	atomic_bool pump_wanted;   // the outbox waits for Paho to write
 	struct link_stats stats;
+	bool too_old; // what answered speaks no MQTT 5
 	char why[512];
 };
 

@@ -408,12 +408,17 @@ bool conn_explain(struct mqtt_link *l, bool was_up)
 	const char *certificate = l->config.tls ? "; it may not accept our certificate" : "";
 	char where[300];
 
+	// MQTT 5 has a reason for it, brokers of before have their own number.
+	l->too_old = n->code == 132 || (n->code == 1 && strstr(n->message, "CONNACK"));
 	snprintf(where, sizeof(where), "%s port %u", a->host, a->port);
 	if (n->disconnect >= 0)
 		snprintf(l->why, sizeof(l->why), "%s ended the connection: %s (%d)", where,
 			link_reason_text(n->disconnect), n->disconnect);
 	else if (was_up)
 		snprintf(l->why, sizeof(l->why), "the connection to %s broke", where);
+	else if (l->too_old)
+		snprintf(l->why, sizeof(l->why), "%s speaks no MQTT 5, only MQTT 3.1.1 or older",
+			where);
 	else if (n->code >= 128)
 		snprintf(l->why, sizeof(l->why), "%s refused us: %s (%d)", where,
 			link_reason_text(n->code), n->code);

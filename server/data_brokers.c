@@ -2,20 +2,12 @@
 
 #include "proto/base/log.h"
 #include "proto/topics.h"
+#include "server/broker_load.h"
 #include "server/relays.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SYS "$SYS/broker/"
-
-const char *const data_broker_sys_topics[DATA_BROKER_SYS_COUNT] = {
-	SYS "uptime",
-	SYS "load/bytes/sent/1min",
-	SYS "clients/connected",
-	SYS "version",
-};
 
 static enum err number_parse(const char *word, uint64_t min, uint64_t max, uint64_t *out)
 {
@@ -43,14 +35,21 @@ static enum err host_copy(char *out, size_t size, const char *word, const char *
 
 enum err data_broker_parse(const char *line, bool tls, struct data_broker *out)
 {
-	char id[128], host[512], ip[128], port[16], capacity[32], rest[2];
+	char id[128], host[512], ip[128], port[16], capacity[32], load[32], rest[2];
 	uint64_t number;
+	int words = sscanf(line, "%127s %511s %127s %15s %31s %31s %1s", id, host, ip, port,
+		capacity, load, rest);
 
 	memset(out, 0, sizeof(*out));
-	if (sscanf(line, "%127s %511s %127s %15s %31s %1s", id, host, ip, port, capacity, rest) !=
-		5)
+	if (words != 5 && words != 6)
 		return err_set(ERR_FORMAT,
-			"a data broker is 'id name ip port capacity_bytes_per_s', not '%s'", line);
+			"a data broker is 'id name ip port capacity_bytes_per_s [load]', not '%s'",
+			line);
+	out->load = words == 6 ? broker_load_find(load) : &broker_load_mosquitto;
+	if (!out->load)
+		return err_set(ERR_FORMAT,
+			"the load of data broker %s is read as mosquitto or none, not '%s'", id,
+			load);
 	if (!id_is_valid(id))
 		return err_set(ERR_FORMAT, "'%s' is not a broker id", id);
 	memcpy(out->id, id, strlen(id) + 1);
@@ -115,67 +114,10 @@ void data_broker_link(struct data_broker *b, bool up, const char *why, struct no
 		str_copy(b->why, sizeof(b->why), "connection lost");
 }
 
-static bool sys_is(const char *topic, const char *which)
-{
-	return strcmp(topic, which) == 0;
-}
-
-// "123 seconds", "4711.20", "18"
-static bool sys_number(struct bytes payload, double *out)
-{
-	char text[64], *end;
-
-	if (payload.size == 0 || payload.size >= sizeof(text))
-		return false;
-	memcpy(text, payload.data, payload.size);
-	text[payload.size] = 0;
-	*out = strtod(text, &end);
-	return end != text && *out >= 0 && *out < 1e15;
-}
-
-static bool sys_uptime(struct data_broker *b, double value, struct now now)
-{
-	uint64_t uptime_s = (uint64_t)value;
-	bool restarted = b->uptime_s > uptime_s;
-
-	b->uptime_s = uptime_s;
-	b->uptime_seen = true;
-	b->uptime_at = now.mono;
-	return restarted;
-}
-
-static void sys_version(struct data_broker *b, struct bytes payload)
-{
-	size_t n = payload.size < sizeof(b->version) - 1 ? payload.size : sizeof(b->version) - 1;
-
-	for (size_t i = 0; i < n; i++)
-		b->version[i] = payload.data[i] >= ' ' && payload.data[i] < 127
-					? (char)payload.data[i]
-					: '?';
-	b->version[n] = 0;
-}
-
-bool data_broker_sys(struct data_broker *b, const char *topic, struct bytes payload, struct now now)
-{
-	double value;
-
-	if (sys_is(topic, SYS "version")) {
-		sys_version(b, payload);
-		return false;
-	}
-	if (!sys_number(payload, &value))
-		return false;
-	if (sys_is(topic, SYS "uptime"))
-		return sys_uptime(b, value, now);
-	if (sys_is(topic, SYS "load/bytes/sent/1min"))
-		b->sent_bytes_per_s = value / 60.0;
-	else if (sys_is(topic, SYS "clients/connected"))
-		b->clients = (uint64_t)value;
-	return false;
-}
-
 bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, struct mono now)
 {
+	if (!b->load->is_told)
+		return b->up;
 	return b->uptime_seen &&
 	       mono_since_ms(now, b->uptime_at) <= (int64_t)sys_interval_s * 3 * 1000;
 }
@@ -185,6 +127,8 @@ bool data_broker_is_away(
 {
 	int64_t silent_ms = mono_since_ms(now, b->up_since);
 
+	if (b->up && !b->load->is_told)
+		return b->refused;
 	if (b->up && b->uptime_seen)
 		silent_ms = mono_since_ms(now, b->uptime_at);
 	if (b->up)
@@ -201,6 +145,8 @@ double data_broker_busy(const struct data_broker *b)
 {
 	double capacity = (double)(b->capacity_bytes_per_s ? b->capacity_bytes_per_s : 1);
 
+	if (!b->load->is_told)
+		return (double)b->granted_bytes_per_s / capacity;
 	return (b->sent_bytes_per_s + (double)b->fresh_bytes_per_s) / capacity;
 }
 

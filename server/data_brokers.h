@@ -3,7 +3,9 @@
 // Two sources, and nothing else: our own connection says whether a broker is reachable; its $SYS
 // topics, read over that connection, say how busy it is and that it still lives. A broker is fresh
 // when its uptime was seen within 3 x sys_interval. Mosquitto does not republish an unchanged load
-// and lets it expire, so an absent load means its last value; only the uptime proves life.
+// and lets it expire, so an absent load means its last value; only the uptime proves life. Of a
+// broker that tells nothing (broker_load.h) the connection proves life, and what was granted is its
+// load.
 //
 // Pure: bytes and times come in, values go out. The connections belong to server.c.
 #ifndef HELIO_SERVER_DATA_BROKERS_H
@@ -14,6 +16,8 @@
 #include "proto/limits.h"
 #include "proto/message.h"
 
+struct broker_load;
+
 #define DATA_BROKERS_MAX 64
 #define DATA_BROKER_HOST 256
 
@@ -23,7 +27,8 @@ struct data_broker {
 	char id[LIMIT_ID + 1], host[DATA_BROKER_HOST], ip[64];
 	uint16_t port;
 	bool tls;
-	uint64_t capacity_bytes_per_s; // at least 1
+	uint64_t capacity_bytes_per_s;  // at least 1
+	const struct broker_load *load; // how its load is read; never NULL
 
 	bool up;              // our own connection stands
 	struct mono up_since; // or down since
@@ -56,8 +61,8 @@ struct data_brokers {
 	size_t relay_count;
 };
 
-// One line of settings: "id name ip port capacity_bytes_per_s"; "-" for a name or an ip that does
-// not exist. Errors: ERR_FORMAT, ERR_RANGE.
+// One line of settings: "id name ip port capacity_bytes_per_s [load]"; "-" for a name or an ip that
+// does not exist; load: a word of broker_load.h. Errors: ERR_FORMAT, ERR_RANGE.
 enum err data_broker_parse(const char *line, bool tls, struct data_broker *out) MUST_CHECK;
 
 // Parses all lines; ids are unique. Freed with data_brokers_fini. Errors: ERR_FORMAT, ERR_RANGE,
@@ -68,14 +73,6 @@ void data_brokers_fini(struct data_brokers *b);
 struct data_broker *data_brokers_find(struct data_brokers *b, const char *id); // NULL: none
 
 void data_broker_link(struct data_broker *b, bool up, const char *why, struct now now);
-// A message of $SYS; topics of no interest are ignored, nonsense changes nothing. Returns true when
-// the uptime shows that the broker was started again since it was last seen.
-bool data_broker_sys(
-	struct data_broker *b, const char *topic, struct bytes payload, struct now now);
-// The topics worth a subscription.
-#define DATA_BROKER_SYS_COUNT 4
-extern const char *const data_broker_sys_topics[DATA_BROKER_SYS_COUNT];
-
 bool data_broker_is_fresh(const struct data_broker *b, uint32_t sys_interval_s, struct mono now);
 // Not reachable, or silent on a connection that stands, for so long; or refused. What is wanted
 // moves.

@@ -43,6 +43,8 @@ struct server_link {
 	struct probe *probe;
 	struct strangers *strangers;
 	bool up;
+	bool too_old;      // it speaks no MQTT 5
+	bool load_missed;  // it tells nothing of its load, and that was said
 	bool nobody_waits; // who has no certificate was not tried yet
 	struct mono heard; // the last message that came, or that we said to stay awake
 	struct mono probe_next;

@@ -2,6 +2,7 @@
 #include "server/server_inside.h"
 
 #include "proto/base/log.h"
+#include "server/broker_load.h"
 #include "server/db/rows.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,7 +76,7 @@ static void subscribe_control(struct server_link *l)
 
 		subscribe_one(l, filter.s, router_control_filters[i].qos);
 	}
-	subscribe_one(l, data_broker_sys_topics[DATA_BROKER_SYS_COUNT - 1], 0); // version
+	subscribe_one(l, broker_load_mosquitto.version_topic, 0);
 	subscribe_one(l, SYS_RECEIVED, 0);
 }
 
@@ -84,8 +85,8 @@ static void subscribe_data(struct server_link *l)
 	struct topic inbox = topic_filter(TOPIC_INBOX);
 
 	subscribe_one(l, inbox.s, 1);
-	for (size_t i = 0; i < DATA_BROKER_SYS_COUNT; i++)
-		subscribe_one(l, data_broker_sys_topics[i], 0);
+	for (size_t i = 0; i < l->broker->load->topic_count; i++)
+		subscribe_one(l, l->broker->load->topics[i], 0);
 }
 
 // ---------------------------------------------------------------- events of a link
@@ -105,6 +106,8 @@ static void turn_after(void *ctx)
 	server_turn_end(l->server);
 }
 
+static void probe_done(void *ctx, bool usable);
+
 static void probe_start(struct server_link *l)
 {
 	if (!l->server->settings->probe)
@@ -112,6 +115,29 @@ static void probe_start(struct server_link *l)
 	probe_begin(l->probe, l->server->now);
 	l->probe_next = mono_add_ms(
 		l->server->now.mono, (int64_t)l->server->settings->probe_period_s * 1000);
+}
+
+// Nothing of what we do works there. Said once; the link goes on asking, for somebody may put
+// another broker in its place.
+static void too_old_judge(struct server_link *l)
+{
+	struct server *s = l->server;
+	bool was = l->too_old;
+
+	l->too_old = l->link && link_is_too_old(l->link);
+	if (l->too_old == was)
+		return;
+	if (!l->too_old) {
+		findings_forget(&s->findings, l->name);
+		if (l->broker)
+			l->broker->refused = false;
+		return;
+	}
+	finding_tell(&s->findings, FINDING_ERROR, l->name, "PROBE-MQTT5",
+		"it speaks no MQTT 5, only MQTT 3.1.1 or older: it cannot say what it refuses, and "
+		"is not used",
+		"a broker of MQTT 5 that keeps retained messages, such as mosquitto 2.0");
+	probe_done(l, false);
 }
 
 static void on_up(void *ctx, const struct link_address *via, bool session_present)
@@ -122,6 +148,8 @@ static void on_up(void *ctx, const struct link_address *via, bool session_presen
 	(void)session_present;
 	s->now = clock_now();
 	l->up = true;
+	l->load_missed = false;
+	too_old_judge(l);
 	log_info("LINK-UP", "broker=%s peer=%s via=%s", l->name, link_peer(l->link),
 		link_via_word(via->via));
 	if (l->broker) {
@@ -144,6 +172,7 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	struct server *s = l->server;
 
 	s->now = clock_now();
+	too_old_judge(l);
 	if (l->up || retry_ms > 1000)
 		log_warn("LINK-DOWN", "broker=%s why=%s retry_ms=%lld", l->name, log_quote(why),
 			(long long)retry_ms);
@@ -167,11 +196,11 @@ static void on_sys(struct server_link *l, const char *topic, struct bytes payloa
 	if (!l->broker && strcmp(topic, SYS_RECEIVED) == 0)
 		control_count(l->server, payload);
 	if (l->broker)
-		restarted = data_broker_sys(l->broker, topic, payload, l->server->now);
+		restarted = l->broker->load->take(l->broker, topic, payload, l->server->now);
 	if (restarted)
 		log_warn("BROKER-RESTARTED", "broker=%s uptime_s=%llu", l->name,
 			(unsigned long long)l->broker->uptime_s);
-	if (strcmp(topic, data_broker_sys_topics[DATA_BROKER_SYS_COUNT - 1]) == 0 &&
+	if (strcmp(topic, broker_load_mosquitto.version_topic) == 0 &&
 		payload.size < sizeof(version)) {
 		memcpy(version, payload.data, payload.size);
 		version[payload.size] = 0;
@@ -515,6 +544,23 @@ static void stay_awake(struct server_link *l, struct now now)
 		log_debug("STAY-AWAKE", "why=%s", log_quote(err_text()));
 }
 
+// A broker that should tell $SYS and does not is never chosen. Nobody would know why.
+static void load_judge(struct server_link *l, struct now now)
+{
+	struct server *s = l->server;
+	const struct data_broker *b = l->broker;
+
+	if (!b || !l->up || !b->load->is_told || l->load_missed || b->uptime_seen ||
+		mono_since_ms(now.mono, b->up_since) < (int64_t)s->brokers.sys_interval_s * 3000)
+		return;
+	l->load_missed = true;
+	finding_tell(&s->findings, FINDING_WARN, l->name, "PROBE-LOAD",
+		"it tells nothing of $SYS/broker/uptime: it counts as stale, and nothing is sent "
+		"there",
+		"sys_interval 10, and read $SYS/broker/# for the server; of another kind of "
+		"broker: none at the end of its line in [data] broker");
+}
+
 static void link_tick(struct server_link *l, struct now now)
 {
 	if (l->strangers) {
@@ -528,6 +574,7 @@ static void link_tick(struct server_link *l, struct now now)
 		return;
 	probe_tick(l->probe, now);
 	probe_again(l, now);
+	load_judge(l, now);
 	if (l->readback)
 		readback_tick(l->readback, now);
 	if (!l->broker && l->up)

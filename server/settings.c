@@ -101,7 +101,8 @@ const struct setting heliod_rows[] = {
 	NUMBER("usage", "rows_per_client", usage_rows_max, 100, 1000000000, "1000000",
 		"of more showings the oldest are forgotten"),
 	{"data", "broker", SETTING_LIST, AT(brokers), 0, 0, 0, "", NULL,
-		"a data broker: id name ip port capacity_bytes_per_s"},
+		"a data broker: id name ip port capacity_bytes_per_s, and none behind it for one "
+		"that tells no $SYS"},
 	{"data", "relay", SETTING_LIST, AT(relays), 0, 0, 0, "", NULL,
 		"a data broker that serves one site, before any other: BROKER CUSTOMER/PLACE, or "
 		"BROKER CUSTOMER/* for all its places"},

@@ -3,6 +3,7 @@
 #include "tests/unit/content_fixture.h"
 
 #include "proto/base/log.h"
+#include "server/broker_load.h"
 #include "server/copies.h"
 #include "server/offer.h"
 #include "server/presence.h"
@@ -189,8 +190,8 @@ static void pass(struct world *w, int seconds)
 		w->now.wall.ms += 1000;
 		for (size_t b = 0; b < w->brokers.count; b++)
 			if (w->brokers.items[b].up)
-				data_broker_sys(&w->brokers.items[b], "$SYS/broker/uptime",
-					bytes_of("1000 seconds", 12), w->now);
+				broker_load_mosquitto.take(&w->brokers.items[b],
+					"$SYS/broker/uptime", bytes_of("1000 seconds", 12), w->now);
 		presence_tick(w->p, w->now);
 	}
 }

@@ -5,6 +5,7 @@
 #include "tests/bench/core/placement_row.h"
 
 #include "proto/digest.h"
+#include "server/broker_load.h"
 #include "server/copies.h"
 #include "server/db/rows_content.h"
 #include "server/db/schema.h"
@@ -103,7 +104,8 @@ static void brokers_make(struct data_brokers *b, struct now now)
 	must(data_brokers_init(b, lines, BROKERS, true, 10));
 	for (size_t i = 0; i < b->count; i++) {
 		data_broker_link(&b->items[i], true, "", now);
-		data_broker_sys(&b->items[i], "$SYS/broker/uptime", bytes_of("9 seconds", 9), now);
+		broker_load_mosquitto.take(
+			&b->items[i], "$SYS/broker/uptime", bytes_of("9 seconds", 9), now);
 	}
 }
 
