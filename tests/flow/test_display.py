@@ -128,8 +128,8 @@ def test_S001_c9h_a_truncated_picture_is_passed_over_and_reported(stage):
     (d / "0005-absent.png").symlink_to("/nonexistent")
     stage.playlist(d, duration_ms=400, transition_ms=100)
     stage.start()
-    wait_for(lambda: "skipped" in {r[8] for r in stage.rows()}, 10, "a second round")
-    wait_for(lambda: stage.rows()[-1][8] == "whole", 5, "the round's end")
+    wait_for(lambda: "skipped" in {r[8] for r in stage.rows()}, 30, "a second round")
+    wait_for(lambda: stage.rows()[-1][8] == "whole", 20, "the round's end")
     rows = stage.rows()
     assert {r[3] for r in rows if r[8] in ("whole", "cut")} == {"0001-red.jpg", "0002-green.png"}
     # Of what was not shown the ledger says so: tried once, then passed over in each round.
