@@ -24,10 +24,10 @@
 
 // ---- a file of a folder
 
-static int below_open(int dir, const char *path)
+static int below_open(int dir, const char *path, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
@@ -64,8 +64,24 @@ enum err medium_file_read(const char *dir, const char *path, struct buf *out)
 	SCOPED_FD int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return err_set_errno("the medium %s", dir);
-	SCOPED_FD int fd = below_open(at, path);
+	SCOPED_FD int fd = below_open(at, path, 0);
 	return fd < 0 ? open_error(path) : regular_read(fd, path, out);
+}
+
+enum err medium_folder_open(const char *dir, const char *path, DIR **out)
+{
+	SCOPED_FD int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
+		return err_set_errno("the medium %s", dir);
+	int fd = below_open(at, path, O_DIRECTORY);
+	if (fd < 0)
+		return open_error(path);
+	*out = fdopendir(fd);
+	if (*out != NULL)
+		return ERR_OK;
+	enum err e = err_set_errno("%s", path);
+	(void)close(fd);
+	return e;
 }
 
 // The folder that holds `path`, made when it is not there. Links are not followed.

@@ -5,9 +5,14 @@
 
 #include "proto/base/mem.h"
 
+#include <dirent.h>
+
 // Appends nothing on error. Errors: ERR_NOT_FOUND, ERR_DENIED (no regular file, or behind a link),
 // ERR_FULL (more than out->max), ERR_IO.
 enum err medium_file_read(const char *dir, const char *path, struct buf *out) MUST_CHECK;
+
+// The folder, to be closed by the caller. Errors: as medium_file_read.
+enum err medium_folder_open(const char *dir, const char *path, DIR **out) MUST_CHECK;
 
 // Replaces the file as a whole by what `fill` writes, with the folders on the way to it. Errors:
 // ERR_READ_ONLY, ERR_NO_SPACE, ERR_DENIED (a link on the way, or no right), ERR_IO, those of fill.

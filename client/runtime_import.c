@@ -436,10 +436,14 @@ static const char *order_word(enum err e)
 static void orders_read(struct import *i)
 {
 	char path[PATH_MAX];
-	(void)snprintf(
-		path, sizeof path, "%s/" MEDIUM_ORDERS "/%s", i->dir, i->rt->config.client_id);
-	DIR *dir = opendir(path);
-	if (dir == NULL) {
+	DIR *dir = NULL;
+	(void)snprintf(path, sizeof path, MEDIUM_ORDERS "/%s", i->rt->config.client_id);
+	enum err e = medium_folder_open(i->dir, path, &dir);
+	if (e == ERR_DENIED) {
+		refuse(i, 0, "denied", err_text());
+		return;
+	}
+	if (e != ERR_OK) {
 		struct stat st;
 		(void)snprintf(path, sizeof path, "%s/" MEDIUM_ORDERS, i->dir);
 		bool medium = stat(path, &st) == 0;
@@ -450,16 +454,16 @@ static void orders_read(struct import *i)
 		return;
 	}
 	unsigned looked = 0;
-	for (const struct dirent *e; (e = readdir(dir)) != NULL && i->count < ORDERS_MAX;) {
-		if (e->d_name[0] == '.')
+	for (const struct dirent *at; (at = readdir(dir)) != NULL && i->count < ORDERS_MAX;) {
+		if (at->d_name[0] == '.')
 			continue;
 		if (++looked > ORDERS_LOOKED) {
 			refuse(i, 0, "orders", "there are more names than a medium has");
 			break;
 		}
-		enum err err = order_read(i, e->d_name);
-		if (err != ERR_OK)
-			refuse(i, 0, order_word(err), err_text());
+		e = order_read(i, at->d_name);
+		if (e != ERR_OK)
+			refuse(i, 0, order_word(e), err_text());
 	}
 	(void)closedir(dir);
 	qsort(i->orders, i->count, sizeof i->orders[0], order_newest);

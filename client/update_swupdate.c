@@ -7,6 +7,10 @@
 // image that is good, with its work done, or not begun, or cut in its middle. What counts is what
 // the installer said. And `-c` alone runs the configured post-update command; with `-n` it does
 // not.
+//
+// It knows nothing of slots either. A device with two has a program around it that says which one
+// is written, and that does nothing when what runs is not kept yet: the device was then cut after
+// the last act of an installation, and to do it again would write over what a roll back needs.
 #include "client/update_handler.h"
 
 static enum update_plan own_program(

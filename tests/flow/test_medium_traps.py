@@ -1,11 +1,16 @@
 """C4, C5: what a stranger can put on a stick: links, pipes, devices, folders, names without end. None is read, nothing hangs, and nothing
 outside of the stick is touched."""
+import ctypes
 import os
+import shutil
 import socket
 import subprocess
+import threading
+
+import pytest
 
 from lib.fleet import PROGRAMS
-from lib.media import agent_settings, importing
+from lib.media import agent_settings, importing, package, recorded, rig, shown, unpack
 
 ORDERS = "helio/v1/medium/f2"
 
@@ -65,3 +70,78 @@ def test_the_folder_of_orders_may_not_be_elsewhere(fleet_of, folder):
     (stick / ORDERS).symlink_to(other)
     done = importing(fleet, "f2", stick)
     assert done.returncode != 0 and "behind a link" in done.stderr, done.stderr[-1500:]
+
+
+class Watched:
+    """inotify, by the C library: whether anybody opened the file."""
+
+    def __init__(self, path):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self.libc.inotify_init1(os.O_NONBLOCK)
+        assert self.fd >= 0 and self.libc.inotify_add_watch(self.fd, str(path).encode(), 0x20) >= 0     # IN_OPEN
+
+    def opened(self):
+        try:
+            return len(os.read(self.fd, 4096)) // 16
+        except BlockingIOError:
+            return 0
+
+
+def flipping(path, good, target, stop, flips):
+    """The name is the file, then a link out of the stick, then the file again; each by one rename."""
+    real, link = good.with_name("real"), good.with_name("link")
+    while not stop.is_set():
+        if good.is_dir():
+            path.rename(real)
+            os.symlink(target, path)
+            stop.wait(0.0005)
+            os.unlink(path)
+            real.rename(path)
+        else:
+            os.symlink(target, link)
+            os.rename(link, path)
+            stop.wait(0.0005)
+            os.link(good, real)
+            os.rename(real, path)
+        flips[0] += 2
+        stop.wait(0.0005)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["chunk", "order", "folder of chunks", "folder of orders"])
+def test_names_that_become_links_while_they_are_read_lead_nowhere(fleet_of, folder, which):
+    """C4: a stick whose file system is an attacker's may change between two looks; inotify says whether what is outside was opened."""
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet, size=400_000)
+    fleet.ctl("channel", "publish", "default", one)
+    stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
+    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+        fleet.procs[name].stop()
+    outside = folder / "outside"
+    shutil.copytree(stick / "helio/v1/chunk/pub", outside)
+    (outside / "secret").write_text("not for a stick")
+    chunk = max((stick / "helio/v1/chunk/pub").iterdir(), key=lambda p: p.stat().st_size)
+    at = {"chunk": chunk, "order": next((stick / ORDERS).iterdir()), "folder of chunks": chunk.parent, "folder of orders": stick / ORDERS}[which]
+    good = folder / "good"
+    target = outside if at.is_dir() else outside / (chunk.name if which == "chunk" else "secret")
+    shutil.copytree(at, good) if at.is_dir() else os.link(at, good)
+    watched = [Watched(target)]
+    assert importing(fleet, "f2", stick).returncode == 0 and shown(fleet, "f2") == one
+    stop, flips, met = threading.Event(), [0], 0
+    racer = threading.Thread(target=flipping, args=(at, good, target, stop, flips))
+    racer.start()
+    try:
+        for _ in range(12):
+            shutil.rmtree(folder / "f2")
+            done = importing(fleet, "f2", stick)
+            met += "IMPORT-REFUSED" in done.stderr or "refused\t0" in done.stdout
+            have = shown(fleet, "f2")
+            assert have in (None, one) and (have == one or done.returncode != 0), done.stderr[-2000:]
+    finally:
+        stop.set()
+        racer.join()
+    # It raced, and links were met; an object that is none is looked for again, and found.
+    assert flips[0] > 500 and (met or which == "chunk"), (flips, met)
+    assert not any(w.opened() for w in watched)
+    open(target / "secret" if target.is_dir() else target).close()  # the control: inotify tells when somebody does
+    assert any(w.opened() for w in watched)
