@@ -715,6 +715,38 @@ static void usage_rows_come_once_in_order_and_after_the_time_asked_for(void **st
 	arena_fini(&a);
 }
 
+static void usage_says_how_a_turn_ended_and_rows_that_say_nonsense_are_left_out(void **state)
+{
+	static const char *const ends[] = {"10000\twhole\t-", "10000\tcut\tcommand",
+		"0\tfailed\tunreadable", "10000\teaten\t-", "10000\tcut\tW0RD",
+		"10000\tcut\taaaaaaaaaaaaaaaaa", "soon\tcut\tstop", "-1\tcut\tstop", "10000\tcut",
+		"10000\tcut\tstop\tmore", "4294967296\tcut\tstop"};
+	struct lab *x = *state;
+	struct display_side d;
+	struct arena a;
+	struct shown *rows;
+	size_t count;
+	char path[DEPOT_PATH];
+	arena_init(&a, 1024 * 1024, 10000);
+	assert_int_equal(display_side_init(&d, x->dir, &x->depot), ERR_OK);
+	(void)snprintf(path, sizeof path, "%s/display/shown.log", x->dir);
+	FILE *out = fopen(path, "w");
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		fprintf(out, "%zu\t00\t%s\ta.jpg\t1\t900\t3\t%s\n", i + 1, digest_hex(&x->v1.id),
+			ends[i]);
+	fclose(out);
+	display_usage(&d, &a, 0, 100, &rows, &count);
+	assert_int_equal(count, 3);
+	assert_int_equal(rows[0].result, SHOWN_WHOLE);
+	assert_string_equal(rows[0].reason, "");
+	assert_int_equal(rows[0].planned_ms, 10000);
+	assert_int_equal(rows[1].result, SHOWN_CUT);
+	assert_string_equal(rows[1].reason, "command");
+	assert_int_equal(rows[2].result, SHOWN_FAILED);
+	assert_string_equal(rows[2].reason, "unreadable");
+	arena_fini(&a);
+}
+
 // A slice a turn gives what one reading gives, also when the display begins a new part meanwhile.
 static void usage_in_slices_is_the_same_usage(void **state)
 {
@@ -783,6 +815,7 @@ int main(void)
 		CASE(garbage_is_what_no_slot_names),
 		CASE(the_playlist_names_the_pictures_in_order_and_ends_with_its_hash),
 		CASE(usage_rows_come_once_in_order_and_after_the_time_asked_for),
+		CASE(usage_says_how_a_turn_ended_and_rows_that_say_nonsense_are_left_out),
 		CASE(usage_in_slices_is_the_same_usage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
