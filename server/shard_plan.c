@@ -33,4 +33,5 @@ void shard_plan(const enum shard_owner *owner, size_t servers, bool all, struct 
 		out->give[out->give_count++] = i;
 		mine--;
 	}
+	out->unsettled = mine != share;
 }

@@ -14,6 +14,7 @@
 struct shard_moves {
 	unsigned take[SHARD_PLACES], give[SHARD_GIVES_AT_ONCE];
 	size_t take_count, give_count;
+	bool unsettled; // more is to come or to go than this time
 };
 
 // owner: [SHARD_PLACES]. servers: the living ones, this one among them (0 counts as 1). all: take

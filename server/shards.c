@@ -47,6 +47,7 @@ static enum err moves_make(struct shards *s)
 	if (s->all && s->owner[SHARD_LEAD] == SHARD_OTHERS)
 		return ERR_OK;
 	shard_plan(s->owner, servers, s->all, &moves);
+	s->unsettled = moves.unsettled;
 	for (size_t i = 0; i < moves.take_count; i++)
 		TRY(rows_shard_take(s->db, moves.take[i], s->holder, s->fencing));
 	if (moves.give_count && s->leaving)
@@ -112,6 +113,8 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 		return e;
 	}
 	term_held(s, now.mono);
+	if (s->unsettled && mono_since_ms(s->renew_at, now.mono) > SHARDS_SOON_MS)
+		s->renew_at = mono_add_ms(now.mono, SHARDS_SOON_MS);
 	*changed = owned_differs(s, before);
 	if (*changed)
 		log_info("SHARDS", "holder=%s owned=%zu lead=%d", s->holder, s->count,

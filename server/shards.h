@@ -37,11 +37,13 @@ struct shards {
 	uint64_t fencing; // 0: no term
 	struct mono good_until, renew_at;
 	enum shard_owner owner[SHARD_PLACES];
-	size_t count; // of shards that are ours
+	size_t count;   // of shards that are ours
+	bool unsettled; // others have too much or too little: looked at again soon
 };
 
-#define SHARDS_MARGIN 4 // a part of the lease: silent so long before its end
-#define SHARDS_RENEW 6  // renewed after that part of it
+#define SHARDS_MARGIN 4    // a part of the lease: silent so long before its end
+#define SHARDS_RENEW 6     // renewed after that part of it
+#define SHARDS_SOON_MS 300 // while shards move
 
 // Begins a term and guards the store with it. db is borrowed, and between turns. Errors: those of
 // the store.

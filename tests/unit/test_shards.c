@@ -68,6 +68,11 @@ static void what_is_free_is_taken_up_to_the_share(void **state)
 		shard_plan(owner, cases[i].servers, cases[i].all, &moves);
 		assert_int_equal(moves.take_count, cases[i].take + i % 2);
 		assert_int_equal(moves.give_count, cases[i].give);
+		assert_int_equal(moves.unsettled,
+			cases[i].mine + cases[i].take - cases[i].give !=
+				(cases[i].all ? 256
+					      : (255 + (cases[i].servers ? cases[i].servers : 1)) /
+							(cases[i].servers ? cases[i].servers : 1)));
 		for (size_t k = 0; k < moves.take_count; k++)
 			assert_int_equal(owner[moves.take[k]], SHARD_FREE);
 		for (size_t k = 0; k < moves.give_count; k++)
