@@ -494,6 +494,7 @@ struct usage_row {
 	const char *image;
 	int64_t from_unix_ms;
 	uint32_t duration_ms;
+	enum shown_result result;
 };
 enum err core_usage(struct core *core, const char *client, size_t max, struct arena *a,
 	struct usage_row **out, size_t *count) MUST_CHECK;

@@ -355,6 +355,6 @@ enum err core_usage(struct core *core, const char *client, size_t max, struct ar
 		return err_set(ERR_FULL, "no room for %zu rows", *count);
 	for (size_t i = 0; i < *count; i++)
 		(*out)[i] = (struct usage_row){items[i].package, items[i].image,
-			items[i].from_unix_ms, items[i].duration_ms};
+			items[i].from_unix_ms, items[i].duration_ms, items[i].result};
 	return ERR_OK;
 }

@@ -396,6 +396,7 @@ static enum err json_usage(struct operator_call *c, const char *client)
 		put_number(o, "from_unix_ms",
 			rows[i].from_unix_ms > 0 ? (uint64_t)rows[i].from_unix_ms : 0);
 		put_number(o, "duration_ms", rows[i].duration_ms);
+		put_text(o, "result", rows[i].result ? shown_result_word(rows[i].result) : "");
 	}
 	return ERR_OK;
 }

@@ -15,7 +15,7 @@ static void usage_show(const struct ctl *c, const cJSON *rows)
 {
 	static const struct table_column columns[] = {{"FROM", false, false, false},
 		{"SECONDS", true, false, false}, {"PICTURE", false, true, false},
-		{"PACKAGE", false, false, true}};
+		{"ENDED", false, false, true}, {"PACKAGE", false, false, true}};
 	struct table *t = table_new(columns, CTL_COUNT(columns));
 	const cJSON *one;
 
@@ -24,6 +24,7 @@ static void usage_show(const struct ctl *c, const cJSON *rows)
 		table_add(t, show_when(one, "from_unix_ms"));
 		table_addf(t, "%.1f", json_number(one, "duration_ms") / 1000);
 		table_add(t, json_text(one, "image"));
+		table_add(t, json_text(one, "result"));
 		table_add(t, show_digest(one, "package"));
 	}
 	table_print(t, &c->out);

@@ -329,6 +329,7 @@ struct usage_item {
 	const char *image;
 	int64_t from_unix_ms;
 	uint32_t duration_ms;
+	enum shown_result result;
 };
 // The first picture of a package that was shown from then on. Errors: ERR_NOT_FOUND.
 enum err rows_usage_first(struct db *db, const char *client, const struct digest *package,

@@ -80,7 +80,7 @@ enum err rows_usage_first(struct db *db, const char *client, const struct digest
 	*out = (struct usage_item){.package = *package};
 	TRY(db_query(db, &rows,
 		"SELECT image, from_ms, duration_ms FROM usage WHERE client = $1 AND package = $2"
-		" AND from_ms >= $3 ORDER BY from_ms LIMIT 1",
+		" AND from_ms >= $3 AND result < 3 ORDER BY from_ms LIMIT 1", // proto/shown.h
 		DB_T(client), DB_D(package), DB_I(from_ms)));
 	if (db_next(&rows)) {
 		found = true;
@@ -104,7 +104,7 @@ enum err rows_usage_list(struct db *db, const char *client, size_t max, struct a
 	if (!*out)
 		return err_set(ERR_FULL, "no room for %zu rows", max);
 	TRY(db_query(db, &rows,
-		"SELECT package, image, from_ms, duration_ms FROM usage WHERE client = $1"
+		"SELECT package, image, from_ms, duration_ms, result FROM usage WHERE client = $1"
 		" ORDER BY from_ms DESC, ledger_seq DESC LIMIT $2",
 		DB_T(client), DB_I(max)));
 	while (*count < max && db_next(&rows)) {
@@ -113,6 +113,7 @@ enum err rows_usage_list(struct db *db, const char *client, size_t max, struct a
 		r->image = arena_strdup(a, db_text(&rows, 1));
 		r->from_unix_ms = db_int(&rows, 2);
 		r->duration_ms = (uint32_t)db_int(&rows, 3);
+		r->result = (enum shown_result)db_int(&rows, 4);
 		if (!r->image)
 			rows.failed = err_set(ERR_FULL, "no room for %zu rows", max);
 	}

@@ -155,7 +155,8 @@ def test_S001_c17_lost_and_cut_turns_and_two_devices_of_one_name_are_seen(fleet_
                                       (62, "0001-x.png", begin + 620_000, 1, 3, 10_000, "cut", "W0RD"),
                                       (63, "0001-x.png", begin + 630_000, 1, 3, 10_000, "cut", "a" * 17),
                                       (64, "0001-x.png", begin + 640_000, 1, 3, "soon", "cut", "stop")])
-    asked(fleet, "f1")
+    told = asked(fleet, "f1")["usage"]
+    assert [(u["from_unix_ms"], u["result"]) for u in told] == [(r[2], r[6]) for r in reversed(rows)]
     assert fleet.sql("SELECT count(*), max(ledger_seq) FROM usage") == "60|60"
     of = fleet.ctl("usage", "sums", "--by", "client")["sums"][0]
     assert {k: of[k] for k in ("shown", "cut", "skipped", "failed", "doubtful")} == dict(shown=40, cut=20, skipped=10, failed=10, doubtful=0)
