@@ -368,9 +368,15 @@ static void on_missing(void *ctx, const struct digest *objects, size_t count)
 	struct stat st;
 	struct topic t = topic_chunk(i->orders[i->at].medium.package->publisher, &objects[0]);
 	(void)count;
-	bool lies = path_join(path, sizeof path, i->dir, t.s) == ERR_OK && lstat(path, &st) == 0;
-	refuse(i, i->orders[i->at].number, lies ? "hash" : "missing",
-		lies ? "an object is not what its name says" : "an object is not on the medium");
+	bool there = path_join(path, sizeof path, i->dir, t.s) == ERR_OK && lstat(path, &st) == 0;
+	bool file = there && S_ISREG(st.st_mode);
+	refuse(i, i->orders[i->at].number,
+		file    ? "hash"
+		: there ? "denied"
+			: "missing",
+		file    ? "an object is not what its name says"
+		: there ? "an object is no file"
+			: "an object is not on the medium");
 	order_end(i);
 }
 

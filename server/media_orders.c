@@ -670,13 +670,12 @@ void media_look(struct media *m, struct findings *out)
 // ---------------------------------------------------------------- life
 
 void media_init(struct media *m, const struct media_config *config, const struct media_ports *ports,
-	struct core *core, struct presence *presence)
+	struct core *core)
 {
 	*m = (struct media){
 		.config = *config,
 		.ports = *ports,
 		.core = core,
-		.presence = presence,
 		.prune = true,
 	};
 }

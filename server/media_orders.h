@@ -54,7 +54,6 @@ struct media {
 	struct media_config config;
 	struct media_ports ports;
 	struct core *core;
-	struct presence *presence;
 	struct media_asked *asked;
 	size_t cursor;
 	bool walking, again, named; // again: something was appended since the walk began
@@ -68,7 +67,7 @@ struct media {
 };
 
 void media_init(struct media *m, const struct media_config *config, const struct media_ports *ports,
-	struct core *core, struct presence *presence);
+	struct core *core);
 void media_fini(struct media *m);
 void media_tick(struct media *m, struct now now);
 // The control broker was reached: it may have forgotten the views.

@@ -121,7 +121,7 @@ void server_media_open(struct server *s)
 	const struct media_ports ports = {.ctx = s, .record = record, .ended = ended};
 
 	heliod_media_config(s->settings, &config);
-	media_init(&s->media, &config, &ports, s->core, s->presence);
+	media_init(&s->media, &config, &ports, s->core);
 }
 
 static void on_distributed(void *ctx, struct core *core, const char *queue)

@@ -216,7 +216,7 @@ def test_S001_c3_a_silent_client_installs_from_a_medium(fleet_of, folder):
     chunk.rename(away)
     chunk.symlink_to(away)
     done = importing(fleet, "f2", disc)
-    assert done.returncode != 0 and "media refused reason=" in done.stderr and shown(fleet, "f2") is None, done.stderr[-1500:]
+    assert done.returncode != 0 and "media refused reason=denied" in done.stderr and shown(fleet, "f2") is None, done.stderr[-1500:]
     chunk.unlink()
     away.rename(chunk)
 

@@ -188,7 +188,7 @@ static void hostile_open(struct hostile *h, struct world *w)
 	enum err e;
 
 	*h = (struct hostile){.w = w};
-	media_init(&h->media, &config, &ports, w->core, w->presence);
+	media_init(&h->media, &config, &ports, w->core);
 	w->room.media = &h->media;
 	w->room.freshness = &h->freshness;
 	(void)snprintf(h->folder, sizeof(h->folder), "/tmp/helio-hostile-XXXXXX");

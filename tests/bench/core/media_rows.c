@@ -159,7 +159,7 @@ void media_rows(size_t clients, const char *dir)
 	struct now now = clock_now();
 	MUST(core_append_event(f.core, "default", &event, NULL, NULL));
 	core_turn_end(f.core, now);
-	media_init(&m, &config, &ports, f.core, NULL);
+	media_init(&m, &config, &ports, f.core);
 	media_distributed(&m);
 	while (orders_of(&f) < AWAY && orders.ticks < 100000)
 		tick(&f, &m, &now, &orders);
