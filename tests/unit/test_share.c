@@ -168,6 +168,114 @@ static void an_act_upon_anothers_client_is_done_by_its_owner_once(void **state)
 		assert_int_equal(says(a), KIND_NO_ACTION);
 }
 
+// What the leader would write: an element from first_seq to seq with the body of element `like`.
+static void leader_writes(struct rig *r, uint32_t first_seq, uint32_t seq, uint64_t like)
+{
+	struct channel_info channel;
+	struct bytes body;
+
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(rows_event_body(r->db, "default", like, &r->arena, &body), ERR_OK);
+	assert_int_equal(rows_event_put(r->db, &(struct event_row){.queue = "default",
+						       .text = "again",
+						       .author = "alice.1",
+						       .seq = seq,
+						       .first_seq = first_seq,
+						       .type = ELEMENT_REQUEST,
+						       .body = body,
+						       .flow_id = seq,
+						       .at_ms = r->now.wall.ms}),
+		ERR_OK);
+	assert_int_equal(rows_queue_put(r->db, &(struct queue_row){.name = "default",
+						       .epoch = channel.epoch,
+						       .tail_seq = seq + 1,
+						       .weight = channel.weight}),
+		ERR_OK);
+	assert_int_equal(rows_letter_put(r->db,
+				 &(struct letter_row){.place = LETTER_TO_ALL,
+					 .kind = LETTER_CHANNEL,
+					 .client = "",
+					 .text = "default"},
+				 r->now.wall.ms),
+		ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+}
+
+static uint64_t tail_of(struct rig *r)
+{
+	struct channel_info channel;
+
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	return channel.tail_seq;
+}
+
+static void answers_request(struct rig *r, struct agent *a)
+{
+	assert_int_equal(says(a), KIND_SEND_INFORMATION);
+	agent_report(r, a, INFO_DISPLAY, NULL);
+	agent_done_gets(a, KIND_NO_ACTION);
+}
+
+static void who_does_not_lead_reads_channels_by_their_sequence(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	uint32_t seq = (uint32_t)tail_of(r);
+
+	append_request(r, "default");
+	answers_request(r, a);
+	own_all(false);
+	owned[shard_byte("f1")] = true;
+	rig_restart(r);
+	assert_int_equal(says(a), KIND_NO_ACTION); // the new boot
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	leader_writes(r, seq + 1, seq + 1, seq);
+	assert_int_equal(says(a), KIND_NO_ACTION); // not read yet
+	letters_pass(r);
+	answers_request(r, a);
+	// One that spans more than one number is read with the whole channel; what was taken stays
+	// so.
+	leader_writes(r, seq + 2, seq + 4, seq);
+	letters_pass(r);
+	assert_int_equal(tail_of(r), seq + 5);
+	answers_request(r, a);
+	letters_pass(r);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	// Nobody but the leader appends.
+	const struct event e = {.type = ELEMENT_REQUEST,
+		.request = &(struct send_information){.what = INFO_DISPLAY}};
+	assert_int_equal(core_append_event(r->core, "default", &e, NULL, NULL), ERR_NOT_NOW);
+	assert_int_equal(tail_of(r), seq + 5);
+}
+
+// Trimming waits for who stands elsewhere, by its row.
+static void the_leader_keeps_what_anothers_client_waits_for(void **state)
+{
+	struct rig *r = *state;
+	struct channel_info channel;
+
+	(void)rig_settled(r, "f1");
+	struct agent *b = rig_settled(r, "f2");
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	append_request(r, "default");
+	answers_request(r, b);
+	for (int i = 0; i < 400; i++) // rounds of looks, and more than the longest lag
+		letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(channel.elements, 1);
+	assert_int_equal(channel.pointers, 2);
+	// Its owner, so to speak, moves it on.
+	assert_int_equal(
+		db_run(r->db, "UPDATE client SET pointer = pointer + 1 WHERE id = $1", DB_T("f1")),
+		ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	for (int i = 0; i < 400; i++)
+		letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(channel.elements, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
 
 int main(void)
@@ -177,6 +285,8 @@ int main(void)
 		T(a_client_that_comes_back_is_answered_under_a_higher_number),
 		T(a_recorded_beat_is_worth_nothing_when_the_shard_has_come_back),
 		T(an_act_upon_anothers_client_is_done_by_its_owner_once),
+		T(who_does_not_lead_reads_channels_by_their_sequence),
+		T(the_leader_keeps_what_anothers_client_waits_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
