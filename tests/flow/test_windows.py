@@ -4,7 +4,7 @@ import random
 import re
 import time
 
-from lib.presence import counted, package_of, stored
+from lib.presence import Record, counted, package_of, stored
 from lib.proxy import Proxy
 from lib.wait import wait_for
 from test_presence_leases import installed, same_file
@@ -136,3 +136,35 @@ def test_a_line_that_stumbles_hangs_and_breaks_brings_it_all_and_nothing_is_drop
         assert came() < size + 2 * QUEUE, f"{came()} bytes for {size}"
         counted(fleet)
         assert site.dropped() == 0
+
+
+def at_once(log):
+    """How many of the devices were connected to a data broker after each line that changes it."""
+    now, found = set(), []
+    for came, went in re.findall(r"New client connected from \S+ as (f\d) |Client (f\d) (?:disconnected|closed its connection)", log):
+        now = now | {came} if came else now - {went}
+        found.append(len(now))
+    return found
+
+
+def test_a_crowd_takes_the_slots_of_a_brokers_memory_in_turn(fleet_of):
+    clients = ("f1", "f2", "f3", "f4")
+    fleet = fleet_of(clients=clients, data_brokers=("da",), interval_ms=200,
+                     server={"probe": {"enabled": False}, "server": {"rate_bytes_per_s": 3_000_000},
+                             "data": {"sys_interval_s": 1, "recent_period_s": 0, "transfers_bytes": 2_300_000}})    # two objects of the largest size
+    fleet.up()
+    record = Record(fleet)
+    package = package_of(fleet, size=3_000_000)
+    stored(fleet, package)
+    fleet.ctl("channel", "publish", "default", package)
+    for one in clients:
+        wait_for(lambda: installed(fleet, one, package), 60, f"{one} has it")
+        assert same_file(fleet, one, package)
+    refused = wait_for(lambda: [g for _, _, g in record.grants(package=package, granted=False)], 10, "the record is there")
+    assert all(g.reason.startswith("slots: ") and g.retry_after_ms >= 1000 for g in refused), refused
+    # Two at a time, and never a third one.
+    wait_for(lambda: at_once(fleet.broker_log("da"))[-1] == 0, 10, "all have left")
+    assert max(at_once(fleet.broker_log("da"))) == 2, at_once(fleet.broker_log("da"))
+    wait_for(lambda: {who for _, who, _ in record.grants(package=package)} == set(clients), 10, "the record has a grant for each")
+    windows = [g.window_bytes for _, _, g in record.grants(package=package)]
+    assert 0 < max(windows) <= 1_150_000, windows
