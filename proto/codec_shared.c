@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const struct codec_row reason_rows[] = {
-	ROW_ENUM(reason, code, reason_code, REASON_INTERVAL),
+	ROW_ENUM(reason, code, reason_code, REASON_TURN),
 	ROW_TEXT(reason, text, LIMIT_TEXT, 0),
 };
 CODEC_TABLE(reason, reason)

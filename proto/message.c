@@ -134,7 +134,8 @@ const char *reason_word(enum reason_code c)
 		[REASON_CLONE_SUSPECT] = "clone-suspect",
 		[REASON_DEGRADED] = "degraded",
 		[REASON_ATTEMPTS_EXHAUSTED] = "attempts-exhausted",
-		[REASON_INTERVAL] = "interval"};
+		[REASON_INTERVAL] = "interval",
+		[REASON_TURN] = "turn"};
 
 	return WORD(words, c);
 }

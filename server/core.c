@@ -23,6 +23,7 @@ void core_config_default(struct core_config *c)
 		.mismatch_limit = 5,
 		.resend_limit = 10,
 		.resyncs_per_s = 100,
+		.operations_per_s = 5000,
 		.op_deadline_s = 600,
 		.private_in_a_row = 4,
 		.queue_high_water = 64,
@@ -167,6 +168,8 @@ static void core_init(struct core *core)
 	ratelimit_init(&core->views_unchanged, views / 4 + 1, views / 100 + 1, core->now.mono);
 	ratelimit_init(&core->resyncs_allowed, core->config.resyncs_per_s,
 		core->config.resyncs_per_s, core->now.mono);
+	uint32_t operations = core->config.operations_per_s;
+	ratelimit_init(&core->operations_allowed, operations, operations / 100 + 10, core->now.mono);
 	ratelimit_init(&core->tellings, TELLINGS_PER_S, 10 * TELLINGS_PER_S, core->now.mono);
 	ratelimit_init(&core->raises_allowed, 1, RAISE_COST * RAISES_AT_ONCE, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,

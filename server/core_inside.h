@@ -236,6 +236,8 @@ struct core {
 	struct frequency frequency;
 	size_t save_cursor;
 	struct ratelimit resyncs_allowed;
+	struct ratelimit operations_allowed;
+	bool turn_waits; // of the client that is answered now: it shall ask again soon
 	struct ratelimit raises_allowed; // of the incarnation, on a client's word
 	struct ratelimit tellings;       // log lines of what devices do wrong
 	struct message_meter meter;

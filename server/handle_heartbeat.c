@@ -360,6 +360,11 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 		in.overtakes = next_overtakes(core, p->number, next_event_of_queues(&in).act, *at);
 	if ((a->outcome == ACCORD_RESYNC || a->outcome == ACCORD_RESTORED) && !in.correction_waits)
 		in.correction_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
+	struct next_event next = next_event_decide(&in);
+	if (!next_event_is_of_many(&in, &next) ||
+		ratelimit_take(&core->operations_allowed, 1, core->now.mono))
+		return next;
+	in.turn_waits = true;
 	return next_event_decide(&in);
 }
 
@@ -492,7 +497,10 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	struct next_event next = beat_select(core, p, h, &a, &at);
 	if (next.act == NEXT_CANCEL && a.mismatch && client_rare_get(p->client))
 		patience_disagreed(core, p->number, true, next.why);
-	return beat_act(core, p, h, &next, at);
+	core->turn_waits = next.code == REASON_TURN;
+	enum err e = beat_act(core, p, h, &next, at);
+	core->turn_waits = false;
+	return e;
 }
 
 void handle_heartbeat(struct core *core, const struct passed *p, const struct heartbeat *h)

@@ -90,7 +90,7 @@ struct next_event next_event_of_queues(const struct next_input *in)
 	return channel;
 }
 
-struct next_event next_event_decide(const struct next_input *in)
+static struct next_event unhurried(const struct next_input *in)
 {
 	if (in->state == CS_CLONE_SUSPECT)
 		return nothing(REASON_CLONE_SUSPECT,
@@ -113,4 +113,21 @@ struct next_event next_event_decide(const struct next_input *in)
 		return (struct next_event){
 			NEXT_RETRY, REASON_RETRY, "the operation failed and is tried again"};
 	return next_event_of_queues(in);
+}
+
+bool next_event_is_of_many(const struct next_input *in, const struct next_event *next)
+{
+	return (next->act == NEXT_CHANNEL && in->channel_type != ELEMENT_CONTROL) ||
+	       next->act == NEXT_ASK_HOLDINGS || next->act == NEXT_SNAPSHOT ||
+	       next->act == NEXT_RETRY;
+}
+
+struct next_event next_event_decide(const struct next_input *in)
+{
+	struct next_event next = unhurried(in);
+
+	if (in->turn_waits && next_event_is_of_many(in, &next))
+		return nothing(
+			REASON_TURN, "many are given something at once; this client's turn comes");
+	return next;
 }

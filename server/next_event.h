@@ -30,7 +30,8 @@ struct next_input {
 	bool retry;            // a failed operation waits for its next attempt
 	bool held;             // the channel is paused
 	bool holdings_known;
-	bool resting; // attempts were exhausted; the snapshot waits
+	bool turn_waits; // more is begun at once than there may be
+	bool resting;    // attempts were exhausted; the snapshot waits
 	enum queue_shows private_shows, channel_shows;
 	enum element_type channel_type; // of the element the channel's pointer shows
 	uint32_t private_in_a_row, private_limit;
@@ -65,6 +66,9 @@ struct next_event {
 };
 
 struct next_event next_event_decide(const struct next_input *in);
+// It begins an operation that others are given at the same time; a private one, an order of the
+// channel itself and a correction are none.
+bool next_event_is_of_many(const struct next_input *in, const struct next_event *next);
 // What the queues alone would give, were nothing open.
 struct next_event next_event_of_queues(const struct next_input *in);
 

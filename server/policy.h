@@ -29,7 +29,9 @@
 	X(private_in_a_row, 1, 1000, 4, false,                                                     \
 		"answers from a client's own queue before its channels are looked at")             \
 	X(resyncs_per_s, 1, 100000, 100, false,                                                    \
-		"resyncs begun per second, in all: a late server must not make itself later")
+		"resyncs begun per second, in all: a late server must not make itself later")      \
+	X(operations_per_s, 1, 1000000, 5000, false,                                               \
+		"operations of channels begun per second, in all: a rollout delays nobody's beat")
 
 #define POLICY_FIELD(name, least, most, def, seen, help) uint32_t name;
 struct policy {

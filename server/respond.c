@@ -4,16 +4,22 @@
 #include "server/core_inside.h"
 #include <string.h>
 
+// It works at something, or waits for its turn to do so.
+static bool is_busy(const struct core *core, const struct client *c)
+{
+	return client_open(c) != NULL || core->turn_waits;
+}
+
 uint32_t respond_interval(const struct core *core, const struct client *c)
 {
 	return frequency_interval(&core->intervals, &core->frequency,
-		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL, core->now.mono);
+		c->rare ? c->rare->interval_set_ms : 0, is_busy(core, c), core->now.mono);
 }
 
 enum frequency_by respond_interval_by(const struct core *core, const struct client *c)
 {
 	return frequency_by(&core->intervals, &core->frequency,
-		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL);
+		c->rare ? c->rare->interval_set_ms : 0, is_busy(core, c));
 }
 
 // While a client fetches, its lease's; a paused one leaves its part to the others.

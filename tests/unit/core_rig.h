@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define RIG_SENT 512
-#define RIG_AGENTS 8
+#define RIG_AGENTS 20
 
 struct sent {
 	char topic[LIMIT_TOPIC];

@@ -437,7 +437,7 @@ static void every_enum_value_has_its_own_word(void **state)
 		{info_kind_word_of, INFO_OUTPUT}, {package_kind_word_of, PACKAGE_SOFTWARE},
 		{shown_result_word_of, SHOWN_FAILED},
 		{element_type_word_of, ELEMENT_COMMAND_REF}, {role_word_of, ROLE_SERVER},
-		{reason_word_of, REASON_INTERVAL}, {publisher_state_word_of, PUB_RECORDED},
+		{reason_word_of, REASON_TURN}, {publisher_state_word_of, PUB_RECORDED},
 		{directive_word_of, DIRECTIVE_MEDIUM_ENDED}};
 
 	(void)state;

@@ -58,6 +58,45 @@ static void S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one(void *
 	assert_string_equal(a->got.body->execute->verb, "resync");
 }
 
+// A rollout to more clients than may begin at once: the others are told that their turn comes, are
+// to ask again soon, keep their place, and get it later. What is of one client alone does not wait.
+static void a_rollout_is_begun_at_a_rate(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a[15];
+	char id[8];
+	unsigned begun = 0;
+
+	r->config.operations_per_s = 5;
+	rig_restart(r);
+	for (int i = 0; i < 15; i++) {
+		(void)snprintf(id, sizeof(id), "f%d", i);
+		a[i] = rig_settled(r, id);
+	}
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	append_display(r, "default", &art);
+	append_command(r, "@f14", "ping");
+	rig_pass(r, 10000);
+	int64_t now = r->now.mono.ms;
+	for (int i = 0; i < 15; i++) {
+		r->now.mono.ms = now - 1000; // all at the same time
+		enum response_kind kind = agent_step(a[i]);
+		if (kind == KIND_RETRIEVE_INFORMATION) {
+			begun++;
+			continue;
+		}
+		assert_int_equal(kind, i == 14 ? KIND_EXECUTE_COMMAND : KIND_NO_ACTION);
+		if (i == 14)
+			continue;
+		assert_int_equal(a[i]->got.body->reason->code, REASON_TURN);
+		assert_int_equal(a[i]->got.heartbeat_interval_ms, r->config.interval_busy_ms);
+		assert_int_equal(agent_info(r, a[i]).pointer_at, ELEMENT_DISPLAY);
+	}
+	assert_int_equal(begun, 10);
+	for (int i = 10; i < 14; i++) // a second later, five more
+		agent_gets(a[i], KIND_RETRIEVE_INFORMATION);
+}
+
 static void a_failed_retrieve_is_tried_again_and_then_given_up(void **state)
 {
 	struct rig *r = *state;
@@ -524,6 +563,7 @@ int main(void)
 		T(S000_7_of_a_whole_fleet_that_is_due_each_is_shown_once),
 		T(S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced),
 		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
+		T(a_rollout_is_begun_at_a_rate),
 		T(a_failed_retrieve_is_tried_again_and_then_given_up),
 		T(what_was_withdrawn_is_not_tried_again),
 		T(a_cancelled_operation_ends_once_and_so_does_the_cancel),

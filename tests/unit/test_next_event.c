@@ -166,6 +166,32 @@ static void S004_18_the_detached_tell_their_holdings_then_get_one_snapshot(void 
 	decides(&in, NEXT_NOTHING, REASON_ATTEMPTS_EXHAUSTED);
 }
 
+static void who_is_given_what_many_are_given_may_wait_for_its_turn(void **state)
+{
+	(void)state;
+	struct next_input in = input();
+
+	in.turn_waits = true;
+	in.channel_shows = QUEUE_ELEMENT;
+	decides(&in, NEXT_NOTHING, REASON_TURN);
+	in.channel_type = ELEMENT_CONTROL; // an order of the channel itself
+	decides(&in, NEXT_CHANNEL, REASON_EVENT);
+	in.channel_shows = QUEUE_DETACHED;
+	decides(&in, NEXT_NOTHING, REASON_TURN);
+	in.private_shows = QUEUE_ELEMENT; // of this client alone
+	decides(&in, NEXT_PRIVATE, REASON_EVENT);
+	in.private_shows = QUEUE_NONE;
+	in.retry = true;
+	decides(&in, NEXT_NOTHING, REASON_TURN);
+	in.retry = false;
+	in.held = true; // the reason that lasts longer is told
+	in.channel_type = ELEMENT_DISPLAY;
+	decides(&in, NEXT_NOTHING, REASON_HOLD);
+	in.channel_shows = QUEUE_TAIL;
+	in.held = false;
+	decides(&in, NEXT_NOTHING, REASON_CAUGHT_UP);
+}
+
 static void of_several_channels_the_first_that_has_something_to_give_is_served(void **state)
 {
 	(void)state;
@@ -210,6 +236,7 @@ int main(void)
 		cmocka_unit_test(the_private_queue_goes_first_but_not_for_ever),
 		cmocka_unit_test(S004_3_a_held_channel_gives_control_events_only),
 		cmocka_unit_test(S004_18_the_detached_tell_their_holdings_then_get_one_snapshot),
+		cmocka_unit_test(who_is_given_what_many_are_given_may_wait_for_its_turn),
 		cmocka_unit_test(
 			of_several_channels_the_first_that_has_something_to_give_is_served),
 	};
