@@ -16,11 +16,12 @@ class Generator:
     """helio-fleet, connected, signed in and warmed up; its devices stay for every measurement. sizes: bytes of a
     heartbeat and of an answer, for the echo server."""
 
-    def __init__(self, folder, clients, echo, sizes=None):
+    def __init__(self, folder, clients, echo, sizes=None, settings=None, servers=("server.1",)):
         self.folder, self.clients, self.echo = folder, clients, echo
         self.heartbeat_bytes, self.answer_bytes = sizes or (165, 157)
         self.fleet = Fleet(folder, data_brokers=("da",), clients=() if echo else ("f1",), publishers=("pub",),
-                           interval_ms=60000, log_types="error", tls=False, level="warn", capacity=20_000_000_000)
+                           interval_ms=60000, log_types="error", tls=False, level="warn", capacity=20_000_000_000,
+                           servers=servers)
         self.kinds, self.rate_value = [], 1000000
         if echo:
             self.fleet.broker("control")
@@ -29,12 +30,16 @@ class Generator:
             subprocess.run([PROGRAMS["helio-fleet"], "enrol", "--count", str(clients), "--enrol-key",
                             self.fleet.ca / "keys/enrol.key", "--out", self.fleet.ca / "enrolments"], check=True,
                            stdout=subprocess.DEVNULL)
-            self.fleet.server_extra = {"server": {"offers_per_s": 100000}}
+            self.fleet.server_extra = {"server": {"offers_per_s": 100000, **(settings or {})}}
             self.fleet.brokers()
             self.server = self.fleet.heliod(wait=False)
             wait_for(lambda: self.fleet.ctl("status", check=False).returncode == 0, 60, "heliod answers")
+            self.others()
         self.devices = self._devices()
         self.watch = None if echo else self._watch()
+
+    def others(self):
+        """Further servers, of a fleet that has several."""
 
     def _echo(self, qos, records=False):
         record = ("--record", self.folder / "answers") if records else ()
