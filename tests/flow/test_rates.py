@@ -1,0 +1,174 @@
+"""How fast a transfer goes is the server's to say, while it runs. Witnesses: the data broker's own log of what it sent and its count in $SYS,
+mosquitto_sub's recording of the control broker."""
+import re
+import time
+
+import pytest
+
+from lib import wire
+from lib.fleet import LONG
+from lib.presence import Record, package_of, stored, sys_value
+from lib.wait import wait_for
+
+pb = wire.pb
+
+KB, MB = 1000, 1_000_000
+OBJECT = 1024 * 1024 + 64 * 1024    # the largest there may be
+
+
+def fleet_for(fleet_of, clients=("f1",), budgets=(), brokers=("da",), interval_ms=300, **data):
+    fleet = fleet_of(clients=clients, data_brokers=brokers, interval_ms=interval_ms,
+                     server={"server": {"reconnect_spread_s": 0}, "probe": {"enabled": False},
+                             "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "budget": list(budgets), **data}})
+    return fleet.up()
+
+
+def joins(fleet, *clients):
+    for c in clients:
+        fleet.ctl("channel", "create", c)
+        fleet.ctl("client", "channel", c, c)
+
+
+def sent(fleet, client, broker="da"):
+    """(second, bytes) of each object that the broker sent to a client, by its log; a line is stamped to the second."""
+    rows = re.findall(rf"^(\S+): Sending PUBLISH to {client} \([^']*'helio/v1/chunk/[^']*', \.\.\. \((\d+) bytes\)", fleet.broker_log(broker), re.M)
+    return [(int(time.mktime(time.strptime(at, "%Y-%m-%dT%H:%M:%S"))), int(size)) for at, size in rows]
+
+
+def per_second(rows):
+    """Bytes in each whole second from the first to the last, those two left out."""
+    sums = dict.fromkeys(range(rows[0][0], rows[-1][0] + 1), 0)
+    for at, size in rows:
+        sums[at] += size
+    return list(sums.values())[1:-1]
+
+
+def installed(fleet, client, package):
+    return (fleet.folder / client / "packages" / package).exists()
+
+
+def rates_told(record, client):
+    """(time, rate) of each response to the client, by mosquitto_sub."""
+    return [(at, r.rate_bytes_per_s) for at, topic, r in record.of("helio/v1/rsp/", pb.Response) if topic.endswith(f"/{client}")]
+
+
+def published(fleet, client, size, name):
+    package = package_of(fleet, name=name, size=size)
+    stored(fleet, package)
+    began = time.monotonic()
+    fleet.ctl("channel", "publish", client, package)
+    return package, began
+
+
+def test_S001_c28_a_rate_holds_and_is_changed_while_the_transfer_runs(fleet_of):
+    fleet = fleet_for(fleet_of, budgets=["client f1 2000000"])
+    record = Record(fleet)
+    joins(fleet, "f1")
+    before = sys_value(fleet, "da", "bytes/sent")
+    package, _ = published(fleet, "f1", 20 * MB, "big")
+    first = wait_for(lambda: record.grants("f1", package), 20, "a grant")[0]
+    assert first[2].rate_bytes_per_s == 2 * MB
+    wait_for(lambda: sum(size for _, size in sent(fleet, "f1")) > 8 * MB, 30, "8 MB are sent")
+    slow = sent(fleet, "f1")
+    fleet.ctl("budget", "set", "client", "f1", 8 * MB)
+    wait_for(lambda: [r for _, r in rates_told(record, "f1") if r == 8 * MB], 10, "the new rate is told")
+    wait_for(lambda: installed(fleet, "f1", package), 40, "it is installed")
+    # At 2 MB/s: no second more than that and one object, and the whole stretch within 5 % and one object at each end.
+    seconds = per_second(slow)
+    assert len(seconds) >= 2 and max(seconds) <= 2 * MB + OBJECT, seconds
+    assert 2 * MB * len(seconds) * 0.7 - OBJECT <= sum(seconds) <= 2 * MB * len(seconds) * 1.05 + OBJECT, seconds
+    # Then faster than 2 MB/s ever was, without a new grant: the same transfer.
+    rest = per_second(sent(fleet, "f1")[len(slow):])
+    assert not rest or max(rest) > 2 * MB + OBJECT, rest
+    assert len(record.grants("f1", package)) == 1
+    assert wait_for(lambda: sys_value(fleet, "da", "bytes/sent") - before > 20 * MB, 20, "the broker counted what it sent", every=0.5)
+    # Control: without a limit the same bytes come at once, so the limit was the cause.
+    fleet.ctl("budget", "set", "client", "f1", 0)
+    mark = len(sent(fleet, "f1"))
+    other, began = published(fleet, "f1", 20 * MB, "free")
+    wait_for(lambda: installed(fleet, "f1", other), 40, "the other one is installed")
+    quick = sent(fleet, "f1")[mark:]
+    assert sum(size for _, size in quick) > 19 * MB
+    assert quick[-1][0] - quick[0][0] <= 4 and record.grants("f1", other)[0][2].rate_bytes_per_s == fleet.capacity
+
+
+def test_S001_c28_a_second_consumer_halves_the_rate_of_the_first_within_one_heartbeat(fleet_of):
+    fleet = fleet_for(fleet_of, clients=("f1", "f2"), budgets=["broker da 3000000"])
+    record = Record(fleet)
+    joins(fleet, "f1", "f2")
+    package, _ = published(fleet, "f1", 20 * MB, "both")
+    wait_for(lambda: [r for _, r in rates_told(record, "f1") if r == 3 * MB], 20, "f1 is told the whole")
+    fleet.ctl("channel", "publish", "f2", package)
+    at = wait_for(lambda: record.grants("f2", package), 20, "a grant for f2")[0][0]
+    wait_for(lambda: [r for _, r in rates_told(record, "f2") if r == 1_500_000], 20, "f2 is told its half")
+    beats = wait_for(lambda: [r for t, r in rates_told(record, "f1") if t > at][1:], 20, "f1 beats")
+    assert [r for t, r in rates_told(record, "f1") if t < at][-1] == 3 * MB
+    assert 1_500_000 in [r for t, r in rates_told(record, "f1") if t > at][:2], beats
+    # What the two were told never sums up to more than the operator's budget.
+    told = {"f1": 0, "f2": 0}
+    rows = sorted([(t, "f1", r) for t, r in rates_told(record, "f1") if r] + [(t, "f2", r) for t, r in rates_told(record, "f2") if r])
+    for t, who, rate in rows:
+        told[who] = rate
+        assert sum(told.values()) <= 3 * MB + 1, rows
+    shown = fleet.ctl("brokers")
+    assert {x["client"] for x in shown["leases"]} == {"f1", "f2"} and shown["brokers"][0]["budget_bytes_per_s"] == 3 * MB
+    assert all(x["due_bytes_per_s"] == 1_500_000 and x["name"] == "both" for x in shown["leases"])
+    wait_for(lambda: [x for x in fleet.ctl("leases")["leases"] if 500 * KB < x["measured_bytes_per_s"] < 5 * MB], 20, "what is measured", every=0.3)
+    # One gives up: the other has it all.
+    fleet.ctl("cancel", "f1")
+    wait_for(lambda: [r for _, r in rates_told(record, "f2") if r == 3 * MB], 60, "f2 is told the whole")
+
+
+@pytest.mark.skipif(not LONG, reason="HELIO_LONG=1")
+def test_S001_c28_any_ten_seconds_hold_the_rate_within_five_percent(fleet_of):
+    fleet = fleet_for(fleet_of, budgets=["broker * 2000000"])
+    joins(fleet, "f1")
+    package, _ = published(fleet, "f1", 32 * MB, "long")
+    wait_for(lambda: installed(fleet, "f1", package), 60, "it is installed")
+    seconds = per_second(sent(fleet, "f1"))
+    assert len(seconds) >= 13 and max(seconds) <= 2 * MB + OBJECT, seconds
+    for i in range(len(seconds) - 9):
+        assert abs(sum(seconds[i:i + 10]) - 20 * MB) <= MB, seconds[i:i + 10]
+
+
+def test_of_more_than_may_fetch_at_once_the_others_get_a_reason_and_a_time_and_come_in_turn(fleet_of):
+    clients = ("f1", "f2", "f3")
+    fleet = fleet_for(fleet_of, clients=clients, budgets=["broker da 6000000 1"])
+    record = Record(fleet)
+    package = package_of(fleet, size=4 * MB)
+    stored(fleet, package)
+    fleet.ctl("channel", "publish", "default", package)
+    for c in clients:
+        wait_for(lambda: installed(fleet, c, package), 60, f"{c} has it")
+    wait_for(lambda: len(record.grants(package=package)) >= 3, 20, "three grants are recorded")
+    grants = [(at, who) for at, who, _ in record.grants(package=package)]
+    denied = [(at, who, g) for at, who, g in record.grants(package=package, granted=False) if g.reason.startswith("slots:")]
+    assert sorted(who for _, who in grants) == sorted(clients) and len({who for _, who, _ in denied}) >= 2
+    assert all(1000 <= g.retry_after_ms <= 30000 and "1 fetch at once from da" in g.reason for _, _, g in denied)
+    # By the broker's log: one at a time.
+    spans = sorted((sent(fleet, c)[0][0], sent(fleet, c)[-1][0]) for c in clients)
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:])), spans
+    # And in the order in which they were told to wait.
+    first_told = list(dict.fromkeys(who for _, who, _ in sorted(denied, key=lambda row: row[0])))
+    assert [who for _, who in sorted(grants)][1:] == first_told, (grants, first_told)
+
+
+def test_a_transfer_that_makes_no_progress_is_reported_and_goes_on_from_another_broker(fleet_of):
+    fleet = fleet_for(fleet_of, budgets=["client f1 400000"], brokers=("da", "db"), stalled_after_s=2)
+    record = Record(fleet)
+    joins(fleet, "f1")
+    package, _ = published(fleet, "f1", 6 * MB, "stuck")
+    home = wait_for(lambda: record.grants("f1", package), 20, "a grant")[0][2]
+    at = getattr(home, "from").broker_id
+    other = "db" if at == "da" else "da"
+    wait_for(lambda: sent(fleet, "f1", at), 20, "bytes come")
+    fleet.ctl("budget", "set", "client", "f1", 4 * MB)
+    fleet.procs[f"broker-{at}"].pause()     # it holds the connection and sends nothing
+    try:
+        wait_for(lambda: "FETCH-STALLED" in fleet.procs["heliod"].text() or installed(fleet, "f1", package), 60, "it is reported")
+        assert re.search(r"FETCH-STALLED.* client=f1 ", fleet.procs["heliod"].text())
+        assert fleet.ctl("counters")["counters"]["presence.stalls"] >= 1
+        wait_for(lambda: installed(fleet, "f1", package), 60, "it goes on from the other one")
+    finally:
+        fleet.procs[f"broker-{at}"].go_on()
+    assert sent(fleet, "f1", other) and [g for _, _, g in record.grants("f1", package) if getattr(g, "from").broker_id == other]
