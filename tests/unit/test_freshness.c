@@ -100,7 +100,7 @@ static void fleet_enrol(struct rig *r, unsigned count)
 
 	log_set_level(LOG_WARN); // not a line for each
 	for (unsigned i = 0; i < count; i++) {
-		char id[16];
+		char id[16] = ""; // all of it is the key
 		struct enrolment e = {.id = id, .name = "", .role = ROLE_CLIENT};
 
 		(void)snprintf(id, sizeof id, "n%06u", i);
