@@ -172,7 +172,7 @@ void sqlite_flush_begin(struct db *db)
 {
 	struct sqlite_db *s = sqlite_of(db);
 
-	s->by_redo = s->redo && !s->log_needed;
+	s->by_redo = s->redo && !s->log_needed && redo_is_waiting(s->redo);
 	s->flush_at_once = false;
 	s->flush_to = s->by_redo ? s->group : s->committed;
 	if (!s->by_redo) {

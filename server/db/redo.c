@@ -1,4 +1,4 @@
-// See redo.h. The file: one block of head, area 0, area 1. A batch: head, then records:
+// See redo.h. The file: one block of nothing, area 0, area 1. A batch: head, then records:
 //
 //   D text             a statement; the first of a batch is 0, the next 1 ...
 //   S statement values it was run
@@ -111,13 +111,26 @@ static enum err file_make(const char *file)
 	return e;
 }
 
-// A write is on the disk when it returns. Past the page cache where the file system can do that.
-static int file_open(const char *file)
+// A write is on the disk when it returns.
+static enum err file_open(const char *file, int flags, const uint8_t *block, int *out)
 {
-	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_DSYNC;
-	int fd = open(file, flags | O_DIRECT);
+	*out = open(file, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_DSYNC | flags);
+	if (*out < 0)
+		return err_set_errno("redo log %s", file);
+	return fd_pwrite_all(*out, block, BLOCK, 0);
+}
 
-	return fd >= 0 || errno != EINVAL ? fd : open(file, flags);
+// Past the page cache where the file system can do that: the first block, which holds nothing,
+// tells.
+static enum err file_take(struct redo *r, const char *file)
+{
+	memset(r->leaving, 0, BLOCK);
+	enum err e = file_open(file, O_DIRECT, r->leaving, &r->fd);
+	if (e == ERR_OK || errno != EINVAL)
+		return e;
+	if (r->fd >= 0)
+		close(r->fd);
+	return file_open(file, 0, r->leaving, &r->fd);
 }
 
 enum err redo_open(const char *file, uint64_t id, struct redo **out)
@@ -130,12 +143,12 @@ enum err redo_open(const char *file, uint64_t id, struct redo **out)
 	r->log = id;
 	r->lap = 1;
 	buf_init(&r->open, BATCH_MAX - sizeof(struct batch_head));
-	r->fd = file_open(file);
-	enum err e = r->fd < 0 ? err_set_errno("redo log %s", file) : ERR_OK;
-	if (e == ERR_OK && posix_memalign((void **)&r->leaving, BLOCK, BATCH_MAX) != 0) {
-		r->leaving = NULL;
-		e = err_set(ERR_MEMORY, "no memory for the redo log");
-	}
+	r->fd = -1;
+	enum err e = posix_memalign((void **)&r->leaving, BLOCK, BATCH_MAX) == 0
+			     ? ERR_OK
+			     : err_set(ERR_MEMORY, "no memory for the redo log");
+	if (e == ERR_OK)
+		e = file_take(r, file);
 	if (e != ERR_OK) {
 		redo_close(r);
 		return e;
