@@ -23,7 +23,24 @@ static void on_rest_idle(uv_idle_t *idle)
 	(void)idle; // the loop looks for messages and does not wait for them
 }
 
-// After each look: when it found none, what nobody waits for is done.
+static void rest(struct server *s)
+{
+	core_rest(s->core, s->now);
+	s->rested = s->now.mono;
+	if (core_is_due(s->core))
+		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+}
+
+static void on_rest_timer(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	s->now = clock_now();
+	rest(s);
+}
+
+// After each look: when it found none, what nobody waits for is done; but for once in a while where
+// groups come all the time, so that one commit is of many.
 static void on_looked(uv_check_t *looked)
 {
 	struct server *s = looked->data;
@@ -31,13 +48,15 @@ static void on_looked(uv_check_t *looked)
 
 	s->turned = false;
 	s->now = clock_now();
-	if (turned && !core_rest_is_urgent(s->core, s->now))
+	bool urgent = core_rest_is_urgent(s->core, s->now);
+	if (turned && !urgent)
 		return;
-	core_rest(s->core, s->now);
 	uv_check_stop(&s->looked);
 	uv_idle_stop(&s->rest);
-	if (core_is_due(s->core))
-		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+	if (urgent || mono_since_ms(s->now.mono, s->rested) >= SERVER_REST_MS)
+		rest(s);
+	else
+		uv_timer_start(&s->rest_timer, on_rest_timer, SERVER_REST_MS, 0);
 }
 
 void server_turn_end(struct server *s)
@@ -48,7 +67,8 @@ void server_turn_end(struct server *s)
 	}
 	core_turn_tell(s->core, s->now);
 	s->turned = true;
-	if (!core_rest_waits(s->core) || uv_is_active((uv_handle_t *)&s->looked))
+	if (!core_rest_waits(s->core) || uv_is_active((uv_handle_t *)&s->looked) ||
+		uv_is_active((uv_handle_t *)&s->rest_timer))
 		return;
 	uv_idle_start(&s->rest, on_rest_idle);
 	uv_check_start(&s->looked, on_looked);
@@ -331,6 +351,8 @@ enum err server_serve(struct server *s)
 	s->tick.data = s->loader.data = s;
 	uv_timer_init(loop, &s->due);
 	uv_idle_init(loop, &s->rest);
+	uv_timer_init(loop, &s->rest_timer);
+	s->rest_timer.data = s;
 	uv_check_init(loop, &s->looked);
 	s->due.data = s->looked.data = s;
 	s->ticked = clock_now().mono;
@@ -379,6 +401,7 @@ void server_stop(struct server *s)
 		uv_close((uv_handle_t *)&s->loader, NULL);
 		uv_close((uv_handle_t *)&s->due, NULL);
 		uv_close((uv_handle_t *)&s->rest, NULL);
+		uv_close((uv_handle_t *)&s->rest_timer, NULL);
 		uv_close((uv_handle_t *)&s->looked, NULL);
 	}
 	s->tick_open = false;

@@ -25,6 +25,7 @@
 #define TICKS_OF_LOAD 10
 #define STAY_AWAKE_MS 400   // with the ticks above: never a second without any traffic
 #define TURN_CLEAN 8        // messages after which a turn ends when nothing is to be written
+#define SERVER_REST_MS 4    // from one rest to the next, when groups come all the time
 #define DUE_MS 2            // what a turn left over goes with another one so soon
 #define LOAD_AT_ONCE 400    // clients between two turns: 1 to 2 ms
 #define LOAD_AFTER_TICKS 10 // at the latest
@@ -83,6 +84,8 @@ struct server {
 	uv_async_t stored; // commits came to the disk
 	uv_idle_t rest;    // something waits until no message does (core_rest)
 	uv_check_t looked;
+	uv_timer_t rest_timer;
+	struct mono rested;
 	bool turned; // since the last look
 	struct mono ticked;
 	uint64_t ticks, up_ticks; // up: of the control link

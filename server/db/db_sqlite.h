@@ -9,9 +9,11 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
-#define CHECKPOINT_FRAMES 4000 // of the log; a page of 4 KiB each
-#define REDO_SEQ "redo-seq"    // of table meta: the last group of the commits
-#define REDO_LOG "redo-log"    // the number of the log that goes with this store
+// Of SQLite's log, a page of 4 KiB each. Few: a flush waits behind the sync of what is carried
+// back.
+#define CHECKPOINT_FRAMES 500
+#define REDO_SEQ "redo-seq" // of table meta: the last group of the commits
+#define REDO_LOG "redo-log" // the number of the log that goes with this store
 
 struct db_stmt {
 	const char *sql;

@@ -20,7 +20,7 @@
 
 #define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
 #define CHECKPOINT_FRAMES_BOUND (2 * CHECKPOINT_FRAMES_MAX)
-#define CHECKPOINT_FRAMES_LAST 400
+#define CHECKPOINT_FRAMES_LAST 200
 // A small write that the disk takes at once is waited for: the thread would have to be woken, and
 // the loop again, which costs more (75 us each on the reference machine) and what the loop did
 // meanwhile.

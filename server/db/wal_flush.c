@@ -5,12 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define CARRIER_NICE 5
 
 enum flush_state {
 	FLUSH_NONE,
@@ -118,9 +122,20 @@ enum err wal_flush_end(struct wal_flush *w)
 
 // ---------------------------------------------------------------- the carrier
 
+// Nobody waits for it: what the loop and the flusher do comes first.
+static void carrier_yield(void)
+{
+	struct sched_param none = {0};
+
+	(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CARRIER_NICE);
+}
+
 static void *carrier_run(void *arg)
 {
 	struct wal_flush *w = arg;
+
+	carrier_yield();
 
 	pthread_mutex_lock(&w->mutex);
 	for (;;) {
