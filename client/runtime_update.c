@@ -444,6 +444,7 @@ static void verb_begin(struct updates *u, const struct update_record *r, enum up
 		.version = u->doing.version,
 		.token = u->doing.token,
 		.package = r->package,
+		.tries = r->tries,
 	};
 	if (row == NULL) {
 		static const struct update_row none = {.restart = RESTART_NONE};

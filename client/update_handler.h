@@ -29,6 +29,7 @@ struct update_call {
 	const struct update_row *row;
 	const char *name, *version, *token;
 	struct digest package;
+	uint32_t tries; // of this verb's state: 1 the first time
 	char folder[DEPOT_PATH]; // of the package's files
 	char image[DEPOT_PATH];  // the one file that has the handler's suffix, "" when it has none
 };

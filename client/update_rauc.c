@@ -100,7 +100,7 @@ static enum err rauc_judge(
 	if (c->verb == UPDATE_PREPARE)
 		(void)str_copy(said->token, sizeof said->token, slot);
 	else if (c->verb == UPDATE_INSTALL)
-		said->new_runs = strcmp(slot, c->token) != 0;
+		said->new_runs = c->tries > 1 && strcmp(slot, c->token) != 0; // begun before
 	else
 		said->old_runs = strcmp(slot, c->token) == 0;
 	return ERR_OK;

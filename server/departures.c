@@ -14,6 +14,7 @@
 #include "server/core_inside.h"
 
 #define REST_GROUPS 32
+#define REST_PRESSED 8 // in the time of one rest: two thousand a second
 #define REST_MS 8
 
 static void outbox_publish(struct core *core, struct outbox *o)
@@ -119,8 +120,8 @@ static void group_end(struct core *core)
 		core_fail(core, e, "commit");
 		return;
 	}
-	bool pressed = core->rest.groups++ > 0, answers = core->outbox.count > 0;
-	if (!pressed)
+	bool pressed = core->rest.groups++ >= REST_PRESSED, answers = core->outbox.count > 0;
+	if (core->rest.groups == 1)
 		core->rest.since = core->now.mono;
 	core->rest.answers = core->rest.answers || answers;
 	if (!db_is_flushing(core->db)) {

@@ -292,6 +292,16 @@ static bool serve(struct presence *p, struct package *k, const struct waiting *w
 	return true;
 }
 
+// Who was not told to wait for a slot, and needs one, stands in its broker's line all the same.
+static void line_find(struct presence *p, struct package *k, struct waiting *w, struct now now)
+{
+	const char *place = copies_choose(p, k, w->client, now);
+	struct window slot;
+
+	if (place && !copies_wait(p, k, w, place, now) && !slot_find(p, k, place, w->client, &slot))
+		line_join(w, data_brokers_find(p->brokers, place));
+}
+
 void waiting_serve(struct presence *p, struct package *k, struct now now)
 {
 	struct waiting *w, *next;
@@ -302,6 +312,8 @@ void waiting_serve(struct presence *p, struct package *k, struct now now)
 
 		if (serve(p, k, &one, now))
 			waiting_drop(p, k, w);
+		else
+			line_find(p, k, w, now);
 	}
 }
 
@@ -378,29 +390,31 @@ static void package_move(struct presence *p, struct package *k, struct now now)
 	package_place(p, k, 0, "who wants it cannot reach the broker", now);
 }
 
-void lease_move(struct presence *p, struct lease *l, struct now now)
+bool lease_move(struct presence *p, struct lease *l, struct now now)
 {
 	struct package *k = presence_find(p, &l->package);
 	struct waiting w = {.request_id = l->request_id, .base = l->base};
 	const char *place;
 
 	if (!k)
-		return;
+		return false;
 	for (int i = 0; i < UNREACHABLE_COMPLAINTS; i++) // what we saw needs no second word
 		unreachable_note(p->unreachable, l->client, l->broker, now.mono);
 	memcpy(w.client, l->client, sizeof(w.client));
 	place = copies_choose(p, k, w.client, now);
 	if (place && strcmp(place, l->broker) != 0) {
-		p->moves += serve(p, k, &w, now);
-		return;
+		bool served = serve(p, k, &w, now);
+		p->moves += served;
+		return served;
 	}
 	if (place || k->leases > 1 || strcmp(l->broker, k->broker) != 0 ||
 		!wants_elsewhere(p, k, w.client, now.mono))
-		return;
+		return false;
 	p->moves++;
 	lease_end(p, l, "its client makes no progress there", now);
 	waiting_add(p, k, w.client, w.request_id, &w.base);
 	package_move(p, k, now);
+	return true;
 }
 
 void waiting_move(struct presence *p, struct package *k, struct now now)

@@ -97,7 +97,10 @@ static void lease_stalled(
 		l->client, digest_short(&l->package), l->broker, l->id, h->chunks_have,
 		h->chunks_total, l->rate_bytes_per_s,
 		(p->attended_ms - l->progress.moved_attended_ms) / 1000);
-	lease_move(p, l, now);
+	if (lease_move(p, l, now))
+		return;
+	l->progress.is_stalled = false; // it is looked at again after the same patience
+	l->progress.moved_attended_ms = p->attended_ms;
 }
 
 void lease_progress_heard(struct presence *p, const char *client, const struct holding *h,
@@ -130,8 +133,9 @@ enum err lease_budget_set(struct presence *p, const struct budget *b)
 
 	stored.is_stored = true;
 	TRY(budget_check(b));
-	TRY(rows_budget_put(p->db, &stored));
 	TRY(budgets_put(rates_budgets(p->rates), &stored));
+	TRY(rows_budget_put(
+		p->db, &stored)); // one that fails fails the turn, and all is loaded again
 	rates_budgets_changed(p->rates);
 	log_info("BUDGET-SET", "kind=%s name=%s bytes_per_s=%" PRIu64 " fetches=%u",
 		budget_word(b->kind), log_quote(b->name), b->bytes_per_s, b->fetches);

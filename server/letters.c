@@ -267,9 +267,12 @@ void letters_take(struct core *core)
 	all.rows = arena_array(&core->arena, LETTERS_AT_ONCE, sizeof(*all.rows));
 	if (!all.rows)
 		return;
-	enum err e =
-		rows_letter_each(core->db, core->letters_seen, LETTERS_AT_ONCE, letter_note, &all);
-	if (e != ERR_OK)
+	// The leader wrote those to all.
+	enum err e = rows_letter_each(core->db, core->leads ? INT64_MAX : core->letters_seen,
+		LETTERS_AT_ONCE, letter_note, &all);
+	if (e == ERR_FULL && all.count > 0)
+		all.count--; // the others come at the next look
+	else if (e != ERR_OK)
 		share_fail(core, e);
 	for (size_t i = 0; i < all.count && !core->db->failed; i++)
 		if (letter_is_ours(core, &all.rows[i]))

@@ -137,10 +137,18 @@ enum err membership_load(void *ctx, const struct membership_row *row)
 
 	if (!c || c->role != ROLE_CLIENT)
 		return ERR_OK;
-	if (!ch || membership_count(c) == LIMIT_CLIENT_CHANNELS)
+	size_t known = ch ? membership_find(core, c, ch) : SIZE_MAX;
+	if (!ch || (known == SIZE_MAX && membership_count(c) == LIMIT_CLIENT_CHANNELS))
 		return err_set(ERR_CORRUPT, "%s stands in channel %s, which does not exist",
 			row->client, row->channel);
 	uint32_t pointer = pointer_of_row(ch, row->epoch, row->pointer);
+	if (known != SIZE_MAX) { // from the time when it was another server's
+		struct place p = membership_at(core, c, known);
+		queue_leave(&ch->queue, *p.pointer);
+		*p.pointer = pointer;
+		queue_stand(&ch->queue, pointer);
+		return ERR_OK;
+	}
 	queue_stand(&ch->queue, pointer);
 	ch->clients++;
 	return more_add(c, ch, pointer);
@@ -325,10 +333,10 @@ enum err core_client_set_channels(
 		return err_set(ERR_NOT_FOUND, "no client %s", id);
 	TRY(channels_resolve(core, names, count, list));
 	struct client *c = client_at(&core->clients, number);
+	if (c->elsewhere) // what we know of it may be old: its server looks whether it is the same
+		return channels_elsewhere(core, id, names, count);
 	if (is_same(core, c, list, count))
 		return ERR_OK;
-	if (c->elsewhere)
-		return channels_elsewhere(core, id, names, count);
 	log_info("CHANNEL-CHANGED", "client=%s from=%s to=%s channels=%zu", id,
 		channel_of(core, c)->queue.name, list[0]->queue.name, count);
 	TRY(channels_replace(core, number, list, count));

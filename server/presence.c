@@ -56,6 +56,7 @@ void presence_clear(struct presence *p)
 		struct data_broker *b = &p->brokers->items[i];
 
 		b->leases = b->placements = 0;
+		b->slots_bytes = 0;
 		b->granted_bytes_per_s = b->fresh_bytes_per_s = 0;
 	}
 }

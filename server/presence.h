@@ -243,7 +243,7 @@ bool other_broker_exists(
 	const struct presence *p, const struct package *k, const char *client, struct mono now);
 // handle_want.c: the transfer makes no progress here. Another broker that has the package, or may
 // have it when nobody else fetches here, serves the client. The lease may be gone after it.
-void lease_move(struct presence *p, struct lease *l, struct now now);
+bool lease_move(struct presence *p, struct lease *l, struct now now);
 // handle_want.c: grants everybody who waits for a package that was just proven.
 void waiting_serve(struct presence *p, struct package *k, struct now now);
 // Who stands first in a broker's line is granted as soon as a slot is free.

@@ -85,7 +85,7 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 		!str_copy(l.broker, sizeof(l.broker), r->broker) || !k)
 		return err_set(ERR_CORRUPT, "lease %" PRIu64 " makes no sense", r->id);
 	(void)window_choose(&p->config.windows,
-		&(struct window_wish){l.rate_bytes_per_s, k->object_bytes, 0}, &slot);
+		&(struct window_wish){r->rate, k->object_bytes, 0}, &slot);
 	l.window_bytes = slot.bytes; // if it is granted again
 	l.slot_bytes = window_slot_most(k->object_bytes);
 	TRY(leases_add(p->leases, &l));

@@ -59,6 +59,20 @@ static void on_looked(uv_check_t *looked)
 		uv_timer_start(&s->rest_timer, on_rest_timer, SERVER_REST_MS, 0);
 }
 
+// After what ended a group.
+static void rest_arm(struct server *s)
+{
+	if (!core_rest_waits(s->core)) {
+		if (core_is_due(s->core))
+			uv_timer_start(&s->due, on_due, DUE_MS, 0);
+		return;
+	}
+	if (uv_is_active((uv_handle_t *)&s->looked) || uv_is_active((uv_handle_t *)&s->rest_timer))
+		return;
+	uv_idle_start(&s->rest, on_rest_idle);
+	uv_check_start(&s->looked, on_looked);
+}
+
 void server_turn_end(struct server *s)
 {
 	if (!s->tick_open) {
@@ -67,11 +81,7 @@ void server_turn_end(struct server *s)
 	}
 	core_turn_tell(s->core, s->now);
 	s->turned = true;
-	if (!core_rest_waits(s->core) || uv_is_active((uv_handle_t *)&s->looked) ||
-		uv_is_active((uv_handle_t *)&s->rest_timer))
-		return;
-	uv_idle_start(&s->rest, on_rest_idle);
-	uv_check_start(&s->looked, on_looked);
+	rest_arm(s);
 }
 
 // On the store's thread.
@@ -88,6 +98,8 @@ static void on_stored(uv_async_t *async)
 
 	s->now = clock_now();
 	core_stored(s->core, s->now);
+	if (s->tick_open)
+		rest_arm(s);
 }
 
 // From here on the loop does not wait for the disk, where the store can do that.

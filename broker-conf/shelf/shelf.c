@@ -35,7 +35,7 @@ struct shelf {
 	int folder;
 	struct shelf_queue *queue;
 	bool handing;      // what the broker delivers now comes from the shelf
-	bool has_retained; // an object stayed in memory once: the folder was full
+	bool has_retained; // an object stayed in memory once: it was too large, or the folder full
 	unsigned long long put, dropped, handed;
 };
 
@@ -58,11 +58,16 @@ static int on_message(int event, void *data, void *ctx)
 
 	(void)event;
 	s->handing = false;
-	if (!m->retain || m->payloadlen > SHELF_OBJECT_MAX || !shelf_name_of(m->topic, &n))
+	if (!m->retain || !shelf_name_of(m->topic, &n))
 		return MOSQ_ERR_SUCCESS;
+	if (m->payloadlen > SHELF_OBJECT_MAX) {
+		s->has_retained = true;
+		return MOSQ_ERR_SUCCESS;
+	}
 	if (m->payloadlen == 0) {
 		// Clearing a retained message that is none costs the broker memory for ever.
-		m->retain = !shelf_folder_drop(s->folder, &n) || s->has_retained;
+		(void)shelf_folder_drop(s->folder, &n);
+		m->retain = s->has_retained;
 		s->dropped++;
 		return MOSQ_ERR_SUCCESS;
 	}

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define PREFIX "helio/v1/chunk/"
-#define FRESH "fresh" // an object that is being written, in the folder itself
+#define FRESH ".fresh" // an object that is being written, in the folder itself
 
 #define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 #define DIGITS "0123456789"

@@ -108,6 +108,8 @@ bool db_next(struct db_rows *rows)
 	if (!rows->stmt || rows->failed != ERR_OK)
 		return false;
 	rows->failed = rows->db->engine->step(rows->stmt, &row);
+	if (rows->failed != ERR_OK && rows->db->in_transaction)
+		db_fail(rows->db, rows->failed); // an engine may have ended it
 	return rows->failed == ERR_OK && row;
 }
 
@@ -260,15 +262,17 @@ enum err db_flush_end(struct db *db)
 enum err db_settle(struct db *db)
 {
 	TRY(db->flushing ? db_flush_end(db) : ERR_OK);
-	if (db->behind && !db->flush_failed && db->engine->redo)
+	// Also after a flush that failed: what was flushed before it was told, and may rest in the log.
+	if (db->behind && db->engine->redo)
 		TRY(db->engine->redo(db));
+	db->behind = false;
 	if (!db->flush_failed && db_is_pending(db)) {
 		TRY(db_flush_begin(db));
 		TRY(db_flush_end(db));
 	}
 	if (db->flush_failed)
 		TRY(db->engine->flush_whole(db));
-	db->flush_failed = db->behind = false;
+	db->flush_failed = false;
 	db->durable = db->groups;
 	return ERR_OK;
 }

@@ -174,18 +174,25 @@ enum err meta_put(struct db *db, const char *key, uint64_t number)
 }
 
 // 0 where there is none, and in a store that has no such table.
-uint64_t meta_number(struct sqlite_db *s, const char *key)
+enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out)
 {
 	sqlite3_stmt *stmt = NULL;
-	uint64_t number = 0;
 
-	if (sqlite3_prepare_v2(s->handle, "SELECT number FROM meta WHERE key = ?1", -1, &stmt,
-		    NULL) == SQLITE_OK &&
-		sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC) == SQLITE_OK &&
-		sqlite3_step(stmt) == SQLITE_ROW)
-		number = (uint64_t)sqlite3_column_int64(stmt, 0);
+	*out = 0;
+	int rc = sqlite3_prepare_v2(
+		s->handle, "SELECT number FROM meta WHERE key = ?1", -1, &stmt, NULL);
+	if (rc == SQLITE_ERROR) // no such table
+		return ERR_OK;
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	if (rc == SQLITE_ROW)
+		*out = (uint64_t)sqlite3_column_int64(stmt, 0);
+	enum err e =
+		rc == SQLITE_ROW || rc == SQLITE_DONE ? ERR_OK : sqlite_fail(s->handle, rc, key);
 	sqlite3_finalize(stmt);
-	return number;
+	return e;
 }
 
 static enum err sqlite_begin(struct db *db)
@@ -197,6 +204,8 @@ static enum err sqlite_commit(struct db *db)
 {
 	struct sqlite_db *s = sqlite_of(db);
 
+	if (sqlite3_get_autocommit(s->handle)) // an error ended it meanwhile
+		return err_set(ERR_IO, "database: the transaction is gone");
 	if (s->redo && s->group > s->committed)
 		TRY(meta_put(db, REDO_SEQ, s->group));
 	TRY(sqlite_say(db, "COMMIT"));
@@ -269,6 +278,7 @@ static void sqlite_close(struct db *db)
 	for (size_t i = 0; i < STATEMENT_CACHE; i++)
 		sqlite3_finalize(s->cache[i].handle);
 	sqlite3_close(s->handle);
+	redo_close(s->redo);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	free(s->file);

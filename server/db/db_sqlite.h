@@ -54,7 +54,7 @@ enum err sqlite_step(struct db_stmt *stmt, bool *row) MUST_CHECK;
 void sqlite_reset(struct db_stmt *stmt);
 enum err meta_put(struct db *db, const char *key, uint64_t number) MUST_CHECK; // not of a group
 // 0 where there is none, and in a store that has no such table.
-uint64_t meta_number(struct sqlite_db *s, const char *key);
+enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out) MUST_CHECK;
 
 // db_sqlite_pipeline.c: of the engine's table, and
 enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx) MUST_CHECK;

@@ -13,10 +13,12 @@
 #include "proto/base/file.h"
 #include "proto/base/log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CHECKPOINT_FRAMES_MAX 24000 // then it is brought to its end
 #define CHECKPOINT_FRAMES_BOUND (2 * CHECKPOINT_FRAMES_MAX)
@@ -26,6 +28,8 @@
 // meanwhile.
 #define AT_ONCE_US 500
 #define AT_ONCE_BYTES (16 * 1024)
+// Of pages, at most; a server asks each turn for those of any of its clients.
+#define CACHE_KIB "-32768"
 
 static int carrier_open(const char *file, sqlite3 **out)
 {
@@ -50,6 +54,17 @@ static int log_carry_by(struct sqlite_db *s, sqlite3 *connection)
 	return rc;
 }
 
+// A carry syncs the log by itself; not one that finds nothing to do because somebody reads.
+static bool log_is_synced(const struct sqlite_db *s)
+{
+	char path[PATH_MAX];
+
+	if ((size_t)snprintf(path, sizeof(path), "%s-wal", s->file) >= sizeof(path))
+		return false;
+	SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd >= 0 && fdatasync(fd) == 0;
+}
+
 // On the carrier's thread.
 static void log_carry(void *ctx)
 {
@@ -59,7 +74,7 @@ static void log_carry(void *ctx)
 
 	if (rc == SQLITE_OK)
 		rc = log_carry_by(s, s->carrier);
-	if (rc == SQLITE_OK) // it synced the log first
+	if (rc == SQLITE_OK && log_is_synced(s))
 		atomic_store(&s->retired, retire_to);
 	if (rc == SQLITE_OK || rc == SQLITE_BUSY)
 		return;
@@ -119,8 +134,7 @@ static void redo_carry(struct sqlite_db *s)
 {
 	redo_retire(s->redo, atomic_load(&s->retired));
 	uint64_t last = redo_to_retire(s->redo);
-	if (last == 0 || last > s->committed || last <= atomic_load(&s->retire_to) ||
-		!wal_carry_is_idle(s->flush))
+	if (last == 0 || last > s->committed || !wal_carry_is_idle(s->flush))
 		return;
 	atomic_store(&s->retire_to, s->committed);
 	wal_carry_ask(s->flush);
@@ -208,7 +222,8 @@ enum err sqlite_flush_end(struct db *db)
 	TRY(wal_flush_end(s->flush));
 	if (s->by_redo)
 		return ERR_OK;
-	s->log_needed = false;
+	if (s->flush_to == s->group)
+		s->log_needed = false;
 	if (s->redo)
 		redo_retire(s->redo, s->flush_to);
 	return ERR_OK;
@@ -270,7 +285,10 @@ static enum err redo_all(struct sqlite_db *s)
 
 	TRY(redo_path(s->file, path));
 	TRY(sqlite_exec(&s->base, "BEGIN IMMEDIATE"));
-	enum err e = redo_read(path, meta_number(s, REDO_LOG), redo_run, &g);
+	uint64_t id = 0;
+	enum err e = meta_number(s, REDO_LOG, &id);
+	if (e == ERR_OK)
+		e = redo_read(path, id, redo_run, &g);
 	sqlite3_finalize(g.stmt);
 	if (e == ERR_OK && g.last)
 		e = meta_put(&s->base, REDO_SEQ, g.last);
@@ -288,26 +306,34 @@ static enum err redo_all(struct sqlite_db *s)
 	return ERR_OK;
 }
 
-// After a crash. A store that was put back from a copy does not go on where its log does: what the
-// log holds is of the time after the copy, and the server notices the copy by other signs.
+// A store that was put back from a copy does not go on where its log does: what the log holds is of
+// the time after the copy, and the server notices the copy by other signs. Never looked at again.
+static enum err redo_leave(struct sqlite_db *s, const char *why)
+{
+	log_warn("STORE-REDO", "why=%s", log_quote(why));
+	return meta_put(&s->base, REDO_LOG, 0);
+}
+
+// After a crash.
 enum err redo_after_crash(struct sqlite_db *s)
 {
-	s->group = s->committed = meta_number(s, REDO_SEQ);
-	if (meta_number(s, REDO_LOG) == 0)
+	uint64_t log = 0, backup = 0;
+	char why[200];
+
+	TRY(meta_number(s, REDO_SEQ, &s->group));
+	TRY(meta_number(s, REDO_LOG, &log));
+	TRY(meta_number(s, "is-backup", &backup));
+	s->committed = s->group;
+	if (log == 0)
 		return ERR_OK;
-	if (meta_number(s, "is-backup")) {
-		log_warn("STORE-REDO", "why=\"the store is a backup; its redo log is not used\"");
-		return ERR_OK;
-	}
+	if (backup)
+		return redo_leave(s, "the store is a backup; its redo log is not used");
 	enum err e = redo_all(s);
-	if (e == ERR_STALE) {
-		log_warn("STORE-REDO", "why=%s", log_quote(err_text()));
-		return ERR_OK;
-	}
+	(void)snprintf(why, sizeof(why), "%s", e == ERR_OK ? "" : err_text());
+	if (e == ERR_STALE)
+		return redo_leave(s, why);
 	if (e == ERR_OK || e == ERR_NO_SPACE || e == ERR_READ_ONLY || e == ERR_MEMORY)
 		return e;
-	char why[200];
-	(void)snprintf(why, sizeof(why), "%s", err_text());
 	return err_set(ERR_CORRUPT,
 		"the redo log of %s does not fit it (%s); moved away, the store opens as it was "
 		"before it",
@@ -380,7 +406,7 @@ enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
 		&(struct wal_flush_ports){
 			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .ctx = s},
 		&s->flush));
-	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL");
+	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=" CACHE_KIB);
 	if (e != ERR_OK) {
 		wal_flush_free(s->flush);
 		s->flush = NULL;

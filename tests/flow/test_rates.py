@@ -87,7 +87,8 @@ def test_S001_c28_a_rate_holds_and_is_changed_while_the_transfer_runs(fleet_of):
     wait_for(lambda: installed(fleet, "f1", other), 40, "the other one is installed")
     quick = sent(fleet, "f1")[mark:]
     assert sum(size for _, size in quick) > 19 * MB
-    assert quick[-1][0] - quick[0][0] <= 4 and record.grants("f1", other)[0][2].rate_bytes_per_s == fleet.capacity
+    assert quick[-1][0] - quick[0][0] <= 6
+    assert wait_for(lambda: record.grants("f1", other), 10, "its grant is recorded")[0][2].rate_bytes_per_s == fleet.capacity
 
 
 def test_S001_c28_a_second_consumer_halves_the_rate_of_the_first_within_one_heartbeat(fleet_of):
@@ -168,4 +169,5 @@ def test_a_transfer_that_makes_no_progress_is_reported_and_goes_on_from_another_
         wait_for(lambda: installed(fleet, "f1", package), 60, "it goes on from the other one")
     finally:
         fleet.procs[f"broker-{at}"].go_on()
-    assert sent(fleet, "f1", other) and [g for _, _, g in record.grants("f1", package) if getattr(g, "from").broker_id == other]
+    assert sent(fleet, "f1", other)
+    wait_for(lambda: [g for _, _, g in record.grants("f1", package) if getattr(g, "from").broker_id == other], 10, "the grant is recorded")

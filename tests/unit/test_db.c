@@ -277,6 +277,46 @@ static void X_4_what_was_flushed_and_not_committed_is_not_lost(void **state)
 	assert_int_equal(fixture_number(f, "sum"), 3);
 }
 
+static const struct db_engine *whole_engine;
+
+static enum err broken_flush_end(struct db *db)
+{
+	(void)whole_engine->flush_end(db);
+	return err_set(ERR_IO, "the disk is broken");
+}
+
+// One group was told and waits for its commit; the flush of the next one fails.
+static void X_4_a_flush_that_fails_takes_nothing_back_of_what_was_told_before(void **state)
+{
+	struct fixture *f = *state;
+	int fd = eventfd(0, EFD_CLOEXEC);
+	struct db_engine broken = *f->db->engine;
+
+	whole_engine = f->db->engine;
+	broken.flush_end = broken_flush_end;
+	assert_int_equal(db_pipeline(f->db, told, &fd), ERR_OK);
+	add_one(f);
+	flush(f);
+	assert_int_equal(rows_meta_put_number(f->db, "untold", 1), ERR_OK);
+	f->db->engine = &broken;
+	assert_int_equal(db_flush_begin(f->db), ERR_OK);
+	assert_int_equal(db_flush_end(f->db), ERR_IO);
+	db_rollback(f->db);
+	f->db->engine = whole_engine;
+	assert_int_equal(fixture_number(f, "sum"), 0);
+	assert_int_equal(db_settle(f->db), ERR_OK);
+	assert_int_equal(fixture_number(f, "sum"), 1);
+	add_one(f); // in the new log
+	flush(f);
+	db_rollback(f->db);
+	assert_int_equal(db_settle(f->db), ERR_OK);
+	assert_int_equal(fixture_number(f, "sum"), 2);
+	db_pipeline_end(f->db);
+	close(fd);
+	fixture_reopen(f);
+	assert_int_equal(fixture_number(f, "sum"), 2);
+}
+
 // Groups that ended, were told and wait for a commit; then a statement fails.
 static void X_4_what_fails_takes_nothing_back_of_groups_that_ended(void **state)
 {
@@ -433,6 +473,7 @@ int main(void)
 		T(areas_take_turns_when_the_store_has_what_they_hold),
 		T(X_4_what_was_flushed_and_not_committed_is_not_lost),
 		T(X_4_what_fails_takes_nothing_back_of_groups_that_ended),
+		T(X_4_a_flush_that_fails_takes_nothing_back_of_what_was_told_before),
 		T(the_log_of_another_life_is_left_alone),
 		T(a_pipelined_store_carries_its_log_back),
 		T(a_store_in_memory_has_no_pipeline),

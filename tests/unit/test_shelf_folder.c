@@ -173,7 +173,7 @@ static void a_put_that_fails_leaves_nothing_behind(void **state)
 	close(fd);
 	assert_int_not_equal(shelf_folder_put(folder, &n, "object", 6), 0);
 	assert_int_equal(shelf_folder_look(folder, &n, &size), -1);
-	snprintf(path, sizeof(path), "%s/fresh", (const char *)*state);
+	snprintf(path, sizeof(path), "%s/.fresh", (const char *)*state);
 	assert_int_not_equal(stat(path, &st), 0);
 	close(folder);
 }
