@@ -336,6 +336,9 @@ def test_S001_c12_an_edit_that_was_answered_outlives_a_kill(fleet_of):
         seat.close()
         if kill_after == edits:
             fleet.procs["heliod"].stop()
+        else:
+            whole(fleet)    # rows may lack the last groups, never a part of one: those are in the redo log
+            fleet.heliod()
         found = whole(fleet)
         # Nothing that was answered is lost; what was asked and not answered may be there.
         assert answered <= found, (answered, found)
