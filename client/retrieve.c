@@ -5,6 +5,7 @@
 // to the server with the next request; too many of them in a row, without a byte of progress, end
 // the operation. Releases are told until they are acknowledged, and nothing waits for them.
 #include "client/agent_parts.h"
+#include "proto/base/ratelimit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,13 +354,6 @@ static void grant_release_acked(struct agent_core *c, const struct grant *g)
 	}
 }
 
-static uint64_t lower_rate(uint64_t a, uint64_t b)
-{
-	if (a == 0 || b == 0)
-		return a > b ? a : b;
-	return a < b ? a : b;
-}
-
 static void grant_later(struct agent_core *c, struct now now, const struct grant *g)
 {
 	struct retrieve_job *job = &c->retrieve;
@@ -415,7 +409,7 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 	struct fetch_order order = {
 		.package = &ref,
 		.grant = g,
-		.rate_bytes_per_s = lower_rate(g->rate_bytes_per_s, c->rate_bytes_per_s),
+		.rate_bytes_per_s = rate_lower(g->rate_bytes_per_s, c->rate_bytes_per_s),
 		.hold = c->hold,
 		.floor = agent_state_floor(&c->state, item->name),
 	};

@@ -5,6 +5,7 @@
 #include "proto/topics.h"
 #include "server/bases.h"
 #include "server/db/rows_content.h"
+#include "server/lease_rates.h"
 #include "server/relays.h"
 #include <inttypes.h>
 
@@ -230,11 +231,6 @@ bool copies_adopt(struct presence *p, struct package *k, const char *because, st
 
 // ---------------------------------------------------------------- a further copy
 
-static uint64_t share_at(const struct presence *p, const struct data_broker *b)
-{
-	return rates_of_broker(p->rates, b->id, b->capacity_bytes_per_s) / (b->leases + 1);
-}
-
 static uint64_t share_wanted(const struct presence *p)
 {
 	uint64_t cap = rates_client_cap(p->rates, "*");
@@ -258,7 +254,8 @@ static const char *site_of(const struct presence *p, const char *client)
 static bool is_better(
 	const struct presence *p, const struct data_broker *a, const struct data_broker *b)
 {
-	return a->is_relay != b->is_relay ? a->is_relay : share_at(p, a) > share_at(p, b);
+	return a->is_relay != b->is_relay ? a->is_relay
+					  : lease_rate_share(p, a) > lease_rate_share(p, b);
 }
 
 static bool may_serve(const struct presence *p, const struct served *who,
@@ -338,7 +335,8 @@ static bool is_on_its_way(const struct copy *c)
 static bool copies_wait_for_share(
 	struct presence *p, struct package *k, const struct data_broker *b, struct now now)
 {
-	if (b->leases == 0 || share_at(p, b) >= share_wanted(p) || !place_is_stored(k->state))
+	if (b->leases == 0 || lease_rate_share(p, b) >= share_wanted(p) ||
+		!place_is_stored(k->state))
 		return false;
 	for (size_t i = 0; i < k->copy_count; i++) {
 		const struct copy *c = &k->copies[i];

@@ -11,8 +11,8 @@
 // A loop that wants answers first says core_turn_tell instead, and core_rest when nobody waits.
 //
 // Nothing leaves before everything it promises is on disk: every core_send_* and core_publish only
-// appends to the outbox. A turn that changed no row commits nothing; turns that end while an
-// earlier commit goes to the disk become one commit (departures.c).
+// appends to the outbox. A turn that changed no row stores nothing; turns that end while an earlier
+// group goes to the disk become one group (departures.c).
 //
 // A commit that fails (disk full, read-only, broken) is logged as `fatal state-write`; the outbox
 // is dropped, everything in memory is thrown away and loaded again as after a crash, and until that

@@ -299,6 +299,9 @@ enum err client_fill(struct core *core, uint32_t number, const struct client_row
 void client_begin(struct core *core, uint32_t number);
 // One more number of the store, for the responses to the shards that came.
 enum err incarnation_gain(struct core *core, const bool *gained) MUST_CHECK;
+struct element_data element_data_of(const struct event_row *row); // borrowed from it
+// An element of the channel that was read may be the one that opened its epoch.
+void channel_epoch_note(struct core *core, struct channel *ch, const struct element *e);
 enum err private_event_load(void *core, const struct event_row *row) MUST_CHECK;
 enum err client_rows_load(struct core *core) MUST_CHECK; // what hangs on clients
 

@@ -8,9 +8,11 @@
 //
 // One flush at a time, and all turns of meanwhile are one group: the slower the disk, the larger
 // the group. What follows a waiting message waits with it, also when it ran nothing: the order of
-// the turns is kept. A flush may be over when it began (db.h): then answers leave before the
-// commit, which nobody needs to wait for, and views after it. Without a pipelined store a commit is
-// on the disk when it returns, each turn is a group, and all leaves at once.
+// the turns is kept. A flush may be over when it began (db.h): then the answers leave at once, each
+// behind the view of its state (S000-7), and what nobody waits for, the commit and more views, is
+// done when no message waits, or after some groups (core_rest). Where groups come faster than that
+// the loop is pressed, and views are left to the rest. Without a pipelined store a commit is on the
+// disk when it returns, each turn is a group, and all leaves at once.
 #include "server/core_inside.h"
 
 #define REST_GROUPS 32

@@ -28,47 +28,27 @@ static enum err row_read(struct followed *f, const char *name)
 	return rows_queue_of(f->core->db, name, row_note, f);
 }
 
-static struct element_data data_of(const struct event_row *row)
-{
-	return (struct element_data){
-		.type = row->type,
-		.body = row->body,
-		.text = row->text,
-		.author = row->author,
-		.flow_id = row->flow_id,
-		.at = {row->at_ms},
-	};
-}
-
-static void epoch_note(struct followed *f)
-{
-	const struct element *e = f->queue->last;
-
-	if (e->type == ELEMENT_CONTROL && element_is_epoch(f->core, e))
-		f->channel->epoch_seq = e->seq;
-}
-
 static enum err element_add(void *ctx, const struct event_row *row)
 {
 	struct followed *f = ctx;
-	struct element_data data = data_of(row);
+	struct element_data data = element_data_of(row);
 	struct element *e = NULL;
 
 	f->fits = f->fits && row->first_seq == row->seq && row->seq == f->queue->tail_seq;
 	if (!f->fits)
 		return ERR_OK;
 	TRY(queue_append(f->queue, &data, &e));
-	epoch_note(f);
+	channel_epoch_note(f->core, f->channel, f->queue->last);
 	return ERR_OK;
 }
 
 static enum err element_load(void *ctx, const struct event_row *row)
 {
 	struct followed *f = ctx;
-	struct element_data data = data_of(row);
+	struct element_data data = element_data_of(row);
 
 	TRY(queue_load(f->queue, row->first_seq, row->seq, &data));
-	epoch_note(f);
+	channel_epoch_note(f->core, f->channel, f->queue->last);
 	return ERR_OK;
 }
 

@@ -57,9 +57,14 @@ void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct
 	broker_count(p, l->broker, 1, l);
 }
 
+uint64_t lease_rate_share(const struct presence *p, const struct data_broker *b)
+{
+	return rates_of_broker(p->rates, b->id, b->capacity_bytes_per_s) / (b->leases + 1);
+}
+
 uint64_t lease_rate_next(const struct presence *p, const char *client, const struct data_broker *b)
 {
-	uint64_t part = rates_of_broker(p->rates, b->id, b->capacity_bytes_per_s) / (b->leases + 1);
+	uint64_t part = lease_rate_share(p, b);
 	uint64_t cap = rates_client_cap(p->rates, client);
 
 	return cap && cap < part ? cap : part ? part : 1;

@@ -16,6 +16,8 @@ enum err lease_rates_load(struct presence *p) MUST_CHECK;
 
 // told: what its client was told before a restart; 0: it is new. Counts it at its broker.
 void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct now now);
+// What each would have of a broker, were there one more.
+uint64_t lease_rate_share(const struct presence *p, const struct data_broker *b);
 // About what one more would get there.
 uint64_t lease_rate_next(
 	const struct presence *p, const char *client, const struct data_broker *b);

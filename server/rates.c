@@ -1,6 +1,7 @@
 // See rates.h.
 #include "server/rates.h"
 
+#include "proto/base/ratelimit.h"
 #include "server/rate_share.h"
 #include <stdlib.h>
 #include <string.h>
@@ -96,20 +97,13 @@ size_t rates_count(const struct rates *r)
 	return r->flow_count;
 }
 
-static uint64_t lower(uint64_t a, uint64_t b) // 0: no limit
-{
-	if (a == 0 || b == 0)
-		return a ? a : b;
-	return a < b ? a : b;
-}
-
 // ---------------------------------------------------------------- what budgets say
 
 uint64_t rates_of_broker(const struct rates *r, const char *broker, uint64_t capacity_bytes_per_s)
 {
 	const struct budget *b = budgets_find(r->budgets, BUDGET_BROKER, broker);
 
-	return lower(capacity_bytes_per_s, b ? b->bytes_per_s : 0);
+	return rate_lower(capacity_bytes_per_s, b ? b->bytes_per_s : 0);
 }
 
 uint32_t rates_fetches(const struct rates *r, const char *broker)
@@ -132,12 +126,12 @@ static void link_measure(struct rates *r, struct rates_link *l)
 		budgets_find(r->budgets, (enum budget_kind)l->key.kind, l->key.name);
 
 	l->is_guarded = b && b->bytes_per_s;
-	r->share_links[l->place].bytes_per_s = lower(l->capacity, b ? b->bytes_per_s : 0);
+	r->share_links[l->place].bytes_per_s = rate_lower(l->capacity, b ? b->bytes_per_s : 0);
 }
 
 static void flow_measure(struct rates *r, struct flow *f)
 {
-	r->share_flows[f->place].cap = lower(f->own_cap, f->channel_cap);
+	r->share_flows[f->place].cap = rate_lower(f->own_cap, f->channel_cap);
 }
 
 void rates_budgets_changed(struct rates *r)
@@ -301,7 +295,7 @@ static uint64_t part_at_least(const struct rates *r, const struct flow *f)
 		uint64_t limit = r->share_links[l[i]->place].bytes_per_s;
 
 		if (limit)
-			part = lower(part, limit / l[i]->flows ? limit / l[i]->flows : 1);
+			part = rate_lower(part, limit / l[i]->flows ? limit / l[i]->flows : 1);
 	}
 	return part;
 }
@@ -419,7 +413,7 @@ uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint3
 		rates_settle(r, now);
 	due = r->share_flows[f->place].rate;
 	if (r->is_dirty)
-		due = lower(due, part_at_least(r, f));
+		due = rate_lower(due, part_at_least(r, f));
 	told_set(r, f, told_next(r, f, due));
 	f->told_until = mono_add_ms(now, told_for_ms);
 	return f->told;

@@ -33,9 +33,7 @@ static uint64_t rate_of(struct core *core, const struct client *c, const struct 
 			q->paused ? 1 : own, c->told_interval_ms, core->now);
 	if (leased)
 		return leased;
-	if (all == 0 || own == 0)
-		return all ? all : own;
-	return all < own ? all : own;
+	return rate_lower(all, own);
 }
 
 // Whose control state rides in the header: that of the channel whose operation is open, else of the

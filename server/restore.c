@@ -243,7 +243,7 @@ static enum err queue_hold_row(void *ctx, const struct queue_row *row)
 	return ERR_OK;
 }
 
-static struct element_data data_of_row(const struct event_row *row)
+struct element_data element_data_of(const struct event_row *row)
 {
 	return (struct element_data){
 		.type = row->type,
@@ -255,10 +255,16 @@ static struct element_data data_of_row(const struct event_row *row)
 	};
 }
 
+void channel_epoch_note(struct core *core, struct channel *ch, const struct element *e)
+{
+	if (e->type == ELEMENT_CONTROL && element_is_epoch(core, e))
+		ch->epoch_seq = e->seq;
+}
+
 static enum err channel_event_load(void *ctx, const struct event_row *row)
 {
 	struct channel *ch = channel_find(ctx, row->queue);
-	struct element_data data = data_of_row(row);
+	struct element_data data = element_data_of(row);
 
 	if (row->queue[0] == '@')
 		return ERR_OK;
@@ -266,8 +272,7 @@ static enum err channel_event_load(void *ctx, const struct event_row *row)
 		return err_set(
 			ERR_CORRUPT, "event %u of %s, which does not exist", row->seq, row->queue);
 	TRY(queue_load(&ch->queue, row->first_seq, row->seq, &data));
-	if (row->type == ELEMENT_CONTROL && element_is_epoch(ctx, ch->queue.last))
-		ch->epoch_seq = row->seq;
+	channel_epoch_note(ctx, ch, ch->queue.last);
 	return ERR_OK;
 }
 
@@ -276,7 +281,7 @@ enum err private_event_load(void *ctx, const struct event_row *row)
 	struct core *core = ctx;
 	uint32_t number =
 		row->queue[0] == '@' ? share_client(core, row->queue + 1, false) : CLIENT_NONE;
-	struct element_data data = data_of_row(row);
+	struct element_data data = element_data_of(row);
 
 	if (number == CLIENT_NONE)
 		return ERR_OK;

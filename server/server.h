@@ -2,7 +2,8 @@
 // presence server, the operator API and the probes. All decisions are made elsewhere; here bytes
 // are carried.
 //
-// Order of a turn: messages -> core / presence -> one commit (core_turn_end) -> publishes.
+// Order of a turn: messages -> core / presence -> stored (core_turn_tell) -> publishes; then, when no
+// message waits, the rest (core_rest).
 #ifndef HELIO_SERVER_SERVER_H
 #define HELIO_SERVER_SERVER_H
 

@@ -12,6 +12,14 @@ struct ratelimit {
 	struct mono last;
 };
 
+// Of two rates, in which 0 says that there is no limit, the lower one.
+static inline uint64_t rate_lower(uint64_t a, uint64_t b)
+{
+	if (a == 0 || b == 0)
+		return a ? a : b;
+	return a < b ? a : b;
+}
+
 void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now);
 // Changes the rate in mid-flight; tokens saved so far stay, cut to the new burst.
 void ratelimit_set(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now);

@@ -240,9 +240,8 @@ static enum err redo_path(const char *file, char path[static PATH_MAX])
 
 struct redoing {
 	struct sqlite_db *s;
-	uint64_t first, last; // groups that were run
-	const char *text;     // prepared last
-	sqlite3_stmt *stmt;
+	uint64_t last;      // group that was run
+	sqlite3_stmt *stmt; // prepared last
 };
 
 static enum err redo_prepare(struct redoing *g, const char *sql)

@@ -193,22 +193,24 @@ static uint16_t statement_name(struct redo *r, const char *sql)
 {
 	struct statement_names *n = &r->names;
 
-	for (size_t at = statement_place(sql);; at++) {
+	size_t at = statement_place(sql);
+
+	for (size_t tries = 0; tries < STATEMENT_CACHE; tries++, at++) {
 		size_t i = at % STATEMENT_CACHE;
 		if (n->sql[i] == sql)
 			return n->name[i];
 		if (n->sql[i])
 			continue;
-		if (n->count == STATEMENT_CACHE) {
-			r->too_large = true;
-			return 0;
-		}
+		if (n->count == STATEMENT_CACHE)
+			break;
 		n->sql[i] = sql;
 		n->name[i] = n->count++;
 		put(r, "D", 1);
 		put_bytes(r, bytes_of(sql, strlen(sql)));
 		return n->name[i];
 	}
+	r->too_large = true;
+	return 0;
 }
 
 static void put_value(struct redo *r, const struct db_value *v)

@@ -79,6 +79,18 @@ class Updated:
                                         timeout=timeout, check=False)
 
 
+def published_slowly(fleet, home):
+    """Version 2 for everybody, at a rate that leaves time to cut it; and where the broker's log stands before it."""
+    fleet.server_extra["server"] = {"rate_bytes_per_s": 150_000}
+    fleet.procs["heliod"].stop()
+    fleet.heliod()
+    package = fleet.software_package("app", "2", home)
+    fleet.procs["heliod"].wait_text("stored=1", 60)
+    mark = len(fleet.broker_log("da"))
+    fleet.ctl("channel", "publish", "default", package)
+    return package, mark
+
+
 def test_S001_c9_an_update_costs_no_more_than_a_patch(fleet_of, folder):
     u = Updated(fleet_of, folder, clients=("f1",))
     patch, whole = patch_from(u.homes[1], u.homes[2], folder)
@@ -149,13 +161,7 @@ def test_S001_c30_an_update_that_was_cut_goes_on_with_the_rest_of_its_delta(flee
     fleet.ctl("channel", "publish", "default", first)
     installed(fleet, "f1", first)
     # Version 1 came at full speed, version 2 comes slowly.
-    fleet.server_extra["server"] = {"rate_bytes_per_s": 150_000}
-    fleet.procs["heliod"].stop()
-    fleet.heliod()
-    second = fleet.software_package("app", "2", homes[2])
-    fleet.procs["heliod"].wait_text("stored=1", 60)
-    mark = len(fleet.broker_log("da"))
-    fleet.ctl("channel", "publish", "default", second)
+    second, mark = published_slowly(fleet, homes[2])
 
     def chunks(since):
         return [topic for topic, n in sent(fleet, "f1", since) if "/chunk/" in topic and n > new / 2]
@@ -257,13 +263,7 @@ def test_S001_c9_an_interrupted_attempt_at_another_version_serves_beside_a_delta
     for client in ("f1", "f2"):
         installed(fleet, client, first)
     fleet.procs["f2"].stop()    # the control: it makes no attempt
-    fleet.server_extra["server"] = {"rate_bytes_per_s": 150_000}
-    fleet.procs["heliod"].stop()
-    fleet.heliod()
-    second = fleet.software_package("app", "2", homes[2])
-    fleet.procs["heliod"].wait_text("stored=1", 60)
-    mark = len(fleet.broker_log("da"))
-    fleet.ctl("channel", "publish", "default", second)
+    second, mark = published_slowly(fleet, homes[2])
 
     def came(since):
         return [topic for topic, _ in sent(fleet, "f1", since) if topic in pictures]

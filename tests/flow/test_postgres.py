@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lib import wire
-from lib.postgres import Postgres, programs
+from lib.postgres import Postgres, one, programs
 from lib.procs import Proc
 from lib.fleet import PROGRAMS
 from lib.wait import wait_for
@@ -25,11 +25,6 @@ def postgres(cluster):
     """The database, empty."""
     cluster.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return cluster
-
-
-def one(postgres, query):
-    rows = postgres.sql(query)
-    return rows[0][0] if rows else None
 
 
 def four_answers(fleet, capture, pictures):

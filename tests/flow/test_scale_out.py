@@ -11,7 +11,7 @@ import pytest
 
 from lib import wire
 from lib.fleet import Fleet
-from lib.postgres import Postgres, programs
+from lib.postgres import Postgres, one, programs
 from lib.recording import conversation
 from lib.wait import wait_for
 
@@ -31,11 +31,6 @@ def cluster():
 def postgres(cluster):
     cluster.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return cluster
-
-
-def one(postgres, query):
-    rows = postgres.sql(query)
-    return rows[0][0] if rows else None
 
 
 def owners(postgres):

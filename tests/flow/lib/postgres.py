@@ -98,3 +98,8 @@ class Postgres:
 
     def __exit__(self, *_):
         self.close()
+
+
+def one(postgres, query):
+    rows = postgres.sql(query)
+    return rows[0][0] if rows else None
