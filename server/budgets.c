@@ -74,24 +74,10 @@ static enum err id_check(const char *id)
 	return id_is_valid(id) ? ERR_OK : err_set(ERR_FORMAT, "%.64s is no id", id);
 }
 
-static enum err site_check(const char *name)
-{
-	const char *slash = strchr(name, '/');
-	char customer[CUSTOMER_ID_MAX + 1];
-	size_t n = slash ? (size_t)(slash - name) : 0;
-
-	if (!slash || n == 0 || n > CUSTOMER_ID_MAX)
-		return err_set(ERR_FORMAT, "a site is CUSTOMER/PLACE, not %.40s", name);
-	memcpy(customer, name, n);
-	customer[n] = 0;
-	TRY(id_check(customer));
-	return id_check(slash + 1);
-}
-
 enum err budget_check(const struct budget *b)
 {
 	if (strcmp(b->name, "*") != 0)
-		TRY(b->kind == BUDGET_SITE ? site_check(b->name) : id_check(b->name));
+		TRY(b->kind == BUDGET_SITE ? site_check(b->name, false) : id_check(b->name));
 	if (b->bytes_per_s > BUDGET_RATE_MAX)
 		return err_set(ERR_RANGE, "a rate is at most %" PRIu64 " bytes/s", BUDGET_RATE_MAX);
 	if (b->fetches && b->kind != BUDGET_BROKER)

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define BUDGETS_MAX 10000
-#define BUDGET_NAME (CUSTOMER_ID_MAX + 1 + LIMIT_ID)
+#define BUDGET_NAME SITE_MAX
 #define BUDGET_RATE_MAX (UINT64_C(1) << 50)
 #define BUDGET_FETCHES_MAX 1000000
 

@@ -68,6 +68,23 @@ static enum err zone_check(const char *zone)
 	return ERR_OK;
 }
 
+enum err site_check(const char *site, bool all_places)
+{
+	const char *slash = strchr(site, '/');
+	char customer[CUSTOMER_ID_MAX + 1];
+	size_t n = slash ? (size_t)(slash - site) : 0;
+
+	if (n > 0 && n <= CUSTOMER_ID_MAX) {
+		memcpy(customer, site, n);
+		customer[n] = 0;
+		if (id_is_valid(customer) &&
+			(id_is_valid(slash + 1) || (all_places && strcmp(slash + 1, "*") == 0)))
+			return ERR_OK;
+	}
+	return err_set(ERR_FORMAT, "'%.101s' is no site: CUSTOMER/PLACE%s", site,
+		all_places ? ", or CUSTOMER/*" : "");
+}
+
 static enum err side_check(uint32_t width_px, uint32_t height_px)
 {
 	if (!width_px != !height_px)

@@ -26,6 +26,9 @@
 #define CUSTOMER_DAYPARTS_TEXT 512
 #define CUSTOMER_SEED_MAX ((UINT64_C(1) << 53) - 1) // exact in every reader of JSON
 
+// CUSTOMER/PLACE; all_places: CUSTOMER/* too. Errors: ERR_FORMAT.
+enum err site_check(const char *site, bool all_places) MUST_CHECK;
+
 // Texts are never NULL; owned by whoever filled it.
 struct customer {
 	const char *id, *name, *publisher; // publisher: makes and signs its packages

@@ -4,13 +4,20 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+// A link and a level at which it is full: that of the look at it, which only rises while flows stop
+// below it. So the top is looked at again before it counts, and the others need not be.
+struct rung {
+	uint64_t level;
+	uint32_t link;
+};
+
 struct fill {
 	const struct share_link *links;
 	struct share_flow *flows;
 	uint64_t *left;    // [links] not given yet
 	uint32_t *open;    // [links] flows that still rise
-	uint32_t *limited; // links that have a limit and flows
-	size_t limited_count;
+	struct rung *heap; // of each link that has a limit and flows, the lowest first
+	size_t heap_count;
 	uint32_t *first, *of; // flows of link l: of[first[l]] .. of[first[l + 1] - 1]
 	uint32_t *by_cap;     // flows, rising; those without a cap last
 	size_t next;          // in by_cap
@@ -42,13 +49,36 @@ static int cap_compare(const void *a, const void *b, void *flows)
 	return p < q ? -1 : p > q;
 }
 
+static bool rung_is_lower(const struct rung *a, const struct rung *b)
+{
+	return a->level != b->level ? a->level < b->level : a->link < b->link;
+}
+
+static void heap_sink(struct fill *f, size_t at)
+{
+	for (;;) {
+		size_t least = at;
+
+		for (size_t child = 2 * at + 1; child <= 2 * at + 2 && child < f->heap_count;
+			child++)
+			if (rung_is_lower(&f->heap[child], &f->heap[least]))
+				least = child;
+		if (least == at)
+			return;
+		struct rung moved = f->heap[at];
+		f->heap[at] = f->heap[least];
+		f->heap[least] = moved;
+		at = least;
+	}
+}
+
 static void fill_init(struct fill *f, size_t link_count, size_t flow_count)
 {
 	uint32_t *at;
 
 	f->left = array(link_count, sizeof(*f->left));
 	f->open = array(link_count, sizeof(*f->open));
-	f->limited = array(link_count, sizeof(*f->limited));
+	f->heap = array(link_count, sizeof(*f->heap));
 	f->first = array(link_count + 1, sizeof(*f->first));
 	f->of = array(flow_count * SHARE_LINKS, sizeof(*f->of));
 	f->by_cap = array(flow_count, sizeof(*f->by_cap));
@@ -64,8 +94,11 @@ static void fill_init(struct fill *f, size_t link_count, size_t flow_count)
 		f->left[l] = f->links[l].bytes_per_s;
 		f->first[l + 1] = f->first[l] + f->open[l];
 		if (f->left[l] && f->open[l])
-			f->limited[f->limited_count++] = (uint32_t)l;
+			f->heap[f->heap_count++] =
+				(struct rung){f->left[l] / f->open[l], (uint32_t)l};
 	}
+	for (size_t i = f->heap_count / 2; i-- > 0;)
+		heap_sink(f, i);
 	at = array(link_count, sizeof(*at));
 	for (size_t i = 0; i < flow_count; i++)
 		for (int k = 0; k < SHARE_LINKS; k++)
@@ -81,7 +114,7 @@ static void fill_fini(struct fill *f)
 {
 	free(f->left);
 	free(f->open);
-	free(f->limited);
+	free(f->heap);
 	free(f->first);
 	free(f->of);
 	free(f->by_cap);
@@ -105,18 +138,23 @@ static void flow_stop(struct fill *f, uint32_t i, uint64_t rate)
 }
 
 // The lowest level at which a link is full; UINT64_MAX: none limits those that still rise.
-static uint64_t level_of(const struct fill *f, uint32_t *link)
+static uint64_t level_of(struct fill *f, uint32_t *link)
 {
-	uint64_t lowest = UINT64_MAX;
+	while (f->heap_count) {
+		struct rung *top = &f->heap[0];
+		uint32_t l = top->link;
 
-	for (size_t i = 0; i < f->limited_count; i++) {
-		uint32_t l = f->limited[i];
-		if (!f->open[l] || f->left[l] / f->open[l] >= lowest)
-			continue;
-		lowest = f->left[l] / f->open[l];
-		*link = l;
+		if (!f->open[l]) {
+			*top = f->heap[--f->heap_count];
+		} else if (top->level < f->left[l] / f->open[l]) {
+			top->level = f->left[l] / f->open[l];
+		} else {
+			*link = l;
+			return top->level;
+		}
+		heap_sink(f, 0);
 	}
-	return lowest;
+	return UINT64_MAX;
 }
 
 // Who has its cap below the level stays at it. False: nobody.

@@ -6,8 +6,8 @@
 // Nobody gets more at the cost of somebody who has less: the level rises for all at once; who
 // reaches its cap stays there and leaves the rest to the others; a link that is full stops all that
 // cross it. So no link carries more than it may, and who is not at its cap crosses a link that is
-// full, but for what does not divide evenly. Costs O(flows x log flows + links x rounds); a round
-// ends a link or a cap.
+// full, but for what does not divide evenly. Costs O((flows + links) x log): a link is looked at
+// again only after a flow over it stopped.
 #ifndef HELIO_SERVER_RATE_SHARE_H
 #define HELIO_SERVER_RATE_SHARE_H
 

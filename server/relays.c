@@ -11,20 +11,6 @@ struct relay {
 	char broker[LIMIT_ID + 1], site[SITE_MAX + 1];
 };
 
-// "acme/lobby", "acme/*"
-static bool site_is_valid(const char *site)
-{
-	const char *slash = strchr(site, '/');
-	char customer[CUSTOMER_ID_MAX + 1];
-	size_t n = slash ? (size_t)(slash - site) : 0;
-
-	if (!slash || n == 0 || n > CUSTOMER_ID_MAX || strlen(site) > SITE_MAX)
-		return false;
-	memcpy(customer, site, n);
-	customer[n] = 0;
-	return id_is_valid(customer) && (strcmp(slash + 1, "*") == 0 || id_is_valid(slash + 1));
-}
-
 static bool site_holds(const char *of_relay, const char *site)
 {
 	size_t n = strlen(of_relay);
@@ -47,9 +33,7 @@ enum err relay_add(struct data_brokers *b, const char *line)
 	at = data_brokers_find(b, broker);
 	if (!at)
 		return err_set(ERR_NOT_FOUND, "there is no data broker %.64s", broker);
-	if (!site_is_valid(site))
-		return err_set(
-			ERR_FORMAT, "'%.101s' is no site: CUSTOMER/PLACE, or CUSTOMER/*", site);
+	TRY(site_check(site, true));
 	for (size_t i = 0; i < b->relay_count; i++)
 		if (strcmp(b->relays[i].broker, broker) == 0 &&
 			strcmp(b->relays[i].site, site) == 0)

@@ -2,6 +2,7 @@
 
 #include "server/relays.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -180,6 +181,18 @@ static enum err budgets_check(const struct heliod_settings *s)
 	return setting_blame("data", "budget", e);
 }
 
+// With less than one slot every fetch would wait for ever.
+static enum err transfers_check(const struct heliod_settings *s)
+{
+	if (s->transfers_bytes == 0 || s->transfers_bytes >= WINDOW_SLOT_LEAST)
+		return ERR_OK;
+	return setting_blame("data", "transfers_bytes",
+		err_set(ERR_RANGE,
+			"%" PRIu64 " is less than one transfer takes: at least %d, or 0 for "
+			"no limit",
+			s->transfers_bytes, WINDOW_SLOT_LEAST));
+}
+
 bool heliod_store_is_file(const struct heliod_settings *s)
 {
 	return strcmp(s->store, "sqlite") == 0;
@@ -216,6 +229,7 @@ enum err heliod_settings_check(const void *settings)
 					  "interval_min_ms and interval_max_ms");
 	TRY(brokers_check(s));
 	TRY(budgets_check(s));
+	TRY(transfers_check(s));
 	TRY(fleet_settings_check(&s->fleet, true));
 	if (s->enrol_dir[0] && access(s->enrol_dir, R_OK | X_OK) != 0)
 		return err_set_errno("[server] enrol_dir = %s", s->enrol_dir);

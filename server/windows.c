@@ -6,6 +6,8 @@ _Static_assert(FETCH_WINDOW_MAX < BROKER_MAX_QUEUED, "a window fits a client's q
 // Index, manifest, a page and its index page come before the objects.
 #define HEAD_BYTES (LIMIT_INDEX + LIMIT_ENVELOPE + LIMIT_PAGE + LIMIT_INDEX_PAGE)
 
+_Static_assert(HEAD_BYTES <= WINDOW_SLOT_LEAST, "the least slot has room for a package's head");
+
 static uint64_t between(uint64_t least, uint64_t value, uint64_t most)
 {
 	return value < least ? least : value > most ? most : value;
@@ -13,7 +15,7 @@ static uint64_t between(uint64_t least, uint64_t value, uint64_t most)
 
 static uint64_t slot_of(uint64_t window_bytes, uint64_t package_bytes)
 {
-	uint64_t one = window_bytes > LIMIT_OBJECT ? window_bytes : LIMIT_OBJECT;
+	uint64_t one = window_bytes > WINDOW_SLOT_LEAST ? window_bytes : WINDOW_SLOT_LEAST;
 
 	return package_bytes && package_bytes < one ? between(HEAD_BYTES, package_bytes, one) : one;
 }

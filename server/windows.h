@@ -20,6 +20,7 @@
 
 #define WINDOW_LEAST_BYTES (4 * CHUNK_AVG)
 #define WINDOW_MOST_BYTES (FETCH_WINDOW_MAX * CHUNK_AVG)
+#define WINDOW_SLOT_LEAST LIMIT_OBJECT // below it nobody fetches a package of that size
 
 struct window_limits {
 	uint64_t budget_bytes; // of a broker, for all its transfers; 0: no limit

@@ -456,6 +456,14 @@ def bench_placement(quick):
         target_ms_per_1000=line["target_ms_per_1000"], whole_ms_per_1000=line["whole_ms_per_1000"], ratio=line["place_ms_per_1000_grants"])
 
 
+def bench_shares(quick):
+    """Every rate worked out anew, after a transfer came and one went: ten times the leases and sites, and the log of it."""
+    few, many = core_lines("shares")
+    for line in (few, many):
+        row("shares", leases=int(line["leases"]), sites=int(line["sites"]), settle_ms=line["settle_ms"], tell_us=line["tell_us"],
+            ratio_to_few_a_lease=line["settle_ms"] / line["leases"] / (few["settle_ms"] / few["leases"]))
+
+
 def p_of(found, key):
     return statistics.median(f[key] for f in found)
 
@@ -744,7 +752,7 @@ BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent
            "update_sets": bench_update_sets, "broker_memory": bench_broker_memory, "update_older": lambda quick: bench_update_older(row, quick),
            "publish_speed": lambda quick: bench_publish_speed(row, quick),
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
-           "restart": bench_restart, "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "display": bench_display,
+           "restart": bench_restart, "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "shares": bench_shares, "display": bench_display,
            "fan_out": lambda quick: bench_fan_out(row, quick), "scale_out": lambda quick: bench_scale_out(row, quick),
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 

@@ -185,6 +185,16 @@ def test_X_6_check_config_takes_good_and_names_the_place_of_bad(small, program):
         refused(check(less), path, f"[{must[0]}] {must[1]} is missing")
 
 
+def test_a_memory_for_transfers_in_which_not_one_fits_is_refused(small):
+    path, good = small.folder / "heliod.ini", sections(small, "heliod")
+    for value, refused in ((0, False), (1, True), (1114111, True), (1114112, False)):
+        write(path, {**good, "data": {**good["data"], "transfers_bytes": value}})
+        done = run("heliod", "--config", path, "--check-config")
+        assert done.returncode == (2 if refused else 0), done
+        wanted = f"heliod: {path}:{line_of(path, 'data', 'transfers_bytes')}: [data] transfers_bytes: {value} is less than one transfer takes"
+        assert done.stderr.startswith(wanted) if refused else not done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("program", TRUSTED)
 def test_X_6_check_config_looks_at_every_key(small, program):
     """A key that is missing, no key, no file, or open to others is found before the program runs; the sentence names

@@ -131,6 +131,122 @@ static void S001_c28_sums_stay_within_every_budget_and_nothing_is_left_over(void
 	}
 }
 
+// The level rises by looks at every link, as the head of rate_share.h says it.
+static void share_plainly(
+	const struct share_link *links, uint32_t nl, struct share_flow *flows, uint32_t nf)
+{
+	uint64_t *left = calloc(nl, sizeof(*left));
+	uint32_t *open = calloc(nl, sizeof(*open));
+	bool *done = calloc(nf + 1, sizeof(*done));
+
+	for (uint32_t rising = nf; rising;) {
+		uint64_t level = UINT64_MAX;
+		uint32_t full = nl, stopped = 0;
+
+		for (uint32_t l = 0; l < nl; l++) {
+			open[l] = 0;
+			left[l] = links[l].bytes_per_s;
+			for (uint32_t i = 0; i < nf; i++) {
+				open[l] += !done[i] && crosses(&flows[i], l);
+				if (done[i] && crosses(&flows[i], l))
+					left[l] -=
+						flows[i].rate < left[l] ? flows[i].rate : left[l];
+			}
+			if (links[l].bytes_per_s && open[l] && left[l] / open[l] < level) {
+				level = left[l] / open[l];
+				full = l;
+			}
+		}
+		for (uint32_t i = 0; i < nf; i++)
+			if (!done[i] && flows[i].cap && flows[i].cap <= level) {
+				flows[i].rate = flows[i].cap;
+				done[i] = true;
+				stopped++;
+			}
+		for (uint32_t i = 0; i < nf && !stopped && full < nl; i++)
+			if (!done[i] && crosses(&flows[i], full)) {
+				flows[i].rate = level;
+				done[i] = true;
+			}
+		rising = 0;
+		for (uint32_t i = 0; i < nf; i++)
+			rising += !done[i];
+		if (!stopped && full == nl)
+			break;
+	}
+	free(left);
+	free(open);
+	free(done);
+}
+
+static void each_gets_what_a_look_at_every_link_gives_it(void **state)
+{
+	enum {
+		LINKS = 24,
+		FLOWS = 80
+	};
+	struct share_link links[LINKS];
+	struct share_flow flows[FLOWS], plain[FLOWS];
+
+	(void)state;
+	for (int round = 0; round < 1000; round++) {
+		uint32_t nl = 1 + (uint32_t)draw(LINKS), nf = (uint32_t)draw(FLOWS);
+
+		for (uint32_t l = 0; l < nl; l++)
+			links[l].bytes_per_s = draw(5) ? 4 * FLOWS + draw(1u << draw(20)) : 0;
+		for (uint32_t i = 0; i < nf; i++)
+			plain[i] = flows[i] = (struct share_flow){
+				.link = {(uint32_t)draw(nl), (uint32_t)draw(nl)},
+				.cap = draw(3) ? 0 : 1 + draw(1u << draw(18)),
+			};
+		rate_share(links, nl, flows, nf);
+		share_plainly(links, nl, plain, nf);
+		for (uint32_t i = 0; i < nf; i++)
+			if (flows[i].rate != plain[i].rate)
+				fail_msg("round %d, flow %u: %" PRIu64 ", not %" PRIu64, round, i,
+					flows[i].rate, plain[i].rate);
+	}
+}
+
+// CPU time of one division: one broker, so many sites, each with a budget of its own, ten flows at
+// each.
+static double division_s(uint32_t sites)
+{
+	uint32_t nf = 10 * sites;
+	struct share_link *links = calloc(sites + 1, sizeof(*links));
+	struct share_flow *flows = calloc(nf, sizeof(*flows));
+	double least = 1e9;
+
+	links[0].bytes_per_s = (uint64_t)sites * 1000000;
+	for (uint32_t s = 1; s <= sites; s++)
+		links[s].bytes_per_s = 100000 + 7 * draw(100000);
+	for (uint32_t i = 0; i < nf; i++)
+		flows[i].link[1] = 1 + i % sites;
+	for (int turn = 0; turn < 5; turn++) {
+		struct timespec from, to;
+		double took;
+
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+		rate_share(links, sites + 1, flows, nf);
+		clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+		took = (double)(to.tv_sec - from.tv_sec) +
+		       (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+		least = took < least ? took : least;
+	}
+	free(links);
+	free(flows);
+	return least;
+}
+
+static void sixteen_times_the_sites_cost_no_square_of_it(void **state)
+{
+	double few = division_s(250), many = division_s(4000);
+
+	(void)state;
+	print_message("250 limited sites %.2f ms, 4000 %.2f ms\n", few * 1e3, many * 1e3);
+	assert_true(many < 64 * few); // a square is 256
+}
+
 // ---------------------------------------------------------------- rates
 
 static struct mono at_ms(int64_t ms)
@@ -403,6 +519,8 @@ int main(void)
 		cmocka_unit_test(a_narrow_site_leaves_its_brokers_rest_to_others),
 		cmocka_unit_test(without_any_limit_there_is_none_and_never_a_zero_by_chance),
 		cmocka_unit_test(S001_c28_sums_stay_within_every_budget_and_nothing_is_left_over),
+		cmocka_unit_test(each_gets_what_a_look_at_every_link_gives_it),
+		cmocka_unit_test(sixteen_times_the_sites_cost_no_square_of_it),
 		cmocka_unit_test(
 			S001_c28_a_second_one_halves_the_first_ones_rate_at_its_next_heartbeat),
 		cmocka_unit_test(what_an_operator_set_is_not_exceeded_while_one_joins),

@@ -10,6 +10,7 @@
 //   bench_core orders      [--clients N] [--dir D]         100 plans: from clients to orders
 //   bench_core queue                                       10^3 .. 10^6 clients
 //   bench_core placement                                   10,000 clients, 16 data brokers
+//   bench_core shares                                      10,000 leases, 1,000 limited sites
 //   bench_core fill FILE CHANNEL_EPOCH POINTER FIRST COUNT rows of clients into heliod's store
 //
 // Prints lines of key=value, one a measurement, for tests/bench/bench.py.
@@ -20,6 +21,7 @@
 #include "tests/bench/core/placement_row.h"
 #include "tests/bench/core/queue_rows.h"
 #include "tests/bench/core/reference.h"
+#include "tests/bench/core/share_row.h"
 #include <getopt.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -293,6 +295,8 @@ int main(int argc, char **argv)
 		order_rows(o.clients, o.dir);
 	else if (strcmp(row, "placement") == 0)
 		placement_row();
+	else if (strcmp(row, "shares") == 0)
+		share_row();
 	else if (strcmp(row, "fill") == 0)
 		return fill(argc - optind - 1, argv + optind + 1);
 	else
