@@ -471,6 +471,23 @@ static void tell_full(struct fetch_plan *p, const struct fetch_step *step)
 		fetch_window_full(&p->pace->open);
 }
 
+// The plan ends: no filter of it stays behind, not of those either that were overtaken and that
+// nobody asks for any more. False: there was no room for all, the rest goes with another step.
+static bool flush_rest(struct fetch_plan *p, struct fetch_step *out)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		if (!p->items[i].subscribed)
+			continue;
+		if (out->unsubscribe_count == 2 * FETCH_BATCH) {
+			out->wait_ms = 0;
+			return false;
+		}
+		p->items[i].subscribed = false;
+		out->unsubscribe[out->unsubscribe_count++] = i;
+	}
+	return true;
+}
+
 void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *out)
 {
 	struct fetch_pace *pace = p->pace;
@@ -491,5 +508,5 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 	else if (out->wait_ms < 0)
 		out->wait_ms = fetch_pace_patience_ms(pace, p->live_bytes);
 	out->finished = (p->next == p->count || p->given_up) && is_still(p) &&
-			(p->arrived == 0 || p->given_up);
+			(p->arrived == 0 || p->given_up) && flush_rest(p, out);
 }

@@ -87,7 +87,7 @@ struct fetch_step {
 	size_t subscribe_count;
 	int64_t wait_ms; // until fetch_plan_step has something to do again, -1: an arrival must
 			 // come first
-	bool finished;   // nothing waits and nothing is on its way
+	bool finished;   // nothing waits, nothing is on its way, and no filter is left
 };
 
 // window, window_bytes: the most, never passed.

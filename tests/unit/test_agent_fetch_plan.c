@@ -223,6 +223,48 @@ static void a_broker_that_lost_everything_is_found_out_within_seconds(void **sta
 	free(x);
 }
 
+static unsigned filters(const struct lab *x)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < MAX; i++)
+		n += x->filter[i];
+	return n;
+}
+
+// What was on its way is lost, the witness comes and overtakes it, and then nothing comes any more:
+// the window is smaller now, so not all that was overtaken was asked for again.
+static void a_plan_that_gives_up_leaves_no_filter_of_what_was_overtaken(void **state)
+{
+	struct lab *x = malloc(sizeof *x);
+	unsigned waiting = 0;
+	(void)state;
+	lab_init(x, 500, FETCH_WINDOW_MAX, UINT64_MAX / 8, 0, 1);
+	for (int i = 0; i < 8; i++) {
+		(void)lab_step(x);
+		(void)lab_arrive(x);
+		x->now.ms += 20;
+	}
+	(void)lab_step(x);
+	assert_true(x->flight_count > 8);
+	x->flight_count = 0;
+	x->now.ms += 60000;
+	(void)lab_step(x); // the watchdog's one
+	assert_int_equal(x->flight_count, 1);
+	x->pace.hold = true; // asked for nothing more: it stays as it is
+	(void)lab_arrive(x);
+	for (size_t i = 0; i < 500; i++)
+		waiting += x->items[i].state == ITEM_WAITING && x->items[i].subscribed;
+	assert_true(waiting > 8); // overtaken
+	assert_true(filters(x) >= waiting);
+	memset(x->absent, 1, sizeof x->absent);
+	x->pace.hold = false;
+	x->pace.window = 1;
+	lab_run(x, 1);
+	assert_true(x->plan.given_up);
+	assert_int_equal(filters(x), 0);
+	free(x);
+}
+
 static void silence_is_borne_for_a_second_at_least_and_longer_on_slow_lines(void **state)
 {
 	struct fetch_pace p;
@@ -484,6 +526,7 @@ int main(void)
 		cmocka_unit_test(a_slow_line_does_not_lead_to_copies),
 		cmocka_unit_test(wrong_bytes_are_asked_for_again_and_then_given_up),
 		cmocka_unit_test(after_a_broken_connection_only_the_missing_ones_are_asked_for),
+		cmocka_unit_test(a_plan_that_gives_up_leaves_no_filter_of_what_was_overtaken),
 		cmocka_unit_test(objects_that_need_others_all_come_in_a_small_window),
 		cmocka_unit_test(what_waits_for_a_missing_object_ends_with_it),
 		cmocka_unit_test(a_broken_connection_leaves_what_is_parked),
