@@ -54,6 +54,7 @@
 #define REST_FIRST_S 60u                     // after exhausted attempts; doubles
 #define REST_MAX_S 3600u
 #define PROGRESS_MAX 1000u // times that an operation moves its deadline by going on
+#define LOOK_STEP_MB 64u   // a client that reads so much of its own files goes on
 #define RECOVER_FIRST_MS 1000
 #define RECOVER_MAX_MS 30000
 #define ATTENDED_STEP_MS 5000  // a longer gap between two calls was not attended
@@ -340,6 +341,7 @@ void letters_take(struct core *core);
 void mirrors_tick(struct core *core);
 // The row anew, where the last look at it is old.
 void mirror_look(struct core *core, uint32_t number);
+void mirror_look_anew(struct core *core, uint32_t number); // however lately it was
 enum err mirrors_look_all(struct core *core) MUST_CHECK;
 enum err mirror_update(struct core *core, uint32_t number, const struct client_row *row) MUST_CHECK;
 

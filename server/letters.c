@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define LETTERS_AT_ONCE 256u
+#define LETTERS_BYTES (512u * 1024) // of them: they are decoded in the same arena
+#define LETTERS_IN_A_ROW 8u         // such batches, until heartbeats are looked at again
 #define LETTER_CHANNELS_MAX LIMIT_CLIENT_CHANNELS
 
 // ---- writing
@@ -96,7 +98,10 @@ static enum err channels_set(struct core *core, const struct letter_said *l)
 			TRY(channel_follow(core, at));
 		names[count++] = at;
 	}
-	return core_client_set_channels(core, l->client, names, count);
+	TRY(core_client_set_channels(core, l->client, names, count));
+	return core->leads ? ERR_OK
+			   : core_letter_to_lead(core, &(struct letter_said){.kind = LETTER_STANDS,
+							       .client = l->client});
 }
 
 static enum err client_enrolled(struct core *core, const struct letter_said *l)
@@ -152,6 +157,16 @@ static enum err room_hears(struct core *core, const struct letter_said *l)
 	return core->hooks.letter ? core->hooks.letter(core->hooks.ctx, core, l) : ERR_OK;
 }
 
+// The letter says that its row, or where it stands, is another than a moment ago.
+static enum err mirror_hears(struct core *core, const struct letter_said *l)
+{
+	uint32_t number = client_table_find(&core->clients, l->client);
+
+	if (number != CLIENT_NONE)
+		mirror_look_anew(core, number);
+	return ERR_OK;
+}
+
 // ---- obeying: everybody
 
 static enum err command_withdrawn(struct core *core, const struct letter_said *l)
@@ -171,9 +186,13 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 	case LETTER_WANT:
 	case LETTER_RENEW:
 	case LETTER_ENDED:
+		return room_hears(core, l);
 	case LETTER_HELD:
 	case LETTER_SCREEN:
+		TRY(mirror_hears(core, l));
 		return room_hears(core, l);
+	case LETTER_STANDS:
+		return mirror_hears(core, l);
 	case LETTER_CHANGES:
 		return changes_append(core, l);
 	case LETTER_OLDER:
@@ -214,29 +233,38 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 struct letters {
 	struct core *core;
 	struct letter_row *rows;
-	size_t count;
+	size_t count, bytes;
+	bool more; // they did not all fit
 };
 
 static enum err letter_note(void *ctx, const struct letter_row *row)
 {
 	struct letters *all = ctx;
 	struct arena *a = &all->core->arena;
-	struct letter_row *kept = &all->rows[all->count++];
+	struct letter_row *kept = &all->rows[all->count];
 
+	all->bytes += row->body.size;
+	if (all->more || (all->count > 0 && all->bytes > LETTERS_BYTES)) {
+		all->more = true;
+		return ERR_OK;
+	}
 	*kept = *row;
 	kept->client = arena_strdup(a, row->client);
 	kept->text = arena_strdup(a, row->text);
 	kept->body = arena_copy(a, row->body);
-	return kept->client && kept->text && (kept->body.data || !row->body.size)
-		       ? ERR_OK
-		       : err_set(ERR_FULL, "no room for letters");
+	if (!kept->client || !kept->text || (!kept->body.data && row->body.size))
+		return err_set(ERR_FULL, "no room for letters");
+	all->count++;
+	return ERR_OK;
 }
 
-static bool letter_is_ours(const struct core *core, const struct letter_row *row)
+// Whose letters are ours: a shard's, the lead's, and those to all, which the leader wrote.
+static void places_fill(const struct core *core, char places[LETTER_PLACES + 1])
 {
-	if (row->place == LETTER_TO_ALL)
-		return !core->leads;
-	return row->place < SHARD_PLACES && core->ours[row->place];
+	for (unsigned p = 0; p < SHARD_PLACES; p++)
+		places[p] = core->ours[p] ? '1' : '0';
+	places[LETTER_TO_ALL] = core->leads ? '0' : '1';
+	places[LETTER_PLACES] = '\0';
 }
 
 static void letter_take(struct core *core, const struct letter_row *row)
@@ -260,21 +288,27 @@ static void letter_take(struct core *core, const struct letter_row *row)
 		share_fail(core, rows_letter_take(core->db, row->number));
 }
 
-void letters_take(struct core *core)
+// False: none waits for us any more.
+static bool letters_take_some(struct core *core, const char *places)
 {
 	struct letters all = {.core = core};
 
+	arena_reset(&core->arena);
 	all.rows = arena_array(&core->arena, LETTERS_AT_ONCE, sizeof(*all.rows));
 	if (!all.rows)
-		return;
-	// The leader wrote those to all.
-	enum err e = rows_letter_each(core->db, core->leads ? INT64_MAX : core->letters_seen,
-		LETTERS_AT_ONCE, letter_note, &all);
-	if (e == ERR_FULL && all.count > 0)
-		all.count--; // the others come at the next look
-	else if (e != ERR_OK)
-		share_fail(core, e);
+		return false;
+	share_fail(core, rows_letter_each(core->db, places, core->letters_seen, LETTERS_AT_ONCE,
+				 letter_note, &all));
 	for (size_t i = 0; i < all.count && !core->db->failed; i++)
-		if (letter_is_ours(core, &all.rows[i]))
-			letter_take(core, &all.rows[i]);
+		letter_take(core, &all.rows[i]);
+	return !core->db->failed && (all.more || all.count == LETTERS_AT_ONCE);
+}
+
+void letters_take(struct core *core)
+{
+	char places[LETTER_PLACES + 1];
+
+	places_fill(core, places);
+	for (unsigned i = 0; i < LETTERS_IN_A_ROW && letters_take_some(core, places); i++)
+		continue;
 }

@@ -57,6 +57,7 @@ static enum err places_look(struct core *core, uint32_t number)
 		struct place p = membership_at(core, c, i);
 		queue_leave(&p.channel->queue, *p.pointer);
 		p.channel->clients--;
+		channel_touch(core, p.channel);
 	}
 	if (c->rare)
 		c->rare->more_count = 0;
@@ -77,17 +78,24 @@ static enum err row_look(void *ctx, const struct client_row *row)
 	return mirror_update(core, number, row);
 }
 
-void mirror_look(struct core *core, uint32_t number)
+void mirror_look_anew(struct core *core, uint32_t number)
 {
-	struct client *c = client_at(&core->clients, number);
-	uint32_t tick = (uint32_t)(core->now.mono.ms / TICK_MS);
+	const struct client *c = client_at(&core->clients, number);
 
-	if (!c->elsewhere || tick - c->heard_tick < LOOK_AGAIN_TICKS)
+	if (!c->elsewhere)
 		return;
 	enum err e = rows_client_of(core->db, client_id(&core->clients, c), row_look, core);
 	if (e == ERR_OK)
 		e = places_look(core, number);
 	share_fail(core, e);
+}
+
+void mirror_look(struct core *core, uint32_t number)
+{
+	uint32_t tick = (uint32_t)(core->now.mono.ms / TICK_MS);
+
+	if (tick - client_at(&core->clients, number)->heard_tick >= LOOK_AGAIN_TICKS)
+		mirror_look_anew(core, number);
 }
 
 // ---- all of them

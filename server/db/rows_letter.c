@@ -11,16 +11,18 @@ enum err rows_letter_put(struct db *db, const struct letter_row *r, int64_t at_m
 		DB_I(r->b), DB_B(r->body), DB_I(at_ms));
 }
 
-enum err rows_letter_each(struct db *db, uint64_t after, size_t max,
-	enum err (*fn)(void *ctx, const struct letter_row *row), void *ctx)
+enum err rows_letter_each(struct db *db, const char places[LETTER_PLACES + 1], uint64_t after,
+	size_t max, enum err (*fn)(void *ctx, const struct letter_row *row), void *ctx)
 {
 	struct db_rows rows;
 	enum err e = ERR_OK;
 
 	TRY(db_query(db, &rows,
 		"SELECT number, place, kind, client, text, a, b, body FROM letter"
-		" WHERE place <> $1 OR number > $2 ORDER BY number LIMIT $3",
-		DB_I(LETTER_TO_ALL), DB_I(after), DB_I(max)));
+		" WHERE substr($1, CAST(place + 1 AS SMALLINT), 1) = '1' AND (place <> $2 OR "
+		"number > $3)"
+		" ORDER BY number LIMIT $4",
+		DB_T(places), DB_I(LETTER_TO_ALL), DB_I(after), DB_I(max)));
 	while (e == ERR_OK && db_next(&rows)) {
 		struct letter_row row = {
 			.number = (uint64_t)db_int(&rows, 0),

@@ -17,9 +17,13 @@ struct letter_row {
 };
 
 enum err rows_letter_put(struct db *db, const struct letter_row *row, int64_t at_ms) MUST_CHECK;
-// In the order of their numbers; of those to all only those behind `after`.
-enum err rows_letter_each(struct db *db, uint64_t after, size_t max,
-	enum err (*fn)(void *ctx, const struct letter_row *row), void *ctx) MUST_CHECK;
+#define LETTER_PLACES (LETTER_TO_ALL + 1)
+
+// To these places ('1' for each that is meant, '0' for the others), in the order of their numbers;
+// of those to all only those behind `after`. What waits for others, or for nobody yet, is in nobody
+// else's way.
+enum err rows_letter_each(struct db *db, const char places[LETTER_PLACES + 1], uint64_t after,
+	size_t max, enum err (*fn)(void *ctx, const struct letter_row *row), void *ctx) MUST_CHECK;
 enum err rows_letter_take(struct db *db, uint64_t number) MUST_CHECK;
 // The number of the last letter to all; 0: none.
 enum err rows_letter_last(struct db *db, uint64_t *number) MUST_CHECK;

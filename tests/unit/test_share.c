@@ -276,6 +276,89 @@ static void the_leader_keeps_what_anothers_client_waits_for(void **state)
 	assert_int_equal(channel.elements, 0);
 }
 
+static void letter_lies(struct rig *r, unsigned place, enum letter kind, const char *client)
+{
+	assert_int_equal(rows_letter_put(r->db,
+				 &(struct letter_row){.place = place,
+					 .kind = kind,
+					 .client = client,
+					 .text = "",
+					 .a = 7000},
+				 r->now.wall.ms),
+		ERR_OK);
+}
+
+// A server died: what it is told waits in the store until somebody takes its shards.
+static void letters_that_nobody_takes_are_in_nobodys_way(void **state)
+{
+	struct rig *r = *state;
+
+	(void)rig_settled(r, "f1");
+	struct agent *b = rig_settled(r, "f2");
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	letters_pass(r);
+	size_t before = letters_waiting(r);
+	for (int i = 0; i < 600; i++)
+		letter_lies(r, shard_byte("f1"), LETTER_INTERVAL, "f1");
+	letter_lies(r, shard_byte("f2"), LETTER_INTERVAL, "f2");
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_int_equal(letters_waiting(r), before + 600);
+	assert_int_equal(says(b), KIND_NO_ACTION);
+	assert_int_equal(b->interval_ms, 7000);
+	// Then they are taken at once, several batches in a row.
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	letters_pass(r);
+	assert_int_equal(letters_waiting(r), before);
+}
+
+// What the owner of a client did when the leader had told it the client's channels.
+static void the_leader_hears_that_anothers_client_left_a_channel(void **state)
+{
+	static const char *const both[] = {"default", "lobby"};
+	struct rig *r = *state;
+	struct channel_info channel;
+
+	(void)rig_settled(r, "f1");
+	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+	assert_int_equal(rows_membership_clear(r->db, "f1"), ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r); // nobody said anything
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+	letter_lies(r, SHARD_LEAD, LETTER_STANDS, "f1");
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 0);
+	assert_int_equal(channel.pointers, 0);
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+	// And its owner says so: one letter to the lead for the one that it took.
+	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	own_all(false);
+	owned[shard_byte("f1")] = true;
+	rig_restart(r);
+	size_t before = letters_waiting(r);
+	letters_pass(r);
+	assert_int_equal(letters_waiting(r), before);
+	own_all(true);
+	rig_restart(r);
+	letters_pass(r);
+	assert_int_equal(letters_waiting(r), before - 1);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
 
 int main(void)
@@ -287,6 +370,8 @@ int main(void)
 		T(an_act_upon_anothers_client_is_done_by_its_owner_once),
 		T(who_does_not_lead_reads_channels_by_their_sequence),
 		T(the_leader_keeps_what_anothers_client_waits_for),
+		T(letters_that_nobody_takes_are_in_nobodys_way),
+		T(the_leader_hears_that_anothers_client_left_a_channel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
