@@ -37,6 +37,8 @@ struct order_told; // when a publisher was last told
 struct order_walk; // customers whose clients are to be moved
 struct order_seen; // the session a publisher was last heard in
 
+#define ORDERS_ROOM_LOOKS 10000 // clients, in one turn
+
 struct orders {
 	struct core *core;
 	struct presence *presence;
@@ -44,6 +46,7 @@ struct orders {
 	struct order_walk *walks;
 	struct order_seen *seen;
 	size_t standing;
+	size_t room_from; // place of the client where the next look for room begins
 };
 
 // presence: for packages. Loads nothing.

@@ -5,6 +5,8 @@
 #include "server/db/rows_content.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static enum err warnings_join(const struct order_outcome *m, struct arena *a, const char **out)
 {
@@ -171,12 +173,34 @@ static void order_look(const struct order_row *r, int64_t now_ms, struct finding
 #define LOOKED_MOST 512
 #define ROOM_TOLD_MOST 16
 
-static bool lacks_room(
-	const struct orders *o, const struct order_row *r, const struct client_brief *c)
+static int row_compare(const void *id, const void *row)
 {
-	return !r->withdrawn && r->size_bytes > c->free_bytes && !digest_is_zero(&r->shown) &&
-	       core_client_is_in(o->core, c->place, r->id) &&
-	       !core_client_holds(o->core, c->id, &r->shown);
+	return strcmp(id, ((const struct order_row *)row)->id);
+}
+
+static int rows_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct order_row *)a)->id, ((const struct order_row *)b)->id);
+}
+
+// An order of one of its channels, with a package that it has not and that takes more than it has
+// free; NULL: none. rows: by ascending id.
+static const struct order_row *room_lacked(const struct orders *o, const struct order_row *rows,
+	size_t count, const struct client_brief *c)
+{
+	struct client_info info;
+
+	if (!core_client_at(o->core, c->place, &info))
+		return NULL;
+	for (size_t i = 0; i < info.place_count; i++) {
+		const struct order_row *r =
+			bsearch(info.places[i].channel, rows, count, sizeof(*rows), row_compare);
+
+		if (r && !r->withdrawn && r->size_bytes > c->free_bytes &&
+			!digest_is_zero(&r->shown) && !core_client_holds(o->core, c->id, &r->shown))
+			return r;
+	}
+	return NULL;
 }
 
 static void room_tell(const struct order_row *r, const struct client_brief *c, struct findings *out)
@@ -193,27 +217,48 @@ static void room_tell(const struct order_row *r, const struct client_brief *c, s
 	finding_add(out, FINDING_WARN, "", id, what, mend);
 }
 
-// Who has less room than a package that is on its way takes: said before it fails there.
+static void rest_tell(size_t rest, struct findings *out)
+{
+	char what[LIMIT_TEXT + 1];
+
+	(void)snprintf(what, sizeof(what),
+		"%zu more clients have less room than the largest package of an order: doctor "
+		"looks "
+		"at %d at a time, and the next time goes on behind them",
+		rest, ORDERS_ROOM_LOOKS);
+	finding_add(out, FINDING_WARN, "", "ROOM-MORE", what, "helioctl doctor");
+}
+
+// Who has less room than a package that is on its way takes: said before it fails there. In one
+// turn so many clients are looked at closely, and no more.
 static void room_look(
 	struct orders *o, const struct order_row *rows, size_t count, struct findings *out)
 {
 	uint64_t largest = 0;
 	struct client_brief c;
-	size_t cursor = 0, told = 0;
+	size_t cursor = 0, told = 0, looks = 0, rest = 0, next = 0;
 
 	for (size_t i = 0; i < count; i++)
 		largest = rows[i].size_bytes > largest ? rows[i].size_bytes : largest;
-	while (told < ROOM_TOLD_MOST && core_client_walk(o->core, &cursor, &c)) {
+	while (largest && core_client_walk(o->core, &cursor, &c)) {
 		if (c.role != ROLE_CLIENT || c.revoked || !c.free_bytes || c.free_bytes >= largest)
 			continue;
-		for (size_t i = 0; i < count; i++) {
-			if (!lacks_room(o, &rows[i], &c))
-				continue;
-			room_tell(&rows[i], &c, out);
-			told++;
-			break;
+		if (c.place < o->room_from || looks == ORDERS_ROOM_LOOKS ||
+			told == ROOM_TOLD_MOST) {
+			next = c.place >= o->room_from && !next ? c.place : next;
+			rest++;
+			continue;
 		}
+		const struct order_row *lacked = room_lacked(o, rows, count, &c);
+
+		looks++;
+		if (lacked)
+			room_tell(lacked, &c, out);
+		told += lacked != NULL;
 	}
+	o->room_from = next;
+	if (rest > 0)
+		rest_tell(rest, out);
 }
 
 void orders_look(struct orders *o, struct findings *out)
@@ -228,5 +273,7 @@ void orders_look(struct orders *o, struct findings *out)
 	for (size_t i = 0; i < count; i++)
 		if (!rows[i].withdrawn)
 			order_look(&rows[i], core_now(o->core).wall.ms, out);
+	if (count > 0)
+		qsort(rows, count, sizeof(*rows), rows_compare); // a store may sort by other rules
 	room_look(o, rows, count, out);
 }

@@ -1,5 +1,6 @@
 // Customers' edits, the orders that follow, and what becomes of outcomes: with the real core, store
 // and presence server.
+#include "server/core_inside.h"
 #include "server/orders_inside.h"
 #include "tests/unit/operator_world.h"
 #include <stdarg.h>
@@ -608,6 +609,58 @@ static void orders_cost_by_distinct_packages_and_not_by_clients(void **state)
 	assert_true(edit_ms < 5000);
 }
 
+static void enrol_with_room(struct world *w, const char *id, uint64_t free_bytes)
+{
+	const struct enrolment e = {.id = id, .role = ROLE_CLIENT, .name = ""};
+	uint32_t number;
+
+	assert_int_equal(core_enrol(w->core, &e), ERR_OK);
+	number = client_table_find(&w->core->clients, id);
+	client_at(&w->core->clients, number)->free = free_pack(free_bytes);
+}
+
+static bool finds(struct world *w, const char *id)
+{
+	static struct findings f;
+
+	f.count = 0;
+	orders_look(&w->orders, &f);
+	for (size_t i = 0; i < f.count; i++)
+		if (strcmp(f.items[i].id, id) == 0)
+			return true;
+	return false;
+}
+
+static void a_fleet_that_is_short_of_room_is_looked_at_in_turns(void **state)
+{
+	struct world *w = *state;
+	struct digest one;
+	char id[LIMIT_ID + 1];
+
+	two_customers(w);
+	offer_named(w, "c.inn", "1", &one);
+	assert_int_equal(outcome(w, "c.inn.any", &one, ""), ERR_OK);
+	assert_int_equal(db_run(w->db, "UPDATE package_order SET size_bytes = 1000000"), ERR_OK);
+	enrol_with_room(w, "first", 4096);
+	for (unsigned i = 0; i < ORDERS_ROOM_LOOKS; i++) {
+		(void)snprintf(id, sizeof(id), "x%05u", i);
+		enrol_with_room(w, id, 4096); // of no order
+	}
+	enrol_with_room(w, "last", 4096);
+	enrol_with_room(w, "wide", 4096000);
+	assert_int_equal(core_client_set_channel(w->core, "first", "c.inn.any"), ERR_OK);
+	assert_int_equal(core_client_set_channel(w->core, "last", "c.inn.any"), ERR_OK);
+	assert_int_equal(core_client_set_channel(w->core, "wide", "c.inn.any"), ERR_OK);
+	assert_true(finds(w, "ROOM-first"));
+	assert_true(finds(w, "ROOM-last")); // behind those of the first look
+	assert_true(finds(w, "ROOM-first"));
+	assert_true(finds(w, "ROOM-MORE"));
+	assert_false(finds(w, "ROOM-last"));
+	assert_false(finds(w, "ROOM-wide"));
+	assert_false(finds(w, "ROOM-wide"));
+	core_turn_end(w->core, w->now);
+}
+
 int main(void)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, world_begin, world_end)
@@ -628,6 +681,7 @@ int main(void)
 		WITH_WORLD(a_store_that_is_read_again_goes_on),
 		WITH_WORLD(full_is_an_answer),
 		WITH_WORLD(orders_cost_by_distinct_packages_and_not_by_clients),
+		WITH_WORLD(a_fleet_that_is_short_of_room_is_looked_at_in_turns),
 	};
 
 	log_set_level((enum log_level)(LOG_ERROR + 1));
