@@ -48,6 +48,7 @@
 #define LATE_SLACK_MS 200      // after two and a half intervals; wheel and tick add as much again
 #define VIEWS_PER_TURN 16      // signed in a turn: 0.7 ms
 #define VIEWS_BESIDE_ANSWERS 2 // in a turn whose answers wait for them; the others come soon after
+#define VIEW_COST_PRESSED 4    // of the budget, where the loop is pressed
 #define SAVE_ROWS_PER_S 2000u  // of last_heard and status; 2 % of a core
 #define HISTORY_MS (90ll * 24 * 3600 * 1000) // answers, ended operations, retired events
 #define COMMAND_GRACE_S 60u                  // to begin, and to tell, a command that runs long
@@ -188,6 +189,11 @@ struct core {
 		bool answers;    // somebody was answered in one
 		struct mono since;
 	} rest;
+	struct pace {
+		struct mono since;
+		size_t answers; // since then
+		bool pressed;   // as many in the time before that views come after them
+	} pace;
 
 	struct id16 boot, hash_key;
 	uint32_t incarnation;
@@ -586,6 +592,7 @@ void view_due(struct core *core, uint32_t number);
 // The same that was said before, with the time; only as far as that is allowed.
 void view_old(struct core *core, uint32_t number);
 // beside_answers: of a group that answers somebody; few views then, so that nobody waits for them.
+// Where the loop is pressed (core->pace) they have a part of their budget.
 void views_flush(struct core *core, bool beside_answers);
 void view_remove(struct core *core, const char *client);
 void host_publish(struct core *core, bool up);

@@ -327,12 +327,13 @@ void views_flush(struct core *core, bool beside_answers)
 {
 	struct number_list *due = &core->view_due;
 	size_t max = beside_answers ? VIEWS_BESIDE_ANSWERS : VIEWS_PER_TURN;
+	unsigned cost = core->pace.pressed ? VIEW_COST_PRESSED : 1;
 
 	for (size_t sent = 0; due->first < due->count; due->first++) {
 		uint32_t number = due->items[due->first];
 		if (!view_is_due(core, number))
 			continue;
-		if (sent++ == max || !ratelimit_take(&core->views_allowed, 1, core->now.mono))
+		if (sent++ == max || !ratelimit_take(&core->views_allowed, cost, core->now.mono))
 			break;
 		view_flush(core, number);
 	}

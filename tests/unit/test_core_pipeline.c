@@ -257,6 +257,35 @@ static void what_nobody_waits_for_is_done_when_no_message_waits(void **state)
 	assert_true(r->db->commits == commits + 1);
 }
 
+// Thousands in a second: their answers come first. A quiet fleet's views do.
+static void a_pressed_loop_leaves_views_for_later(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1"), *b = rig_settled(r, "f2");
+	struct topic view = topic_of(TOPIC_VIEW_STATE, "f1");
+
+	disk_take(r);
+	disk.at_once = true;
+	for (int i = 0; i < 200; i++)
+		beat_tell(r, b);
+	append_command(r, "@f1", "ping");
+	rig_pass(r, 100);
+	sent_clear(r);
+	beat_tell(r, a);
+	assert_true(answered(r, a));
+	assert_null(sent_find(r, view.s));
+	core_rest(r->core, r->now);
+	assert_non_null(sent_find(r, view.s));
+
+	rig_pass(r, 300); // nobody says anything
+	append_command(r, "@f2", "ping");
+	sent_clear(r);
+	beat_tell(r, b);
+	assert_true(answered(r, b));
+	assert_true(sent_at(r, topic_of(TOPIC_VIEW_STATE, "f2").s) <
+		    sent_at(r, topic_of(TOPIC_RSP, "f2").s));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_setup, rig_teardown)
 
 int main(void)
@@ -269,6 +298,7 @@ int main(void)
 		T(a_group_that_is_not_stored_takes_nothing_from_the_one_before),
 		T(a_planned_end_waits_for_the_disk),
 		T(what_nobody_waits_for_is_done_when_no_message_waits),
+		T(a_pressed_loop_leaves_views_for_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
