@@ -97,6 +97,8 @@ struct agent_port {
 	void (*fetch)(void *ctx, const struct fetch_order *order);
 	void (*fetch_pace)(void *ctx, uint64_t rate_bytes_per_s, bool hold);
 	void (*fetch_stop)(void *ctx);
+	// Of this device's own files read for the fetch while nothing comes. May be NULL: 0.
+	uint64_t (*fetch_looked_bytes)(void *ctx);
 	// Runs one verb of the closed list; ends with agent_command_done, also from inside the
 	// call.
 	void (*command)(void *ctx, uint64_t op_id, const struct execute_command *command);

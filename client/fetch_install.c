@@ -46,9 +46,12 @@ static void stage_run(uv_work_t *work)
 {
 	struct fetch *f = work->data;
 	const struct fetcher_config *c = f->config;
-	enum err e = staging_open(&f->staging, c->store, &f->package, &f->manifest,
-		buf_bytes(&f->envelope), c->reserve_bytes);
-	work_end(f, e);
+	const struct staging_order order = {.id = f->package,
+		.manifest = &f->manifest,
+		.envelope = buf_bytes(&f->envelope),
+		.reserve_bytes = c->reserve_bytes,
+		.look = &f->look};
+	work_end(f, staging_open(&f->staging, c->store, &order));
 }
 
 static void stage_after(uv_work_t *work, int status)

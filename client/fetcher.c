@@ -86,6 +86,7 @@ void fetch_released(struct fetch *f)
 	struct fetcher *o = f->owner;
 	if (f->phase != FETCH_OVER)
 		return;
+	atomic_store(&f->look.ended, true);
 	if (o->now == f)
 		o->now = NULL;
 	o->draining = f;
@@ -757,6 +758,13 @@ void fetcher_stop(struct fetcher *o)
 		return;
 	f->phase = FETCH_OVER;
 	fetch_released(f);
+}
+
+uint64_t fetcher_looked_bytes(const struct fetcher *o)
+{
+	const struct fetch *f = o->now;
+	bool looks = f != NULL && (f->phase == FETCH_STAGE || f->phase == FETCH_PLAN);
+	return looks ? atomic_load(&f->look.bytes) : 0;
 }
 
 bool fetcher_is_idle(const struct fetcher *o)

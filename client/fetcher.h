@@ -61,6 +61,8 @@ void fetcher_free(struct fetcher *f);
 void fetcher_begin(struct fetcher *f, const struct fetch_order *order);
 void fetcher_pace(struct fetcher *f, uint64_t rate_bytes_per_s, bool hold);
 void fetcher_stop(struct fetcher *f);
+// What this device read of its own files for the fetch so far, while it does and nothing comes.
+uint64_t fetcher_looked_bytes(const struct fetcher *f);
 bool fetcher_is_idle(const struct fetcher *f);
 
 #endif

@@ -93,6 +93,7 @@ struct fetch {
 	struct index index;
 	bool staged;
 	struct staging staging;
+	struct look look; // of the pool, at what lies here
 	struct rot rot;
 
 	struct arena page_arena;

@@ -59,6 +59,23 @@ static void beat_status(const struct agent_core *c, const struct agent_view *v, 
 	};
 }
 
+// 0: it does not look.
+static uint32_t looked_mb(const struct agent_core *c)
+{
+	bool fetches = c->retrieve.phase == RETRIEVE_FETCH && c->port->fetch_looked_bytes != NULL;
+	return fetches ? (uint32_t)(c->port->fetch_looked_bytes(c->ctx) >> 20) : 0;
+}
+
+// What the operation is at, for people.
+static const char *beat_detail(const struct agent_core *c)
+{
+	uint32_t mb = looked_mb(c);
+	const char *text = mb == 0 ? NULL
+				   : arena_printf(c->config->scratch,
+					     "looks through its own files: %u MB so far", mb);
+	return text != NULL ? text : c->state.op.detail;
+}
+
 static void item_holding(
 	const struct agent_core *c, const struct retrieve_item *item, struct holding *out)
 {
@@ -70,6 +87,8 @@ static void item_holding(
 		out->chunks_have = item->chunks_have;
 		out->chunks_total = item->chunks_total;
 	}
+	if (out->lease != 0 && item == &c->retrieve.items[c->retrieve.at])
+		out->looked_mb = looked_mb(c);
 }
 
 static void add_leases(const struct agent_core *c, struct holdings *h)
@@ -128,7 +147,7 @@ static enum err beat_encode(struct agent_core *c, struct now now)
 	struct operation op = {
 		.op_id = c->state.op.op_id,
 		.status = c->state.op.status,
-		.detail = c->state.op.detail,
+		.detail = beat_detail(c),
 		.percent = c->state.op.percent,
 	};
 	struct heartbeat h = {

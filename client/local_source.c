@@ -86,12 +86,14 @@ static bool chunk_is_there(
 	if (fd_pread_all(fd, x->scratch, ref->size, (off_t)offset) != ERR_OK)
 		return false;
 	struct digest have = sha256(x->scratch, ref->size);
+	look_note(x->s->look, ref->size);
 	return digest_equal(&have, &ref->sha256);
 }
 
 static enum err chunk_take(struct local_search *x, int fd, uint64_t offset, uint32_t chunk)
 {
 	const struct chunk_ref *ref = &x->p->plan.chunks[chunk];
+	TRY(look_check(x->s->look));
 	if (!chunk_is_there(x, fd, offset, ref)) {
 		if (x->installed != NULL)
 			rot_note(x->s->rot, x->installed, &ref->sha256);
@@ -157,7 +159,8 @@ static int64_t file_wanted(const struct local_search *x, const struct file_entry
 	return -1;
 }
 
-static bool file_matches(const char *path, const struct file_entry *f, uint8_t *scratch)
+static bool file_matches(
+	struct look *look, const char *path, const struct file_entry *f, uint8_t *scratch)
 {
 	SCOPED_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
@@ -167,10 +170,11 @@ static bool file_matches(const char *path, const struct file_entry *f, uint8_t *
 	bool read_all = true;
 	while (left != 0 && read_all) {
 		ssize_t n = read(fd, scratch, left < LIMIT_CHUNK ? (size_t)left : LIMIT_CHUNK);
-		read_all = n > 0;
+		read_all = n > 0 && !look_is_ended(look);
 		if (read_all) {
 			sha256_add(h, scratch, (size_t)n);
 			left -= (uint64_t)n;
+			look_note(look, (uint64_t)n);
 		}
 	}
 	struct digest have = sha256_end(h);
@@ -221,7 +225,7 @@ static void file_link(struct local_search *x, const struct source_file *source)
 	int n = snprintf(rest, sizeof rest, "files/%s", x->p->page.files[file].path);
 	if (n < 0 || (size_t)n >= sizeof rest ||
 		path_join(from, sizeof from, source->dir, source->f->path) != ERR_OK ||
-		!file_matches(from, source->f, x->scratch))
+		!file_matches(x->s->look, from, source->f, x->scratch))
 		return;
 	depot_staging_path(x->s->store, &x->s->id, rest, to);
 	if (unlink(to) != 0)
@@ -282,18 +286,29 @@ static enum err source_search(
 
 // ---- what no package installed
 
+static enum err seeds_open(struct staging *s)
+{
+	char list[DEPOT_PATH];
+	const struct seed_places places = {
+		.paths = s->store->seeds, .count = s->store->seed_count, .list = list};
+	TRY(path_join(list, sizeof list, s->store->root_dir, "seeds.list"));
+	return places.count != 0 ? seed_source_open(&s->seeds, &places, s->look) : ERR_OK;
+}
+
 static enum err seeds_search(struct local_search *x)
 {
 	struct staging *s = x->s;
 
-	if (!s->seeds_listed && s->store->seed_count > 0)
-		TRY(seed_source_open(&s->seeds, s->store->seeds, s->store->seed_count));
+	if (!s->seeds_listed)
+		TRY(seeds_open(s));
 	s->seeds_listed = true;
 	for (uint32_t c = 0; c < x->p->plan.chunk_count && s->seeds.count > 0; c++) {
 		const struct chunk_ref *ref = &x->p->plan.chunks[c];
 		if (staging_has_chunk(s, x->p->number, c) ||
 			!seed_source_read(&s->seeds, ref, x->scratch))
 			continue;
+		look_note(s->look, ref->size);
+		TRY(look_check(s->look));
 		TRY(staging_write(s, x->p, c, 1, bytes_of(x->scratch, ref->size)));
 		staging_mark(s, x->p->number, c);
 		s->copied_bytes += ref->size;

@@ -228,6 +228,12 @@ static void port_fetch_stop(void *ctx)
 	fetcher_stop(rt->fetcher);
 }
 
+static uint64_t port_fetch_looked_bytes(void *ctx)
+{
+	struct runtime *rt = ctx;
+	return fetcher_looked_bytes(rt->fetcher);
+}
+
 static void port_command_fetch(void *ctx, uint64_t op_id, const struct command_ref *ref)
 {
 	struct runtime *rt = ctx;
@@ -375,6 +381,7 @@ const struct agent_port runtime_port = {
 	.fetch = port_fetch,
 	.fetch_pace = port_fetch_pace,
 	.fetch_stop = port_fetch_stop,
+	.fetch_looked_bytes = port_fetch_looked_bytes,
 	.command = runtime_command,
 	.command_stop = runtime_command_stop,
 	.command_ends = runtime_command_ends,

@@ -140,14 +140,16 @@ static enum err file_open(const char *path, size_t base, int *fd, bool *existed)
 	return ERR_OK;
 }
 
-static bool chunk_stands(int fd, uint64_t offset, const struct chunk_ref *ref, uint8_t *scratch)
+static bool chunk_stands(
+	struct look *look, int fd, uint64_t offset, const struct chunk_ref *ref, uint8_t *scratch)
 {
 	off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
 	if (data < 0 || (uint64_t)data >= offset + ref->size)
 		return false; // a hole
-	if (fd_pread_all(fd, scratch, ref->size, (off_t)offset) != ERR_OK)
+	if (look_is_ended(look) || fd_pread_all(fd, scratch, ref->size, (off_t)offset) != ERR_OK)
 		return false;
 	struct digest have = sha256(scratch, ref->size);
+	look_note(look, ref->size);
 	return digest_equal(&have, &ref->sha256);
 }
 
@@ -215,7 +217,8 @@ static void file_scan(const struct staging *s, const struct staged_page *p, int 
 		const struct chunk_place *place = &p->plan.places[i];
 		// What this attempt hashed already is not hashed again.
 		if (staging_has_chunk(s, p->number, place->chunk) ||
-			chunk_stands(fd, place->offset, &p->plan.chunks[place->chunk], scratch))
+			chunk_stands(
+				s->look, fd, place->offset, &p->plan.chunks[place->chunk], scratch))
 			confirmed[place->chunk]++;
 	}
 }
@@ -278,6 +281,7 @@ static enum err page_files_begin(struct staging *s, struct staged_page *p)
 		for (size_t i = from; i < at; i++)
 			before[i - from] = confirmed[p->plan.places[i].chunk];
 		TRY(file_begin(s, p, file, from, at, scratch, confirmed));
+		TRY(look_check(s->look)); // what was not looked at is not wrong
 		if (p->linked[file])
 			TRY(link_mend(s, p, file, from, at, confirmed, before, scratch));
 	}
@@ -436,15 +440,16 @@ static enum err folders_make(struct staging *s, struct bytes envelope)
 	return fd_write_all(fd, envelope.data, envelope.size);
 }
 
-enum err staging_open(struct staging *s, struct depot *store, const struct digest *id,
-	const struct manifest *manifest, struct bytes envelope, uint64_t reserve_bytes)
+enum err staging_open(struct staging *s, struct depot *store, const struct staging_order *order)
 {
-	*s = (struct staging){.store = store, .id = *id, .manifest = *manifest};
+	*s = (struct staging){
+		.store = store, .id = order->id, .manifest = *order->manifest, .look = order->look};
 	TRY(bits_make(s));
-	TRY(folders_make(s, envelope));
+	TRY(folders_make(s, order->envelope));
 	if (s->resumed)
 		staging_look(s);
-	return space_check(s, reserve_bytes);
+	TRY(look_check(s->look));
+	return space_check(s, order->reserve_bytes);
 }
 
 void staging_close(struct staging *s)

@@ -11,6 +11,7 @@
 #define HELIO_CLIENT_STAGING_H
 
 #include "client/depot.h"
+#include "client/look.h"
 #include "client/seed_source.h"
 #include "proto/content.h"
 
@@ -27,6 +28,7 @@ void rot_note(struct rot *r, const struct digest *package, const struct digest *
 
 struct staging {
 	struct rot *rot;     // borrowed; NULL: nobody asks
+	struct look *look;   // borrowed; NULL: nobody waits
 	struct depot *store; // borrowed; only its paths and list of packages are used
 	struct digest id;
 	struct manifest manifest; // points into memory of the owner
@@ -51,11 +53,18 @@ struct staged_page {
 	bool *linked; // file: is another package's inode, never written
 };
 
-// manifest: decoded and checked; envelope: its signed bytes. Makes the folder, checks the space
-// (room for what is missing and reserve_bytes beyond), looks at what stands there.
-// Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_MEMORY.
-enum err staging_open(struct staging *s, struct depot *store, const struct digest *id,
-	const struct manifest *manifest, struct bytes envelope, uint64_t reserve_bytes) MUST_CHECK;
+struct staging_order {
+	struct digest id;
+	const struct manifest *manifest; // decoded and checked
+	struct bytes envelope;           // its signed bytes
+	uint64_t reserve_bytes;          // of the disk, beyond what is missing
+	struct look *look;               // may be NULL
+};
+
+// Makes the folder, checks the space, looks at what stands there.
+// Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_MEMORY, ERR_CLOSED.
+enum err staging_open(
+	struct staging *s, struct depot *store, const struct staging_order *order) MUST_CHECK;
 void staging_close(struct staging *s);
 // Removes the folder.
 enum err staging_drop(const struct depot *store, const struct digest *id) MUST_CHECK;
@@ -67,7 +76,7 @@ enum err staging_put_page(struct staging *s, uint32_t number, struct bytes plain
 
 // Plans the page, makes its files, marks what is there, and looks for the rest on this device.
 // carry: after the page before; moved on. Errors: ERR_FORMAT, ERR_RANGE (a page that lies),
-// ERR_NO_SPACE, ERR_IO, ERR_MEMORY, ERR_FULL.
+// ERR_NO_SPACE, ERR_IO, ERR_MEMORY, ERR_FULL, ERR_CLOSED.
 enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a,
 	struct page_carry *carry, struct staged_page *out) MUST_CHECK;
 

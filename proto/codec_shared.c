@@ -82,6 +82,7 @@ static const struct codec_row holding_rows[] = {
 	ROW_BOOL(holding, complete),
 	ROW_U32(holding, chunks_have, 0, UINT32_MAX),
 	ROW_U32(holding, chunks_total, 0, UINT32_MAX),
+	ROW_U32(holding, looked_mb, 0, UINT32_MAX),
 };
 CODEC_TABLE(holding, holding)
 

@@ -154,6 +154,7 @@ struct holding {
 	uint64_t lease;
 	bool complete;
 	uint32_t chunks_have, chunks_total;
+	uint32_t looked_mb; // of its own files read so far while it looks; 0: it does not
 };
 
 struct holdings {

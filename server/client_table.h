@@ -40,6 +40,7 @@ struct open_operation {
 	uint32_t attempt;
 	uint16_t resends, patience;
 	uint16_t progress; // times that the deadline was moved
+	uint16_t looks;    // of looked_mb, in LOOK_STEP_MB
 	uint8_t kind, status, percent, state;
 	bool reported, resync;
 	bool command; // runs at most once: also one that is fetched first

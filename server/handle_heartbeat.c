@@ -179,6 +179,16 @@ static enum err beat_record(struct core *core, const struct passed *p, const str
 
 // ---- 3. judge
 
+// How far the client is with its own files, in steps.
+static uint16_t looks_of(const struct heartbeat *h)
+{
+	uint64_t mb = 0;
+
+	for (size_t i = 0; h->holdings && i < h->holdings->item_count; i++)
+		mb += h->holdings->items[i].looked_mb;
+	return (uint16_t)(mb / LOOK_STEP_MB);
+}
+
 static void progress_note(struct core *core, const struct passed *p, const struct heartbeat *h)
 {
 	struct open_operation *op = client_open(p->client);
@@ -190,7 +200,9 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 		op = op->passed;
 	if (shown->op_id != op->op_id)
 		return;
-	bool changed = op->status != shown->status || op->percent != shown->percent;
+	uint16_t looks = looks_of(h);
+	bool changed =
+		op->status != shown->status || op->percent != shown->percent || op->looks != looks;
 	bool goes_on = changed && op->progress < PROGRESS_MAX;
 	// Who is told to hold still makes no progress.
 	bool held =
@@ -202,6 +214,7 @@ static void progress_note(struct core *core, const struct passed *p, const struc
 		view_due(core, p->number);
 	op->status = (uint8_t)shown->status;
 	op->percent = (uint8_t)shown->percent;
+	op->looks = looks;
 	(void)str_copy(op->detail, sizeof(op->detail), shown->detail);
 }
 

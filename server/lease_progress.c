@@ -21,7 +21,7 @@ static void sample_take(struct lease_progress *p, const struct lease_shown *s)
 
 void lease_progress_note(struct lease_progress *p, const struct lease_shown *s)
 {
-	bool moved = s->have != p->have || s->total != p->total;
+	bool moved = s->have != p->have || s->total != p->total || s->looked_mb != p->looked_mb;
 
 	if (moved) {
 		p->moved_attended_ms = s->attended_ms;
@@ -34,6 +34,7 @@ void lease_progress_note(struct lease_progress *p, const struct lease_shown *s)
 	}
 	p->have = s->have;
 	p->total = s->total;
+	p->looked_mb = s->looked_mb;
 	if (p->is_known)
 		sample_take(p, s);
 }

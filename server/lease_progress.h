@@ -2,7 +2,8 @@
 //
 // Chunks are what a client counts; a chunk stands for its part of the package's objects. What a
 // client had already, of an earlier version or attempt, is no transfer: the first count is where
-// measuring begins. Pure.
+// measuring begins. A client that reads its own files, to see what need not come, gets on too.
+// Pure.
 #ifndef HELIO_SERVER_LEASE_PROGRESS_H
 #define HELIO_SERVER_LEASE_PROGRESS_H
 
@@ -15,6 +16,7 @@
 struct lease_progress {
 	bool is_known; // a count was heard
 	uint32_t have, total;
+	uint32_t looked_mb;        // of its own files, before anything comes
 	int64_t moved_attended_ms; // when the count was another last, or the lease began
 	uint32_t sample_have;
 	struct mono sample_at;
@@ -24,6 +26,7 @@ struct lease_progress {
 
 struct lease_shown {
 	uint32_t have, total;  // total 0: the client does not know it yet
+	uint32_t looked_mb;    // of its own files; 0: it does not look
 	uint64_t object_bytes; // of the package
 	int64_t attended_ms;
 	struct mono now;

@@ -120,6 +120,7 @@ void lease_progress_heard(struct presence *p, const char *client, const struct h
 	lease_progress_note(&l->progress, &(struct lease_shown){
 						  .have = h->chunks_have,
 						  .total = h->chunks_total,
+						  .looked_mb = h->looked_mb,
 						  .object_bytes = k->object_bytes,
 						  .attended_ms = p->attended_ms,
 						  .now = now.mono,

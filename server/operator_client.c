@@ -136,6 +136,7 @@ void json_lease(struct operator_call *c, cJSON *o, const struct lease *l)
 	put_number(o, "measured_bytes_per_s", l->progress.bytes_per_s);
 	put_number(o, "chunks_have", l->progress.have);
 	put_number(o, "chunks_total", l->progress.total);
+	put_number(o, "looked_mb", l->progress.looked_mb);
 	put_bool(o, "stalled", l->progress.is_stalled);
 }
 

@@ -15,6 +15,7 @@ static void rate_cell(struct table *t, uint64_t rate)
 static void lease_row(struct table *t, const cJSON *l)
 {
 	uint64_t total = json_u64(l, "chunks_total"), have = json_u64(l, "chunks_have");
+	uint64_t looked = json_u64(l, "looked_mb");
 	bool stalled = json_bool(l, "stalled");
 
 	table_add(t, json_text(l, "broker"));
@@ -25,6 +26,8 @@ static void lease_row(struct table *t, const cJSON *l)
 	rate_cell(t, json_u64(l, "due_bytes_per_s"));
 	if (stalled)
 		table_add_style(t, "stalled", STYLE_BAD);
+	else if (looked)
+		table_addf(t, "looks, %" PRIu64 " MB", looked);
 	else
 		rate_cell(t, json_u64(l, "measured_bytes_per_s"));
 	table_addf(t, "%.0f%%", total ? 100.0 * (double)have / (double)total : 0.0);

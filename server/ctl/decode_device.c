@@ -74,6 +74,7 @@ static void holding_json(cJSON *j, const struct holding *m)
 	FLAG(complete);
 	NUMBER(chunks_have);
 	NUMBER(chunks_total);
+	NUMBER(looked_mb);
 }
 
 static void holdings_json(cJSON *j, const struct holdings *m)

@@ -47,6 +47,7 @@ struct world {
 	// what the core asked for
 	struct world_sent sent[WORLD_SENT];
 	size_t sent_count;
+	uint64_t looked_bytes;
 	unsigned fetches, fetch_stops, commands, command_stops, command_fetches, activations,
 		elsewhere, host_subscriptions, change_calls;
 	uint64_t pace_rate;
@@ -179,6 +180,12 @@ static void world_fetch_stop(void *ctx)
 	w->fetch_stops++;
 }
 
+static uint64_t world_fetch_looked_bytes(void *ctx)
+{
+	const struct world *w = ctx;
+	return w->looked_bytes;
+}
+
 static void world_command(void *ctx, uint64_t op_id, const struct execute_command *e)
 {
 	struct world *w = ctx;
@@ -266,6 +273,7 @@ static const struct agent_port world_port = {
 	.fetch = world_fetch,
 	.fetch_pace = world_fetch_pace,
 	.fetch_stop = world_fetch_stop,
+	.fetch_looked_bytes = world_fetch_looked_bytes,
 	.command = world_command,
 	.command_stop = world_command_stop,
 	.command_fetch = world_command_fetch,

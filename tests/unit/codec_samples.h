@@ -59,7 +59,8 @@ static struct software_version sample_software[] = {
 	{"helio-agent", "0.1.0", SAMPLE_SHA_A}, {"firmware", "2.4~rc1+b2", SAMPLE_SHA_B}};
 
 static struct holding sample_holding_items[] = {
-	{SAMPLE_SHA_A, 77, true, 12, 12}, {SAMPLE_SHA_B, UINT64_MAX, false, 3, UINT32_MAX}};
+	{SAMPLE_SHA_A, 77, true, 12, 12, 0},
+	{SAMPLE_SHA_B, UINT64_MAX, false, 3, UINT32_MAX, 1700}};
 static struct holdings sample_holdings = {true, sample_holding_items, 2};
 static struct holdings sample_holdings_none = {true, NULL, 0};
 static struct change sample_changes[] = {{5, "brightness", "80 %"}, {6, "title", "Grüße 日本 😀"}};

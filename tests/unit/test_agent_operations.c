@@ -500,6 +500,26 @@ static void a_want_is_repeated_under_its_id_until_it_is_granted(void **state)
 	assert_int_equal(world_count(w, TOPIC_WANT), wants);
 }
 
+static void a_look_at_its_own_files_is_told_while_it_lasts(void **state)
+{
+	struct world *w = *state;
+	struct heartbeat h = world_next_beat(w);
+	assert_int_equal(h.holdings->items[0].looked_mb, 0);
+	assert_string_equal(h.op->detail, "");
+	w->looked_bytes = UINT64_C(1700) * 1024 * 1024 + 5;
+	world_no_action(w);
+	h = world_next_beat(w);
+	assert_int_equal(h.holdings->items[0].looked_mb, 1700);
+	assert_int_equal(h.op->percent, 0);
+	assert_string_equal(h.op->detail, "looks through its own files: 1700 MB so far");
+	w->looked_bytes = 0;
+	agent_fetch_bytes(&w->core, 77, false);
+	world_no_action(w);
+	h = world_next_beat(w);
+	assert_int_equal(h.holdings->items[0].looked_mb, 0);
+	assert_string_equal(h.op->detail, "77 bytes to come");
+}
+
 static void a_package_is_done_when_it_is_complete_and_the_lease_is_released(void **state)
 {
 	struct world *w = *state;
@@ -915,6 +935,7 @@ int main(void)
 		IN_SESSION(parts_of_another_making_are_never_mixed),
 		IN_SESSION(a_report_goes_only_to_brokers_that_the_settings_allow),
 		IN_SESSION(a_want_is_repeated_under_its_id_until_it_is_granted),
+		FETCHING(a_look_at_its_own_files_is_told_while_it_lasts),
 		FETCHING(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
 		IN_SESSION(what_is_held_is_only_switched_to),
 		IN_SESSION(a_switch_that_takes_time_is_asked_again_until_it_is_done),

@@ -70,7 +70,9 @@ static enum err stage_begin(struct lab *x, const struct test_package *p, struct 
 	arena_init(&t->head, 4 * 1024 * 1024, 100000);
 	arena_init(&t->page, 16 * 1024 * 1024, 200000);
 	TRY(manifest_open(&x->keys.root, buf_bytes(&p->envelope), &p->id, &t->head, &t->m));
-	return staging_open(&t->s, &x->depot, &p->id, &t->m, buf_bytes(&p->envelope), 0);
+	const struct staging_order order = {
+		.id = p->id, .manifest = &t->m, .envelope = buf_bytes(&p->envelope)};
+	return staging_open(&t->s, &x->depot, &order);
 }
 
 static void stage_end(struct staged *t)
@@ -376,7 +378,8 @@ static void a_seed_that_changed_serves_no_more(void **state)
 	size_t n = chunk_cut(f->data, f->size);
 	struct chunk_ref c = {.sha256 = sha256(f->data, n), .size = (uint32_t)n};
 	seeds_make(x, folder, sizeof folder);
-	assert_int_equal(seed_source_open(&s, seeds, 1), ERR_OK);
+	const struct seed_places places = {.paths = seeds, .count = 1};
+	assert_int_equal(seed_source_open(&s, &places, NULL), ERR_OK);
 	assert_true(seed_source_read(&s, &c, out));
 	assert_memory_equal(out, f->data, n);
 	(void)snprintf(path, sizeof path, "%s/deep/one", folder);
@@ -453,9 +456,11 @@ static void too_little_space_is_said_before_a_byte_is_fetched(void **state)
 	assert_int_equal(
 		manifest_open(&x->keys.root, buf_bytes(&x->v1.envelope), &x->v1.id, &a, &m),
 		ERR_OK);
-	assert_int_equal(staging_open(&s, &x->depot, &x->v1.id, &m, buf_bytes(&x->v1.envelope),
-				 UINT64_MAX / 4),
-		ERR_NO_SPACE);
+	const struct staging_order order = {.id = x->v1.id,
+		.manifest = &m,
+		.envelope = buf_bytes(&x->v1.envelope),
+		.reserve_bytes = UINT64_MAX / 4};
+	assert_int_equal(staging_open(&s, &x->depot, &order), ERR_NO_SPACE);
 	staging_close(&s);
 	arena_fini(&a);
 }

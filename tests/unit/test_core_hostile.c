@@ -159,6 +159,36 @@ static void percent_that_goes_up_and_down_does_not_keep_an_operation_open_for_ev
 	assert_int_equal(r->ended[0].outcome, OP_FAILED);
 }
 
+// Whoever reads gigabytes of its own files goes on; whoever says one number for ever does not.
+static void a_client_that_reads_its_own_files_keeps_its_operation(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	struct digest p = rig_add_package(r, "menu", "1", PACKAGE_IMAGES);
+	uint32_t deadline_s = core_get_config(r->core)->op_deadline_s, mb = 0;
+
+	append_display(r, "default", &p);
+	agent_gets(a, KIND_RETRIEVE_INFORMATION);
+	a->items[0] = (struct holding){.package = p, .lease = 9, .chunks_total = 9};
+	a->holdings = (struct holdings){.items = a->items, .item_count = 1};
+	r->ended_count = 0;
+	for (uint32_t i = 0; i < 5 * deadline_s; i++) {
+		arena_reset(&r->arena);
+		core_tick(r->core, r->now);
+		a->op.status = OP_RUNNING;
+		a->items[0].looked_mb = mb += 1;
+		(void)agent_step(a);
+		assert_int_equal(r->ended_count, 0);
+	}
+	for (uint32_t i = 0; i < 2 * deadline_s && r->ended_count == 0; i++) {
+		arena_reset(&r->arena);
+		core_tick(r->core, r->now);
+		a->op.status = OP_RUNNING;
+		(void)agent_step(a);
+	}
+	assert_int_equal(r->ended_count, 1);
+}
+
 static void a_flood_of_changes_makes_few_events_and_the_rest_comes_later(void **state)
 {
 	struct rig *r = *state;
@@ -375,6 +405,7 @@ int main(void)
 		TEST(a_client_that_works_at_what_it_was_not_given_is_not_cancelled_with_every_beat),
 		TEST(a_response_that_never_arrives_is_sent_ten_times_then_the_client_starts_anew),
 		TEST(a_client_that_refuses_to_tell_its_holdings_is_asked_at_growing_distances),
+		TEST(a_client_that_reads_its_own_files_keeps_its_operation),
 		TEST(percent_that_goes_up_and_down_does_not_keep_an_operation_open_for_ever),
 		TEST(a_flood_of_changes_makes_few_events_and_the_rest_comes_later),
 		TEST(sign_ins_without_end_do_not_use_up_those_of_the_others),
