@@ -171,6 +171,8 @@ struct core_hooks {
 	// A letter of another server (share.h) that is for the rooms above the core. Errors fail
 	// the turn.
 	enum err (*letter)(void *ctx, struct core *core, const struct letter_said *l);
+	// The leader's grant left for a client that is answered here.
+	void (*granted)(void *ctx, struct core *core, const char *client, const struct grant *m);
 	// Inside the turn, before the commit: flush what is dirty. An error fails the commit.
 	enum err (*before_commit)(void *ctx, struct core *core);
 };

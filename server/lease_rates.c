@@ -3,6 +3,7 @@
 
 #include "proto/base/log.h"
 #include "server/db/rows_budget.h"
+#include "server/db/rows_content.h"
 #include <inttypes.h>
 
 struct rates *lease_rates_new(const struct presence_config *config)
@@ -33,7 +34,7 @@ enum err lease_rates_load(struct presence *p)
 }
 
 // Silent for longer than this, it may hear us no more.
-static uint32_t told_for_ms(uint32_t interval_ms)
+uint32_t lease_told_for_ms(uint32_t interval_ms)
 {
 	return 3 * interval_ms + 1000;
 }
@@ -49,7 +50,8 @@ void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct
 		.broker = l->broker,
 		.site = has_site ? p->ports.site(p->ports.ctx, l->client) : "",
 		.capacity_bytes_per_s = b ? b->capacity_bytes_per_s : 0,
-		.told_for_ms = told_for_ms(p->ports.told_interval_ms(p->ports.ctx, l->client)),
+		.told_for_ms =
+			lease_told_for_ms(p->ports.told_interval_ms(p->ports.ctx, l->client)),
 	};
 
 	l->progress = (struct lease_progress){.moved_attended_ms = p->attended_ms};
@@ -70,25 +72,48 @@ uint64_t lease_rate_next(const struct presence *p, const char *client, const str
 	return cap && cap < part ? cap : part ? part : 1;
 }
 
+// Of several servers the one that comes to answer the client, or to lead, reads it in the store.
+static void rate_changed(struct presence *p, struct lease *l, uint64_t rate)
+{
+	struct data_broker *b = data_brokers_find(p->brokers, l->broker);
+
+	if (rate == l->rate_bytes_per_s)
+		return;
+	log_debug("RATE", "client=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64,
+		l->client, l->broker, l->id, rate);
+	if (b)
+		b->granted_bytes_per_s += rate - l->rate_bytes_per_s;
+	l->rate_bytes_per_s = rate;
+	if (p->config.store_is_shared)
+		presence_store(p, rows_lease_rate_put(p->db, l->id, rate));
+}
+
 uint64_t lease_rate_tell(struct presence *p, const char *client, uint64_t channel_rate,
 	uint32_t told_interval_ms, struct now now)
 {
 	struct lease *l = leases_newest(p->leases, client);
-	struct data_broker *b;
 	uint64_t rate;
 
 	if (!l)
 		return 0;
-	rate = rates_tell(p->rates, l->id, channel_rate, told_for_ms(told_interval_ms), now.mono);
-	if (rate == l->rate_bytes_per_s)
-		return rate;
-	log_debug("RATE", "client=%s broker=%s lease=%" PRIu64 " rate_bytes_per_s=%" PRIu64, client,
-		l->broker, l->id, rate);
-	b = data_brokers_find(p->brokers, l->broker);
-	if (b)
-		b->granted_bytes_per_s += rate - l->rate_bytes_per_s;
-	l->rate_bytes_per_s = rate;
+	rate = rates_tell(
+		p->rates, l->id, channel_rate, lease_told_for_ms(told_interval_ms), now.mono);
+	rate_changed(p, l, rate);
 	return rate;
+}
+
+bool lease_rate_offer(struct presence *p, const char *client, uint64_t lease,
+	const struct rates_shown *shown, struct now now, uint64_t *rate)
+{
+	struct lease *l = leases_newest(p->leases, client);
+	bool is_new;
+
+	if (!l || l->id != lease)
+		return false; // what it fetches by now, its server was told with the grant
+	*rate = l->rate_bytes_per_s;
+	is_new = rates_offer(p->rates, l->id, shown, now.mono, rate);
+	rate_changed(p, l, *rate);
+	return is_new;
 }
 
 static void lease_stalled(

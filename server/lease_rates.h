@@ -2,6 +2,7 @@
 //
 //   lease granted, loaded, ended   -> a flow begins, ends
 //   answer to a client that fetches -> lease_rate_tell -> the rate in its header
+//   letter of the server that answers it -> lease_rate_offer -> a letter back (told_rates.h)
 //   heartbeat of a client            -> how far it came; stalled: reported, and moved
 //   operator sets a budget          -> row, and all rates follow at the next answers
 #ifndef HELIO_SERVER_LEASE_RATES_H
@@ -24,6 +25,13 @@ uint64_t lease_rate_next(
 // 0: the client has no lease.
 uint64_t lease_rate_tell(struct presence *p, const char *client, uint64_t channel_rate,
 	uint32_t told_interval_ms, struct now now);
+
+// What a client was told holds so long, when it is not heard.
+uint32_t lease_told_for_ms(uint32_t interval_ms);
+// The same of a client that another server answers, as that one shows the lease. *rate: what that
+// server is to tell from now on. False: nothing new.
+bool lease_rate_offer(struct presence *p, const char *client, uint64_t lease,
+	const struct rates_shown *shown, struct now now, uint64_t *rate);
 
 // A heartbeat shows how far the transfer came. One that makes no progress is said to be so, once,
 // and its client is sent to another broker where there is one.

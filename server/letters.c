@@ -41,6 +41,11 @@ enum err letter_to_client(
 	return letter_post(core, shard_byte(client), &said);
 }
 
+enum err core_letter_to_owner(struct core *core, const struct letter_said *l)
+{
+	return letter_post(core, shard_byte(l->client), l);
+}
+
 enum err letter_to_all(struct core *core, const struct letter_said *l)
 {
 	return letter_post(core, LETTER_TO_ALL, l);
@@ -67,7 +72,10 @@ static enum err grant_pass(struct core *core, const struct letter_said *l)
 	struct grant m;
 
 	TRY(grant_decode(&core->arena, l->body, &m));
-	return core_send_grant(core, l->client, &m);
+	TRY(core_send_grant(core, l->client, &m));
+	if (core->hooks.granted)
+		core->hooks.granted(core->hooks.ctx, core, l->client, &m);
+	return ERR_OK;
 }
 
 // The elements behind those that are known here.
@@ -186,6 +194,7 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 	case LETTER_WANT:
 	case LETTER_RENEW:
 	case LETTER_ENDED:
+	case LETTER_RATE:
 		return room_hears(core, l);
 	case LETTER_HELD:
 	case LETTER_SCREEN:

@@ -61,6 +61,7 @@ struct presence_config {
 	uint64_t client_rate_bytes_per_s; // of who has no budget; 0: no cap but the broker's share
 	char *const *budgets;             // [budget_count], lines of budgets.h, borrowed
 	size_t budget_count;
+	bool store_is_shared;       // other servers read how fast each may go
 	uint64_t share_bytes_per_s; // who would get less of a broker waits for a copy; 0: none
 	struct window_limits windows;
 	struct route_policy route;

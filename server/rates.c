@@ -34,6 +34,8 @@ struct flow {
 	char client[LIMIT_ID + 1];
 	uint64_t own_cap, channel_cap;
 	uint64_t told;
+	bool is_offered;
+	uint64_t offered; // last, to the server that answers its client
 	struct mono told_until;
 	UT_hash_handle hh;
 };
@@ -345,6 +347,8 @@ uint64_t rates_join(
 	r->is_dirty = true;
 	r->share_flows[f->place].rate = part_at_least(r, f);
 	told_set(r, f, told ? told : told_next(r, f, r->share_flows[f->place].rate));
+	f->is_offered = told == 0; // by its grant
+	f->offered = f->told;
 	f->told_until = mono_add_ms(now, lease->told_for_ms);
 	return f->told;
 }
@@ -396,14 +400,11 @@ bool rates_settle(struct rates *r, struct mono now)
 	return was_dirty;
 }
 
-uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint32_t told_for_ms,
-	struct mono now)
+// Its client was heard, whose channel allows it so much: the rate that it is due now.
+static uint64_t due_now(struct rates *r, struct flow *f, uint64_t channel_cap, struct mono now)
 {
-	struct flow *f = flow_find(r, lease);
 	uint64_t due;
 
-	if (!f)
-		return 0;
 	if (f->channel_cap != channel_cap) {
 		f->channel_cap = channel_cap;
 		flow_measure(r, f);
@@ -412,11 +413,62 @@ uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint3
 	if (r->is_dirty && mono_since_ms(now, r->settled) >= (int64_t)(r->flow_count / FLOWS_A_MS))
 		rates_settle(r, now);
 	due = r->share_flows[f->place].rate;
-	if (r->is_dirty)
-		due = rate_lower(due, part_at_least(r, f));
-	told_set(r, f, told_next(r, f, due));
+	return r->is_dirty ? rate_lower(due, part_at_least(r, f)) : due;
+}
+
+uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint32_t told_for_ms,
+	struct mono now)
+{
+	struct flow *f = flow_find(r, lease);
+
+	if (!f)
+		return 0;
+	told_set(r, f, told_next(r, f, due_now(r, f, channel_cap, now)));
 	f->told_until = mono_add_ms(now, told_for_ms);
+	f->is_offered = true;
+	f->offered = f->told;
 	return f->told;
+}
+
+// Of rates 0 is the highest: no limit.
+static bool rate_is_above(uint64_t a, uint64_t b)
+{
+	return a == 0 ? b != 0 : b != 0 && a > b;
+}
+
+// The client may not have been told yet what its server was offered. Once it was, nothing else is
+// on its way, and that counts as told.
+static bool offer_waits(struct rates *r, struct flow *f, const struct rates_shown *shown)
+{
+	if (!f->is_offered) { // since a start of ours: its server knows better than the store
+		if (shown->is_known)
+			told_set(r, f, shown->told);
+		return !shown->is_known;
+	}
+	if (!shown->is_known || shown->rate != f->offered || rate_is_above(shown->told, f->offered))
+		return true;
+	told_set(r, f, f->offered);
+	return false;
+}
+
+bool rates_offer(struct rates *r, uint64_t lease, const struct rates_shown *shown, struct mono now,
+	uint64_t *rate)
+{
+	struct flow *f = flow_find(r, lease);
+	uint64_t due;
+
+	if (!f)
+		return false;
+	due = due_now(r, f, shown->channel_cap, now);
+	f->told_until = mono_add_ms(now, shown->told_for_ms);
+	if (!offer_waits(r, f, shown)) {
+		f->offered = told_next(r, f, due);
+		if (rate_is_above(f->offered, f->told))
+			told_set(r, f, f->offered);
+	}
+	f->is_offered = true; // at first the one that the store has
+	*rate = f->offered;
+	return !shown->is_known || shown->rate != f->offered;
 }
 
 bool rates_look(const struct rates *r, uint64_t lease, struct rates_view *out)

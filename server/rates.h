@@ -12,6 +12,10 @@
 // exceeded while a transfer begins or another ends. A broker's capacity is no promise to anybody:
 // it is divided, and not guarded so.
 //
+// A client that another server answers is told by that one (told_rates.h). It is *offered* a rate,
+// and the next offer waits until the client was told that one; until then the higher of both counts
+// as told. So an operator's budget holds over all servers, whatever is on its way between them.
+//
 // Pure but for memory: times come in, rates go out.
 #ifndef HELIO_SERVER_RATES_H
 #define HELIO_SERVER_RATES_H
@@ -49,6 +53,17 @@ void rates_leave(struct rates *r, uint64_t lease);
 // Its client is answered: the rate to tell it. channel_cap: 0, none. 0 when it has no flow.
 uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint32_t told_for_ms,
 	struct mono now);
+// What the server that answers a client shows with a heartbeat.
+struct rates_shown {
+	uint64_t channel_cap; // 0: none
+	uint32_t told_for_ms;
+	bool is_known; // it knows the lease, and:
+	uint64_t rate; // what it was offered last
+	uint64_t told; // what it told the client last
+};
+// *rate: what it is to tell from now on. False: it knows that, or there is no such flow.
+bool rates_offer(struct rates *r, uint64_t lease, const struct rates_shown *shown, struct mono now,
+	uint64_t *rate);
 // Works out what is due, if something changed. Returns true when it did.
 bool rates_settle(struct rates *r, struct mono now);
 

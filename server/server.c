@@ -300,6 +300,7 @@ static enum err presence_open(struct server *s)
 		log_warn("DATA-BROKERS", "plurality=1 why=\"one data broker is for development\"");
 	heliod_presence_config(s->settings, &config);
 	server_presence_ports(s, &ports);
+	s->told_rates = told_rates_new();
 	s->presence = presence_new(&config, &ports, &s->brokers, s->db);
 	server_core_hooks(s, &hooks);
 	core_set_hooks(s->core, &hooks);
@@ -432,6 +433,7 @@ void server_free(struct server *s)
 	content_keys_fini(&s->content_keys);
 	orders_fini(&s->orders);
 	presence_free(s->presence);
+	told_rates_free(s->told_rates);
 	data_brokers_fini(&s->brokers);
 	freshness_fini(&s->freshness);
 	if (s->db)

@@ -19,6 +19,7 @@
 #include "server/shards.h"
 #include "server/share.h"
 #include "server/strangers.h"
+#include "server/told_rates.h"
 
 #define SERVER_TICK_MS 100 // of the core: how soon a client that is late is said to be
 #define TICKS_OF_ROOMS 5   // the others look every so many: Paho's thread naps after a second
@@ -68,6 +69,7 @@ struct server {
 	struct data_brokers brokers;
 	char site[SITE_MAX + 1]; // what the presence server asked for last
 	struct presence *presence;
+	struct told_rates *told_rates; // of clients of ours while another server leads
 	struct findings findings;
 	struct media media;
 	struct content_keys content_keys;
@@ -122,6 +124,8 @@ void server_share_tick(struct server *s);
 bool server_leads(const struct server *s);
 // True: it was told to the leader, who is another one.
 bool server_pass_want(struct server *s, const char *client, const struct want *m);
+bool server_pass_renewal(
+	struct server *s, const char *client, const struct holding *h, uint32_t told_interval_ms);
 bool server_pass(struct server *s, enum letter kind, const char *client, uint64_t a, uint64_t b);
 enum err server_package_row(struct server *s, const struct digest *package, struct arena *arena,
 	struct package_ref *out) MUST_CHECK;

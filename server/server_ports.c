@@ -105,7 +105,7 @@ static void on_lease_renew(void *ctx, struct core *core, const char *client,
 	struct server *s = ctx;
 
 	(void)core;
-	if (server_pass(s, LETTER_RENEW, client, h->lease, told_interval_ms))
+	if (server_pass_renewal(s, client, h, told_interval_ms))
 		return;
 	presence_lease_renew(s->presence, client, h->lease, told_interval_ms);
 	lease_progress_heard(s->presence, client, h, told_interval_ms, now);
@@ -116,7 +116,8 @@ static uint64_t on_lease_rate(void *ctx, struct core *core, const char *client,
 {
 	struct server *s = ctx;
 
-	(void)core;
+	if (!core_leads(core))
+		return told_rates_tell(s->told_rates, client, channel_rate);
 	return lease_rate_tell(s->presence, client, channel_rate, told_interval_ms, now);
 }
 

@@ -4,6 +4,7 @@
 #include "server/server_inside.h"
 
 #include "server/db/rows_content.h"
+#include "server/lease_rates.h"
 #include "server/share.h"
 
 // ---------------------------------------------------------------- to the leader
@@ -28,6 +29,47 @@ bool server_pass_want(struct server *s, const char *client, const struct want *m
 	}
 	post(s, &(struct letter_said){
 			.kind = LETTER_WANT, .client = client, .body = buf_bytes(&body)});
+	if (m->release)
+		told_rates_drop(s->told_rates, client);
+	return true;
+}
+
+// The newest lease of a client whose shard has just come stands in the store.
+static const struct told_rate *told_rate_of(struct server *s, const char *client, uint64_t lease)
+{
+	const struct told_rate *t = told_rates_find(s->told_rates, client);
+	uint64_t rate = 0;
+
+	if (t && t->lease >= lease)
+		return t->lease == lease ? t : NULL;
+	if (rows_lease_rate(core_db(s->core), lease, &rate) != ERR_OK)
+		return NULL;
+	told_rates_set(s->told_rates, client, lease, rate, true);
+	return told_rates_find(s->told_rates, client);
+}
+
+bool server_pass_renewal(
+	struct server *s, const char *client, const struct holding *h, uint32_t told_interval_ms)
+{
+	struct told_progress p = {
+		.have = h->chunks_have, .total = h->chunks_total, .looked_mb = h->looked_mb};
+	char text[TOLD_PROGRESS_TEXT];
+
+	if (core_leads(s->core))
+		return false;
+	const struct told_rate *t = told_rate_of(s, client, h->lease);
+	if (t) {
+		p.is_known = true;
+		p.rate = t->rate;
+		p.told = t->told;
+		p.channel_cap = t->channel_cap;
+	}
+	told_progress_write(&p, text);
+	post(s, &(struct letter_said){.kind = LETTER_RENEW,
+			.client = client,
+			.text = text,
+			.a = h->lease,
+			.b = told_interval_ms});
 	return true;
 }
 
@@ -66,6 +108,33 @@ static enum err ended_heard(struct server *s, struct core *core, const struct le
 	return ERR_OK;
 }
 
+static enum err renewal_heard(struct server *s, struct core *core, const struct letter_said *l)
+{
+	struct told_progress shown;
+	uint32_t told_ms = (uint32_t)l->b;
+	uint64_t rate = 0;
+
+	TRY(told_progress_read(l->text, &shown));
+	presence_lease_renew(s->presence, l->client, l->a, told_ms);
+	lease_progress_heard(s->presence, l->client,
+		&(struct holding){.lease = l->a,
+			.chunks_have = shown.have,
+			.chunks_total = shown.total,
+			.looked_mb = shown.looked_mb},
+		told_ms, core_now(core));
+	if (!lease_rate_offer(s->presence, l->client, l->a,
+		    &(struct rates_shown){.channel_cap = shown.channel_cap,
+			    .told_for_ms = lease_told_for_ms(told_ms),
+			    .is_known = shown.is_known,
+			    .rate = shown.rate,
+			    .told = shown.told},
+		    core_now(core), &rate))
+		return ERR_OK;
+	return core_letter_to_owner(
+		core, &(struct letter_said){
+			      .kind = LETTER_RATE, .client = l->client, .a = l->a, .b = rate});
+}
+
 static enum err on_letter(void *ctx, struct core *core, const struct letter_said *l)
 {
 	struct server *s = ctx;
@@ -74,7 +143,9 @@ static enum err on_letter(void *ctx, struct core *core, const struct letter_said
 	case LETTER_WANT:
 		return want_heard(s, core, l);
 	case LETTER_RENEW:
-		presence_lease_renew(s->presence, l->client, l->a, (uint32_t)l->b);
+		return renewal_heard(s, core, l);
+	case LETTER_RATE:
+		told_rates_set(s->told_rates, l->client, l->a, l->b, false);
 		return ERR_OK;
 	case LETTER_ENDED:
 		return ended_heard(s, core, l);
@@ -89,9 +160,19 @@ static enum err on_letter(void *ctx, struct core *core, const struct letter_said
 	}
 }
 
+static void on_granted(void *ctx, struct core *core, const char *client, const struct grant *m)
+{
+	struct server *s = ctx;
+
+	(void)core;
+	if (m->granted)
+		told_rates_set(s->told_rates, client, m->lease, m->rate_bytes_per_s, true);
+}
+
 void server_share_hooks(struct core_hooks *hooks)
 {
 	hooks->letter = on_letter;
+	hooks->granted = on_granted;
 }
 
 // ---------------------------------------------------------------- looked up
@@ -131,6 +212,7 @@ void server_share_changed(struct server *s)
 {
 	bool led = core_leads(s->core);
 
+	told_rates_clear(s->told_rates); // the store knows those that stay, too
 	core_share_changed(s->core, s->now);
 	server_turn_end(s);
 	if (core_leads(s->core) && !led)

@@ -281,6 +281,7 @@ void heliod_presence_config(const struct heliod_settings *s, struct presence_con
 		.linger_s = s->linger_s,
 		.first_viewer_grace_s = s->first_viewer_grace_s,
 		.lease_ttl_s = s->lease_ttl_s,
+		.store_is_shared = heliod_is_one_of_several(s),
 		.share_bytes_per_s = s->share_bytes_per_s,
 		.windows = {.budget_bytes = s->transfers_bytes, .queue_bytes = s->queue_bytes},
 		.relay_patience_s = s->relay_patience_s,

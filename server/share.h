@@ -17,8 +17,10 @@
 // in the store, by letters (rows_letter.h) that are written and taken in the transaction of what
 // they are about, so each is obeyed once, whoever is killed when:
 //
-//   owner -> lead     a client's wish, an end of an operation, changes for its channel ...
-//   lead -> shard     an operator's act upon a client, a grant, a new element of a private queue
+//   owner -> lead     a client's wish, how far it fetched, an end of an operation, changes for its
+//                     channel ...
+//   lead -> shard     an operator's act upon a client, a grant, how fast it may fetch from now on, a
+//                     new element of a private queue
 //   lead -> everybody a channel holds something else: read by its sequence (followed.c)
 //
 // Letters are asked for at each tick (100 ms) and not announced by LISTEN/NOTIFY: one small query
@@ -50,7 +52,8 @@ bool core_leads(const struct core *core); // alone, or of several
 
 enum letter {
 	LETTER_WANT = 1, // to the lead: a client's Want; a: its told interval
-	LETTER_RENEW,    // a: lease, b: told interval
+	LETTER_RENEW,    // a: lease, b: told interval; text: how far it is, and how fast
+			 // (told_rates.h)
 	LETTER_ENDED,    // an operation ended; body: operation_info
 	LETTER_HELD,     // what the client holds changed
 	LETTER_SCREEN,   // its screen has another size
@@ -70,6 +73,7 @@ enum letter {
 	LETTER_CHANNEL,   // to everybody: text: a channel that holds something else
 	LETTER_WITHDRAWN, // body: a CommandRef that was taken back; text: its publisher
 	LETTER_STANDS,    // to the lead: the client is in other channels now
+	LETTER_RATE,      // to the owner: a: lease, b: the rate that its client is to be told
 	LETTER_KINDS
 };
 
@@ -81,5 +85,7 @@ struct letter_said {
 	struct bytes body;
 };
 enum err core_letter_to_lead(struct core *core, const struct letter_said *l) MUST_CHECK;
+// To whoever answers l->client.
+enum err core_letter_to_owner(struct core *core, const struct letter_said *l) MUST_CHECK;
 
 #endif

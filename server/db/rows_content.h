@@ -86,6 +86,9 @@ enum err rows_fetched_find(struct db *db, const char *client, const struct diges
 	struct arena *a, const char **broker, int64_t *granted_ms) MUST_CHECK;
 enum err rows_fetched_prune(struct db *db, int64_t before_ms) MUST_CHECK;
 enum err rows_lease_delete(struct db *db, uint64_t id) MUST_CHECK;
+enum err rows_lease_rate_put(struct db *db, uint64_t id, uint64_t rate) MUST_CHECK;
+// Errors: ERR_NOT_FOUND.
+enum err rows_lease_rate(struct db *db, uint64_t id, uint64_t *rate) MUST_CHECK;
 enum err rows_lease_each(struct db *db, enum err (*each)(void *ctx, const struct lease_row *row),
 	void *ctx) MUST_CHECK;
 

@@ -43,6 +43,24 @@ enum err rows_lease_delete(struct db *db, uint64_t id)
 	return db_run(db, "DELETE FROM lease WHERE id = $1", DB_I(id));
 }
 
+enum err rows_lease_rate_put(struct db *db, uint64_t id, uint64_t rate)
+{
+	return db_run(db, "UPDATE lease SET rate = $1 WHERE id = $2", DB_I(rate), DB_I(id));
+}
+
+enum err rows_lease_rate(struct db *db, uint64_t id, uint64_t *rate)
+{
+	struct db_rows rows;
+	bool found;
+
+	TRY(db_query(db, &rows, "SELECT rate FROM lease WHERE id = $1", DB_I(id)));
+	found = db_next(&rows);
+	if (found)
+		*rate = (uint64_t)db_int(&rows, 0);
+	TRY(db_end(&rows));
+	return found ? ERR_OK : err_set(ERR_NOT_FOUND, "no lease %llu", (unsigned long long)id);
+}
+
 enum err rows_lease_each(
 	struct db *db, enum err (*each)(void *ctx, const struct lease_row *row), void *ctx)
 {

@@ -1,61 +1,19 @@
 """How fast a transfer goes is the server's to say, while it runs. Witnesses: the data broker's own log of what it sent and its count in $SYS,
 mosquitto_sub's recording of the control broker."""
 import re
-import time
-
 
 from lib import wire
 from lib.presence import Record, package_of, stored, sys_value
+from lib.transfers import KB, MB, OBJECT, installed, joins, per_second, published, rates_told, sent
 from lib.wait import wait_for
 
 pb = wire.pb
-
-KB, MB = 1000, 1_000_000
-OBJECT = 1024 * 1024 + 64 * 1024    # the largest there may be
-
 
 def fleet_for(fleet_of, clients=("f1",), budgets=(), brokers=("da",), interval_ms=300, **data):
     fleet = fleet_of(clients=clients, data_brokers=brokers, interval_ms=interval_ms,
                      server={"server": {"reconnect_spread_s": 0}, "probe": {"enabled": False},
                              "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "budget": list(budgets), **data}})
     return fleet.up()
-
-
-def joins(fleet, *clients):
-    for c in clients:
-        fleet.ctl("channel", "create", c)
-        fleet.ctl("client", "channel", c, c)
-
-
-def sent(fleet, client, broker="da"):
-    """(second, bytes) of each object that the broker sent to a client, by its log; a line is stamped to the second."""
-    rows = re.findall(rf"^(\S+): Sending PUBLISH to {client} \([^']*'helio/v1/chunk/[^']*', \.\.\. \((\d+) bytes\)", fleet.broker_log(broker), re.M)
-    return [(int(time.mktime(time.strptime(at, "%Y-%m-%dT%H:%M:%S"))), int(size)) for at, size in rows]
-
-
-def per_second(rows):
-    """Bytes in each whole second from the first to the last, those two left out."""
-    sums = dict.fromkeys(range(rows[0][0], rows[-1][0] + 1), 0)
-    for at, size in rows:
-        sums[at] += size
-    return list(sums.values())[1:-1]
-
-
-def installed(fleet, client, package):
-    return (fleet.folder / client / "packages" / package).exists()
-
-
-def rates_told(record, client):
-    """(time, rate) of each response to the client, by mosquitto_sub."""
-    return [(at, r.rate_bytes_per_s) for at, topic, r in record.of("helio/v1/rsp/", pb.Response) if topic.endswith(f"/{client}")]
-
-
-def published(fleet, client, size, name):
-    package = package_of(fleet, name=name, size=size)
-    stored(fleet, package)
-    began = time.monotonic()
-    fleet.ctl("channel", "publish", client, package)
-    return package, began
 
 
 def test_S001_c28_a_rate_holds_and_is_changed_while_the_transfer_runs(fleet_of):

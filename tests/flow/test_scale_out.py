@@ -12,7 +12,9 @@ import pytest
 from lib import wire
 from lib.fleet import Fleet
 from lib.postgres import Postgres, one, programs
+from lib.presence import Record
 from lib.recording import conversation
+from lib.transfers import MB, OBJECT, installed, joins, per_second, published, rates_told, sent
 from lib.wait import wait_for
 
 pb = wire.pb
@@ -66,8 +68,9 @@ def started(postgres, fleet):
 
 
 def options(postgres, **more):
-    return {"servers": ["server.1", "server.2"], "clients": CLIENTS, "data_brokers": ["da"],
-            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": LEASE_MS}}, **more}
+    return {"servers": ["server.1", "server.2"], "clients": CLIENTS, "data_brokers": ["da", "db"],
+            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": LEASE_MS},
+                       "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "stalled_after_s": 2}}, **more}
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,113 @@ def test_scale_out_what_the_leader_decides_reaches_the_clients_of_the_other(calm
     given = wait_for(grants, 10, "a grant")
     assert {g.boot[4:] for g in given} == {boot_of(fleet, capture, client)}
     wait_for(lambda: one(postgres, "SELECT count(*) FROM letter WHERE place <> 257") == "0", 10, "every letter is taken")
+
+
+def recorded(fleet):
+    """A new recording; the one before is over."""
+    if "capture-watch.2" in fleet.procs:
+        fleet.procs["capture-watch.2"].stop()
+    return Record(fleet)
+
+
+def published_to(fleet, client, size, name):
+    if "pub" not in fleet.procs:
+        fleet.publisher()
+    return published(fleet, client, size, name)[0]
+
+
+def boots_told(fleet, record, client):
+    """Whose starts the last response and all grants to it name."""
+    return {g.boot[4:] for _, _, g in record.grants(client)} | {boot_of(fleet, record.capture, client)}
+
+
+def never_above(record, clients, limit):
+    """What these were told, grants and answers, in the order of the wire and until they have it, never sums up to more; the
+    highest sum."""
+    told, most = dict.fromkeys(clients, 0), 0
+    rows = [(at, who, g.rate_bytes_per_s) for at, who, g in record.grants() if who in clients]
+    rows += [(at, who, rate) for who in clients for at, rate in rates_told(record, who) if rate]
+    ended = [(at, topic.rsplit("/", 1)[1]) for at, topic, w in record.of("helio/v1/want/", pb.Want) if w.HasField("release")]
+    rows = [row for row in rows if not [at for at, who in ended if who == row[1] and at <= row[0]]] + [(at, who, 0) for at, who in ended if who in told]
+    for _, who, rate in sorted(rows):
+        told[who] = rate
+        most = max(most, sum(told.values()))
+    assert most <= limit + len(clients), rows
+    return most
+
+
+def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_changes_while_they_fetch(calm):
+    fleet, postgres = calm
+    near, (far, beyond) = of_owner(postgres, "server.1")[-1], of_owner(postgres, "server.2")[-2:]
+    record = recorded(fleet)
+    joins(fleet, near, far, beyond)
+    fleet.ctl("customer", "add", "acme")
+    fleet.ctl("customer", "place", "acme", "lobby")
+    for client in (near, far):
+        fleet.ctl("customer", "client", "acme", client, "--place", "lobby")
+    fleet.ctl("budget", "set", "site", "acme/lobby", 3 * MB)
+    package = published_to(fleet, far, 16 * MB, "both")
+    at = wait_for(lambda: record.grants(far, package), 20, "a grant")[0][2]
+    assert at.rate_bytes_per_s == 3 * MB
+    home = getattr(at, "from").broker_id
+    wait_for(lambda: [r for _, r in rates_told(record, far) if r == 3 * MB], 10, "its own server tells it the whole")
+    # Another one of the site, of the server that leads: each gets its half.
+    fleet.ctl("channel", "publish", near, package)
+    for client in (near, far):
+        wait_for(lambda c=client: [r for _, r in rates_told(record, c) if r == 1_500_000], 20, f"{client} is told its half")
+    wait_for(lambda: sum(size for _, size in sent(fleet, far, home)) > 6 * MB, 30, "some of it is sent")
+    slow = {c: sent(fleet, c, home) for c in (near, far)}
+    never_above(record, (near, far), 3 * MB)
+    shown = {x["client"]: x for x in fleet.ctl("leases")["leases"]}
+    assert shown[far]["due_bytes_per_s"] == 1_500_000 and shown[far]["chunks_have"] > 0 and shown[far]["measured_bytes_per_s"] > 0
+    seconds = per_second(sorted(slow[near] + slow[far]))
+    assert seconds and max(seconds) <= 3 * MB + 2 * OBJECT, seconds
+    # More, while it runs: both hear it, and the transfer goes on.
+    fleet.ctl("budget", "set", "site", "acme/lobby", 16 * MB)
+    for client in (near, far):
+        wait_for(lambda c=client: [r for _, r in rates_told(record, c) if r == 8 * MB], 20, f"{client} is told more")
+    for client in (near, far):
+        wait_for(lambda c=client: installed(fleet, c, package), 40, f"{client} has it")
+        assert len(record.grants(client, package)) == 1
+    assert never_above(record, (near, far), 16 * MB) > 3 * MB
+    # Whose word each took: the two servers' own.
+    assert len(boots_told(fleet, record, near)) == len(boots_told(fleet, record, far)) == 1
+    assert boots_told(fleet, record, near) != boots_told(fleet, record, far)
+    # Control: who stands elsewhere is not held back by the site.
+    fleet.ctl("budget", "set", "site", "acme/lobby", 1 * MB)
+    fleet.ctl("channel", "publish", beyond, package)
+    wait_for(lambda: installed(fleet, beyond, package), 20, "the one beyond has it")
+    assert wait_for(lambda: record.grants(beyond, package), 10, "its grant is recorded")[0][2].rate_bytes_per_s == fleet.capacity
+    quick = sent(fleet, beyond, home)
+    assert quick[-1][0] - quick[0][0] <= 3
+    fleet.ctl("budget", "unset", "site", "acme/lobby")
+
+
+def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_server(calm):
+    fleet, postgres = calm
+    client = of_owner(postgres, "server.2")[1]
+    record = recorded(fleet)
+    joins(fleet, client)
+    fleet.ctl("budget", "set", "client", client, 400_000)
+    package = published_to(fleet, client, 6 * MB, "stuck")
+    home = getattr(wait_for(lambda: record.grants(client, package), 20, "a grant")[0][2], "from").broker_id
+    other = "db" if home == "da" else "da"
+    wait_for(lambda: sent(fleet, client, home), 20, "bytes come")
+    fleet.ctl("budget", "set", "client", client, 4 * MB)
+    wait_for(lambda: [r for _, r in rates_told(record, client) if r == 4 * MB], 10, "the new rate is told")
+    assert not installed(fleet, client, package)
+    fleet.procs[f"broker-{home}"].pause()  # it holds the connection and sends nothing
+    try:
+        wait_for(lambda: fleet.procs["heliod"].lines("FETCH-STALLED"), 60, "the leader reports it")
+        wait_for(lambda: installed(fleet, client, package), 60, "it goes on from the other one")
+    finally:
+        fleet.procs[f"broker-{home}"].go_on()
+    assert [line for line in fleet.procs["heliod"].lines("FETCH-STALLED") if f" client={client} " in line]
+    assert not fleet.procs["heliod2"].lines("FETCH-STALLED")
+    assert sent(fleet, client, other)
+    wait_for(lambda: [g for _, _, g in record.grants(client, package) if getattr(g, "from").broker_id == other], 10, "the grant is recorded")
+    assert len(boots_told(fleet, record, client)) == 1
+    fleet.ctl("budget", "unset", "client", client)
 
 
 def test_scale_out_a_killed_server_is_taken_over_and_nothing_is_lost_or_done_twice(postgres, fleet_of):
