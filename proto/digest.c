@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <endian.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,5 +263,47 @@ struct key32 hkdf_sha256(struct bytes secret, struct bytes salt, const char *inf
 	secret_wipe(&prk, sizeof(prk));
 	secret_wipe(&prk_key, sizeof(prk_key));
 	secret_wipe(&block, sizeof(block));
+	return out;
+}
+
+// ---- one message a key
+
+struct onetime_mac {
+	EVP_MAC *kind;
+	EVP_MAC_CTX *state;
+};
+
+struct onetime_mac *onetime_mac_new(void)
+{
+	struct onetime_mac *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		abort();
+	m->kind = EVP_MAC_fetch(NULL, "POLY1305", NULL);
+	m->state = m->kind ? EVP_MAC_CTX_new(m->kind) : NULL;
+	if (!m->state)
+		abort();
+	return m;
+}
+
+void onetime_mac_free(struct onetime_mac *m)
+{
+	if (!m)
+		return;
+	EVP_MAC_CTX_free(m->state);
+	EVP_MAC_free(m->kind);
+	free(m);
+}
+
+struct id16 onetime_mac(
+	struct onetime_mac *m, const struct key32 *once, const void *data, size_t size)
+{
+	struct id16 out;
+	size_t length = 0;
+
+	if (EVP_MAC_init(m->state, once->b, sizeof(once->b), NULL) != 1 ||
+		(size && EVP_MAC_update(m->state, data, size) != 1) ||
+		EVP_MAC_final(m->state, out.b, &length, sizeof(out.b)) != 1 || length != sizeof(out.b))
+		abort();
 	return out;
 }

@@ -81,6 +81,8 @@ static enum err request_fill(struct building *b, cJSON *request)
 			cJSON_AddStringToObject(
 				request, texts[i][1], args_get(b->a, texts[i][0], ""));
 	}
+	if (args_has(b->a, "read-all"))
+		cJSON_AddTrueToObject(request, "read_all");
 	return b->software ? ERR_OK : images_add(b, request);
 }
 

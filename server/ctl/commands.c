@@ -63,7 +63,8 @@ static const struct option_row package_build_options[] = {
 	{"product", "WORD", "only for this product"},
 	{"min-agent", "VERSION", "oldest agent that may install it"},
 	{"profile", "WORD", "fast (default), or small: slowly, least bytes for a first install"},
-	{"security-counter", "N", "never install a lower one afterwards"}, CA,
+	{"security-counter", "N", "never install a lower one afterwards"},
+	{"read-all", NULL, "read also the files whose times say that they did not change"}, CA,
 	{"key", "FILE", "sign with this key instead (may be repeated)"},
 	{"customer", "NAME", "sealed with this customer's key, when it has one"},
 	{"no-sign", NULL, "leave it unsigned"}};

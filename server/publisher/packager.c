@@ -206,6 +206,7 @@ static void work_end(struct pack_work *w)
 	object_encoder_free(w->content);
 	object_encoder_free(w->pages);
 	spool_close(&w->spool);
+	pack_later_end(&w->later);
 }
 
 static enum err root_take(struct package_built *out)
@@ -245,7 +246,9 @@ enum err package_build(const struct pack_job *job, struct package_built *out)
 	buf_init(&out->index, LIMIT_INDEX);
 	known_init(&out->objects);
 	known_init(&out->fresh);
+	seen_init(&out->seen);
 	spool_init(&w.spool);
+	known_init(&w.later.chunks);
 	enum err e = build(&w);
 	work_end(&w);
 	if (e != ERR_OK) {
@@ -261,6 +264,7 @@ void package_built_fini(struct package_built *b)
 	buf_fini(&b->index);
 	known_fini(&b->objects);
 	known_fini(&b->fresh);
+	seen_fini(&b->seen);
 }
 
 void package_built_undo(const struct pack_job *job, const struct package_built *b)

@@ -1,7 +1,8 @@
 // The packager: files in, a package out: manifest root, index, and every object in the object
 // store.
 //
-// Two passes. The first reads each file once, cuts and hashes it, writes the objects of large
+// Two passes. The first reads each file once, but for those that are as they were when they were
+// seen last (seen.h), cuts and hashes it, writes the objects of large
 // chunks that the store does not yield yet, and keeps the plain bytes of small chunks in a spool.
 // The manifest is then known, and with it what stands on which page; the second pass packs the
 // small chunks of each page into objects of at least OBJECT_PACK_MIN and writes the index.
@@ -17,6 +18,7 @@
 #include "proto/content.h"
 #include "server/publisher/blob_store.h"
 #include "server/publisher/known.h"
+#include "server/publisher/seen.h"
 #include "server/publisher/software_tree.h"
 
 struct pack_file {
@@ -37,7 +39,9 @@ struct pack_job {
 	const struct known *known; // not changed while the job runs
 	struct object_profile profile;
 	bool small; // all chunks in groups of OBJECT_OUTPUT_MAX: least bytes for a first install
-	const struct key32 *key;      // the package is sealed with it; NULL: it is not
+	const struct key32 *key; // the package is sealed with it; NULL: it is not
+	const struct seen *seen; // of the package before, with a key; NULL: nothing is remembered
+	bool read_all;           // also what the stamp says is unchanged
 	_Atomic uint64_t *done_bytes; // progress; may be NULL
 	_Atomic bool *cancel;         // may be NULL
 };
@@ -50,6 +54,8 @@ struct package_built {
 	uint32_t file_count, chunk_count;
 	struct known objects; // a set: every object of the package, in order of sending
 	struct known fresh;   // those that were not in the store, with their chunks
+	struct seen seen;     // every file of the tree, when the job remembers
+	uint64_t read_bytes;  // the others were not read
 };
 
 // On success everything fresh is on the disk (blob_sync). On failure what was written is removed.

@@ -7,6 +7,7 @@
 // While a crew works on one batch, one of it reads and cuts the next. No step looks at what another
 // of its round makes, and what all of them look at stands still meanwhile: what comes out depends
 // on the content alone.
+#include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/chunker.h"
 #include "proto/digest.h"
@@ -28,6 +29,8 @@
 struct piece {
 	struct chunk_ref ref;
 	const uint8_t *data;
+	struct id16 mark;
+	bool met; // known by its mark: ref is whole
 	struct object made;
 	bool fresh; // its object is new, and written
 };
@@ -38,6 +41,8 @@ struct part {
 	struct bytes bytes;
 	size_t first, count; // pieces
 	bool begins, ends;
+	const struct seen_file *seen; // it is not read
+	bool settled; // where it ends: nothing changed while it was read, or long before
 	struct sha256_stream *hash; // of a file of several batches
 	struct digest sha256;       // of the file, where it ends
 };
@@ -55,7 +60,9 @@ struct reader {
 	size_t file; // that is open, or comes next
 	int fd;
 	bool eof;
-	bool began;            // some of the file is in an earlier batch
+	bool began; // some of the file is in an earlier batch
+	int64_t opened_unix_ms;
+	struct seen_follow follow;
 	unsigned streams_used; // of first_pass.streams
 	uint8_t *rest;         // read, and not cut yet
 	size_t rest_size;
@@ -65,6 +72,7 @@ struct reader {
 struct file_cut {
 	struct digest *hashes;
 	uint32_t *sizes;
+	struct id16 *marks;
 	size_t count, cap;
 	uint64_t size;
 };
@@ -73,6 +81,7 @@ struct first_pass {
 	struct pack_work *work;
 	struct crew *crew;
 	struct object_encoder *encoders[CREW_MAX];
+	struct onetime_mac *macs[CREW_MAX];
 	struct sha256_stream *streams[2]; // two files at most go on from batch to batch at a time
 	struct reader reader;
 	struct batch batches[2], *now, *next;
@@ -85,7 +94,7 @@ struct first_pass {
 
 // ---- reading
 
-static enum err file_open(const struct pack_work *w, const struct pack_file *p, int *fd)
+enum err pack_file_open(const struct pack_work *w, const struct pack_file *p, int *fd)
 {
 	if (!p->tree)
 		return blob_open(w->job->images, &p->image, fd);
@@ -111,17 +120,45 @@ static enum err batch_fill(struct reader *r, struct batch *b)
 	return ERR_OK;
 }
 
-// Cuts what stands in the batch from `at` on; what cannot be cut yet is kept as rest.
-static void part_cut(struct reader *r, struct batch *b, struct part *p, size_t at)
+static bool is_met(
+	const struct first_pass *f, struct piece *p, const struct seen_chunk *c, size_t member)
 {
+	p->mark = seen_mark(
+		f->macs[member], &f->work->job->seen->key, &c->sha256, bytes_of(p->data, c->size));
+	return memcmp(&p->mark, &c->mark, sizeof c->mark) == 0;
+}
+
+// Where the piece ends: where a known one does, or where its content says.
+static void piece_cut(struct first_pass *f, struct piece *p, size_t left, size_t member)
+{
+	struct seen_follow *follow = &f->reader.follow;
+	const struct seen_chunk *c = seen_expected(follow, left);
+
+	if (c && is_met(f, p, c, member)) {
+		p->ref = (struct chunk_ref){.sha256 = c->sha256, .size = c->size};
+		p->met = true;
+		seen_met(follow);
+		return;
+	}
+	if (c)
+		seen_missed(follow);
+	p->ref.size = (uint32_t)chunk_cut(p->data, left);
+	seen_found(follow, p->ref.size);
+}
+
+// Cuts what stands in the batch from `at` on; what cannot be cut yet is kept as rest.
+static void part_cut(
+	struct first_pass *f, struct batch *b, struct part *p, size_t at, size_t member)
+{
+	struct reader *r = &f->reader;
 	const uint8_t *begin = b->room + at;
 	size_t left = b->size - at;
 
 	while (left >= CHUNK_MAX || (r->eof && left > 0)) {
-		const uint8_t *data = b->room + b->size - left;
-		size_t n = chunk_cut(data, left);
-		b->pieces[b->piece_count++] = (struct piece){.data = data, .ref.size = (uint32_t)n};
-		left -= n;
+		struct piece *piece = &b->pieces[b->piece_count++];
+		*piece = (struct piece){.data = b->room + b->size - left};
+		piece_cut(f, piece, left, member);
+		left -= piece->ref.size;
 	}
 	b->size -= left;
 	memcpy(r->rest, b->room + b->size, left);
@@ -130,7 +167,32 @@ static void part_cut(struct reader *r, struct batch *b, struct part *p, size_t a
 	p->count = b->piece_count - p->first;
 }
 
-static enum err part_read(struct first_pass *f, struct batch *b)
+static enum err reader_open(struct first_pass *f)
+{
+	struct reader *r = &f->reader;
+	const struct pack_job *job = f->work->job;
+	const struct pack_file *file = &job->files[r->file];
+
+	r->opened_unix_ms = clock_now().wall.ms;
+	r->follow = (struct seen_follow){
+		.file = job->seen && !job->small ? seen_find(job->seen, file->path) : NULL};
+	return pack_file_open(f->work, file, &r->fd);
+}
+
+static void reader_close(struct first_pass *f, struct part *p)
+{
+	struct reader *r = &f->reader;
+	const struct tree_file *file = f->work->job->files[r->file].tree;
+
+	p->settled =
+		file && tree_file_is_same(r->fd, file) && seen_is_settled(file, r->opened_unix_ms);
+	close(r->fd);
+	r->fd = -1;
+	r->eof = false;
+	r->file++;
+}
+
+static enum err part_read(struct first_pass *f, struct batch *b, size_t member)
 {
 	struct reader *r = &f->reader;
 	struct part *p = &b->parts[b->part_count++];
@@ -138,34 +200,50 @@ static enum err part_read(struct first_pass *f, struct batch *b)
 
 	*p = (struct part){.file = r->file, .first = b->piece_count, .begins = !r->began};
 	if (r->fd < 0)
-		TRY(file_open(f->work, &f->work->job->files[r->file], &r->fd));
+		TRY(reader_open(f));
 	memcpy(b->room + b->size, r->rest, r->rest_size);
 	b->size += r->rest_size;
 	r->rest_size = 0;
 	TRY(batch_fill(r, b));
 	bool full = !r->eof;
-	part_cut(r, b, p, at);
+	part_cut(f, b, p, at, member);
 	p->ends = r->eof;
 	if (p->begins && full)
 		r->streams_used++;
 	if (!p->begins || full)
 		p->hash = f->streams[r->streams_used % 2];
 	r->began = full;
-	if (full)
-		return ERR_OK;
-	close(r->fd);
-	r->fd = -1;
-	r->eof = false;
-	r->file++;
+	if (!full)
+		reader_close(f, p);
 	return ERR_OK;
 }
 
-static enum err batch_read(struct first_pass *f, struct batch *b)
+// The whole of a file that is as it was.
+static bool part_take_over(struct first_pass *f, struct batch *b)
+{
+	struct reader *r = &f->reader;
+	const struct seen_file *seen =
+		r->began ? NULL : pack_unread(f->work, &f->work->job->files[r->file]);
+
+	if (!seen)
+		return false;
+	b->parts[b->part_count++] = (struct part){.file = r->file++,
+		.first = b->piece_count,
+		.begins = true,
+		.ends = true,
+		.seen = seen,
+		.sha256 = seen->sha256};
+	return true;
+}
+
+static enum err batch_read(struct first_pass *f, struct batch *b, size_t member)
 {
 	b->size = b->part_count = b->piece_count = 0;
 	while (f->reader.file < f->work->job->file_count && b->part_count < PARTS_MAX &&
 		b->size + BEGIN_ROOM <= BATCH_BYTES) {
-		TRY(part_read(f, b));
+		if (part_take_over(f, b))
+			continue;
+		TRY(part_read(f, b, member));
 		if (f->reader.began)
 			break; // full
 	}
@@ -181,8 +259,8 @@ static bool is_alone(const struct part *p)
 
 static void part_hash(struct part *p)
 {
-	if (is_alone(p))
-		return; // its chunk's
+	if (is_alone(p) || p->seen)
+		return; // its chunk's, or that of then
 	if (!p->hash) {
 		p->sha256 = sha256(p->bytes.data, p->bytes.size);
 		return;
@@ -192,9 +270,22 @@ static void part_hash(struct part *p)
 		p->sha256 = sha256_end(p->hash);
 }
 
-static bool is_small(const struct pack_work *w, const struct piece *p)
+bool pack_is_small(const struct pack_work *w, uint32_t size)
 {
-	return w->job->small || p->ref.size < OBJECT_PACK_MIN;
+	return w->job->small || size < OBJECT_PACK_MIN;
+}
+
+// Hash and mark.
+static void piece_name(struct first_pass *f, struct piece *p, size_t member)
+{
+	const struct seen *seen = f->work->job->seen;
+
+	if (p->met)
+		return;
+	p->ref.sha256 = sha256(p->data, p->ref.size);
+	if (seen && p->ref.size >= CHUNK_MIN) // less is the last of a file, and never looked for
+		p->mark = seen_mark(f->macs[member], &seen->key, &p->ref.sha256,
+			bytes_of(p->data, p->ref.size));
 }
 
 static enum err piece_make(struct first_pass *f, struct piece *p, size_t member)
@@ -202,8 +293,8 @@ static enum err piece_make(struct first_pass *f, struct piece *p, size_t member)
 	struct pack_work *w = f->work;
 	struct bytes transported;
 
-	p->ref.sha256 = sha256(p->data, p->ref.size);
-	if (is_small(w, p) || pack_object_is_there(w, &p->ref))
+	piece_name(f, p, member);
+	if (pack_is_small(w, p->ref.size) || pack_object_is_there(w, &p->ref))
 		return ERR_OK;
 	p->made = (struct object){.chunk_count = 1};
 	TRY(object_encode(f->encoders[member], &p->ref, bytes_of(p->data, p->ref.size), &p->made,
@@ -232,7 +323,7 @@ static void step(void *ctx, size_t at, size_t member)
 	if (f->failed)
 		return;
 	if (at == 0)
-		fault_note(f, batch_read(f, f->next));
+		fault_note(f, batch_read(f, f->next, member));
 	else if (at <= f->now->part_count)
 		part_hash(&f->now->parts[at - 1]);
 	else
@@ -241,38 +332,74 @@ static void step(void *ctx, size_t at, size_t member)
 
 // ---- in order
 
-static enum err cut_add(struct file_cut *f, const struct chunk_ref *c)
+static enum err cut_room(struct file_cut *f)
 {
-	if (f->count == f->cap) {
-		size_t cap = f->cap ? f->cap * 2 : 16;
-		struct digest *hashes = realloc(f->hashes, cap * sizeof *hashes);
-		if (hashes)
-			f->hashes = hashes;
-		uint32_t *sizes = realloc(f->sizes, cap * sizeof *sizes);
-		if (sizes)
-			f->sizes = sizes;
-		if (!hashes || !sizes)
-			return err_set(ERR_MEMORY, "no memory for the chunks of a file");
-		f->cap = cap;
-	}
-	f->hashes[f->count] = c->sha256;
-	f->sizes[f->count++] = c->size;
-	f->size += c->size;
+	size_t cap = f->cap ? f->cap * 2 : 16;
+
+	if (f->count < f->cap)
+		return ERR_OK;
+	struct digest *hashes = realloc(f->hashes, cap * sizeof *hashes);
+	if (hashes)
+		f->hashes = hashes;
+	uint32_t *sizes = realloc(f->sizes, cap * sizeof *sizes);
+	if (sizes)
+		f->sizes = sizes;
+	struct id16 *marks = realloc(f->marks, cap * sizeof *marks);
+	if (marks)
+		f->marks = marks;
+	if (!hashes || !sizes || !marks)
+		return err_set(ERR_MEMORY, "no memory for the chunks of a file");
+	f->cap = cap;
 	return ERR_OK;
+}
+
+static enum err chunk_take(struct first_pass *f, const struct chunk_ref *c, const struct id16 *mark)
+{
+	struct file_cut *cut = &f->cut;
+
+	TRY(cut_room(cut));
+	cut->hashes[cut->count] = c->sha256;
+	cut->marks[cut->count] = *mark;
+	cut->sizes[cut->count++] = c->size;
+	cut->size += c->size;
+	if (f->work->job->done_bytes)
+		*f->work->job->done_bytes += c->size;
+	return ERR_OK;
+}
+
+static enum err object_take(struct pack_work *w, const struct chunk_ref *c)
+{
+	struct object o;
+	struct pack_found found = pack_object_find(w, c, 1);
+
+	return pack_object_use(w, &found, NULL, &o);
 }
 
 static enum err piece_take(struct first_pass *f, const struct piece *p)
 {
 	struct pack_work *w = f->work;
-	struct object o;
 
-	TRY(cut_add(&f->cut, &p->ref));
-	if (w->job->done_bytes)
-		*w->job->done_bytes += p->ref.size;
-	if (is_small(w, p))
+	TRY(chunk_take(f, &p->ref, &p->mark));
+	w->out->read_bytes += p->ref.size;
+	if (pack_is_small(w, p->ref.size))
 		return spool_put(&w->spool, &p->ref, p->data, NULL);
-	struct pack_found found = pack_object_find(w, &p->ref, 1);
-	return pack_object_use(w, &found, NULL, &o);
+	return object_take(w, &p->ref);
+}
+
+static enum err seen_take(struct first_pass *f, const struct part *p)
+{
+	struct pack_work *w = f->work;
+	uint64_t offset = 0;
+
+	for (size_t i = 0; i < p->seen->chunk_count; i++) {
+		const struct seen_chunk *s = &p->seen->chunks[i];
+		const struct chunk_ref c = {.sha256 = s->sha256, .size = s->size};
+		TRY(chunk_take(f, &c, &s->mark));
+		TRY(pack_is_small(w, c.size) ? pack_later_put(w, &c, p->file, offset)
+					     : object_take(w, &c));
+		offset += c.size;
+	}
+	return ERR_OK;
 }
 
 static enum err file_check(const struct pack_file *p, const struct file_entry *e)
@@ -283,6 +410,31 @@ static enum err file_check(const struct pack_file *p, const struct file_entry *e
 		return err_set(
 			ERR_CORRUPT, "the stored picture %s is damaged", digest_short(&p->image));
 	return ERR_OK;
+}
+
+// What the next build of the package finds of this file.
+static enum err seen_note(struct first_pass *f, const struct part *p, const struct file_entry *e)
+{
+	const struct pack_file *file = &f->work->job->files[p->file];
+	const struct file_cut *cut = &f->cut;
+
+	if (!f->work->job->seen || !file->tree)
+		return ERR_OK;
+	SCOPED_FREE struct seen_chunk *chunks = calloc(cut->count + 1, sizeof *chunks);
+	if (!chunks)
+		return err_set(ERR_MEMORY, "no memory for what was seen of files");
+	for (size_t i = 0; i < cut->count; i++)
+		chunks[i] = (struct seen_chunk){
+			.sha256 = cut->hashes[i], .size = cut->sizes[i], .mark = cut->marks[i]};
+	const struct seen_file s = {.path = file->tree->path,
+		.size = e->size_bytes,
+		.stamp = file->tree->stamp,
+		.settled = p->settled,
+		.kept = p->seen != NULL,
+		.sha256 = e->sha256,
+		.chunks = chunks,
+		.chunk_count = p->seen ? 0 : cut->count};
+	return seen_add(&f->work->out->seen, &s);
 }
 
 static enum err file_end(struct first_pass *f, const struct part *p)
@@ -300,6 +452,7 @@ static enum err file_end(struct first_pass *f, const struct part *p)
 
 	TRY(file_check(file, &e));
 	TRY(manifest_builder_add(f->work->builder, &e));
+	TRY(seen_note(f, p, &e));
 	f->cut.count = 0;
 	f->cut.size = 0;
 	return ERR_OK;
@@ -323,6 +476,8 @@ static enum err batch_take(struct first_pass *f, const struct batch *b)
 		const struct part *p = &b->parts[i];
 		for (size_t k = p->first; k < p->first + p->count; k++)
 			TRY(piece_take(f, &b->pieces[k]));
+		if (p->seen)
+			TRY(seen_take(f, p));
 		if (p->ends)
 			TRY(file_end(f, p));
 	}
@@ -367,6 +522,8 @@ static enum err pass_begin(struct first_pass *f)
 	TRY(crew_new(bytes < ALONE_BYTES ? 1 : CREW_MAX, &f->crew));
 	for (size_t i = 0; i < crew_size(f->crew) && !job->small; i++)
 		TRY(pack_encoder_new(f->work, &f->encoders[i]));
+	for (size_t i = 0; i < crew_size(f->crew); i++)
+		f->macs[i] = onetime_mac_new();
 	for (size_t i = 0; i < 2; i++) {
 		f->streams[i] = sha256_new();
 		TRY(batch_init(&f->batches[i]));
@@ -380,8 +537,10 @@ static enum err pass_begin(struct first_pass *f)
 static void pass_end(struct first_pass *f)
 {
 	crew_free(f->crew);
-	for (size_t i = 0; i < CREW_MAX; i++)
+	for (size_t i = 0; i < CREW_MAX; i++) {
 		object_encoder_free(f->encoders[i]);
+		onetime_mac_free(f->macs[i]);
+	}
 	for (size_t i = 0; i < 2; i++) {
 		sha256_free(f->streams[i]);
 		free(f->batches[i].room);
@@ -393,6 +552,7 @@ static void pass_end(struct first_pass *f)
 	free(f->reader.rest);
 	free(f->cut.hashes);
 	free(f->cut.sizes);
+	free(f->cut.marks);
 }
 
 enum err pack_files(struct pack_work *w)

@@ -58,10 +58,10 @@ static enum err group_read(struct page_pack *p, size_t at, uint32_t count)
 	for (size_t i = at; i < at + count; i++) {
 		const struct chunk_ref *c = &p->plan.chunks[i];
 		uint64_t place;
-		if (!spool_find(&w->spool, c, &place))
-			return err_set(
-				ERR_CORRUPT, "chunk %s was not kept", digest_short(&c->sha256));
-		TRY(spool_read(&w->spool, place, c->size, &p->plain));
+		if (spool_find(&w->spool, c, &place))
+			TRY(spool_read(&w->spool, place, c->size, &p->plain));
+		else
+			TRY(pack_later_read(w, c, &p->plain));
 	}
 	return ERR_OK;
 }

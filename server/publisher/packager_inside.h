@@ -7,12 +7,23 @@
 #include "server/publisher/packager.h"
 #include "server/publisher/spool.h"
 
+// Small chunks of files that were not read: read when a group needs their bytes.
+struct pack_later {
+	struct known chunks; // object i is one chunk, which stands at places[i]
+	struct later_place {
+		size_t file;
+		uint64_t offset;
+	} * places;
+	size_t cap;
+};
+
 struct pack_work {
 	const struct pack_job *job;
 	struct package_built *out;
 	struct manifest_builder *builder;
 	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
 	struct spool spool;                     // small chunks
+	struct pack_later later;
 	struct own_prefix *own; // of the small profile, from the second pass on; NULL: not used
 	struct digest pad;      // known_name; zero: not sealed
 	struct id16 salt;
@@ -44,6 +55,20 @@ enum err pack_object_written(
 	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk) MUST_CHECK;
 // Of the job's profile and key.
 enum err pack_encoder_new(const struct pack_work *w, struct object_encoder **out) MUST_CHECK;
+
+// A chunk that is packed with others, in the second pass.
+bool pack_is_small(const struct pack_work *w, uint32_t size);
+enum err pack_file_open(const struct pack_work *w, const struct pack_file *p, int *fd) MUST_CHECK;
+
+// What was seen: packager_seen.c. The file need not be read: it is as it was, and what it consists
+// of is in the store. NULL: it has to be.
+const struct seen_file *pack_unread(const struct pack_work *w, const struct pack_file *p);
+enum err pack_later_put(
+	struct pack_work *w, const struct chunk_ref *c, size_t file, uint64_t offset) MUST_CHECK;
+// Appends the chunk. Errors: ERR_CORRUPT (nobody put it), ERR_NOT_NOW (the file changed) ...
+enum err pack_later_read(
+	struct pack_work *w, const struct chunk_ref *c, struct buf *out) MUST_CHECK;
+void pack_later_end(struct pack_later *l);
 
 // First pass. Errors as package_build.
 enum err pack_files(struct pack_work *w) MUST_CHECK;

@@ -18,7 +18,7 @@ struct publisher_settings {
 	char medium_dir[440], medium_kind[16];
 	uint64_t medium_bytes_max;
 	uint32_t medium_keep_s;
-	uint64_t package_bytes_max;
+	uint64_t package_bytes_max, seen_bytes_max;
 	uint32_t zstd_level, station_patience_ms;
 	char image_key[400];
 	uint32_t period_s, settle_ms, keep;

@@ -32,6 +32,14 @@ static const char *kind_of(mode_t mode)
 	return "a device";
 }
 
+static struct file_stamp stamp_of(const struct stat *s)
+{
+	return (struct file_stamp){.device = s->st_dev,
+		.inode = s->st_ino,
+		.modified_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec,
+		.changed_ns = (int64_t)s->st_ctim.tv_sec * 1000000000 + s->st_ctim.tv_nsec};
+}
+
 static enum err file_add(struct walk *w, const char *path, const struct stat *s)
 {
 	struct tree *t = w->tree;
@@ -54,7 +62,7 @@ static enum err file_add(struct walk *w, const char *path, const struct stat *s)
 		return err_set(ERR_MEMORY, "no memory for a list of files");
 	t->files[t->count++] = (struct tree_file){.path = copy,
 		.size = (uint64_t)s->st_size,
-		.modified_ns = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec,
+		.stamp = stamp_of(s),
 		.executable = (s->st_mode & 0111) != 0};
 	t->bytes += (uint64_t)s->st_size;
 	return ERR_OK;
@@ -208,9 +216,19 @@ enum err tree_open(int root_fd, const struct tree_file *f, int *fd)
 
 	TRY(open_below(root_fd, f->path, 0, fd));
 	if (fstat(*fd, &s) == 0 && S_ISREG(s.st_mode) && (uint64_t)s.st_size == f->size &&
-		(int64_t)s.st_mtim.tv_sec * 1000000000 + s.st_mtim.tv_nsec == f->modified_ns)
+		stamp_of(&s).modified_ns == f->stamp.modified_ns)
 		return ERR_OK;
 	close(*fd);
 	*fd = -1;
 	return err_set(ERR_NOT_NOW, "%s changed while the package was made", f->path);
+}
+
+bool tree_file_is_same(int fd, const struct tree_file *f)
+{
+	struct stat s;
+
+	if (fstat(fd, &s) != 0 || (uint64_t)s.st_size != f->size)
+		return false;
+	const struct file_stamp is = stamp_of(&s);
+	return memcmp(&is, &f->stamp, sizeof is) == 0;
 }

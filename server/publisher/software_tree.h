@@ -8,10 +8,17 @@
 
 #include "proto/base/mem.h"
 
+// With the size: by what a change of a file is seen without reading it. The change time is the
+// kernel's own, nobody can set it back.
+struct file_stamp {
+	uint64_t device, inode;
+	int64_t modified_ns, changed_ns;
+};
+
 struct tree_file {
 	char *path; // owned
 	uint64_t size;
-	int64_t modified_ns; // to see a change while it is read
+	struct file_stamp stamp;
 	bool executable;
 };
 
@@ -30,5 +37,8 @@ void tree_fini(struct tree *t);
 
 // Opens path below root_fd without following links, and checks that it is the file that was listed.
 enum err tree_open(int root_fd, const struct tree_file *f, int *fd) MUST_CHECK;
+
+// The open file is still what was listed: size and stamp.
+bool tree_file_is_same(int fd, const struct tree_file *f);
 
 #endif

@@ -2,7 +2,7 @@
 //
 //   STATE/publisher.db     image, image_tag, image_original, variant, package, package_image,
 //                          package_object, package_order, order_package, object, broker,
-//                          placement, object_on, meta
+//                          placement, object_on, meta, seen_file, seen_name
 //   STATE/images/          what devices show
 //   STATE/objects/         what lies on data brokers, shared by all packages
 //
@@ -230,6 +230,21 @@ enum err directive_look(struct store *s, const struct digest *package, const cha
 // anew: the server counts from elsewhere now, and what was said before is forgotten.
 enum err directive_note(struct store *s, const struct digest *package, const char *broker,
 	uint64_t directive_id, bool anew) MUST_CHECK;
+
+// ---- what was seen of files, by the name of a package
+
+// The secret of marks; made at the first asking.
+enum err seen_key(struct store *s, struct key32 *out) MUST_CHECK;
+// Into an empty list, with the key.
+enum err seen_load(struct store *s, const char *name, struct seen *out) MUST_CHECK;
+struct seen_limit {
+	uint64_t bytes_max; // of all names; 0: nothing is remembered
+	int64_t now_unix_ms;
+};
+// now: every file of the package; before: as it was loaded. Names that were not used for longest
+// are forgotten where it is too much. Part of the caller's act.
+enum err seen_put(struct store *s, const char *name, const struct seen *before,
+	const struct seen *now, const struct seen_limit *limit) MUST_CHECK;
 
 // ---- small values (16 bytes or a number), by name
 

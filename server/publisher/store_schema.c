@@ -74,6 +74,17 @@ static const char *const version_3[] = {
 	" SELECT id, '', directive_id FROM package WHERE directive_id > 0",
 };
 
+// What was seen of the files of packages, by the package's name.
+static const char *const version_4[] = {
+	"CREATE TABLE seen_file (name TEXT NOT NULL, path TEXT NOT NULL, size_bytes INTEGER NOT "
+	"NULL,"
+	" device INTEGER NOT NULL, inode INTEGER NOT NULL, modified_ns INTEGER NOT NULL,"
+	" changed_ns INTEGER NOT NULL, settled INTEGER NOT NULL, sha256 BLOB NOT NULL,"
+	" chunks BLOB NOT NULL, PRIMARY KEY (name, path))",
+	"CREATE TABLE seen_name (name TEXT PRIMARY KEY, used_unix_ms INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL) WITHOUT ROWID",
+};
+
 #define VERSION(list)                                                                              \
 	{                                                                                          \
 		list, sizeof list / sizeof list[0]                                                 \
@@ -82,7 +93,7 @@ static const char *const version_3[] = {
 static const struct {
 	const char *const *statements;
 	size_t count;
-} versions[] = {VERSION(version_1), VERSION(version_2), VERSION(version_3)};
+} versions[] = {VERSION(version_1), VERSION(version_2), VERSION(version_3), VERSION(version_4)};
 
 #define STORE_VERSION ((int)(sizeof versions / sizeof versions[0]))
 
@@ -97,8 +108,8 @@ static enum err schema_version(struct db *db, int64_t *version)
 
 enum err store_schema_make(struct db *db)
 {
-	static const char *const marks[] = {
-		"PRAGMA user_version = 1", "PRAGMA user_version = 2", "PRAGMA user_version = 3"};
+	static const char *const marks[] = {"PRAGMA user_version = 1", "PRAGMA user_version = 2",
+		"PRAGMA user_version = 3", "PRAGMA user_version = 4"};
 	int64_t version = 0;
 
 	TRY(schema_version(db, &version));

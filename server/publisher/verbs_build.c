@@ -29,6 +29,7 @@ struct build_work {
 	struct pack_file *files;
 	struct pack_job job;
 	struct key32 key;
+	struct seen seen; // of this name, before
 	struct package_built built;
 	_Atomic uint64_t done_bytes;
 	uint64_t total_bytes;
@@ -310,6 +311,20 @@ static enum err key_choose(struct build_work *w)
 	return ERR_OK;
 }
 
+// Of a tree in the fast profile the next build of this name finds what was seen; small takes
+// minutes, and reads.
+static enum err seen_choose(struct build_work *w)
+{
+	struct publisher *p = w->publisher;
+
+	if (w->job.info.kind != PACKAGE_SOFTWARE || w->job.small)
+		return ERR_OK;
+	w->job.read_all =
+		cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(call_json(w->call), "read_all"));
+	w->job.seen = &w->seen;
+	return seen_load(&p->store, w->package.name, &w->seen);
+}
+
 static enum err build_prepare(struct build_work *w)
 {
 	struct publisher *p = w->publisher;
@@ -324,6 +339,7 @@ static enum err build_prepare(struct build_work *w)
 	w->job.known = &p->store.known;
 	TRY(profile_choose(w, pictures));
 	TRY(key_choose(w));
+	TRY(seen_choose(w));
 	w->job.done_bytes = &w->done_bytes;
 	w->job.cancel = &p->cancel;
 	return ERR_OK;
@@ -360,14 +376,31 @@ static void build_reply(struct build_work *w, bool existing)
 	cJSON_AddNumberToObject(body, "object_bytes", (double)b->object_bytes);
 	cJSON_AddNumberToObject(body, "new_bytes", (double)(existing ? 0 : b->new_bytes));
 	cJSON_AddBoolToObject(body, "existing", existing);
+	cJSON_AddNumberToObject(body, "read_bytes", (double)b->read_bytes);
 	call_answer(w->call, body);
+}
+
+// With the package's rows, in one act.
+static enum err seen_record(struct build_work *w)
+{
+	const struct seen_limit limit = {.bytes_max = w->publisher->settings->seen_bytes_max,
+		.now_unix_ms = w->package.built_unix_ms};
+
+	if (!w->job.seen)
+		return ERR_OK;
+	return seen_put(&w->publisher->store, w->package.name, &w->seen, &w->built.seen, &limit);
 }
 
 static enum err build_record(struct build_work *w, bool *existing)
 {
+	struct store *s = &w->publisher->store;
+
 	w->package.built_unix_ms = clock_now().wall.ms;
-	enum err e = package_add(
-		&w->publisher->store, &w->package, &w->built, w->images, w->image_count, existing);
+	enum err e = seen_record(w);
+	if (e == ERR_OK)
+		e = package_add(s, &w->package, &w->built, w->images, w->image_count, existing);
+	if (e != ERR_OK || *existing)
+		e = store_end(s, e); // what was seen is new also of a package that is not
 	if (e != ERR_OK || *existing)
 		package_built_undo(&w->job, &w->built);
 	return e;
@@ -378,6 +411,7 @@ static void on_build_closed(uv_handle_t *h)
 	struct build_work *w = h->data;
 
 	arena_fini(&w->words);
+	seen_fini(&w->seen);
 	secret_wipe(&w->key, sizeof(w->key));
 	free(w);
 }
@@ -408,9 +442,11 @@ static void build_done(struct work *work)
 		publisher_refuse(w->publisher, w->call, e);
 	} else {
 		log_info("PACKAGE-BUILT",
-			"package=%s name=%s version=%s size_bytes=%llu new_bytes=%llu",
+			"package=%s name=%s version=%s size_bytes=%llu read_bytes=%llu "
+			"new_bytes=%llu",
 			digest_short(&w->built.id), w->package.name, w->package.version,
 			(unsigned long long)w->built.size_bytes,
+			(unsigned long long)w->built.read_bytes,
 			(unsigned long long)w->built.new_bytes);
 		build_reply(w, existing);
 	}

@@ -1008,7 +1008,7 @@ static void a_store_of_version_1_is_brought_along(void **state)
 		"ALTER TABLE image DROP COLUMN weight",
 		"ALTER TABLE image DROP COLUMN retired_unix_ms",
 		"ALTER TABLE object DROP COLUMN bases", "DROP TABLE directive",
-		"PRAGMA user_version = 1"};
+		"DROP TABLE seen_file", "DROP TABLE seen_name", "PRAGMA user_version = 1"};
 	struct fixture *f = *state;
 	struct digest d = image_put(f, 100, 1, "a"), found;
 	struct image i;
