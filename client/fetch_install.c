@@ -124,12 +124,12 @@ void fetch_plan_start(struct fetch *f)
 
 // ---- install
 
-// After a failed sync nobody knows what is on the disk, and the next sync would not tell: all is
-// fetched anew.
+// After a failed sync nobody knows what is on the disk, and the next sync would not tell; and what
+// is no package with all its chunks there never becomes one: all is fetched anew.
 static enum err sealed(struct fetch *f)
 {
 	enum err e = install_seal(f->config->store, &f->package, &f->manifest);
-	if (e == ERR_IO && staging_drop(f->config->store, &f->package) != ERR_OK)
+	if ((e == ERR_IO || e == ERR_FORMAT) && staging_drop(f->config->store, &f->package) != ERR_OK)
 		log_warn("STAGING-UNDROPPED", "package=%s", digest_short(&f->package));
 	return e;
 }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fts.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -94,6 +95,29 @@ static enum err everything_sync(const char *dir)
 	return ERR_OK;
 }
 
+// As many files as the manifest names. Fewer: two paths are one file where the file system does not
+// tell A from a. More: somebody put one there. Whatever they hold, it is not this package.
+static enum err files_count(const struct depot *s, const struct digest *id, uint64_t named)
+{
+	char path[DEPOT_PATH];
+	char *const paths[2] = {path, NULL};
+	uint64_t found = 0;
+	depot_staging_path(s, id, "files", path);
+	FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
+	if (walk == NULL)
+		return err_set_errno("cannot look through %s", path);
+	for (FTSENT *f = fts_read(walk); f != NULL; f = fts_read(walk))
+		found += f->fts_info != FTS_D && f->fts_info != FTS_DP;
+	fts_close(walk);
+	if (found == named)
+		return ERR_OK;
+	return err_set(ERR_FORMAT,
+		found < named ? "%llu paths of the package are %llu files here: this file "
+				"system does not tell A from a"
+			      : "the package has %llu paths, and %llu files lie here",
+		(unsigned long long)named, (unsigned long long)found);
+}
+
 enum err install_seal(const struct depot *s, const struct digest *id, const struct manifest *m)
 {
 	static const char *const folders[] = {"pages", "files", ""};
@@ -102,6 +126,7 @@ enum err install_seal(const struct depot *s, const struct digest *id, const stru
 	TRY(step("seal"));
 	for (uint32_t i = 0; i < m->page_count; i++)
 		TRY(page_seal(s, id, i, each));
+	TRY(files_count(s, id, m->file_count));
 	depot_staging_path(s, id, "manifest", path);
 	TRY(file_seal(path, 0444, each));
 	for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {

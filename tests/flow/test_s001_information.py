@@ -132,7 +132,7 @@ def test_S001_c21_usage_has_only_rows_since_then_and_the_future_gives_an_empty_r
     watch = fleet.watch(REPORTS)
     meet = fleet.folder / "f1" / "display"
     meet.mkdir(exist_ok=True)
-    boot, package, start = "0123456789abcdef" * 2, "ab" * 32, 1_790_000_000_000
+    boot, package, start = "0123456789abcdef" * 2, "ab" * 32, (int(time.time()) - 4 * 86_400) * 1000    # within what the server keeps
     rows = [(n, start + n * 10_000) for n in range(1, 1001)]
     (meet / "shown.log").write_text("".join(f"{n}\t{boot}\t{package}\tpicture-{n}.png\t{at}\t9000\t3\n" for n, at in rows))
 
@@ -369,14 +369,14 @@ def test_S001_c17_a_report_is_counted_once_and_only_when_it_was_asked_for(fleet_
     fleet.ctl("ask", "f1", "usage")
     while not (r.body.kind == pb.SEND_INFORMATION and r.body.send.what == pb.INFO_USAGE):
         r = device.beat()
-    question = r.body.op_id
+    question, began = r.body.op_id, (int(time.time()) - 4 * 86_400) * 1000
 
     def report(seq, report_id, op_id=question, rows=1, client="f1"):
         m = pb.Report(schema=1, client_id=client, session_id=device.session_id, boot=device.boot, report_id=report_id,
                       op_id=op_id, what=pb.INFO_USAGE, parts=1, seq=seq)
         for n in range(rows):
             m.usage.add(ledger_seq=100 * report_id + n + 1, boot_counter=1, package=b"\1" * 32, image="a.png",
-                        from_unix_ms=1_790_000_000_000 + n, duration_ms=1000, clock_quality=3)
+                        from_unix_ms=began + n, duration_ms=1000, clock_quality=3)
         return m
 
     def rows():
