@@ -255,7 +255,9 @@ void agent_tick(struct agent_core *c, struct now now)
 	arena_reset(c->config->scratch);
 	if (!c->ready || c->unsaved)
 		boot_store(c, now);
-	if (beat_grid_take(&c->grid, now.mono))
+	// A beat that was due while the link was down is sent as soon as it is up: one, and the grid
+	// goes on.
+	if (c->link_up && beat_grid_take(&c->grid, now.mono))
 		heartbeat_send(c, now);
 	session_watch(c, now);
 	retrieve_tick(c, now);
@@ -274,7 +276,7 @@ struct mono agent_deadline(const struct agent_core *c, struct mono now)
 	struct mono at;
 	if (!c->ready || c->unsaved)
 		earliest(&best, c->save_next);
-	if (c->grid.running)
+	if (c->grid.running && c->link_up)
 		earliest(&best, c->grid.next);
 	if (!c->session.current && c->link_up && c->ready)
 		earliest(&best, c->session.ask_next);

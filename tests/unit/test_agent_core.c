@@ -290,6 +290,34 @@ static void a_stall_makes_one_beat_and_not_a_burst(void **state)
 	assert_int_equal(w->core.grid.next.ms % 1000, phase);
 }
 
+// The grid is where it was: a fleet that comes back within a spread is heard within it.
+static void a_beat_that_was_due_without_a_link_leaves_when_it_is_up(void **state)
+{
+	struct world *w = *state;
+	world_no_action(w);
+	world_run(w, 2000);
+	int64_t phase = w->core.grid.next.ms % 1000;
+	size_t before = world_count(w, TOPIC_HB);
+	agent_link_down(&w->core, w->now);
+	for (int i = 0; i < 10; i++) {
+		world_pass(w, 450);
+		assert_true(agent_deadline(&w->core, w->now.mono).ms > w->now.mono.ms);
+	}
+	assert_int_equal(world_count(w, TOPIC_HB), before);
+	agent_link_up(&w->core, w->now);
+	assert_true(agent_deadline(&w->core, w->now.mono).ms <= w->now.mono.ms);
+	world_pass(w, 0);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 1);
+	world_pass(w, 1000);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 2);
+	assert_int_equal(w->core.grid.next.ms % 1000, phase);
+	// Nothing was due: nothing leaves before its time.
+	agent_link_down(&w->core, w->now);
+	agent_link_up(&w->core, w->now);
+	world_pass(w, 0);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 2);
+}
+
 static void X_7_the_spread_of_a_fleet_is_kept_over_a_power_cut(void **state)
 {
 	struct world *w = *state;
@@ -434,6 +462,7 @@ int main(void)
 		IN_SESSION(another_boot_is_learned_from_the_answer),
 		IN_SESSION(changes_ride_until_the_server_holds_them),
 		IN_SESSION(beats_keep_the_grid_for_ever_and_only_the_server_changes_it),
+		IN_SESSION(a_beat_that_was_due_without_a_link_leaves_when_it_is_up),
 		IN_SESSION(a_stall_makes_one_beat_and_not_a_burst),
 		IN_SESSION(X_7_the_spread_of_a_fleet_is_kept_over_a_power_cut),
 		IN_SESSION(the_interval_of_a_response_is_obeyed_within_its_limits),
