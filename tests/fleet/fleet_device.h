@@ -9,6 +9,15 @@
 
 #define BEATS_REMEMBERED 64
 
+// Of a device whose link broke.
+struct way_back {
+	struct mono at;  // it connects again then; 0: it has not drawn yet
+	uint32_t rounds; // tries that failed in a row
+	// Since helio-fleet reconnect asked: that it broke; when it was up and answered again, 0: not yet.
+	bool broke;
+	int64_t up_us, answered_us;
+};
+
 struct fleet_device {
 	struct mini_client link;
 	struct agent_core core;
@@ -16,8 +25,7 @@ struct fleet_device {
 	struct sign_key *key;
 	char id[LIMIT_ID + 1];
 	bool core_ready, signed_in;
-	struct mono back_at;               // its link broke: it connects again then; 0: it has not drawn yet
-	uint32_t rounds;                   // tries that failed in a row
+	struct way_back back;
 	struct fetch_order order;          // refused at the next tick
 	struct digest order_package;
 	bool order_waiting;

@@ -9,6 +9,11 @@
 //       CPU time of these processes within the measured window. With --steps the devices stay and
 //       each line "RATE SECONDS [SERVER_PID [SIZE]]" of standard input is one measurement: devices that
 //       came back with an empty memory would disagree with the server first, and that would be measured.
+//   helio-fleet reconnect  --prefix P --count N --port P --root-file F --root-key K
+//       signs N devices in; then each line of standard input is one measurement: for one interval everybody
+//       beats on its grid, the line {"armed":true} follows, somebody restarts the broker, and it is counted how
+//       long it took from the first link that broke until all were connected, and until all were answered. With
+//       --echo the devices draw their rest from --spread MS and beat every --interval MS.
 //
 // Prints one line of JSON for each measurement.
 #include "tests/fleet/fleet_device.h"
@@ -37,6 +42,7 @@ struct options {
 	const char *ca, *cert, *key;
 	size_t first;
 	int server_pid, broker_pid;
+	uint32_t spread_ms, interval_ms; // of --echo: a server would tell
 };
 
 static int64_t now_us(void)
@@ -138,9 +144,18 @@ static void latency_note(int64_t intended_us)
 	figures.answered++;
 }
 
+static int64_t broke_at_us; // the first link that broke, since it was asked; 0: none yet
+
+static void way_answered(struct way_back *w)
+{
+	if (broke_at_us && w->broke && !w->answered_us)
+		w->answered_us = now_us();
+}
+
 static void device_answered(struct fleet_device *d, uint64_t seq)
 {
 	latency_note(d->intended_us[seq % BEATS_REMEMBERED]);
+	way_answered(&d->back);
 }
 
 // The echo peer: 8 bytes of intended time come back in a payload of the same size.
@@ -148,6 +163,8 @@ struct echo_device {
 	struct mini_client link;
 	struct topic hb, rsp;
 	bool up;
+	struct way_back back;
+	struct beat_grid grid;
 };
 
 static uint8_t echo_payload[512];
@@ -166,13 +183,13 @@ static void echo_message(struct mini_client *c, const char *topic, struct bytes 
 {
 	int64_t intended;
 
-	(void)c;
 	(void)topic;
 	(void)retained;
 	if (payload.size < sizeof(intended))
 		return;
 	memcpy(&intended, payload.data, sizeof(intended));
 	latency_note(intended);
+	way_answered(&((struct echo_device *)c->ctx)->back);
 }
 
 static const struct mini_events echo_events = { .up = echo_up, .message = echo_message };
@@ -194,7 +211,8 @@ static enum err device_connect(struct fleet *f, size_t i)
 
 	if (inet_pton(AF_INET, f->o->host, &to.sin_addr) != 1)
 		return err_set(ERR_FORMAT, "%s is not an IPv4 address", f->o->host);
-	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 20000));
+	// Ports that a broker's end left waiting are not free yet: an address has room for both.
+	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 8000));
 	struct mini_client *link = f->o->echo ? &f->echoes[i].link : &f->devices[i].link;
 	return mini_connect(link, &f->loop, &to, &from, f->tls, "localhost");
 }
@@ -219,21 +237,37 @@ static enum err device_open(struct fleet *f, size_t i)
 	return device_connect(f, i);
 }
 
+static struct mini_client *link_of(const struct fleet *f, size_t i)
+{
+	return f->o->echo ? &f->echoes[i].link : &f->devices[i].link;
+}
+
+static struct way_back *way_of(const struct fleet *f, size_t i)
+{
+	return f->o->echo ? &f->echoes[i].back : &f->devices[i].back;
+}
+
+static uint32_t spread_of(const struct fleet *f, size_t i)
+{
+	return f->o->echo ? f->o->spread_ms : f->devices[i].core.state.reconnect_spread_ms;
+}
+
 // A device whose link broke comes back as an agent does: at a moment within the spread that its server
 // told it, and later and later while nobody answers.
 static void device_return(struct fleet *f, size_t i, struct mono now)
 {
-	struct fleet_device *d = &f->devices[i];
+	struct mini_client *link = link_of(f, i);
+	struct way_back *w = way_of(f, i);
 
-	if (d->link.state == MINI_UP)
-		d->rounds = 0;
-	if (d->link.state != MINI_CLOSED)
+	if (link->state == MINI_UP)
+		w->rounds = 0;
+	if (link->state != MINI_CLOSED)
 		return;
-	if (d->back_at.ms == 0) {
-		d->back_at = mono_add_ms(now, link_rest_ms(1000, 60000, d->core.state.reconnect_spread_ms, d->rounds++, random_u64()));
-	} else if (mono_since_ms(now, d->back_at) >= 0) {
-		d->back_at.ms = 0;
-		mini_client_fini(&d->link);
+	if (w->at.ms == 0) {
+		w->at = mono_add_ms(now, link_rest_ms(1000, 60000, spread_of(f, i), w->rounds++, random_u64()));
+	} else if (mono_since_ms(now, w->at) >= 0) {
+		w->at.ms = 0;
+		mini_client_fini(link);
 		(void)device_connect(f, i); // not even begun: it draws again
 	}
 }
@@ -243,7 +277,7 @@ static void devices_return(struct fleet *f)
 	static struct mono looked;
 	struct mono now = clock_now().mono;
 
-	if (f->o->echo || mono_since_ms(now, looked) < 50)
+	if (mono_since_ms(now, looked) < 50)
 		return;
 	looked = now;
 	for (size_t i = 0; i < f->o->count; i++)
@@ -259,15 +293,15 @@ static size_t ready_count(const struct fleet *f)
 	return n;
 }
 
-// All connected and signed in, at most 60 s.
+// All connected and signed in, at most 60 s, and 10 ms more for each.
 static enum err fleet_gather(struct fleet *f)
 {
-	int64_t end = now_us() + 60 * 1000000ll;
+	int64_t end = now_us() + 60 * 1000000ll + (int64_t)f->o->count * 10000;
 	size_t opened = 0;
 
 	while (ready_count(f) < f->o->count) {
 		if (now_us() > end)
-			return err_set(ERR_TIMEOUT, "%zu of %zu devices are signed in after 60 s", ready_count(f), f->o->count);
+			return err_set(ERR_TIMEOUT, "%zu of %zu devices are signed in in time", ready_count(f), f->o->count);
 		// A hundred at a time: the broker's backlog is 100.
 		for (size_t i = 0; i < 50 && opened < f->o->count; i++)
 			TRY(device_open(f, opened++));
@@ -320,7 +354,7 @@ static void beats_send(struct fleet *f, double seconds)
 }
 
 // New clients are asked for what they hold first; what is measured is the life after that.
-static void warm_up(struct fleet *f)
+static void warm_up(struct fleet *f, double beats)
 {
 	double rate = f->o->rate < 2000 ? f->o->rate : 2000;
 	struct options calm = *f->o;
@@ -329,7 +363,7 @@ static void warm_up(struct fleet *f)
 	calm.rate = rate;
 	f->o = &calm;
 	figures.sent = 0;
-	beats_send(f, 10.0 * (double)f->o->count / rate);
+	beats_send(f, beats * (double)f->o->count / rate);
 	int64_t end = now_us() + 500000;
 	while (now_us() < end)
 		mini_loop_run(&f->loop, 10);
@@ -430,6 +464,124 @@ static void steps_run(struct fleet *f)
 		measure(f);
 }
 
+// ---------------------------------------------------------------- reconnect
+
+static void echo_beat(struct echo_device *d, struct mono now)
+{
+	int64_t at = now_us();
+
+	if (d->link.state != MINI_UP || !d->up || !beat_grid_take(&d->grid, now))
+		return;
+	memcpy(echo_payload, &at, sizeof(at));
+	if (mini_publish(&d->link, d->hb.s, bytes_of(echo_payload, echo_size), 0, false, NULL) != ERR_OK)
+		mini_close(&d->link);
+}
+
+// Everybody lives: beats on its grid, comes back when its link broke.
+static void fleet_live(struct fleet *f)
+{
+	struct now now = clock_now();
+
+	devices_return(f);
+	for (size_t i = 0; i < f->o->count; i++) {
+		struct way_back *w = way_of(f, i);
+		const struct mini_client *link = link_of(f, i);
+
+		if (!f->o->echo)
+			fleet_device_tick(&f->devices[i], now);
+		else
+			echo_beat(&f->echoes[i], now.mono);
+		mini_keepalive(link_of(f, i), now.mono);
+		if (link->state == MINI_CLOSED && !w->broke) {
+			w->broke = true;
+			broke_at_us = broke_at_us ? broke_at_us : now_us();
+		}
+		if (link->state == MINI_UP && w->broke && !w->up_us)
+			w->up_us = now_us();
+	}
+}
+
+static size_t answered_count(const struct fleet *f)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < f->o->count; i++)
+		n += way_of(f, i)->answered_us != 0;
+	return n;
+}
+
+static void fleet_live_for(struct fleet *f, int64_t ms)
+{
+	for (int64_t end = now_us() + ms * 1000; now_us() < end;) {
+		int64_t look = now_us() + 50000;
+
+		while (now_us() < look)
+			mini_loop_run(&f->loop, 10);
+		fleet_live(f);
+	}
+}
+
+static void reconnect_print(const struct fleet *f)
+{
+	uint32_t *up = calloc(f->o->count, sizeof(*up)), *answered = calloc(f->o->count, sizeof(*answered));
+
+	for (size_t i = 0; up && answered && i < f->o->count; i++) {
+		const struct way_back *w = way_of(f, i);
+
+		up[i] = (uint32_t)((w->up_us - broke_at_us) / 1000);
+		answered[i] = (uint32_t)((w->answered_us - broke_at_us) / 1000);
+	}
+	if (up && answered)
+		printf("{\"clients\":%zu,\"spread_ms\":%u,\"connected_p50_ms\":%u,\"connected_ms\":%u,"
+		       "\"answered_p50_ms\":%u,\"answered_ms\":%u}\n",
+			f->o->count, spread_of(f, 0), percentile(up, f->o->count, 0.5), percentile(up, f->o->count, 1.0),
+			percentile(answered, f->o->count, 0.5), percentile(answered, f->o->count, 1.0));
+	fflush(stdout);
+	free(up);
+	free(answered);
+}
+
+#define RECONNECT_MAX_MS 300000
+
+static enum err reconnect_measure(struct fleet *f)
+{
+	int64_t end = now_us() + RECONNECT_MAX_MS * 1000ll;
+
+	fleet_live_for(f, f->o->echo ? f->o->interval_ms : f->devices[0].core.grid.interval_ms);
+	for (size_t i = 0; i < f->o->count; i++) {
+		struct way_back *w = way_of(f, i);
+
+		w->broke = false;
+		w->up_us = w->answered_us = 0;
+	}
+	broke_at_us = 0;
+	puts("{\"armed\":true}");
+	fflush(stdout);
+	while (answered_count(f) < f->o->count) {
+		if (now_us() > end)
+			return err_set(ERR_TIMEOUT, "%zu of %zu devices were answered again", answered_count(f), f->o->count);
+		fleet_live_for(f, 1);
+	}
+	reconnect_print(f);
+	return ERR_OK;
+}
+
+static enum err reconnects_run(struct fleet *f)
+{
+	struct options step = *f->o;
+
+	step.rate = 1;
+	step.seconds = 1;
+	for (size_t i = 0; f->o->echo && i < f->o->count; i++)
+		beat_grid_start(&f->echoes[i].grid, clock_now().mono, f->o->interval_ms, random_u64());
+	setvbuf(stdin, NULL, _IONBF, 0);
+	puts("{\"ready\":true}");
+	fflush(stdout);
+	while (step_read(f, &step))
+		TRY(reconnect_measure(f));
+	return ERR_OK;
+}
+
 static void fleet_fini(struct fleet *f)
 {
 	for (size_t i = 0; i < f->o->count; i++) {
@@ -448,7 +600,7 @@ static void fleet_fini(struct fleet *f)
 	mini_loop_fini(&f->loop);
 }
 
-static int beats_run(const struct options *o)
+static int beats_run(const struct options *o, bool reconnects)
 {
 	struct fleet f = { .o = o };
 
@@ -464,14 +616,19 @@ static int beats_run(const struct options *o)
 		return fail("TLS");
 	if (fleet_gather(&f) != ERR_OK)
 		return fail("sign-in");
-	warm_up(&f);
-	if (o->steps) {
+	warm_up(&f, reconnects ? 2 : 10);
+	enum err e = ERR_OK;
+	if (reconnects) {
+		e = reconnects_run(&f);
+	} else if (o->steps) {
 		steps_run(&f);
 	} else {
 		figures.sent = 0;
 		measure(&f);
 	}
 	f.o = o;
+	if (e != ERR_OK)
+		return fail("reconnect");
 	fleet_fini(&f);
 	return 0;
 }
@@ -480,13 +637,15 @@ static int beats_run(const struct options *o)
 
 enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
 	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE,
-	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_HELP, OPT_VERSION };
+	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_SPREAD, OPT_INTERVAL, OPT_HELP, OPT_VERSION };
 
 static const char usage[] =
 	"usage: helio-fleet enrol --prefix P --count N --enrol-key PEM --out DIR\n"
 	"       helio-fleet beats --prefix P --count N --port P --root-file F --root-key K --rate R --seconds S\n"
 	"                   [--host H] [--ca F --cert F --key F] [--seed N] [--first N] [--size N] [--echo] [--steps]\n"
 	"                   [--server-pid N] [--broker-pid N]\n"
+	"       helio-fleet reconnect --prefix P --count N --port P --root-file F --root-key K --rate R\n"
+	"                   [--ca F --cert F --key F] [--echo --spread MS --interval MS]\n"
 	"       helio-fleet --help | --version\n"
 	"the head of tests/fleet/main.c says what each is for";
 
@@ -497,6 +656,7 @@ static const struct option long_options[] = {
 	{ "rate", 1, NULL, OPT_RATE }, { "seconds", 1, NULL, OPT_SECONDS }, { "echo", 0, NULL, OPT_ECHO },
 	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
 	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE },
+	{ "spread", 1, NULL, OPT_SPREAD }, { "interval", 1, NULL, OPT_INTERVAL },
 	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID },
 	{ "help", 0, NULL, OPT_HELP }, { "version", 0, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 }
 };
@@ -521,6 +681,8 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_KEY: o->key = value; return true;
 	case OPT_FIRST: o->first = strtoul(value, NULL, 10); return true;
 	case OPT_STEPS: o->steps = true; return true;
+	case OPT_SPREAD: o->spread_ms = (uint32_t)strtoul(value, NULL, 10); return true;
+	case OPT_INTERVAL: o->interval_ms = (uint32_t)strtoul(value, NULL, 10); return o->interval_ms > 0;
 	case OPT_SERVER_PID: o->server_pid = (int)strtol(value, NULL, 10); return o->server_pid > 0;
 	case OPT_BROKER_PID: o->broker_pid = (int)strtol(value, NULL, 10); return o->broker_pid > 0;
 	case OPT_SIZE: echo_size = strtoul(value, NULL, 10); return echo_size >= 8 && echo_size <= sizeof(echo_payload);
@@ -530,7 +692,7 @@ static bool option_take(struct options *o, int option, const char *value)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .prefix = "dev", .count = 10, .host = "127.0.0.1", .port = 1883, .rate = 100, .seconds = 5 };
+	struct options o = { .prefix = "dev", .count = 10, .host = "127.0.0.1", .port = 1883, .rate = 100, .seconds = 5, .interval_ms = 10000 };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -546,8 +708,9 @@ int main(int argc, char **argv)
 	const char *what = optind < argc ? argv[optind] : "";
 	if (strcmp(what, "enrol") == 0)
 		return enrol_run(&o);
-	if (strcmp(what, "beats") == 0 && o.count > 0 && o.rate > 0)
-		return beats_run(&o);
+	bool reconnects = strcmp(what, "reconnect") == 0;
+	if ((reconnects || strcmp(what, "beats") == 0) && o.count > 0 && o.rate > 0)
+		return beats_run(&o, reconnects);
 	fprintf(stderr, "%s\n", usage);
 	return 2;
 }
