@@ -85,7 +85,7 @@ static enum err group_close(struct core *core)
 // A group that took a higher incarnation: nobody hears of it before that is sealed.
 static enum err restored_end(struct core *core)
 {
-	TRY(db_commit(core->db));
+	TRY(db_commit_all(core->db));
 	TRY(db_settle(core->db));
 	TRY(incarnation_seal(core));
 	core->restored = false;
@@ -114,7 +114,8 @@ static void rest_do(struct core *core)
 	}
 	views_flush(core, core->rest.answers);
 	channels_flush_views(core);
-	core->rest = (struct rest){0};
+	// What the store has no time for now comes with the next.
+	core->rest = (struct rest){.groups = db_is_waiting(core->db), .since = core->now.mono};
 }
 
 // A view costs more than its answer: signed, and published at QoS 1. While thousands are answered
@@ -222,10 +223,12 @@ void core_settle(struct core *core, struct now now)
 		group_end(core);
 		e = leaving_wait(core);
 	}
+	if (e == ERR_OK)
+		core_rest(core, now);
+	if (e == ERR_OK && !core->degraded)
+		e = db_commit_all(core->db);
 	if (e != ERR_OK)
 		flush_failed(core, e, "settle");
-	else
-		core_rest(core, now);
 }
 
 enum err departures_settle(struct core *core)

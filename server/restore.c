@@ -428,7 +428,7 @@ enum err core_load(struct core *core)
 		TRY(restored_settle(core));
 	TRY(clients_flush(core));
 	TRY(channels_tell(core));
-	TRY(db_commit(core->db));
+	TRY(db_commit_all(core->db));
 	TRY(db_settle(core->db));
 	TRY(incarnation_seal(core));
 	log_info("STARTED",

@@ -23,12 +23,16 @@ static void on_rest_idle(uv_idle_t *idle)
 	(void)idle; // the loop looks for messages and does not wait for them
 }
 
+static void on_rest_timer(uv_timer_t *timer);
+
 static void rest(struct server *s)
 {
 	core_rest(s->core, s->now);
 	s->rested = s->now.mono;
 	if (core_is_due(s->core))
 		uv_timer_start(&s->due, on_due, DUE_MS, 0);
+	if (core_rest_waits(s->core))
+		uv_timer_start(&s->rest_timer, on_rest_timer, SERVER_REST_MS, 0);
 }
 
 static void on_rest_timer(uv_timer_t *timer)

@@ -220,7 +220,7 @@ def requirements_check(everything):
 # clang is asked for its warnings alone, which do not depend on the optimization.
 CLANG_FAST = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_C_FLAGS_DEBUG=-O0"]
 # Whose code runs on several threads: the links, the store's disk, the fetcher's writers.
-WITH_THREADS = ["test_mqtt_link", "test_mqtt_link_faults", "test_db", "test_agent_fetcher"]
+WITH_THREADS = ["test_mqtt_link", "test_mqtt_link_faults", "test_db", "test_db_later", "test_agent_fetcher"]
 # Enough for the lines of a sanitizer's report.
 SANITIZED_FAST = ["-DCMAKE_C_FLAGS_DEBUG=-g1"]
 

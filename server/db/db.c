@@ -43,18 +43,55 @@ static enum err stmt_start(struct db *db, const char *sql, const struct db_value
 	return ERR_OK;
 }
 
+// The engine is the caller's again. What it could not run may have been told: it is run from the
+// log.
+static enum err handed_end(struct db *db)
+{
+	if (!db->handed)
+		return ERR_OK;
+	db->handed = false;
+	enum err e = db->engine->later_end(db);
+	if (e != ERR_OK) {
+		db->behind = true;
+		db_fail(db, e);
+	}
+	return e;
+}
+
+static enum err transaction_begin(struct db *db)
+{
+	if (db->in_transaction)
+		return ERR_OK;
+	TRY(db->engine->begin(db));
+	db->in_transaction = true;
+	return db->guard ? db->guard(db->guard_ctx, db) : ERR_OK;
+}
+
+// Before anything is run or read.
+static enum err catch_up(struct db *db)
+{
+	TRY(handed_end(db));
+	if (!db->waiting)
+		return ERR_OK;
+	enum err e = transaction_begin(db);
+	if (e == ERR_OK)
+		e = db->engine->later_run(db);
+	if (e != ERR_OK)
+		db_fail(db, e);
+	else
+		db->waiting = false;
+	return e;
+}
+
 static enum err write_run(
 	struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
 	struct db_stmt *stmt = NULL;
 	bool row = true;
 
-	if (!db->in_transaction) {
-		TRY(db->engine->begin(db));
-		db->in_transaction = true;
-		if (db->guard)
-			TRY(db->guard(db->guard_ctx, db));
-	}
+	db->asked = true;
+	TRY(catch_up(db));
+	TRY(transaction_begin(db));
 	TRY(stmt_start(db, sql, values, count, &stmt));
 	enum err e = ERR_OK;
 	while (e == ERR_OK && row)
@@ -91,11 +128,25 @@ enum err db_run_values(struct db *db, const char *sql, const struct db_value *va
 	return e;
 }
 
+// Of a turn that has a guard, or runs in a transaction already, nothing waits.
+enum err db_run_later_values(
+	struct db *db, const char *sql, const struct db_value *values, size_t count)
+{
+	if (db->failed || db->in_transaction || db->guard || !db->pipelined || !db->engine->later ||
+		!db->engine->later(db, sql, values, count))
+		return db_run_values(db, sql, values, count);
+	db->open = db->waiting = true;
+	return ERR_OK;
+}
+
 enum err db_query_values(struct db *db, struct db_rows *rows, const char *sql,
 	const struct db_value *values, size_t count)
 {
 	*rows = (struct db_rows){.db = db};
-	enum err e = stmt_start(db, sql, values, count, &rows->stmt);
+	db->asked = true;
+	enum err e = catch_up(db);
+	if (e == ERR_OK)
+		e = stmt_start(db, sql, values, count, &rows->stmt);
 	if (e != ERR_OK)
 		rows->stmt = NULL;
 	return e;
@@ -165,12 +216,17 @@ static bool group_end(struct db *db)
 	return db->pipelined && db->engine->seal && db->engine->seal(db);
 }
 
-enum err db_commit(struct db *db)
+static enum err commit_failed(struct db *db)
 {
-	if (db->failed) {
-		db_rollback(db);
-		return err_set(db->why, "%s", db->sentence);
-	}
+	db_rollback(db);
+	return err_set(db->why, "%s", db->sentence);
+}
+
+enum err db_commit_all(struct db *db)
+{
+	db->asked = false;
+	if (db->failed || catch_up(db) != ERR_OK)
+		return commit_failed(db);
 	if (!db->in_transaction)
 		return ERR_OK;
 	group_end(db);
@@ -184,8 +240,36 @@ enum err db_commit(struct db *db)
 	return ERR_OK;
 }
 
+// Where it is asked all the time, too, it would wait for what was handed over.
+enum err db_commit(struct db *db)
+{
+	bool asked = db->asked;
+
+	if (db->failed || !db->waiting || db->in_transaction || asked || !group_end(db))
+		return db_commit_all(db);
+	if (db->handed && !db->engine->later_is_over(db))
+		return ERR_OK;
+	if (handed_end(db) != ERR_OK)
+		return commit_failed(db);
+	if (!db->engine->later_hand(db))
+		return db_commit_all(db);
+	db->handed = true;
+	db->waiting = db->sealed = false;
+	db->commits++;
+	return ERR_OK;
+}
+
+bool db_is_waiting(const struct db *db)
+{
+	return db->waiting;
+}
+
 void db_rollback(struct db *db)
 {
+	(void)handed_end(db); // that it failed is known: behind
+	if (db->waiting)
+		db->engine->later_drop(db);
+	db->waiting = false;
 	if (db->in_transaction)
 		db->engine->rollback(db);
 	db->behind = db->behind || db->sealed;
@@ -214,6 +298,7 @@ void db_pipeline_end(struct db *db)
 {
 	if (!db->pipelined)
 		return;
+	(void)catch_up(db); // an error is that of the commit
 	db->engine->pipeline_end(db);
 	db->pipelined = db->flushing = false;
 }
@@ -233,7 +318,7 @@ enum err db_flush_begin(struct db *db)
 	if (db->flushing || !db_is_pending(db))
 		return ERR_OK;
 	if (db->failed || !group_end(db))
-		TRY(db_commit(db));
+		TRY(db_commit_all(db));
 	db->flushing = true;
 	db->flushing_to = db->groups;
 	db->engine->flush_begin(db);
@@ -261,8 +346,11 @@ enum err db_flush_end(struct db *db)
 
 enum err db_settle(struct db *db)
 {
+	if (handed_end(db) != ERR_OK)
+		db_rollback(db);
 	TRY(db->flushing ? db_flush_end(db) : ERR_OK);
-	// Also after a flush that failed: what was flushed before it was told, and may rest in the log.
+	// Also after a flush that failed: what was flushed before it was told, and may rest in the
+	// log.
 	if (db->behind && db->engine->redo)
 		TRY(db->engine->redo(db));
 	db->behind = false;
@@ -279,8 +367,9 @@ enum err db_settle(struct db *db)
 
 enum err db_backup(struct db *db, const char *path)
 {
+	TRY(handed_end(db));
 	if (!db_is_dirty(db))
-		TRY(db_commit(db));
+		TRY(db_commit_all(db));
 	return db->engine->backup(db, path);
 }
 

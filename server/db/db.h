@@ -12,7 +12,7 @@
 //   TRY(db_end(&rows));
 //
 // A transaction in which a statement failed cannot be committed: the whole turn fails, and the core
-// loads again from what is stored. One thread, one connection, one writer.
+// loads again from what is stored. One connection, one writer, and one thread that calls.
 //
 // A commit is on the disk when db_commit returns. A loop that must not wait for the disk calls
 // db_pipeline: then db_flush_begin .. db_flush_end make all that was run before stay, and a commit
@@ -21,6 +21,10 @@
 // may follow later, of several groups: reads see them meanwhile, and what fails takes nothing of them
 // back (db_settle). So a statement that writes must do the same when it is run again on the same rows: no
 // clock and no chance in its text, nothing that counts on the order of rows that it does not name.
+//
+// What each heartbeat writes is not even run at once, there (db_run_later): the log has it, so it may
+// be told; the engine runs it when it is read, or when something else is run, or on a thread of its
+// own, many at a time, with the commit. Order and groups stay as they were said.
 #ifndef HELIO_SERVER_DB_H
 #define HELIO_SERVER_DB_H
 
@@ -94,6 +98,17 @@ struct db_engine {
 	void (*note)(struct db *db, const char *sql, const struct db_value *values, size_t count);
 	bool (*seal)(struct db *db);
 	enum err (*redo)(struct db *db);
+	// Of writes that may wait; all NULL where they cannot. later: copied, and noted; false: not
+	// taken. later_run: in the open transaction, and forgotten. later_drop: forgotten, with what is
+	// noted of the open group. later_hand: all of them, of groups that ended, are run and committed
+	// beside the loop, which leaves the engine alone until later_end said how it went; false: they
+	// are too few for that.
+	bool (*later)(struct db *db, const char *sql, const struct db_value *values, size_t count);
+	enum err (*later_run)(struct db *db);
+	void (*later_drop)(struct db *db);
+	bool (*later_hand)(struct db *db);
+	bool (*later_is_over)(struct db *db);
+	enum err (*later_end)(struct db *db); // waits
 	void (*close)(struct db *db);
 };
 
@@ -112,6 +127,9 @@ struct db {
 	bool open;   // something was run after the last group ended
 	bool sealed; // the transaction holds groups that ended
 	bool behind; // it was rolled back, and the log may hold what the store does not
+	bool waiting; // writes wait to be run
+	bool handed;  // others are run beside the loop
+	bool asked;   // something was read, or run at once, after the last commit
 	uint64_t groups, flushing_to, durable; // how many; numbers of groups
 };
 
@@ -143,6 +161,13 @@ enum err schema_migrate(struct db *db) MUST_CHECK;
 // NULL, 0).
 enum err db_run_values(
 	struct db *db, const char *sql, const struct db_value *values, size_t count) MUST_CHECK;
+#define db_run_later(db, sql, ...)                                                                 \
+	db_run_later_values(db, sql, (const struct db_value[]){__VA_ARGS__},                       \
+		sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
+// A write of rows that are seldom read. It must not fail but for what the disk does: its error may
+// come with the next call, or with a commit, and after somebody was told.
+enum err db_run_later_values(
+	struct db *db, const char *sql, const struct db_value *values, size_t count) MUST_CHECK;
 // A read; one at a time per literal. Always followed by db_end, also when left early.
 enum err db_query_values(struct db *db, struct db_rows *rows, const char *sql,
 	const struct db_value *values, size_t count) MUST_CHECK;
@@ -170,8 +195,12 @@ bool db_fixed(struct db_rows *rows, int column, void *out, size_t size);
 void db_guard(struct db *db, db_guard_fn fn, void *ctx);
 // The turn cannot be committed any more, because of e and the sentence at hand.
 void db_fail(struct db *db, enum err e);
-// Nothing open: success without a word to the disk.
+// Nothing open: success without a word to the disk. Of writes that wait the engine may take its own
+// time, and may leave them to the next commit (db_is_waiting).
 enum err db_commit(struct db *db) MUST_CHECK;
+// All of it, before it returns.
+enum err db_commit_all(struct db *db) MUST_CHECK;
+bool db_is_waiting(const struct db *db);
 void db_rollback(struct db *db);
 bool db_is_dirty(const struct db *db); // something was run that is not of a group yet
 // From now on commits do not wait. Errors: ERR_UNSUPPORTED (a database in memory), ERR_IO.

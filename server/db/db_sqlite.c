@@ -1,7 +1,7 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
 // on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL: what was
-// run is on the disk in the redo log (FILE-redo) before its commit, and db_sqlite_pipeline.c
-// does what waits for the disk. A second program that would write the same file is refused (a lock
+// run is on the disk in the redo log (FILE-redo) before its commit; db_sqlite_pipeline.c does what
+// waits for the disk, db_sqlite_later.c what waits to be run. A second program that would write the same file is refused (a lock
 // of ours: SQLite's own exclusive mode would shut out the checkpointer).
 #include "server/db/db_sqlite.h"
 
@@ -195,6 +195,7 @@ enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out)
 	return e;
 }
 
+// On the thread that has the connection.
 static enum err sqlite_begin(struct db *db)
 {
 	return sqlite_say(db, "BEGIN IMMEDIATE");
@@ -279,6 +280,7 @@ static void sqlite_close(struct db *db)
 		sqlite3_finalize(s->cache[i].handle);
 	sqlite3_close(s->handle);
 	redo_close(s->redo);
+	sqlite_later_fini(s);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	free(s->file);
@@ -308,6 +310,12 @@ static const struct db_engine sqlite_engine = {
 	.note = sqlite_note,
 	.seal = sqlite_seal,
 	.redo = sqlite_redo,
+	.later = sqlite_later,
+	.later_run = sqlite_later_run,
+	.later_drop = sqlite_later_drop,
+	.later_hand = sqlite_later_hand,
+	.later_is_over = sqlite_later_is_over,
+	.later_end = sqlite_later_end,
 	.close = sqlite_close,
 };
 
@@ -394,6 +402,7 @@ enum err db_sqlite_open(const char *file, struct db **out)
 		return err_set(ERR_MEMORY, "no memory for the database");
 	s->base.engine = &sqlite_engine;
 	s->lock_fd = -1;
+	sqlite_later_init(s);
 	enum err e = sqlite_start(s, file, strcmp(file, ":memory:") == 0);
 	if (e != ERR_OK) {
 		sqlite_close(&s->base);

@@ -1,9 +1,11 @@
-// What the two halves of the SQLite engine know of each other: db_sqlite.c (statements, files) and
-// db_sqlite_pipeline.c (what waits for the disk). Nobody else includes this.
+// What the parts of the SQLite engine know of each other: db_sqlite.c (statements, files),
+// db_sqlite_pipeline.c (what waits for the disk) and db_sqlite_later.c (what waits to be run). Nobody
+// else includes this.
 #ifndef HELIO_SERVER_DB_SQLITE_H
 #define HELIO_SERVER_DB_SQLITE_H
 
 #include "server/db/db_engine.h"
+#include "server/db/later.h"
 #include "server/db/redo.h"
 #include "server/db/wal_flush.h"
 #include <sqlite3.h>
@@ -38,6 +40,11 @@ struct sqlite_db {
 	uint64_t flush_to;    // of the flush under way
 	int flush_errno;      // of one at once
 	atomic_uint write_us; // what a flush of the redo log takes, smoothed
+	struct later later;      // of the loop
+	struct later applying;   // of the applier, while it is at it
+	uint64_t apply_to;       // the last of its groups
+	enum err apply_verdict;  // of the last time, with
+	char apply_sentence[256];
 	struct db_stmt cache[STATEMENT_CACHE];
 };
 
@@ -55,6 +62,17 @@ void sqlite_reset(struct db_stmt *stmt);
 enum err meta_put(struct db *db, const char *key, uint64_t number) MUST_CHECK; // not of a group
 // 0 where there is none, and in a store that has no such table.
 enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out) MUST_CHECK;
+
+// db_sqlite_later.c: of the engine's table, and
+void sqlite_later_init(struct sqlite_db *s);
+void sqlite_later_fini(struct sqlite_db *s);
+bool sqlite_later(struct db *db, const char *sql, const struct db_value *values, size_t count);
+enum err sqlite_later_run(struct db *db) MUST_CHECK;
+void sqlite_later_drop(struct db *db);
+bool sqlite_later_hand(struct db *db);
+bool sqlite_later_is_over(struct db *db);
+enum err sqlite_later_end(struct db *db) MUST_CHECK;
+void sqlite_apply(void *ctx); // on the applier's thread
 
 // db_sqlite_pipeline.c: of the engine's table, and
 enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx) MUST_CHECK;

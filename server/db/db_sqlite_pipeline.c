@@ -402,8 +402,11 @@ enum err sqlite_pipeline(struct db *db, db_tell_fn tell, void *ctx)
 		return err_set(ERR_NOT_NOW, "a pipeline begins between turns");
 	TRY(redo_begin_log(s)); // its commit is on the disk: still FULL
 	TRY(wal_flush_new(s->file,
-		&(struct wal_flush_ports){
-			.tell = tell, .tell_ctx = ctx, .carry = log_carry, .ctx = s},
+		&(struct wal_flush_ports){.tell = tell,
+			.tell_ctx = ctx,
+			.carry = log_carry,
+			.apply = sqlite_apply,
+			.ctx = s},
 		&s->flush));
 	enum err e = sqlite_exec(db, "PRAGMA synchronous=NORMAL; PRAGMA cache_size=" CACHE_KIB);
 	if (e != ERR_OK) {

@@ -3,7 +3,7 @@
 
 enum err rows_answer_add(struct db *db, const struct answer_row *r)
 {
-	return db_run(db,
+	return db_run_later(db,
 		"INSERT INTO answer (client, response_id, at_ms, in_reply_to, op_id, kind, state, "
 		"code, text, queue,"
 		" event_seq, flow, attempt, rule, interval_ms, interval_by) VALUES ($1, $2, $3, "

@@ -3,7 +3,7 @@
 
 enum err rows_client_put(struct db *db, const struct client_row *r)
 {
-	return db_run(db,
+	return db_run_later(db,
 		"INSERT INTO client (id, highest_session, boot_counter, state, reach, d, channel, "
 		"epoch, pointer,"
 		" holdings_known, mismatches, interval_set_ms, told_interval_ms, "

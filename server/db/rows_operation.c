@@ -9,7 +9,7 @@
 
 enum err rows_operation_put(struct db *db, const struct operation_row *r)
 {
-	return db_run(db,
+	return db_run_later(db,
 		"INSERT OR REPLACE INTO operation (" COLUMNS ") VALUES"
 		" ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
 		"$18, $19, $20)",
@@ -23,7 +23,7 @@ enum err rows_operation_put(struct db *db, const struct operation_row *r)
 enum err rows_operation_progress(struct db *db, const char *client, uint64_t op_id,
 	enum op_status status, uint32_t percent, const char *detail, bool reported)
 {
-	return db_run(db,
+	return db_run_later(db,
 		"UPDATE operation SET status = $1, percent = $2, detail = $3, reported = $4 WHERE "
 		"client = $5 AND op_id = $6",
 		DB_I(status), DB_I(percent), DB_T(detail), DB_I(reported), DB_T(client),
@@ -32,7 +32,7 @@ enum err rows_operation_progress(struct db *db, const char *client, uint64_t op_
 
 enum err rows_operation_end(struct db *db, const struct operation_row *r)
 {
-	return db_run(db,
+	return db_run_later(db,
 		"UPDATE operation SET status = $1, percent = $2, detail = $3, outcome = $4, "
 		"is_final = $5, place = $6,"
 		" ended_ms = $7 WHERE client = $8 AND op_id = $9",
@@ -44,7 +44,7 @@ enum err rows_operation_end(struct db *db, const struct operation_row *r)
 enum err rows_operation_place(
 	struct db *db, const char *client, uint64_t op_id, enum operation_place place)
 {
-	return db_run(db, "UPDATE operation SET place = $1 WHERE client = $2 AND op_id = $3",
+	return db_run_later(db, "UPDATE operation SET place = $1 WHERE client = $2 AND op_id = $3",
 		DB_I(place), DB_T(client), DB_I(op_id));
 }
 

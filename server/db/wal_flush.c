@@ -22,18 +22,26 @@ enum flush_state {
 	FLUSH_OVER
 };
 
+struct worker {
+	struct wal_flush *of;
+	pthread_t thread;
+	pthread_cond_t asked, over;
+	void (*work)(void *ctx);
+	bool busy, started;
+};
+
 struct wal_flush {
 	char *log_file;
 	struct wal_flush_ports ports;
 	int fd; // of the log; the flusher's
-	pthread_t flusher, carrier;
+	pthread_t flusher;
 	pthread_mutex_t mutex;
-	pthread_cond_t flush_asked, flush_over, carry_asked, carry_over;
+	pthread_cond_t flush_asked, flush_over;
+	struct worker carrier, applier;
 	enum flush_state flush;
 	wal_flush_fn flush_fn;
 	int flush_errno;
-	bool carrying, stop;
-	unsigned threads; // that were started
+	bool stop, flusher_started;
 };
 
 // ---------------------------------------------------------------- the flusher
@@ -120,9 +128,10 @@ enum err wal_flush_end(struct wal_flush *w)
 	return err_set_errno("database: %s %s", what, w->log_file);
 }
 
-// ---------------------------------------------------------------- the carrier
+// ---------------------------------------------------------------- the workers
 
-// Nobody waits for it: what the loop and the flusher do comes first.
+// Nobody waits for the carrier: what the others do comes first. The loop may come to wait for the
+// applier, which so is not less than it.
 static void carrier_yield(void)
 {
 	struct sched_param none = {0};
@@ -131,71 +140,121 @@ static void carrier_yield(void)
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), CARRIER_NICE);
 }
 
-static void *carrier_run(void *arg)
+static void *worker_run(void *arg)
 {
-	struct wal_flush *w = arg;
+	struct worker *k = arg;
+	struct wal_flush *w = k->of;
 
-	carrier_yield();
-
+	if (k == &w->carrier)
+		carrier_yield();
 	pthread_mutex_lock(&w->mutex);
 	for (;;) {
-		while (!w->carrying && !w->stop)
-			pthread_cond_wait(&w->carry_asked, &w->mutex);
+		while (!k->busy && !w->stop)
+			pthread_cond_wait(&k->asked, &w->mutex);
 		if (w->stop)
 			break;
 		pthread_mutex_unlock(&w->mutex);
-		w->ports.carry(w->ports.ctx);
+		k->work(w->ports.ctx);
 		pthread_mutex_lock(&w->mutex);
-		w->carrying = false;
-		pthread_cond_signal(&w->carry_over);
+		k->busy = false;
+		pthread_cond_signal(&k->over);
 	}
 	pthread_mutex_unlock(&w->mutex);
 	return NULL;
 }
 
+static void worker_init(struct wal_flush *w, struct worker *k, void (*work)(void *ctx))
+{
+	pthread_cond_init(&k->asked, NULL);
+	pthread_cond_init(&k->over, NULL);
+	k->of = w;
+	k->work = work;
+}
+
+static void worker_fini(struct worker *k)
+{
+	pthread_cond_destroy(&k->asked);
+	pthread_cond_destroy(&k->over);
+}
+
+static void worker_ask(struct worker *k)
+{
+	pthread_mutex_lock(&k->of->mutex);
+	k->busy = true;
+	pthread_cond_signal(&k->asked);
+	pthread_mutex_unlock(&k->of->mutex);
+}
+
+static void worker_wait(struct worker *k)
+{
+	pthread_mutex_lock(&k->of->mutex);
+	while (k->busy)
+		pthread_cond_wait(&k->over, &k->of->mutex);
+	pthread_mutex_unlock(&k->of->mutex);
+}
+
+static bool worker_is_idle(struct worker *k)
+{
+	pthread_mutex_lock(&k->of->mutex);
+	bool idle = !k->busy;
+	pthread_mutex_unlock(&k->of->mutex);
+	return idle;
+}
+
 void wal_carry_ask(struct wal_flush *w)
 {
-	pthread_mutex_lock(&w->mutex);
-	w->carrying = true;
-	pthread_cond_signal(&w->carry_asked);
-	pthread_mutex_unlock(&w->mutex);
+	worker_ask(&w->carrier);
 }
 
 void wal_carry_wait(struct wal_flush *w)
 {
-	pthread_mutex_lock(&w->mutex);
-	while (w->carrying)
-		pthread_cond_wait(&w->carry_over, &w->mutex);
-	pthread_mutex_unlock(&w->mutex);
+	worker_wait(&w->carrier);
 }
 
 bool wal_carry_is_idle(struct wal_flush *w)
 {
-	pthread_mutex_lock(&w->mutex);
-	bool idle = !w->carrying;
-	pthread_mutex_unlock(&w->mutex);
-	return idle;
+	return worker_is_idle(&w->carrier);
+}
+
+void wal_apply_ask(struct wal_flush *w)
+{
+	worker_ask(&w->applier);
+}
+
+void wal_apply_wait(struct wal_flush *w)
+{
+	worker_wait(&w->applier);
+}
+
+bool wal_apply_is_idle(struct wal_flush *w)
+{
+	return worker_is_idle(&w->applier);
 }
 
 // ---------------------------------------------------------------- life
 
 // Signals are the loop's.
 static enum err thread_start(
-	struct wal_flush *w, pthread_t *out, void *(*run)(void *), const char *name)
+	pthread_t *out, void *(*run)(void *), void *arg, const char *name, bool *started)
 {
 	sigset_t all, before;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int rc = pthread_create(out, NULL, run, w);
+	int rc = pthread_create(out, NULL, run, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (rc != 0) {
 		errno = rc;
 		return err_set_errno("thread %s", name);
 	}
 	(void)pthread_setname_np(*out, name);
-	w->threads++;
+	*started = true;
 	return ERR_OK;
+}
+
+static enum err worker_start(struct worker *k, const char *name)
+{
+	return thread_start(&k->thread, worker_run, k, name, &k->started);
 }
 
 enum err wal_flush_new(
@@ -211,17 +270,19 @@ enum err wal_flush_new(
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->flush_asked, NULL);
 	pthread_cond_init(&w->flush_over, NULL);
-	pthread_cond_init(&w->carry_asked, NULL);
-	pthread_cond_init(&w->carry_over, NULL);
+	worker_init(w, &w->carrier, ports->carry);
+	worker_init(w, &w->applier, ports->apply);
 	enum err e = ERR_OK;
 	if (asprintf(&w->log_file, "%s-wal", file) < 0) {
 		w->log_file = NULL;
 		e = err_set(ERR_MEMORY, "no memory for the database's threads");
 	}
 	if (e == ERR_OK)
-		e = thread_start(w, &w->flusher, flusher_run, "store-flush");
+		e = thread_start(&w->flusher, flusher_run, w, "store-flush", &w->flusher_started);
 	if (e == ERR_OK)
-		e = thread_start(w, &w->carrier, carrier_run, "store-carry");
+		e = worker_start(&w->carrier, "store-carry");
+	if (e == ERR_OK)
+		e = worker_start(&w->applier, "store-apply");
 	if (e != ERR_OK) {
 		wal_flush_free(w);
 		return e;
@@ -237,17 +298,20 @@ void wal_flush_free(struct wal_flush *w)
 	pthread_mutex_lock(&w->mutex);
 	w->stop = true;
 	pthread_cond_signal(&w->flush_asked);
-	pthread_cond_signal(&w->carry_asked);
+	pthread_cond_signal(&w->carrier.asked);
+	pthread_cond_signal(&w->applier.asked);
 	pthread_mutex_unlock(&w->mutex);
-	if (w->threads > 0)
+	if (w->flusher_started)
 		pthread_join(w->flusher, NULL);
-	if (w->threads > 1)
-		pthread_join(w->carrier, NULL);
+	if (w->carrier.started)
+		pthread_join(w->carrier.thread, NULL);
+	if (w->applier.started)
+		pthread_join(w->applier.thread, NULL);
 	pthread_mutex_destroy(&w->mutex);
 	pthread_cond_destroy(&w->flush_asked);
 	pthread_cond_destroy(&w->flush_over);
-	pthread_cond_destroy(&w->carry_asked);
-	pthread_cond_destroy(&w->carry_over);
+	worker_fini(&w->carrier);
+	worker_fini(&w->applier);
 	if (w->fd >= 0)
 		close(w->fd);
 	free(w->log_file);

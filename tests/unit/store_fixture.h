@@ -3,6 +3,7 @@
 #define HELIO_TESTS_UNIT_STORE_FIXTURE_H
 
 #include "helper.h"
+#include "proto/base/file.h"
 #include "server/db/rows.h"
 #include "server/db/schema.h"
 #include "store_rig.h"
@@ -56,6 +57,23 @@ static inline int64_t fixture_number(struct fixture *f, const char *name)
 
 	assert_int_equal(rows_meta_number(f->db, name, &n), ERR_OK);
 	return n;
+}
+
+// A part of the store as it is now ("", "-wal", "-redo"), beside it.
+static inline void fixture_copy(struct fixture *f, const char *to, const char *part)
+{
+	char from_part[200], to_part[200];
+	struct buf b;
+
+	(void)snprintf(from_part, sizeof(from_part), "%s%s", f->file, part);
+	(void)snprintf(to_part, sizeof(to_part), "%s%s", to, part);
+	buf_init(&b, 1u << 30);
+	enum err e = file_read(from_part, &b);
+	assert_true(e == ERR_OK || e == ERR_NOT_FOUND);
+	(void)unlink(to_part);
+	if (e == ERR_OK)
+		assert_int_equal(file_write_atomic(to_part, b.data, b.size, 0600), ERR_OK);
+	buf_fini(&b);
 }
 
 #endif

@@ -116,33 +116,11 @@ static void a_group_that_the_redo_log_cannot_take_is_flushed_with_the_store(void
 
 // ---- what the disk holds after a crash
 
-static void file_copy(const char *from, const char *to)
-{
-	struct buf b;
-
-	buf_init(&b, 1u << 30);
-	enum err e = file_read(from, &b);
-	assert_true(e == ERR_OK || e == ERR_NOT_FOUND);
-	(void)unlink(to);
-	if (e == ERR_OK)
-		assert_int_equal(file_write_atomic(to, b.data, b.size, 0600), ERR_OK);
-	buf_fini(&b);
-}
-
-static void part_copy(const char *from, const char *to, const char *part)
-{
-	char a[200], b[200];
-
-	(void)snprintf(a, sizeof(a), "%s%s", from, part);
-	(void)snprintf(b, sizeof(b), "%s%s", to, part);
-	file_copy(a, b);
-}
-
 // The store as it was at some time; its redo log as it is now.
 static void store_keep(struct fixture *f, const char *copy)
 {
-	part_copy(f->file, copy, "");
-	part_copy(f->file, copy, "-wal");
+	fixture_copy(f, copy, "");
+	fixture_copy(f, copy, "-wal");
 }
 
 static int64_t number_in(struct fixture *f, const char *copy, const char *name)
@@ -150,7 +128,7 @@ static int64_t number_in(struct fixture *f, const char *copy, const char *name)
 	struct db *db = NULL;
 	int64_t n = 0;
 
-	part_copy(f->file, copy, "-redo");
+	fixture_copy(f, copy, "-redo");
 	assert_int_equal(db_sqlite_open(copy, &db), ERR_OK);
 	assert_int_equal(rows_meta_number(db, name, &n), ERR_OK);
 	db_close(db);
