@@ -25,6 +25,7 @@
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -293,19 +294,24 @@ static size_t ready_count(const struct fleet *f)
 	return n;
 }
 
+#define GATHER_MOST 400
+
 // All connected and signed in, at most 60 s, and 10 ms more for each.
 static enum err fleet_gather(struct fleet *f)
 {
-	int64_t end = now_us() + 60 * 1000000ll + (int64_t)f->o->count * 10000;
-	size_t opened = 0;
+	int64_t end = now_us() + 60 * 1000000ll + (int64_t)f->o->count * 10000, tick = 0;
+	size_t opened = 0, ready;
 
-	while (ready_count(f) < f->o->count) {
+	while ((ready = ready_count(f)) < f->o->count) {
 		if (now_us() > end)
-			return err_set(ERR_TIMEOUT, "%zu of %zu devices are signed in in time", ready_count(f), f->o->count);
-		// A hundred at a time: the broker's backlog is 100.
-		for (size_t i = 0; i < 50 && opened < f->o->count; i++)
+			return err_set(ERR_TIMEOUT, "%zu of %zu devices are signed in in time", ready, f->o->count);
+		// A hundred at a time: the broker's backlog is 100. And no more than it can take in before they ask again.
+		for (size_t i = 0; i < 50 && opened < f->o->count && opened - ready < GATHER_MOST; i++)
 			TRY(device_open(f, opened++));
 		mini_loop_run(&f->loop, 5);
+		if (now_us() < tick)
+			continue;
+		tick = now_us() + 20000;
 		for (size_t i = 0; i < opened && !f->o->echo; i++)
 			fleet_device_tick(&f->devices[i], clock_now());
 	}
@@ -704,6 +710,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	log_init("helio-fleet", LOG_WARN);
+	(void)signal(SIGPIPE, SIG_IGN); // TLS writes into a connection that broke
 	(void)prctl(PR_SET_TIMERSLACK, 1000ul, 0, 0, 0); // 1 us: beats are due to the microsecond
 	const char *what = optind < argc ? argv[optind] : "";
 	if (strcmp(what, "enrol") == 0)
