@@ -19,6 +19,7 @@ static const struct verb_table *const tables[] = {
 	&operator_usage_verbs,
 	&operator_key_verbs,
 	&operator_rate_verbs,
+	&operator_share_verbs,
 };
 
 const struct verb_row *operator_verb_at(size_t index)

@@ -136,7 +136,8 @@ void json_leases(
 
 extern const struct verb_table operator_status_verbs, operator_client_verbs, operator_channel_verbs,
 	operator_work_verbs, operator_command_verbs, operator_package_verbs, operator_media_verbs,
-	operator_customer_verbs, operator_usage_verbs, operator_key_verbs, operator_rate_verbs;
+	operator_customer_verbs, operator_usage_verbs, operator_key_verbs, operator_rate_verbs,
+	operator_share_verbs;
 
 // ---- a request
 

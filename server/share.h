@@ -19,7 +19,8 @@
 //
 //   owner -> lead     a client's wish, how far it fetched, an end of an operation, changes for its
 //                     channel ...
-//   lead -> shard     an operator's act upon a client, a grant, how fast it may fetch from now on, a
+//   lead -> shard     an operator's act upon a client, a grant, how fast it may fetch from now on,
+//   a
 //                     new element of a private queue
 //   lead -> everybody a channel holds something else: read by its sequence (followed.c)
 //

@@ -205,6 +205,8 @@ const struct command ctl_commands[] = {
 		NO_OPTIONS, cmd_consolidate, NULL},
 	{"brokers", "", "data brokers: load, who fetches what and how fast", NEED_SETTINGS, 0, 0,
 		NO_OPTIONS, cmd_brokers, NULL},
+	{"servers", "", "who answers which shards, who leads", NEED_SETTINGS, 0, 0, NO_OPTIONS,
+		cmd_servers, NULL},
 	{"leases", "", "every transfer: granted, measured, how far", NEED_SETTINGS, 0, 0,
 		OPTIONS(leases_options), cmd_leases, NULL},
 	{"budget list", "[KIND]", "what may leave a broker, go to a site, to a client",

@@ -127,6 +127,7 @@ CTL_COMMAND(status);
 CTL_COMMAND(why);
 CTL_COMMAND(queue);
 CTL_COMMAND(brokers);
+CTL_COMMAND(servers);
 CTL_COMMAND(leases);
 CTL_COMMAND(budget_list);
 CTL_COMMAND(budget_set);

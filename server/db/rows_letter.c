@@ -1,6 +1,7 @@
 // See rows_letter.h.
 #include "server/db/rows_letter.h"
 #include "server/db/rows.h"
+#include <string.h>
 
 enum err rows_letter_put(struct db *db, const struct letter_row *r, int64_t at_ms)
 {
@@ -42,6 +43,21 @@ enum err rows_letter_each(struct db *db, const char places[LETTER_PLACES + 1], u
 enum err rows_letter_take(struct db *db, uint64_t number)
 {
 	return db_run(db, "DELETE FROM letter WHERE number = $1", DB_I(number));
+}
+
+enum err rows_letter_count(struct db *db, uint64_t waiting[LETTER_PLACES])
+{
+	struct db_rows rows;
+
+	memset(waiting, 0, LETTER_PLACES * sizeof(*waiting));
+	TRY(db_query_values(
+		db, &rows, "SELECT place, count(*) FROM letter GROUP BY place", NULL, 0));
+	while (db_next(&rows)) {
+		uint64_t place = (uint64_t)db_int(&rows, 0);
+		if (place < LETTER_PLACES)
+			waiting[place] = (uint64_t)db_int(&rows, 1);
+	}
+	return db_end(&rows);
 }
 
 enum err rows_letter_last(struct db *db, uint64_t *number)

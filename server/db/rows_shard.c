@@ -126,6 +126,37 @@ enum err rows_servers_count(struct db *db, size_t *count)
 	return db_end(&rows);
 }
 
+enum err rows_servers_each(
+	struct db *db, enum err (*fn)(void *ctx, const struct server_row *row), void *ctx)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(db, &rows,
+		"SELECT holder, fencing, until_ms, until_ms - " NOW
+		" FROM server_lease ORDER BY fencing",
+		NULL, 0));
+	while (e == ERR_OK && db_next(&rows))
+		e = fn(ctx, &(struct server_row){.holder = db_text(&rows, 0),
+				    .fencing = (uint64_t)db_int(&rows, 1),
+				    .until_ms = db_int(&rows, 2),
+				    .left_ms = db_int(&rows, 3)});
+	return rows_close(&rows, e);
+}
+
+enum err rows_shards_each(
+	struct db *db, enum err (*fn)(void *ctx, unsigned shard, const char *holder), void *ctx)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	TRY(db_query_values(
+		db, &rows, "SELECT shard, holder FROM shard_lease ORDER BY shard", NULL, 0));
+	while (e == ERR_OK && db_next(&rows))
+		e = fn(ctx, (unsigned)db_int(&rows, 0), db_text(&rows, 1));
+	return rows_close(&rows, e);
+}
+
 enum err rows_server_leave(struct db *db, const char *holder, uint64_t fencing)
 {
 	TRY(db_run(db,

@@ -25,6 +25,17 @@ enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing) 
 // Ends the terms that ran out, and frees their shards.
 enum err rows_servers_bury(struct db *db) MUST_CHECK;
 enum err rows_servers_count(struct db *db, size_t *count) MUST_CHECK;
+struct server_row {
+	const char *holder;
+	uint64_t fencing;
+	int64_t until_ms, left_ms; // by the database's clock
+};
+// In the order of their terms.
+enum err rows_servers_each(struct db *db, enum err (*fn)(void *ctx, const struct server_row *row),
+	void *ctx) MUST_CHECK;
+// In order; holder "": nobody. None where no server ever shared the store.
+enum err rows_shards_each(struct db *db,
+	enum err (*fn)(void *ctx, unsigned shard, const char *holder), void *ctx) MUST_CHECK;
 // A planned end.
 enum err rows_server_leave(struct db *db, const char *holder, uint64_t fencing) MUST_CHECK;
 

@@ -56,7 +56,7 @@ def on_terminal(fleet, *args, columns=100, rows=30, seconds=3.0, stop=signal.SIG
 # ---------------------------------------------------------------- people and scripts
 
 def test_ctl_every_reading_command_speaks_to_people_and_to_scripts(shared):
-    for args in (["status"], ["status", "f1"], ["why", "f1"], ["queue", "default"], ["brokers"], ["channel", "list"],
+    for args in (["status"], ["status", "f1"], ["why", "f1"], ["queue", "default"], ["brokers"], ["servers"], ["channel", "list"],
                  ["client", "list"], ["client", "show", "f1"], ["operations", "f1"], ["counters"], ["package", "list"],
                  ["package", "list", "--store"], ["image", "list"], ["doctor"], ["topics"], ["broker-conf", "data", "--list"]):
         text = plain(shared, *args).stdout

@@ -265,6 +265,25 @@ def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_ser
     fleet.ctl("budget", "unset", "client", client)
 
 
+def shards_of(server):
+    """The shards of SERVER's ranges, two hex digits each."""
+    return {n for r in server["ranges"] for n in range(int(r[:2], 16), int(r[3:], 16) + 1)}
+
+
+def test_scale_out_helioctl_tells_who_owns_what_as_the_store_has_it(calm):
+    fleet, postgres = calm
+    told = fleet.ctl("servers")
+    held = collections.defaultdict(set)
+    for shard, holder in postgres.sql("SELECT shard, holder FROM shard_lease WHERE shard < 256"):
+        held[holder].add(int(shard))
+    assert told["shared"] and {s["server"]: shards_of(s) for s in told["servers"]} == held
+    assert [s["server"] for s in told["servers"] if s["leads"]] == [leader(postgres)]
+    assert {s["server"]: str(s["fencing"]) for s in told["servers"]} == dict(postgres.sql("SELECT holder, fencing FROM server_lease"))
+    assert all(0 < s["left_ms"] <= LEASE_MS and s["shards"] == 128 for s in told["servers"]) and told["nobody"]["shards"] == 0
+    shown = fleet.ctl_plain("--config", fleet.ctl_config(), "servers").stdout
+    assert re.search(r"^server\.1 +leads +128 +\d\.\d s", shown, re.M) and re.search(r"^server\.2 +128 ", shown, re.M), shown
+
+
 def test_scale_out_a_killed_server_is_taken_over_and_nothing_is_lost_or_done_twice(postgres, fleet_of):
     fleet, first, second = pair(postgres, fleet_of)
     theirs, ours = of_owner(postgres, "server.1"), of_owner(postgres, "server.2")

@@ -4,6 +4,8 @@
 
 #include "proto/base/log.h"
 #include "server/db/rows_content.h"
+#include "server/db/rows_letter.h"
+#include "server/db/rows_shard.h"
 #include "server/enrol.h"
 #include "server/operator.h"
 
@@ -124,6 +126,7 @@ static void every_reading_verb_answers_an_empty_fleet(void **state)
 		{"operations", {{"client", "f1"}}, 1},
 		{"package-list", {{0}}, 0},
 		{"brokers", {{0}}, 0},
+		{"servers", {{0}}, 0},
 	};
 	struct world *w = *state;
 
@@ -463,6 +466,70 @@ static void a_folder_is_read_and_each_file_taken_once(void **state)
 	buf_fini(&b);
 }
 
+static const cJSON *server_at(const cJSON *j, int at)
+{
+	return cJSON_GetArrayItem(cJSON_GetObjectItem(j, "servers"), at);
+}
+
+static const char *range_at(const cJSON *o, int at)
+{
+	return cJSON_GetArrayItem(cJSON_GetObjectItem(o, "ranges"), at)->valuestring;
+}
+
+static void letter_lies(struct world *w, unsigned place)
+{
+	assert_int_equal(
+		rows_letter_put(
+			w->db, &(struct letter_row){.place = place, .client = "f1", .text = ""}, 1),
+		ERR_OK);
+}
+
+// One alone has it all; of several each has what the store says, and the rest is nobody's.
+static void servers_are_told_as_the_store_has_them(void **state)
+{
+	struct world *w = *state;
+	uint64_t first = 0, second = 0;
+	enum err e;
+	cJSON *j = ask(w, "servers", NULL, 0, &e);
+
+	assert_false(cJSON_IsTrue(cJSON_GetObjectItem(j, "shared")));
+	assert_string_equal(range_at(server_at(j, 0), 0), "00-ff");
+	assert_true(number_of(server_at(j, 0), "shards") == 256);
+	cJSON_Delete(j);
+	assert_int_equal(rows_server_term(w->db, "server.1", 5000, &first), ERR_OK);
+	assert_int_equal(rows_server_term(w->db, "server.2", 5000, &second), ERR_OK);
+	for (unsigned i = 0; i < SHARDS; i++)
+		if (i < 64 || i >= 250)
+			assert_int_equal(rows_shard_take(w->db, i, "server.2", second), ERR_OK);
+		else if (i != 100)
+			assert_int_equal(rows_shard_take(w->db, i, "server.1", first), ERR_OK);
+	assert_int_equal(rows_shard_take(w->db, SHARD_LEAD, "server.1", first), ERR_OK);
+	letter_lies(w, 0);
+	letter_lies(w, 255);
+	letter_lies(w, 100);
+	letter_lies(w, SHARD_LEAD);
+	letter_lies(w, LETTER_TO_ALL);
+	j = ask(w, "servers", NULL, 0, &e);
+	assert_true(cJSON_IsTrue(cJSON_GetObjectItem(j, "shared")));
+	assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(j, "servers")), 2);
+	assert_string_equal(text_of(server_at(j, 0), "server"), "server.1");
+	assert_true(cJSON_IsTrue(cJSON_GetObjectItem(server_at(j, 0), "leads")));
+	assert_string_equal(range_at(server_at(j, 0), 0), "40-63");
+	assert_string_equal(range_at(server_at(j, 0), 1), "65-f9");
+	assert_true(number_of(server_at(j, 0), "shards") == 185);
+	assert_true(number_of(server_at(j, 0), "letters") == 1);
+	assert_false(cJSON_IsTrue(cJSON_GetObjectItem(server_at(j, 1), "leads")));
+	assert_string_equal(range_at(server_at(j, 1), 0), "00-3f");
+	assert_string_equal(range_at(server_at(j, 1), 1), "fa-ff");
+	assert_true(number_of(server_at(j, 1), "letters") == 2);
+	assert_true(number_of(server_at(j, 1), "fencing") == (double)second);
+	assert_true(number_of(server_at(j, 1), "left_ms") > 0);
+	assert_string_equal(range_at(cJSON_GetObjectItem(j, "nobody"), 0), "64-64");
+	assert_true(number_of(cJSON_GetObjectItem(j, "nobody"), "letters") == 1);
+	assert_true(number_of(j, "letters_to_all") == 1);
+	cJSON_Delete(j);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, world_make, world_drop)
 
 int main(void)
@@ -474,6 +541,7 @@ int main(void)
 		T(every_reading_verb_answers_an_empty_fleet),
 		T(status_counts_and_filters),
 		T(a_large_fleet_is_told_in_pages),
+		T(servers_are_told_as_the_store_has_them),
 		T(a_rollout_goes_forward_and_back),
 		T(packages_are_named_by_a_beginning_that_is_only_theirs),
 		T(an_operator_cannot_saw_off_its_own_branch),
