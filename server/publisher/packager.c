@@ -92,7 +92,7 @@ static enum err object_write(struct pack_work *w, const struct object *o,
 	return blob_put(w->job->objects, &o->sha256, transported);
 }
 
-bool pack_object_is_there(const struct pack_work *w, const struct chunk_ref *chunk)
+static bool is_there(const struct pack_work *w, const struct chunk_ref *chunk)
 {
 	struct pack_found found = pack_object_find(w, chunk, 1);
 
@@ -100,10 +100,21 @@ bool pack_object_is_there(const struct pack_work *w, const struct chunk_ref *chu
 	return found.object && found.object->chunk_count == 1 && found.object->base_count == 0;
 }
 
+bool pack_object_is_there(struct pack_work *w, const struct chunk_ref *chunk)
+{
+	uv_rwlock_rdlock(&w->fresh_lock);
+	bool there = is_there(w, chunk);
+	uv_rwlock_rdunlock(&w->fresh_lock);
+	return there;
+}
+
 enum err pack_object_written(
 	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk)
 {
-	return pack_object_is_there(w, chunk) ? ERR_OK : fresh_add(w, o, chunk);
+	uv_rwlock_wrlock(&w->fresh_lock);
+	enum err e = is_there(w, chunk) ? ERR_OK : fresh_add(w, o, chunk);
+	uv_rwlock_wrunlock(&w->fresh_lock);
+	return e;
 }
 
 static struct pack_found last_written(const struct pack_work *w)
@@ -207,6 +218,7 @@ static void work_end(struct pack_work *w)
 	object_encoder_free(w->pages);
 	spool_close(&w->spool);
 	pack_later_end(&w->later);
+	uv_rwlock_destroy(&w->fresh_lock);
 }
 
 static enum err root_take(struct package_built *out)
@@ -249,6 +261,8 @@ enum err package_build(const struct pack_job *job, struct package_built *out)
 	seen_init(&out->seen);
 	spool_init(&w.spool);
 	known_init(&w.later.chunks);
+	if (uv_rwlock_init(&w.fresh_lock) != 0)
+		abort(); // out of memory
 	enum err e = build(&w);
 	work_end(&w);
 	if (e != ERR_OK) {

@@ -1,72 +1,24 @@
 // First pass: files to chunks, large chunks to objects, small ones to the spool, all to the
 // manifest.
 //
-//   read, cut -> batch -> hash of each chunk, object of each that is new, hash of each file
-//             -> in order: spool, sets of objects, manifest
+//   read, cut -> batch -> hash of each chunk, object of each that is new    any of the crew
+//                      -> hash of files that go on from batch to batch      one, in order
+//             -> spool, sets of objects, manifest, what was seen            one, in order
 //
-// While a crew works on one batch, one of it reads and cuts the next. No step looks at what another
-// of its round makes, and what all of them look at stands still meanwhile: what comes out depends
-// on the content alone.
-#include "proto/base/clock.h"
+// Several batches are under way (packager_read.c fills them), and each of the crew takes what is
+// most waited for: what goes in order first, reading next. The hash of a large file cannot be
+// shared out, so it never waits for the rest. Whoever makes an object makes the same: what comes
+// out depends on the content alone.
 #include "proto/base/file.h"
-#include "proto/chunker.h"
 #include "proto/digest.h"
-#include "server/publisher/packager_inside.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "server/publisher/packager_batch.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <uv.h>
 
-#define BATCH_BYTES ((size_t)8 << 20)
-#define PARTS_MAX 256
-#define PIECES_MAX (BATCH_BYTES / CHUNK_MIN + PARTS_MAX)
-#define BEGIN_ROOM (2 * CHUNK_MAX) // less is left: the next file begins in the next batch
-#define ALONE_BYTES (1u << 20)     // a job of less is done before a thread has begun
-
-// A chunk on its way.
-struct piece {
-	struct chunk_ref ref;
-	const uint8_t *data;
-	struct id16 mark;
-	bool met; // known by its mark: ref is whole
-	struct object made;
-	bool fresh; // its object is new, and written
-};
-
-// What a batch has of a file.
-struct part {
-	size_t file;
-	struct bytes bytes;
-	size_t first, count; // pieces
-	bool begins, ends;
-	const struct seen_file *seen; // it is not read
-	bool settled; // where it ends: nothing changed while it was read, or long before
-	struct sha256_stream *hash; // of a file of several batches
-	struct digest sha256;       // of the file, where it ends
-};
-
-struct batch {
-	uint8_t *room;
-	size_t size;
-	struct piece *pieces;
-	size_t piece_count;
-	struct part *parts;
-	size_t part_count;
-};
-
-struct reader {
-	size_t file; // that is open, or comes next
-	int fd;
-	bool eof;
-	bool began; // some of the file is in an earlier batch
-	int64_t opened_unix_ms;
-	struct seen_follow follow;
-	unsigned streams_used; // of first_pass.streams
-	uint8_t *rest;         // read, and not cut yet
-	size_t rest_size;
-};
+#define BATCHES 4
+#define ALONE_BYTES (1u << 20) // a job of less is done before a thread has begun
 
 // Chunks of the file at hand.
 struct file_cut {
@@ -82,192 +34,32 @@ struct first_pass {
 	struct crew *crew;
 	struct object_encoder *encoders[CREW_MAX];
 	struct onetime_mac *macs[CREW_MAX];
-	struct sha256_stream *streams[2]; // two files at most go on from batch to batch at a time
 	struct reader reader;
-	struct batch batches[2], *now, *next;
 	struct file_cut cut;
-	// the first fault of a round
+	// who does what: under the mutex; a batch is the crew's between its reading and its taking
+	uv_mutex_t mutex;
+	uv_cond_t changed;
+	struct batch batches[BATCHES]; // number n at n % BATCHES
+	uint64_t read, hashed, taken;  // how many: taken <= hashed <= read <= taken + BATCHES
+	bool reading, hashing, taking, read_all;
+	// the first fault
 	_Atomic bool failed;
 	enum err fault;
 	char why[256];
 };
 
-// ---- reading
-
-enum err pack_file_open(const struct pack_work *w, const struct pack_file *p, int *fd)
-{
-	if (!p->tree)
-		return blob_open(w->job->images, &p->image, fd);
-	if (!w->job->single_file)
-		return tree_open(w->job->root_fd, p->tree, fd);
-	*fd = fcntl(w->job->root_fd, F_DUPFD_CLOEXEC, 0);
-	if (*fd < 0 || lseek(*fd, 0, SEEK_SET) < 0)
-		return err_set_errno("cannot read %s", p->path);
-	return ERR_OK;
-}
-
-static enum err batch_fill(struct reader *r, struct batch *b)
-{
-	while (!r->eof && b->size < BATCH_BYTES) {
-		ssize_t n = read(r->fd, b->room + b->size, BATCH_BYTES - b->size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno("cannot read a file of the package");
-		r->eof = n == 0;
-		b->size += (size_t)n;
-	}
-	return ERR_OK;
-}
-
-static bool is_met(
-	const struct first_pass *f, struct piece *p, const struct seen_chunk *c, size_t member)
-{
-	p->mark = seen_mark(
-		f->macs[member], &f->work->job->seen->key, &c->sha256, bytes_of(p->data, c->size));
-	return memcmp(&p->mark, &c->mark, sizeof c->mark) == 0;
-}
-
-// Where the piece ends: where a known one does, or where its content says.
-static void piece_cut(struct first_pass *f, struct piece *p, size_t left, size_t member)
-{
-	struct seen_follow *follow = &f->reader.follow;
-	const struct seen_chunk *c = seen_expected(follow, left);
-
-	if (c && is_met(f, p, c, member)) {
-		p->ref = (struct chunk_ref){.sha256 = c->sha256, .size = c->size};
-		p->met = true;
-		seen_met(follow);
-		return;
-	}
-	if (c)
-		seen_missed(follow);
-	p->ref.size = (uint32_t)chunk_cut(p->data, left);
-	seen_found(follow, p->ref.size);
-}
-
-// Cuts what stands in the batch from `at` on; what cannot be cut yet is kept as rest.
-static void part_cut(
-	struct first_pass *f, struct batch *b, struct part *p, size_t at, size_t member)
-{
-	struct reader *r = &f->reader;
-	const uint8_t *begin = b->room + at;
-	size_t left = b->size - at;
-
-	while (left >= CHUNK_MAX || (r->eof && left > 0)) {
-		struct piece *piece = &b->pieces[b->piece_count++];
-		*piece = (struct piece){.data = b->room + b->size - left};
-		piece_cut(f, piece, left, member);
-		left -= piece->ref.size;
-	}
-	b->size -= left;
-	memcpy(r->rest, b->room + b->size, left);
-	r->rest_size = left;
-	p->bytes = bytes_of(begin, b->size - at);
-	p->count = b->piece_count - p->first;
-}
-
-static enum err reader_open(struct first_pass *f)
-{
-	struct reader *r = &f->reader;
-	const struct pack_job *job = f->work->job;
-	const struct pack_file *file = &job->files[r->file];
-
-	r->opened_unix_ms = clock_now().wall.ms;
-	r->follow = (struct seen_follow){
-		.file = job->seen && !job->small ? seen_find(job->seen, file->path) : NULL};
-	return pack_file_open(f->work, file, &r->fd);
-}
-
-static void reader_close(struct first_pass *f, struct part *p)
-{
-	struct reader *r = &f->reader;
-	const struct tree_file *file = f->work->job->files[r->file].tree;
-
-	p->settled =
-		file && tree_file_is_same(r->fd, file) && seen_is_settled(file, r->opened_unix_ms);
-	close(r->fd);
-	r->fd = -1;
-	r->eof = false;
-	r->file++;
-}
-
-static enum err part_read(struct first_pass *f, struct batch *b, size_t member)
-{
-	struct reader *r = &f->reader;
-	struct part *p = &b->parts[b->part_count++];
-	size_t at = b->size;
-
-	*p = (struct part){.file = r->file, .first = b->piece_count, .begins = !r->began};
-	if (r->fd < 0)
-		TRY(reader_open(f));
-	memcpy(b->room + b->size, r->rest, r->rest_size);
-	b->size += r->rest_size;
-	r->rest_size = 0;
-	TRY(batch_fill(r, b));
-	bool full = !r->eof;
-	part_cut(f, b, p, at, member);
-	p->ends = r->eof;
-	if (p->begins && full)
-		r->streams_used++;
-	if (!p->begins || full)
-		p->hash = f->streams[r->streams_used % 2];
-	r->began = full;
-	if (!full)
-		reader_close(f, p);
-	return ERR_OK;
-}
-
-// The whole of a file that is as it was.
-static bool part_take_over(struct first_pass *f, struct batch *b)
-{
-	struct reader *r = &f->reader;
-	const struct seen_file *seen =
-		r->began ? NULL : pack_unread(f->work, &f->work->job->files[r->file]);
-
-	if (!seen)
-		return false;
-	b->parts[b->part_count++] = (struct part){.file = r->file++,
-		.first = b->piece_count,
-		.begins = true,
-		.ends = true,
-		.seen = seen,
-		.sha256 = seen->sha256};
-	return true;
-}
-
-static enum err batch_read(struct first_pass *f, struct batch *b, size_t member)
-{
-	b->size = b->part_count = b->piece_count = 0;
-	while (f->reader.file < f->work->job->file_count && b->part_count < PARTS_MAX &&
-		b->size + BEGIN_ROOM <= BATCH_BYTES) {
-		if (part_take_over(f, b))
-			continue;
-		TRY(part_read(f, b, member));
-		if (f->reader.began)
-			break; // full
-	}
-	return ERR_OK;
-}
-
-// ---- steps of a round
+// ---- steps, in any order
 
 static bool is_alone(const struct part *p)
 {
 	return p->begins && p->ends && p->count == 1;
 }
 
+// Of a file that is whole in its batch; else it is its chunk's, or that of then, or in order.
 static void part_hash(struct part *p)
 {
-	if (is_alone(p) || p->seen)
-		return; // its chunk's, or that of then
-	if (!p->hash) {
+	if (!is_alone(p) && !p->seen && !p->hash)
 		p->sha256 = sha256(p->bytes.data, p->bytes.size);
-		return;
-	}
-	sha256_add(p->hash, p->bytes.data, p->bytes.size);
-	if (p->ends)
-		p->sha256 = sha256_end(p->hash);
 }
 
 bool pack_is_small(const struct pack_work *w, uint32_t size)
@@ -315,22 +107,32 @@ static void fault_note(struct first_pass *f, enum err e)
 		(void)str_copy(f->why, sizeof f->why, err_word(e));
 }
 
-// Reading first, because it takes longest; then the hashes of files, then chunk by chunk.
-static void step(void *ctx, size_t at, size_t member)
+static size_t batch_steps(const struct batch *b)
 {
-	struct first_pass *f = ctx;
+	return b->part_count + b->piece_count;
+}
 
-	if (f->failed)
-		return;
-	if (at == 0)
-		fault_note(f, batch_read(f, f->next, member));
-	else if (at <= f->now->part_count)
-		part_hash(&f->now->parts[at - 1]);
+static void step_do(struct first_pass *f, struct batch *b, size_t at, size_t member)
+{
+	if (at < b->part_count)
+		part_hash(&b->parts[at]);
 	else
-		fault_note(f, piece_make(f, &f->now->pieces[at - 1 - f->now->part_count], member));
+		fault_note(f, piece_make(f, &b->pieces[at - b->part_count], member));
 }
 
 // ---- in order
+
+static void batch_hash(struct batch *b)
+{
+	for (size_t i = 0; i < b->part_count; i++) {
+		struct part *p = &b->parts[i];
+		if (!p->hash)
+			continue;
+		sha256_add(p->hash, p->bytes.data, p->bytes.size);
+		if (p->ends)
+			p->sha256 = sha256_end(p->hash);
+	}
+}
 
 static enum err cut_room(struct file_cut *f)
 {
@@ -458,7 +260,7 @@ static enum err file_end(struct first_pass *f, const struct part *p)
 	return ERR_OK;
 }
 
-// First of all what was written, so that an undo finds it also after a fault.
+// First of all what was written, so that an undo finds it.
 static enum err written_note(struct pack_work *w, const struct batch *b)
 {
 	for (size_t i = 0; i < b->piece_count; i++)
@@ -469,9 +271,11 @@ static enum err written_note(struct pack_work *w, const struct batch *b)
 
 static enum err batch_take(struct first_pass *f, const struct batch *b)
 {
+	const _Atomic bool *cancel = f->work->job->cancel;
+
 	TRY(written_note(f->work, b));
-	if (f->failed)
-		return err_set(f->fault, "%s", f->why);
+	if (cancel && *cancel)
+		return err_set(ERR_NOT_NOW, "the build was cancelled");
 	for (size_t i = 0; i < b->part_count; i++) {
 		const struct part *p = &b->parts[i];
 		for (size_t k = p->first; k < p->first + p->count; k++)
@@ -484,32 +288,150 @@ static enum err batch_take(struct first_pass *f, const struct batch *b)
 	return ERR_OK;
 }
 
-// ---- all
+// ---- who does what
 
-static enum err rounds_run(struct first_pass *f)
+enum duty_kind {
+	DUTY_NONE,
+	DUTY_TAKE,
+	DUTY_HASH,
+	DUTY_READ,
+	DUTY_STEP
+};
+
+struct duty {
+	enum duty_kind kind;
+	struct batch *batch;
+	size_t step;
+};
+
+static struct batch *batch_at(struct first_pass *f, uint64_t number)
 {
-	const _Atomic bool *cancel = f->work->job->cancel;
+	return &f->batches[number % BATCHES];
+}
 
-	for (;;) {
-		crew_run(f->crew, 1 + f->now->part_count + f->now->piece_count, step, f);
-		TRY(batch_take(f, f->now));
-		struct batch *done = f->now;
-		f->now = f->next;
-		f->next = done;
-		if (f->now->part_count == 0)
-			return ERR_OK;
-		if (cancel && *cancel)
-			return err_set(ERR_NOT_NOW, "the build was cancelled");
+static bool is_made(const struct batch *b)
+{
+	return b->next == batch_steps(b) && b->busy == 0;
+}
+
+static bool step_find(struct first_pass *f, struct duty *d)
+{
+	for (uint64_t n = f->taken; n < f->read; n++) {
+		struct batch *b = batch_at(f, n);
+		if (b->next == batch_steps(b))
+			continue;
+		*d = (struct duty){.kind = DUTY_STEP, .batch = b, .step = b->next++};
+		b->busy++;
+		return true;
+	}
+	return false;
+}
+
+// What is most waited for. Under the mutex.
+static bool duty_find(struct first_pass *f, struct duty *d)
+{
+	*d = (struct duty){.kind = DUTY_NONE};
+	if (!f->taking && f->taken < f->hashed && is_made(batch_at(f, f->taken))) {
+		f->taking = true;
+		*d = (struct duty){.kind = DUTY_TAKE, .batch = batch_at(f, f->taken)};
+	} else if (!f->hashing && f->hashed < f->read) {
+		f->hashing = true;
+		*d = (struct duty){.kind = DUTY_HASH, .batch = batch_at(f, f->hashed)};
+	} else if (!f->reading && !f->read_all && f->read < f->taken + BATCHES) {
+		f->reading = true;
+		*d = (struct duty){.kind = DUTY_READ, .batch = batch_at(f, f->read)};
+	} else {
+		return step_find(f, d);
+	}
+	return true;
+}
+
+static void duty_do(struct first_pass *f, const struct duty *d, size_t member)
+{
+	switch (d->kind) {
+	case DUTY_TAKE:
+		fault_note(f, batch_take(f, d->batch));
+		break;
+	case DUTY_HASH:
+		batch_hash(d->batch);
+		break;
+	case DUTY_READ:
+		fault_note(f, batch_read(&f->reader, d->batch, f->macs[member]));
+		break;
+	case DUTY_STEP:
+		step_do(f, d->batch, d->step, member);
+		break;
+	case DUTY_NONE:
+		break;
 	}
 }
 
-static enum err batch_init(struct batch *b)
+// Under the mutex.
+static void duty_end(struct first_pass *f, const struct duty *d)
 {
-	b->room = malloc(BATCH_BYTES);
-	b->pieces = calloc(PIECES_MAX, sizeof *b->pieces);
-	b->parts = calloc(PARTS_MAX, sizeof *b->parts);
-	return b->room && b->pieces && b->parts ? ERR_OK
-						: err_set(ERR_MEMORY, "no memory to read files");
+	switch (d->kind) {
+	case DUTY_TAKE:
+		f->taking = false;
+		f->taken++;
+		break;
+	case DUTY_HASH:
+		f->hashing = false;
+		f->hashed++;
+		break;
+	case DUTY_READ:
+		f->reading = false;
+		f->read_all = d->batch->part_count == 0;
+		f->read += !f->read_all;
+		break;
+	case DUTY_STEP:
+		d->batch->busy--;
+		break;
+	case DUTY_NONE:
+		break;
+	}
+	uv_cond_broadcast(&f->changed);
+}
+
+static bool is_through(const struct first_pass *f)
+{
+	return f->failed || (f->read_all && f->taken == f->read);
+}
+
+// A member's whole part in the pass.
+static void member_work(void *ctx, size_t step, size_t member)
+{
+	struct first_pass *f = ctx;
+	struct duty d;
+
+	(void)step;
+	uv_mutex_lock(&f->mutex);
+	while (!is_through(f)) {
+		if (!duty_find(f, &d)) {
+			uv_cond_wait(&f->changed, &f->mutex);
+			continue;
+		}
+		uv_mutex_unlock(&f->mutex);
+		duty_do(f, &d, member);
+		uv_mutex_lock(&f->mutex);
+		duty_end(f, &d);
+	}
+	uv_mutex_unlock(&f->mutex);
+}
+
+// ---- all
+
+// What was written and not taken is noted too.
+static enum err fault_tell(struct first_pass *f)
+{
+	for (size_t i = 0; i < BATCHES; i++)
+		TRY(written_note(f->work, &f->batches[i]));
+	return err_set(f->fault, "%s", f->why);
+}
+
+static enum err pass_run(struct first_pass *f)
+{
+	crew_run(f->crew, crew_size(f->crew), member_work, f);
+	return f->failed ? fault_tell(f) : ERR_OK;
 }
 
 static enum err pass_begin(struct first_pass *f)
@@ -524,14 +446,9 @@ static enum err pass_begin(struct first_pass *f)
 		TRY(pack_encoder_new(f->work, &f->encoders[i]));
 	for (size_t i = 0; i < crew_size(f->crew); i++)
 		f->macs[i] = onetime_mac_new();
-	for (size_t i = 0; i < 2; i++) {
-		f->streams[i] = sha256_new();
+	for (size_t i = 0; i < BATCHES; i++)
 		TRY(batch_init(&f->batches[i]));
-	}
-	f->now = &f->batches[0];
-	f->next = &f->batches[1];
-	f->reader.rest = malloc(CHUNK_MAX);
-	return f->reader.rest ? ERR_OK : err_set(ERR_MEMORY, "no memory to read files");
+	return reader_init(&f->reader, f->work);
 }
 
 static void pass_end(struct first_pass *f)
@@ -541,15 +458,11 @@ static void pass_end(struct first_pass *f)
 		object_encoder_free(f->encoders[i]);
 		onetime_mac_free(f->macs[i]);
 	}
-	for (size_t i = 0; i < 2; i++) {
-		sha256_free(f->streams[i]);
-		free(f->batches[i].room);
-		free(f->batches[i].pieces);
-		free(f->batches[i].parts);
-	}
-	if (f->reader.fd >= 0)
-		close(f->reader.fd);
-	free(f->reader.rest);
+	for (size_t i = 0; i < BATCHES; i++)
+		batch_fini(&f->batches[i]);
+	reader_fini(&f->reader);
+	uv_cond_destroy(&f->changed);
+	uv_mutex_destroy(&f->mutex);
 	free(f->cut.hashes);
 	free(f->cut.sizes);
 	free(f->cut.marks);
@@ -558,10 +471,13 @@ static void pass_end(struct first_pass *f)
 enum err pack_files(struct pack_work *w)
 {
 	struct first_pass f = {.work = w, .reader.fd = -1};
+
+	if (uv_mutex_init(&f.mutex) != 0 || uv_cond_init(&f.changed) != 0)
+		abort(); // out of memory
 	enum err e = pass_begin(&f);
 
 	if (e == ERR_OK)
-		e = rounds_run(&f);
+		e = pass_run(&f);
 	pass_end(&f);
 	return e;
 }

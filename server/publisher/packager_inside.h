@@ -6,6 +6,7 @@
 #include "server/publisher/own_prefix.h"
 #include "server/publisher/packager.h"
 #include "server/publisher/spool.h"
+#include <uv.h>
 
 // Small chunks of files that were not read: read when a group needs their bytes.
 struct pack_later {
@@ -24,6 +25,7 @@ struct pack_work {
 	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
 	struct spool spool;                     // small chunks
 	struct pack_later later;
+	uv_rwlock_t fresh_lock; // of out->fresh, while the first pass writes objects
 	struct own_prefix *own; // of the small profile, from the second pass on; NULL: not used
 	struct digest pad;      // known_name; zero: not sealed
 	struct id16 salt;
@@ -48,9 +50,9 @@ enum err pack_object_use(struct pack_work *w, const struct pack_found *found, st
 enum err pack_object_own(struct pack_work *w, const struct chunk_ref *run, uint32_t count,
 	struct bytes plain, struct arena *names, struct object *out) MUST_CHECK;
 
-// Objects that a step of the first pass makes: whether this chunk has one, which only looks; and
-// that it is written, said when the round is over. There already: nothing changes.
-bool pack_object_is_there(const struct pack_work *w, const struct chunk_ref *chunk);
+// Objects that a step of the first pass makes: whether this chunk has one, asked by any of the
+// crew; and that it is written, said by one at a time. There already: nothing changes.
+bool pack_object_is_there(struct pack_work *w, const struct chunk_ref *chunk);
 enum err pack_object_written(
 	struct pack_work *w, const struct object *o, const struct chunk_ref *chunk) MUST_CHECK;
 // Of the job's profile and key.
@@ -62,7 +64,7 @@ enum err pack_file_open(const struct pack_work *w, const struct pack_file *p, in
 
 // What was seen: packager_seen.c. The file need not be read: it is as it was, and what it consists
 // of is in the store. NULL: it has to be.
-const struct seen_file *pack_unread(const struct pack_work *w, const struct pack_file *p);
+const struct seen_file *pack_unread(struct pack_work *w, const struct pack_file *p);
 enum err pack_later_put(
 	struct pack_work *w, const struct chunk_ref *c, size_t file, uint64_t offset) MUST_CHECK;
 // Appends the chunk. Errors: ERR_CORRUPT (nobody put it), ERR_NOT_NOW (the file changed) ...

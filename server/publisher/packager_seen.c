@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static bool chunks_are_there(const struct pack_work *w, const struct seen_file *f)
+static bool chunks_are_there(struct pack_work *w, const struct seen_file *f)
 {
 	for (size_t i = 0; i < f->chunk_count; i++) {
 		const struct chunk_ref c = {
@@ -19,7 +19,7 @@ static bool chunks_are_there(const struct pack_work *w, const struct seen_file *
 	return true;
 }
 
-const struct seen_file *pack_unread(const struct pack_work *w, const struct pack_file *p)
+const struct seen_file *pack_unread(struct pack_work *w, const struct pack_file *p)
 {
 	const struct pack_job *job = w->job;
 
