@@ -1,8 +1,11 @@
-// A medium as a folder: what is copied to a stick.
+// A medium as a folder: what is copied to a stick. The folder has another name until all of it is
+// on the disk, so its files are not synced one by one: a stick takes some ten milliseconds for
+// each.
 #include "medium_write.h"
 
 #include "proto/base/file.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +25,13 @@ static enum err parents_make(const char *dir, char *path)
 	return ERR_OK;
 }
 
+static enum err file_put(const char *path, struct bytes data)
+{
+	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+
+	return fd >= 0 ? fd_write_all(fd, data.data, data.size) : err_set_errno("%s", path);
+}
+
 static enum err entry_write(
 	const struct medium_content *m, const struct medium_entry *e, const char *dir)
 {
@@ -32,9 +42,16 @@ static enum err entry_write(
 	TRY(path_join(path, sizeof(path), dir, e->path));
 	TRY(parents_make(dir, path));
 	if (e->bytes.size)
-		return file_write_atomic(path, e->bytes.data, e->bytes.size, 0644);
+		return file_put(path, e->bytes);
 	TRY(blob_read(m->objects, &e->object, &blob));
-	return file_write_atomic(path, blob.data, blob.size, 0644);
+	return file_put(path, buf_bytes(&blob));
+}
+
+static enum err all_sync(const char *dir)
+{
+	SCOPED_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 && syncfs(fd) == 0 ? ERR_OK : err_set_errno("sync %s", dir);
 }
 
 enum err medium_write_folder(const struct medium_content *m, const char *path)
@@ -44,10 +61,18 @@ enum err medium_write_folder(const struct medium_content *m, const char *path)
 
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return err_set(ERR_RANGE, "the path %s is too long", path);
+	TRY(tree_remove(part)); // of a recording that was cut
 	TRY(dir_make(part));
 	for (size_t i = 0; i < m->count; i++)
 		TRY(entry_write(m, &m->entries[i], part));
-	return rename(part, path) == 0 ? ERR_OK : err_set_errno("rename %s", part);
+	TRY(all_sync(part));
+	if (rename(part, path) != 0)
+		return err_set_errno("rename %s", part);
+	char *slash = strrchr(part, '/');
+	if (!slash)
+		return dir_sync(".");
+	*slash = '\0';
+	return dir_sync(part[0] ? part : "/");
 }
 
 // ---- a stream

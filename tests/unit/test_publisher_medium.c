@@ -4,7 +4,10 @@
 #include "proto/base/file.h"
 #include "proto/digest.h"
 #include "server/publisher/medium_write.h"
+#include <fts.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 static void S001_c4_an_image_holds_what_it_was_given(void **state)
@@ -52,10 +55,137 @@ static void S001_c4_an_image_holds_what_it_was_given(void **state)
 	assert_int_equal(tree_remove(folder), ERR_OK);
 }
 
+// ---- many files
+
+struct many {
+	char folder[40], objects[60], out[60];
+	struct blob_store blobs;
+	struct medium_entry *entries;
+	struct medium_content m;
+};
+
+static int name_order(const void *a, const void *b)
+{
+	return digest_compare(a, b);
+}
+
+static void many_make(struct many *x, size_t count)
+{
+	(void)str_copy(x->folder, sizeof(x->folder), "/tmp/helio-media-XXXXXX");
+	assert_non_null(mkdtemp(x->folder));
+	(void)snprintf(x->objects, sizeof(x->objects), "%s/objects", x->folder);
+	(void)snprintf(x->out, sizeof(x->out), "%s/out", x->folder);
+	assert_int_equal(blob_store_open(&x->blobs, x->objects), ERR_OK);
+	struct digest name = sha256("object", 6);
+	assert_int_equal(blob_put(&x->blobs, &name, bytes_of("object", 6)), ERR_OK);
+	x->entries = calloc(count, sizeof(*x->entries));
+	struct digest *names = calloc(count, sizeof(*names));
+	for (size_t i = 0; i < count; i++)
+		names[i] = sha256(&i, sizeof(i));
+	qsort(names, count, sizeof(*names), name_order);
+	for (size_t i = 0; i < count; i++) {
+		x->entries[i].object = name;
+		(void)snprintf(x->entries[i].path, sizeof(x->entries[i].path),
+			"helio/v1/chunk/pub/%s", digest_hex(&names[i]));
+	}
+	free(names);
+	x->m = (struct medium_content){.entries = x->entries,
+		.count = count,
+		.objects = &x->blobs,
+		.volume = "HELIO_7",
+		.created = {1700000000000}};
+}
+
+static void many_drop(struct many *x)
+{
+	free(x->entries);
+	assert_int_equal(tree_remove(x->folder), ERR_OK);
+}
+
+// Of this process, by the kernel, in kB.
+static long peak_kb(void)
+{
+	struct rusage use;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &use), 0);
+	return use.ru_maxrss;
+}
+
+static double seconds(void)
+{
+	struct timespec t;
+
+	assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &t), 0);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static size_t files_of(const char *path)
+{
+	char *const paths[2] = {(char *)(uintptr_t)path, NULL};
+	FTS *walk = fts_open(paths, FTS_PHYSICAL, NULL);
+	size_t n = 0;
+
+	assert_non_null(walk);
+	for (FTSENT *f = fts_read(walk); f; f = fts_read(walk))
+		n += f->fts_info == FTS_F;
+	fts_close(walk);
+	return n;
+}
+
+// As many as a stick may come to hold: 50,000 with HELIO_LONG=1.
+static void S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time(void **state)
+{
+	const char *more = getenv("HELIO_LONG");
+	size_t count = more && *more ? 50000 : 5000;
+	struct many x;
+	struct digest sum;
+	uint64_t size = 0;
+
+	(void)state;
+	many_make(&x, count);
+	long before = peak_kb();
+	double began = seconds();
+	assert_int_equal(medium_write_folder(&x.m, x.out), ERR_OK);
+	double folder_s = seconds() - began;
+	long folder_kb = peak_kb() - before;
+	assert_int_equal(files_of(x.out), count);
+	assert_int_equal(tree_remove(x.out), ERR_OK);
+	began = seconds();
+	assert_int_equal(medium_write_iso(&x.m, x.out, &sum, &size), ERR_OK);
+	double iso_s = seconds() - began;
+	long iso_kb = peak_kb() - before;
+	print_message("%zu files: folder %.2f s, %ld kB more; image %.2f s, %ld kB more\n", count,
+		folder_s, folder_kb, iso_s, iso_kb);
+	assert_true(size >= count * 2048);
+	assert_true(folder_kb < 4 * 1024);                       // nothing grows with their number
+	assert_true(iso_kb < 8 * 1024 + (long)(count * 21 / 5)); // 4 kB each: its trees of names
+	assert_true(folder_s < 5 + (double)count / 1000);
+	assert_true(iso_s < 5 + (double)count / 1000);
+	many_drop(&x);
+}
+
+static void a_folder_that_was_cut_leaves_nothing_in_the_next(void **state)
+{
+	struct many x;
+	char part[80];
+
+	(void)state;
+	many_make(&x, 3);
+	(void)snprintf(part, sizeof(part), "%s.part/helio", x.out);
+	assert_int_equal(dir_make(part), ERR_OK);
+	(void)snprintf(part, sizeof(part), "%s.part/helio/stale", x.out);
+	assert_int_equal(file_write_atomic(part, "old", 3, 0644), ERR_OK);
+	assert_int_equal(medium_write_folder(&x.m, x.out), ERR_OK);
+	assert_int_equal(files_of(x.out), 3);
+	many_drop(&x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(S001_c4_an_image_holds_what_it_was_given),
+		cmocka_unit_test(S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time),
+		cmocka_unit_test(a_folder_that_was_cut_leaves_nothing_in_the_next),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

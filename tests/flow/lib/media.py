@@ -60,12 +60,12 @@ def agent_settings(fleet, client, **agent):
     return fleet.folder / f"{client}.ini"
 
 
-def importing(fleet, client, path, env=None, under=(), **agent):
+def importing(fleet, client, path, env=None, under=(), wait_s=60, **agent):
     """helio-agent import; under: a command that starts it."""
     if not (fleet.folder / f"{client}.ini").exists() or agent:
         agent_settings(fleet, client, **agent)
     return subprocess.run([*map(str, under), str(PROGRAMS["helio-agent"]), "import", str(path), "--config", str(fleet.folder / f"{client}.ini")],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, env={**os.environ, "HELIO_TEST": "1", **(env or {})})
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=wait_s, env={**os.environ, "HELIO_TEST": "1", **(env or {})})
 
 
 def tree(folder):
