@@ -218,6 +218,7 @@ static void work_end(struct pack_work *w)
 	object_encoder_free(w->pages);
 	spool_close(&w->spool);
 	pack_later_end(&w->later);
+	blob_flush_drop(w->flush);
 	uv_rwlock_destroy(&w->fresh_lock);
 }
 
@@ -246,7 +247,9 @@ static enum err build(struct pack_work *w)
 	TRY(manifest_builder_finish(w->builder, &w->out->manifest, &pages, &page_count));
 	TRY(root_take(w->out));
 	TRY(pack_index(w, pages, page_count));
-	return blob_sync(w->job->objects);
+	struct blob_flush *flush = w->flush;
+	w->flush = NULL;
+	return flush ? blob_flush_end(flush) : blob_sync(w->job->objects);
 }
 
 enum err package_build(const struct pack_job *job, struct package_built *out)

@@ -92,6 +92,8 @@ static enum err piece_make(struct first_pass *f, struct piece *p, size_t member)
 	TRY(object_encode(f->encoders[member], &p->ref, bytes_of(p->data, p->ref.size), &p->made,
 		&transported));
 	TRY(blob_put(w->job->objects, &p->made.sha256, transported));
+	if (w->flush)
+		blob_flush_put(w->flush, transported.size);
 	p->fresh = true;
 	return ERR_OK;
 }
@@ -442,6 +444,8 @@ static enum err pass_begin(struct first_pass *f)
 	for (size_t i = 0; i < job->file_count; i++)
 		bytes += job->files[i].size;
 	TRY(crew_new(bytes < ALONE_BYTES ? 1 : CREW_MAX, &f->crew));
+	if (bytes >= ALONE_BYTES && !job->small)
+		TRY(blob_flush_begin(job->objects, &f->work->flush));
 	for (size_t i = 0; i < crew_size(f->crew) && !job->small; i++)
 		TRY(pack_encoder_new(f->work, &f->encoders[i]));
 	for (size_t i = 0; i < crew_size(f->crew); i++)

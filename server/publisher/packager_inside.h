@@ -2,6 +2,7 @@
 #ifndef HELIO_PUBLISHER_PACKAGER_INSIDE_H
 #define HELIO_PUBLISHER_PACKAGER_INSIDE_H
 
+#include "server/publisher/blob_flush.h"
 #include "server/publisher/crew.h"
 #include "server/publisher/own_prefix.h"
 #include "server/publisher/packager.h"
@@ -25,9 +26,10 @@ struct pack_work {
 	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
 	struct spool spool;                     // small chunks
 	struct pack_later later;
-	uv_rwlock_t fresh_lock; // of out->fresh, while the first pass writes objects
-	struct own_prefix *own; // of the small profile, from the second pass on; NULL: not used
-	struct digest pad;      // known_name; zero: not sealed
+	struct blob_flush *flush; // of a job that is worth a thread; else NULL
+	uv_rwlock_t fresh_lock;   // of out->fresh, while the first pass writes objects
+	struct own_prefix *own;   // of the small profile, from the second pass on; NULL: not used
+	struct digest pad;        // known_name; zero: not sealed
 	struct id16 salt;
 };
 
