@@ -251,8 +251,11 @@ enum err db_commit(struct db *db)
 		return ERR_OK;
 	if (handed_end(db) != ERR_OK)
 		return commit_failed(db);
-	if (!db->engine->later_hand(db))
+	enum db_hand hand = db->engine->later_hand(db);
+	if (hand == DB_FEW)
 		return db_commit_all(db);
+	if (hand == DB_KEPT)
+		return ERR_OK;
 	db->handed = true;
 	db->waiting = db->sealed = false;
 	db->commits++;

@@ -62,6 +62,12 @@ struct db_stmt;
 // On another thread: a flush is over.
 typedef void (*db_tell_fn)(void *ctx);
 
+enum db_hand {
+	DB_HANDED,
+	DB_KEPT, // there was a commit just now: more will come
+	DB_FEW   // not worth a thread
+};
+
 struct db_rows {
 	struct db *db;
 	struct db_stmt *stmt;
@@ -100,13 +106,12 @@ struct db_engine {
 	enum err (*redo)(struct db *db);
 	// Of writes that may wait; all NULL where they cannot. later: copied, and noted; false: not
 	// taken. later_run: in the open transaction, and forgotten. later_drop: forgotten, with what is
-	// noted of the open group. later_hand: all of them, of groups that ended, are run and committed
-	// beside the loop, which leaves the engine alone until later_end said how it went; false: they
-	// are too few for that.
+	// noted of the open group. later_hand: all of them, of groups that ended, may be run and
+	// committed beside the loop, which then leaves the engine alone until later_end said how it went.
 	bool (*later)(struct db *db, const char *sql, const struct db_value *values, size_t count);
 	enum err (*later_run)(struct db *db);
 	void (*later_drop)(struct db *db);
-	bool (*later_hand)(struct db *db);
+	enum db_hand (*later_hand)(struct db *db);
 	bool (*later_is_over)(struct db *db);
 	enum err (*later_end)(struct db *db); // waits
 	void (*close)(struct db *db);

@@ -43,6 +43,7 @@ struct sqlite_db {
 	struct later later;      // of the loop
 	struct later applying;   // of the applier, while it is at it
 	uint64_t apply_to;       // the last of its groups
+	int64_t hand_ms;         // when they were looked at and not kept
 	enum err apply_verdict;  // of the last time, with
 	char apply_sentence[256];
 	struct db_stmt cache[STATEMENT_CACHE];
@@ -69,7 +70,7 @@ void sqlite_later_fini(struct sqlite_db *s);
 bool sqlite_later(struct db *db, const char *sql, const struct db_value *values, size_t count);
 enum err sqlite_later_run(struct db *db) MUST_CHECK;
 void sqlite_later_drop(struct db *db);
-bool sqlite_later_hand(struct db *db);
+enum db_hand sqlite_later_hand(struct db *db);
 bool sqlite_later_is_over(struct db *db);
 enum err sqlite_later_end(struct db *db) MUST_CHECK;
 void sqlite_apply(void *ctx); // on the applier's thread

@@ -1,5 +1,5 @@
-// See later.h. A record: its head, the values, of which texts and blobs say where in the record's
-// tail their bytes are, and that tail, up to a multiple of eight bytes.
+// See later.h. A record: its head, the values, the bytes of texts and blobs in their order, up to a
+// multiple of eight bytes.
 #include "server/db/later.h"
 
 #include <string.h>
@@ -9,14 +9,22 @@ struct record {
 	uint32_t count, size; // values; bytes of the record
 };
 
+struct kept {
+	uint32_t type, size; // of its bytes
+	union {
+		int64_t i;
+		double r;
+	};
+};
+
 static bool has_bytes(const struct db_value *v)
 {
 	return v->type == DB_TEXT || v->type == DB_BLOB;
 }
 
-static size_t tail_begin(size_t count)
+static size_t bytes_begin(size_t count)
 {
-	return sizeof(struct record) + count * sizeof(struct db_value);
+	return sizeof(struct record) + count * sizeof(struct kept);
 }
 
 void later_init(struct later *l, size_t bytes_max)
@@ -33,7 +41,7 @@ void later_fini(struct later *l)
 
 bool later_add(struct later *l, const char *sql, const struct db_value *values, size_t count)
 {
-	size_t size = tail_begin(count), tail = size;
+	size_t size = bytes_begin(count), end = size;
 
 	if (count > LATER_VALUES)
 		return false;
@@ -46,17 +54,19 @@ bool later_add(struct later *l, const char *sql, const struct db_value *values, 
 	struct record head = {.sql = sql, .count = (uint32_t)count, .size = (uint32_t)size};
 	memcpy(at, &head, sizeof(head));
 	for (size_t i = 0; i < count; i++) {
-		struct db_value v = values[i];
-		if (has_bytes(&v)) {
-			if (v.b.size)
-				memcpy(at + tail, v.b.data, v.b.size);
-			v.i = (int64_t)tail;
-			tail += v.b.size;
-			v.b.data = NULL;
+		const struct db_value *v = &values[i];
+		struct kept k = {.type = v->type, .i = v->i};
+		if (v->type == DB_REAL)
+			k.r = v->r;
+		if (has_bytes(v)) {
+			k.size = (uint32_t)v->b.size;
+			if (k.size)
+				memcpy(at + end, v->b.data, k.size);
+			end += k.size;
 		}
-		memcpy(at + sizeof(head) + i * sizeof(v), &v, sizeof(v));
+		memcpy(at + sizeof(head) + i * sizeof(k), &k, sizeof(k));
 	}
-	memset(at + tail, 0, size - tail);
+	memset(at + end, 0, size - end);
 	l->records.size += size;
 	return true;
 }
@@ -82,13 +92,20 @@ void later_swap(struct later *a, struct later *b)
 static enum err record_run(const uint8_t *at, const struct record *head, later_fn fn, void *ctx)
 {
 	struct db_value values[LATER_VALUES];
+	const uint8_t *bytes = at + bytes_begin(head->count);
+	struct kept k;
 
-	memcpy(values, at + sizeof(*head), head->count * sizeof(*values));
-	for (size_t i = 0; i < head->count; i++)
-		if (has_bytes(&values[i])) {
-			values[i].b.data = at + values[i].i;
-			values[i].i = 0;
-		}
+	for (size_t i = 0; i < head->count; i++) {
+		memcpy(&k, at + sizeof(*head) + i * sizeof(k), sizeof(k));
+		values[i] = (struct db_value){.type = (enum db_type)k.type};
+		if (k.type == DB_REAL)
+			values[i].r = k.r;
+		else if (has_bytes(&values[i]))
+			values[i].b = bytes_of(bytes, k.size);
+		else
+			values[i].i = k.i;
+		bytes += k.size;
+	}
 	return fn(ctx, head->sql, values, head->count);
 }
 
