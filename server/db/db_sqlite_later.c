@@ -15,8 +15,8 @@
 #define LATER_BYTES_MAX (1u << 20) // then they are run at once
 #define LATER_HAND_BYTES 4096      // fewer are run sooner than a thread is woken
 // The more a commit holds, the fewer pages are written again and again, to a disk that the redo log
-// waits for: 15,000 a second at 5,000 heartbeats and 5 ms, a quarter of them at 50.
-#define LATER_KEEP_MS 50
+// waits for; but who reads waits for all that is kept.
+#define LATER_KEEP_MS 20
 #define LATER_KEEP_BYTES (LATER_BYTES_MAX / 2)
 
 void sqlite_later_init(struct sqlite_db *s)

@@ -86,10 +86,10 @@ enum err rows_event_retire(struct db *db, const char *queue, uint32_t from_seq, 
 {
 	// One is the usual case, and half the work: its key tells where it stands.
 	if (from_seq == to_seq)
-		return db_run(db,
+		return db_run_later(db,
 			"UPDATE event SET live = 0 WHERE queue = $1 AND seq = $2 AND +live = 1",
 			DB_T(queue), DB_I(to_seq));
-	return db_run(db,
+	return db_run_later(db,
 		"UPDATE event SET live = 0 WHERE queue = $1 AND seq >= $2 AND seq <= $3 AND live = "
 		"1",
 		DB_T(queue), DB_I(from_seq), DB_I(to_seq));

@@ -27,6 +27,7 @@ struct worker {
 	pthread_t thread;
 	pthread_cond_t asked, over;
 	void (*work)(void *ctx);
+	void (*yield)(void); // once, at its begin
 	bool busy, started;
 };
 
@@ -130,8 +131,22 @@ enum err wal_flush_end(struct wal_flush *w)
 
 // ---------------------------------------------------------------- the workers
 
-// Nobody waits for the carrier: what the others do comes first. The loop may come to wait for the
-// applier, which so is not less than it.
+// The loop and those of its links come before the applier, whose work is milliseconds long; as it
+// may come to wait for it, others of the machine do not.
+static void applier_yield(void)
+{
+	struct sched_param p = {0};
+	int policy = SCHED_OTHER;
+
+	(void)pthread_getschedparam(pthread_self(), &policy, &p);
+	if (policy != SCHED_RR && policy != SCHED_FIFO)
+		policy = SCHED_BATCH;
+	else if (p.sched_priority > sched_get_priority_min(policy))
+		p.sched_priority--;
+	(void)pthread_setschedparam(pthread_self(), policy, &p);
+}
+
+// Nobody waits for the carrier.
 static void carrier_yield(void)
 {
 	struct sched_param none = {0};
@@ -145,8 +160,7 @@ static void *worker_run(void *arg)
 	struct worker *k = arg;
 	struct wal_flush *w = k->of;
 
-	if (k == &w->carrier)
-		carrier_yield();
+	k->yield();
 	pthread_mutex_lock(&w->mutex);
 	for (;;) {
 		while (!k->busy && !w->stop)
@@ -163,12 +177,14 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
-static void worker_init(struct wal_flush *w, struct worker *k, void (*work)(void *ctx))
+static void worker_init(
+	struct wal_flush *w, struct worker *k, void (*work)(void *ctx), void (*yield)(void))
 {
 	pthread_cond_init(&k->asked, NULL);
 	pthread_cond_init(&k->over, NULL);
 	k->of = w;
 	k->work = work;
+	k->yield = yield;
 }
 
 static void worker_fini(struct worker *k)
@@ -270,8 +286,8 @@ enum err wal_flush_new(
 	pthread_mutex_init(&w->mutex, NULL);
 	pthread_cond_init(&w->flush_asked, NULL);
 	pthread_cond_init(&w->flush_over, NULL);
-	worker_init(w, &w->carrier, ports->carry);
-	worker_init(w, &w->applier, ports->apply);
+	worker_init(w, &w->carrier, ports->carry, carrier_yield);
+	worker_init(w, &w->applier, ports->apply, applier_yield);
 	enum err e = ERR_OK;
 	if (asprintf(&w->log_file, "%s-wal", file) < 0) {
 		w->log_file = NULL;
