@@ -82,6 +82,7 @@ enum err client_row_write(struct core *core, uint32_t number)
 
 	if (rare && rare->more_count)
 		TRY(memberships_write(core, number));
+	TRY(mirror_tell(core, number));
 	return rows_client_put(
 		core->db, &(struct client_row){
 				  .id = client_id(&core->clients, c),

@@ -93,6 +93,8 @@ struct core_ports {
 	// Several servers on one store (share.h): is this shard (0..255), or the lead (256), ours?
 	// Changes only before core_share_changed. NULL: everything is.
 	bool (*owns)(void *ctx, unsigned place);
+	// The number of this server's term, which nobody else ever has (shards.h).
+	uint64_t (*term)(void *ctx);
 };
 
 // Who sent an authenticated message. Borrowed.

@@ -162,11 +162,15 @@ struct number_list {
 };
 
 // The leader's look at the clients of the others (mirrors.c).
+#define MIRROR_TERMS 64 // servers at once
 struct mirrors {
-	char looked_up_to[LIMIT_ID + 1];
-	struct mono look_next, looked_all;
-	int64_t round_ms;  // when the look over all of them began
-	int64_t before_ms; // and the last one that ended: older elements may go
+	struct mirror_term {
+		uint64_t term, seen; // up to this write of it
+		bool is_over;        // it writes no more
+	} terms[MIRROR_TERMS];
+	size_t term_count;
+	struct mono trim_at;
+	int64_t before_ms; // elements that are older may go where nobody stands
 };
 
 struct core {
@@ -259,6 +263,7 @@ struct core {
 	const bool *gaining;    // while these come: only their rows are looked at
 	uint64_t letters_seen;  // to all
 	uint32_t channels_told; // that everybody is to read again
+	uint64_t changes;       // rows written while another leads
 	struct mirrors mirrors;
 	uint64_t of_others; // messages that another server answers
 
@@ -345,9 +350,14 @@ void letters_take(struct core *core);
 // ---- mirrors.c
 
 void mirrors_tick(struct core *core);
+// A row is written: whoever leads is to look at it.
+enum err mirror_tell(struct core *core, uint32_t number) MUST_CHECK;
+// Before everything is loaded: what changes from now on is read after it.
+enum err mirrors_begin(struct core *core) MUST_CHECK;
 // The row anew, where the last look at it is old.
 void mirror_look(struct core *core, uint32_t number);
 void mirror_look_anew(struct core *core, uint32_t number); // however lately it was
+// Everything that the store has by now.
 enum err mirrors_look_all(struct core *core) MUST_CHECK;
 enum err mirror_update(struct core *core, uint32_t number, const struct client_row *row) MUST_CHECK;
 

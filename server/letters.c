@@ -106,10 +106,7 @@ static enum err channels_set(struct core *core, const struct letter_said *l)
 			TRY(channel_follow(core, at));
 		names[count++] = at;
 	}
-	TRY(core_client_set_channels(core, l->client, names, count));
-	return core->leads ? ERR_OK
-			   : core_letter_to_lead(core, &(struct letter_said){.kind = LETTER_STANDS,
-							       .client = l->client});
+	return core_client_set_channels(core, l->client, names, count);
 }
 
 static enum err client_enrolled(struct core *core, const struct letter_said *l)
@@ -160,19 +157,11 @@ static enum err room_hears(struct core *core, const struct letter_said *l)
 {
 	uint32_t number = client_table_find(&core->clients, l->client);
 
-	if (number != CLIENT_NONE)
+	if (number != CLIENT_NONE && (l->kind == LETTER_HELD || l->kind == LETTER_SCREEN))
+		mirror_look_anew(core, number);
+	else if (number != CLIENT_NONE)
 		mirror_look(core, number);
 	return core->hooks.letter ? core->hooks.letter(core->hooks.ctx, core, l) : ERR_OK;
-}
-
-// The letter says that its row, or where it stands, is another than a moment ago.
-static enum err mirror_hears(struct core *core, const struct letter_said *l)
-{
-	uint32_t number = client_table_find(&core->clients, l->client);
-
-	if (number != CLIENT_NONE)
-		mirror_look_anew(core, number);
-	return ERR_OK;
 }
 
 // ---- obeying: everybody
@@ -194,14 +183,10 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 	case LETTER_WANT:
 	case LETTER_RENEW:
 	case LETTER_ENDED:
-	case LETTER_RATE:
-		return room_hears(core, l);
 	case LETTER_HELD:
 	case LETTER_SCREEN:
-		TRY(mirror_hears(core, l));
+	case LETTER_RATE:
 		return room_hears(core, l);
-	case LETTER_STANDS:
-		return mirror_hears(core, l);
 	case LETTER_CHANGES:
 		return changes_append(core, l);
 	case LETTER_OLDER:

@@ -1,17 +1,23 @@
-// What the leader knows of the clients that other servers answer: their rows, looked at again in
-// turn, or when somebody asks. They stand in their queues as the rows say. A pointer only rises,
-// so an old look holds back too much and never too little; but who was detached comes back at a
-// tail that its server read a moment ago. So an element goes when nobody stands on it in a look
-// over all that began well after it was appended.
+// What the leader knows of the clients that other servers answer: their rows, as those write them.
+//
+//   a server writes a client's row -> client_change: its term, and its how manieth write this is
+//   leader, at each tick           -> the rows behind the last number it saw of each living term
+//
+// One server's writes are numbered in the order of its commits, so nothing is missed and nothing is
+// read twice; what it costs follows from what changed, not from how large the fleet is. A term that
+// is over is read to its end.
+//
+// They stand in their queues as the rows say. A pointer only rises, so an old look holds back too
+// much and never too little; but who was detached comes back at a tail that its server read a
+// moment ago. So an element goes when nobody stands on it in a look that began well after it was
+// appended.
 #include "server/core_inside.h"
 #include "server/db/rows_letter.h"
+#include "server/db/rows_shard.h"
 
-#define LOOK_PERIOD_MS 100
-#define LOOKS_IN_A_ROUND 300u // half a minute
-#define LOOK_LEAST 16u
-#define LOOK_ALL_AT_ONCE 2000u
-#define LOOK_ALL_AGAIN_MS 1000
-#define LOOK_AGAIN_TICKS 25u  // of one client, 250 ms
+#define LOOK_AT_ONCE 2000u   // rows between two turns; the others at the next tick
+#define LOOK_AGAIN_TICKS 25u // of one client, 250 ms
+#define TRIM_PERIOD_MS 5000
 #define TAIL_LATE_MS 60000    // no server that may write has read an older tail
 #define LETTERS_KEPT_MS 60000 // who has not read them by then begins anew
 
@@ -48,11 +54,8 @@ enum err mirror_update(struct core *core, uint32_t number, const struct client_r
 	return ERR_OK;
 }
 
-// The channels after the first.
-static enum err places_look(struct core *core, uint32_t number)
+static void places_drop(struct core *core, struct client *c)
 {
-	struct client *c = client_at(&core->clients, number);
-
 	for (size_t i = 1; i < membership_count(c); i++) {
 		struct place p = membership_at(core, c, i);
 		queue_leave(&p.channel->queue, *p.pointer);
@@ -61,6 +64,14 @@ static enum err places_look(struct core *core, uint32_t number)
 	}
 	if (c->rare)
 		c->rare->more_count = 0;
+}
+
+// The channels after the first.
+static enum err places_look(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+
+	places_drop(core, c);
 	return rows_membership_of(core->db, client_id(&core->clients, c), membership_load, core);
 }
 
@@ -98,90 +109,153 @@ void mirror_look(struct core *core, uint32_t number)
 		mirror_look_anew(core, number);
 }
 
-// ---- all of them
+// ---- what changed
+
+enum err mirror_tell(struct core *core, uint32_t number)
+{
+	uint64_t term = core->shared && !core->leads && core->ports.term
+				? core->ports.term(core->ports.ctx)
+				: 0;
+
+	if (term == 0)
+		return ERR_OK;
+	const struct client *c = client_at(&core->clients, number);
+	return rows_change_put(core->db, client_id(&core->clients, c), term, ++core->changes);
+}
 
 struct look {
 	struct core *core;
 	size_t count;
 };
 
-static enum err look_next(void *ctx, const struct client_row *row)
+// Its further channels follow.
+static enum err change_look(void *ctx, const struct client_row *row)
 {
 	struct look *look = ctx;
 	struct core *core = look->core;
+	uint32_t number = client_table_find(&core->clients, row->id);
 
 	look->count++;
-	(void)str_copy(core->mirrors.looked_up_to, sizeof(core->mirrors.looked_up_to), row->id);
+	if (number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere)
+		places_drop(core, client_at(&core->clients, number));
 	return row_look(core, row);
 }
 
-// Those that came to a further channel since.
 static enum err place_look(void *ctx, const struct membership_row *row)
 {
 	struct core *core = ctx;
 	uint32_t number = share_client(core, row->client, true);
 
-	if (number == CLIENT_NONE || !client_at(&core->clients, number)->elsewhere)
-		return ERR_OK;
-	struct client *c = client_at(&core->clients, number);
-	struct channel *ch = channel_find(core, row->channel);
-	size_t at = ch ? membership_find(core, c, ch) : SIZE_MAX;
-	if (at == SIZE_MAX)
-		return membership_load(core, row);
-	struct place p = membership_at(core, c, at);
-	queue_leave(&ch->queue, *p.pointer);
-	*p.pointer = pointer_of_row(ch, row->epoch, row->pointer);
-	queue_stand(&ch->queue, *p.pointer);
+	return number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere
+		       ? membership_load(core, row)
+		       : ERR_OK;
+}
+
+// *whole: nothing of this term is left to be read.
+static enum err term_look(struct core *core, struct mirror_term *t, bool *whole)
+{
+	struct look look = {.core = core};
+	uint64_t last;
+
+	TRY(rows_change_after(core->db, t->term, t->seen, LOOK_AT_ONCE, change_look, &look, &last));
+	if (look.count > 0)
+		TRY(rows_change_memberships(core->db, t->term, t->seen, last, place_look, core));
+	t->seen = last;
+	*whole = look.count < LOOK_AT_ONCE;
 	return ERR_OK;
 }
 
-static enum err round_end(struct core *core)
+static enum err term_note(void *ctx, const struct server_row *row)
+{
+	struct core *core = ctx;
+	struct mirrors *m = &core->mirrors;
+
+	for (size_t i = 0; i < m->term_count; i++)
+		if (m->terms[i].term == row->fencing) {
+			m->terms[i].is_over = false;
+			return ERR_OK;
+		}
+	if (m->term_count == MIRROR_TERMS)
+		return err_set(ERR_FULL, "more than %d servers share this store", MIRROR_TERMS);
+	m->terms[m->term_count++] = (struct mirror_term){.term = row->fencing};
+	return ERR_OK;
+}
+
+static enum err terms_read(struct core *core)
 {
 	struct mirrors *m = &core->mirrors;
 
-	TRY(rows_membership_each(core->db, place_look, core));
-	m->before_ms = m->round_ms - TAIL_LATE_MS;
-	m->round_ms = core->now.wall.ms;
-	m->looked_up_to[0] = '\0';
-	m->looked_all = core->now.mono;
-	for (uint32_t i = 0; i < core->channel_count; i++)
-		TRY(channel_trim(core, &core->channels[i]->queue));
-	return rows_letter_prune(core->db, core->now.wall.ms - LETTERS_KEPT_MS);
+	for (size_t i = 0; i < m->term_count; i++)
+		m->terms[i].is_over = true; // unless the store says otherwise
+	return rows_servers_each(core->db, term_note, core);
 }
 
-static enum err look_some(struct core *core, size_t max)
+enum err mirrors_begin(struct core *core)
 {
-	struct look look = {.core = core};
-	char after[LIMIT_ID + 1];
+	struct mirrors *m = &core->mirrors;
 
-	(void)str_copy(after, sizeof(after), core->mirrors.looked_up_to);
-	TRY(rows_client_after(core->db, after, max, look_next, &look));
-	return look.count < max ? round_end(core) : ERR_OK;
+	m->term_count = 0;
+	if (!core->shared || !core->leads)
+		return ERR_OK;
+	TRY(terms_read(core));
+	for (size_t i = 0; i < m->term_count; i++)
+		TRY(rows_change_last(core->db, m->terms[i].term, &m->terms[i].seen));
+	return ERR_OK;
+}
+
+// *whole: all that was committed before this look is known.
+static enum err terms_look(struct core *core, bool *whole)
+{
+	struct mirrors *m = &core->mirrors;
+	size_t kept = 0;
+
+	*whole = true;
+	TRY(terms_read(core));
+	for (size_t i = 0; i < m->term_count; i++) {
+		struct mirror_term t = m->terms[i];
+		bool read = false;
+		TRY(term_look(core, &t, &read));
+		*whole = *whole && read;
+		if (!t.is_over || !read)
+			m->terms[kept++] = t;
+	}
+	m->term_count = kept;
+	return ERR_OK;
+}
+
+static enum err old_go(struct core *core)
+{
+	for (uint32_t i = 0; i < core->channel_count; i++)
+		if (core->channels[i]->queue.count)
+			TRY(channel_trim(core, &core->channels[i]->queue));
+	return rows_letter_prune(core->db, core->now.wall.ms - LETTERS_KEPT_MS);
 }
 
 enum err mirrors_look_all(struct core *core)
 {
-	struct mirrors *m = &core->mirrors;
+	bool whole = !core->shared || !core->leads;
 
-	if (!core->shared || !core->leads ||
-		mono_since_ms(core->now.mono, m->looked_all) < LOOK_ALL_AGAIN_MS)
-		return ERR_OK;
-	m->looked_up_to[0] = '\0';
-	m->round_ms = core->now.wall.ms;
-	do
-		TRY(look_some(core, LOOK_ALL_AT_ONCE));
-	while (m->looked_up_to[0]);
+	while (!whole)
+		TRY(terms_look(core, &whole));
 	return ERR_OK;
+}
+
+static enum err mirrors_look(struct core *core)
+{
+	struct mirrors *m = &core->mirrors;
+	bool whole;
+
+	TRY(terms_look(core, &whole));
+	if (whole)
+		m->before_ms = core->now.wall.ms - TAIL_LATE_MS;
+	if (core->now.mono.ms < m->trim_at.ms)
+		return ERR_OK;
+	m->trim_at = mono_add_ms(core->now.mono, TRIM_PERIOD_MS);
+	return old_go(core);
 }
 
 void mirrors_tick(struct core *core)
 {
-	struct mirrors *m = &core->mirrors;
-
-	if (!core->leads || core->loading || core->now.mono.ms < m->look_next.ms)
-		return;
-	if (m->round_ms == 0)
-		m->round_ms = core->now.wall.ms;
-	m->look_next = mono_add_ms(core->now.mono, LOOK_PERIOD_MS);
-	share_fail(core, look_some(core, core->clients.count / LOOKS_IN_A_ROUND + LOOK_LEAST));
+	if (core->leads && !core->loading)
+		share_fail(core, mirrors_look(core));
 }

@@ -418,6 +418,7 @@ enum err core_load(struct core *core)
 	memset(core->gains, 0, sizeof(core->gains));
 	share_read(core);
 	TRY(rows_letter_last(core->db, &core->letters_seen));
+	TRY(mirrors_begin(core));
 	TRY(why_init(&core->why, core->config.why_entries));
 	TRY(secret_load(core));
 	TRY(incarnation_open(core));

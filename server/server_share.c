@@ -196,9 +196,17 @@ static bool owns(void *ctx, unsigned place)
 	return place < SHARD_PLACES && s->shards.owner[place] == SHARD_MINE;
 }
 
+static uint64_t term(void *ctx)
+{
+	const struct server *s = ctx;
+
+	return s->shards.fencing;
+}
+
 void server_share_port(struct server *s, struct core_ports *out)
 {
 	out->owns = s->settings->share ? owns : NULL;
+	out->term = term;
 }
 
 enum err server_share_leaving(void *ctx, const unsigned *shards, size_t count)

@@ -73,7 +73,6 @@ enum letter {
 	LETTER_REMOVED,
 	LETTER_CHANNEL,   // to everybody: text: a channel that holds something else
 	LETTER_WITHDRAWN, // body: a CommandRef that was taken back; text: its publisher
-	LETTER_STANDS,    // to the lead: the client is in other channels now
 	LETTER_RATE,      // to the owner: a: lease, b: the rate that its client is to be told
 	LETTER_KINDS
 };

@@ -13,8 +13,7 @@
 
 enum err rows_meta_number(struct db *db, const char *key, int64_t *out) MUST_CHECK; // absent: 0
 // Raises it by one, to `least` at the least, as nobody else does at the same time.
-enum err rows_meta_draw(
-	struct db *db, const char *key, int64_t least, int64_t *out) MUST_CHECK;
+enum err rows_meta_draw(struct db *db, const char *key, int64_t least, int64_t *out) MUST_CHECK;
 // Never lower than it was.
 enum err rows_meta_raise(struct db *db, const char *key, int64_t number) MUST_CHECK;
 enum err rows_meta_put_number(struct db *db, const char *key, int64_t number) MUST_CHECK;
@@ -89,6 +88,16 @@ enum err rows_client_put(struct db *db, const struct client_row *row) MUST_CHECK
 // behind `after` ("": from the first). Stops at the first error of fn.
 enum err rows_client_after(struct db *db, const char *after, size_t max,
 	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx) MUST_CHECK;
+// Of several servers on one store: this term (a fencing number) wrote the client's row, as its
+// write of this number; they rise in the order of its commits.
+enum err rows_change_put(
+	struct db *db, const char *client, uint64_t term, uint64_t number) MUST_CHECK;
+// The clients whose last change was that term's, with numbers behind `after`, in their order; at
+// most max, of which *last is the last one's number.
+enum err rows_change_after(struct db *db, uint64_t term, uint64_t after, size_t max,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx,
+	uint64_t *last) MUST_CHECK;
+enum err rows_change_last(struct db *db, uint64_t term, uint64_t *number) MUST_CHECK; // 0: none
 // One, or none.
 enum err rows_client_of(struct db *db, const char *id,
 	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx) MUST_CHECK;
@@ -248,6 +257,9 @@ enum err rows_membership_put(struct db *db, const struct membership_row *row) MU
 enum err rows_membership_clear(struct db *db, const char *client) MUST_CHECK;
 // By client and place.
 enum err rows_membership_each(struct db *db,
+	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
+// Of the clients whose last change was that term's, with numbers from `after` to `last`.
+enum err rows_change_memberships(struct db *db, uint64_t term, uint64_t after, uint64_t last,
 	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
 enum err rows_membership_of(struct db *db, const char *client,
 	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;

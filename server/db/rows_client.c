@@ -74,7 +74,9 @@ static void row_read(struct db_rows *rows, struct client_row *r)
 	"c.mismatches, c.interval_set_ms,"                                                         \
 	" c.told_interval_ms, c.status_interval_ms, c.change_id, c.report_id, c.last_kind, "       \
 	"c.last_heard_ms, c.ip,"                                                                   \
-	" c.profile, c.showing, c.holdings"                                                        \
+	" c.profile, c.showing, c.holdings"
+#define CLIENT_COLUMNS 27
+#define FROM_CLIENT                                                                                \
 	" FROM principal p LEFT JOIN session s ON s.id = p.id LEFT JOIN client c ON c.id = "       \
 	"p.id"
 
@@ -96,7 +98,7 @@ enum err rows_client_after(struct db *db, const char *after, size_t max,
 {
 	struct db_rows rows;
 
-	TRY(db_query(db, &rows, SELECT_CLIENT " WHERE p.id > $1 ORDER BY p.id LIMIT $2",
+	TRY(db_query(db, &rows, SELECT_CLIENT FROM_CLIENT " WHERE p.id > $1 ORDER BY p.id LIMIT $2",
 		DB_T(after), DB_I(max)));
 	return rows_give(&rows, fn, ctx);
 }
@@ -106,8 +108,52 @@ enum err rows_client_of(struct db *db, const char *id,
 {
 	struct db_rows rows;
 
-	TRY(db_query(db, &rows, SELECT_CLIENT " WHERE p.id = $1", DB_T(id)));
+	TRY(db_query(db, &rows, SELECT_CLIENT FROM_CLIENT " WHERE p.id = $1", DB_T(id)));
 	return rows_give(&rows, fn, ctx);
+}
+
+// ---- what changed
+
+enum err rows_change_put(struct db *db, const char *client, uint64_t term, uint64_t number)
+{
+	return db_run_later(db,
+		"INSERT INTO client_change (client, term, number) VALUES ($1, $2, $3)"
+		" ON CONFLICT (client) DO UPDATE SET term = excluded.term, number = "
+		"excluded.number",
+		DB_T(client), DB_I(term), DB_I(number));
+}
+
+enum err rows_change_after(struct db *db, uint64_t term, uint64_t after, size_t max,
+	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx, uint64_t *last)
+{
+	struct db_rows rows;
+	enum err e = ERR_OK;
+
+	*last = after;
+	TRY(db_query(db, &rows,
+		SELECT_CLIENT ", h.number" FROM_CLIENT
+			      " JOIN client_change h ON h.client = p.id WHERE h.term = $1 AND "
+			      "h.number > $2 ORDER BY h.number LIMIT $3",
+		DB_I(term), DB_I(after), DB_I(max)));
+	while (e == ERR_OK && db_next(&rows)) {
+		struct client_row row;
+		row_read(&rows, &row);
+		*last = (uint64_t)db_int(&rows, CLIENT_COLUMNS);
+		e = fn(ctx, &row);
+	}
+	return rows_close(&rows, e);
+}
+
+enum err rows_change_last(struct db *db, uint64_t term, uint64_t *number)
+{
+	struct db_rows rows;
+
+	*number = 0;
+	TRY(db_query(db, &rows,
+		"SELECT coalesce(max(number), 0) FROM client_change WHERE term = $1", DB_I(term)));
+	if (db_next(&rows))
+		*number = (uint64_t)db_int(&rows, 0);
+	return db_end(&rows);
 }
 
 enum err rows_device_find(struct db *db, const char *id, struct device_row *out)

@@ -82,6 +82,7 @@ enum err rows_principal_delete(struct db *db, const char *id)
 	TRY(db_run(db, "DELETE FROM principal WHERE id = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM former_key WHERE id = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM client WHERE id = $1", DB_T(id)));
+	TRY(db_run(db, "DELETE FROM client_change WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM operation WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM answer WHERE client = $1", DB_T(id)));
 	TRY(db_run(db, "DELETE FROM skipped WHERE client = $1", DB_T(id)));

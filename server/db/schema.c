@@ -13,7 +13,7 @@
 //   detached    where a client stood in a queue when it was detached; skipped: what it passed over
 //   media_order what goes to a client on a disc or a stick
 //   customer*   who owns which clients, and what is to be seen on them; package_order: what follows
-//   server_lease, shard_lease, letter  several servers on one store
+//   server_lease, shard_lease, letter, client_change  several servers on one store
 //   budget      what operators said while running
 //   report      the last report of each kind; usage: the ledger of what was shown
 #include "server/db/schema.h"
@@ -135,6 +135,7 @@ static const char *const steps[SCHEMA_VERSION][PARTS] = {
 	{SCHEMA_MEDIA, SCHEMA_CUSTOMER, SCHEMA_USAGE, SCHEMA_KEY},
 	{SCHEMA_CONTENT_5, SCHEMA_SHARD},
 	{SCHEMA_LETTER, SCHEMA_USAGE_6, SCHEMA_BUDGET},
+	{SCHEMA_CHANGE},
 };
 
 static enum err version_read(struct db *db, int64_t *version)

@@ -2,6 +2,6 @@
 #ifndef HELIO_SERVER_DB_SCHEMA_H
 #define HELIO_SERVER_DB_SCHEMA_H
 
-#define SCHEMA_VERSION 6
+#define SCHEMA_VERSION 7
 
 #endif

@@ -20,4 +20,11 @@
 	"NOT NULL, client TEXT NOT NULL, text TEXT NOT NULL, a INTEGER NOT NULL, b INTEGER NOT "   \
 	"NULL, body BLOB NOT NULL, at_ms INTEGER NOT NULL);"
 
+// Version 7. client_change: the last change of a client's row or channels that was not the
+// leader's: which term wrote it (a fencing number), and as which of its writes.
+#define SCHEMA_CHANGE                                                                              \
+	"CREATE TABLE client_change (client TEXT PRIMARY KEY, term INTEGER NOT NULL, number "      \
+	"INTEGER NOT NULL) WITHOUT ROWID;"                                                         \
+	"CREATE INDEX client_change_number ON client_change (term, number);"
+
 #endif

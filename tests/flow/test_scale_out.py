@@ -147,7 +147,8 @@ def test_scale_out_what_the_leader_decides_reaches_the_clients_of_the_other(calm
     fleet.ctl("exec", client, "ping")
     wait_for(lambda: commands(postgres, client) == (1, 1), 20, "a command of an operator, done")
     fleet.ctl("channel", "publish", "default", package)
-    wait_for(lambda: (fleet.folder / client / "packages" / package / "manifest").exists(), 15, "fetched")
+    for each in (client, *CLIENTS):
+        wait_for(lambda c=each: (fleet.folder / c / "packages" / package / "manifest").exists(), 15, f"{each} fetched it")
     fleet.wait_client(client, lambda c: c["reach"] == "online" and package in str(c), 20)
     # The grant came from the leader's presence server, sealed by the one that has the session.
     def grants():
@@ -156,6 +157,7 @@ def test_scale_out_what_the_leader_decides_reaches_the_clients_of_the_other(calm
     given = wait_for(grants, 10, "a grant")
     assert {g.boot[4:] for g in given} == {boot_of(fleet, capture, client)}
     wait_for(lambda: one(postgres, "SELECT count(*) FROM letter WHERE place <> 257") == "0", 10, "every letter is taken")
+    wait_for(lambda: not fleet.ctl("leases")["total"], 20, "nobody fetches any more", every=0.3)
 
 
 def recorded(fleet):
@@ -184,18 +186,21 @@ def never_above(record, clients, limit):
     rows += [(at, who, rate) for who in clients for at, rate in rates_told(record, who) if rate]
     ended = [(at, topic.rsplit("/", 1)[1]) for at, topic, w in record.of("helio/v1/want/", pb.Want) if w.HasField("release")]
     rows = [row for row in rows if not [at for at, who in ended if who == row[1] and at <= row[0]]] + [(at, who, 0) for at, who in ended if who in told]
-    for _, who, rate in sorted(rows):
+    for at, who, rate in sorted(rows):
         told[who] = rate
+        assert sum(told.values()) <= limit + len(clients), (at, who, rate, told, sorted(rows))
         most = max(most, sum(told.values()))
-    assert most <= limit + len(clients), rows
     return most
 
 
-def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_changes_while_they_fetch(calm):
+def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_changes_while_they_fetch(calm, request):
     fleet, postgres = calm
     near, (far, beyond) = of_owner(postgres, "server.1")[-1], of_owner(postgres, "server.2")[-2:]
-    record = recorded(fleet)
+    request.addfinalizer(lambda: fleet.ctl("budget", "unset", "site", "acme/lobby", check=False))
     joins(fleet, near, far, beyond)
+    for client in (near, far, beyond):  # nothing of an earlier channel is on its way
+        wait_for(lambda c=client: fleet.client(c)["state"] == "idle", 20, f"{client} is idle", every=0.3)
+    record = recorded(fleet)
     fleet.ctl("customer", "add", "acme")
     fleet.ctl("customer", "place", "acme", "lobby")
     for client in (near, far):
@@ -231,11 +236,10 @@ def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_chang
     # Control: who stands elsewhere is not held back by the site.
     fleet.ctl("budget", "set", "site", "acme/lobby", 1 * MB)
     fleet.ctl("channel", "publish", beyond, package)
-    wait_for(lambda: installed(fleet, beyond, package), 20, "the one beyond has it")
+    wait_for(lambda: installed(fleet, beyond, package), 30, "the one beyond has it")
     assert wait_for(lambda: record.grants(beyond, package), 10, "its grant is recorded")[0][2].rate_bytes_per_s == fleet.capacity
     quick = sent(fleet, beyond, home)
-    assert quick[-1][0] - quick[0][0] <= 3
-    fleet.ctl("budget", "unset", "site", "acme/lobby")
+    assert quick[-1][0] - quick[0][0] < 12  # 16 at the site's rate
 
 
 def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_server(calm):

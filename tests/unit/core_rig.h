@@ -42,6 +42,7 @@ struct rig {
 	size_t sent_count;
 	bool deaf; // what is published is lost
 	bool (*owns)(void *ctx, unsigned place);
+	uint64_t term; // of this server among several
 	uint64_t random;
 	struct arena arena;
 	struct package_ref packages[8];
@@ -113,6 +114,13 @@ static inline void rig_x25519(void *ctx, struct key32 *secret, struct key32 *sha
 {
 	(void)ctx;
 	x25519_generate(secret, share);
+}
+
+static inline uint64_t rig_term(void *ctx)
+{
+	const struct rig *r = ctx;
+
+	return r->term;
 }
 
 static inline void sent_clear(struct rig *r)
@@ -226,7 +234,8 @@ static inline void rig_start(struct rig *r)
 		.publish = rig_publish,
 		.random = rig_random,
 		.x25519 = rig_x25519,
-		.owns = r->owns};
+		.owns = r->owns,
+		.term = rig_term};
 	const struct core_hooks hooks = {
 		.ctx = r,
 		.package_find = rig_package,

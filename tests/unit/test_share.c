@@ -4,9 +4,11 @@
 #include "core_rig.h"
 #include "server/db/rows.h"
 #include "server/db/rows_letter.h"
+#include "server/db/rows_shard.h"
 #include "server/share.h"
 
 static bool owned[SHARD_PLACES];
+static uint64_t other_term, other_writes; // of the other server
 
 static bool owns(void *ctx, unsigned place)
 {
@@ -26,6 +28,10 @@ static int setup_shared(void **state)
 	struct rig *r = rig_new();
 
 	*state = r;
+	assert_int_equal(rows_server_term(r->db, "server.1", 5000, &r->term), ERR_OK);
+	assert_int_equal(rows_server_term(r->db, "server.2", 5000, &other_term), ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	other_writes = 0;
 	rig_kill(r);
 	own_all(true);
 	r->owns = owns;
@@ -248,6 +254,13 @@ static void who_does_not_lead_reads_channels_by_their_sequence(void **state)
 	assert_int_equal(tail_of(r), seq + 5);
 }
 
+// The other server wrote the client's row.
+static void other_wrote(struct rig *r, const char *client)
+{
+	assert_int_equal(rows_change_put(r->db, client, other_term, ++other_writes), ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+}
+
 // Trimming waits for who stands elsewhere, by its row.
 static void the_leader_keeps_what_anothers_client_waits_for(void **state)
 {
@@ -271,6 +284,11 @@ static void the_leader_keeps_what_anothers_client_waits_for(void **state)
 		ERR_OK);
 	assert_int_equal(db_commit(r->db), ERR_OK);
 	for (int i = 0; i < 400; i++)
+		letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(channel.elements, 1); // a row that nobody said to have written
+	other_wrote(r, "f1");
+	for (int i = 0; i < 30; i++)
 		letters_pass(r);
 	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
 	assert_int_equal(channel.elements, 0);
@@ -334,29 +352,80 @@ static void the_leader_hears_that_anothers_client_left_a_channel(void **state)
 	letters_pass(r); // nobody said anything
 	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
 	assert_int_equal(channel.clients, 1);
-	letter_lies(r, SHARD_LEAD, LETTER_STANDS, "f1");
-	assert_int_equal(db_commit(r->db), ERR_OK);
+	other_wrote(r, "f1");
 	letters_pass(r);
 	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
 	assert_int_equal(channel.clients, 0);
 	assert_int_equal(channel.pointers, 0);
 	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
 	assert_int_equal(channel.clients, 1);
-	// And its owner says so: one letter to the lead for the one that it took.
+	// And its owner says so, when it takes the letter of the leader.
 	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
 	core_turn_end(r->core, r->now);
 	own_all(false);
 	owned[shard_byte("f1")] = true;
 	rig_restart(r);
-	size_t before = letters_waiting(r);
+	uint64_t wrote = 0, writes = 0;
+	assert_int_equal(rows_change_last(r->db, r->term, &wrote), ERR_OK);
 	letters_pass(r);
-	assert_int_equal(letters_waiting(r), before);
-	own_all(true);
-	rig_restart(r);
-	letters_pass(r);
-	assert_int_equal(letters_waiting(r), before - 1);
-	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
-	assert_int_equal(channel.clients, 1);
+	assert_int_equal(rows_change_last(r->db, r->term, &writes), ERR_OK);
+	assert_true(writes > wrote);
+}
+
+static enum err client_note(void *ctx, const struct client_row *row)
+{
+	char *seen = ctx;
+
+	(void)strncat(seen, row->id, 16);
+	return ERR_OK;
+}
+
+static enum err place_note(void *ctx, const struct membership_row *row)
+{
+	char *seen = ctx;
+
+	(void)strncat(seen, row->channel, 16);
+	return ERR_OK;
+}
+
+// In the order of the writes; each once, where it was written last; of one term alone.
+static void changes_are_read_from_where_one_stopped(void **state)
+{
+	static const char *const both[] = {"default", "lobby"};
+	struct rig *r = *state;
+	char seen[64] = "", places[64] = "";
+	uint64_t last = 0;
+
+	(void)rig_settled(r, "f1");
+	(void)rig_settled(r, "f2");
+	(void)rig_settled(r, "f3");
+	assert_int_equal(core_client_set_channels(r->core, "f2", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	assert_int_equal(rows_change_put(r->db, "f2", other_term, 1), ERR_OK);
+	assert_int_equal(rows_change_put(r->db, "f1", other_term, 2), ERR_OK);
+	assert_int_equal(rows_change_put(r->db, "f3", other_term + 1, 3), ERR_OK);
+	assert_int_equal(rows_change_put(r->db, "f2", other_term, 4), ERR_OK);
+	assert_int_equal(
+		rows_change_after(r->db, other_term, 0, 1, client_note, seen, &last), ERR_OK);
+	assert_int_equal(last, 2);
+	assert_int_equal(
+		rows_change_memberships(r->db, other_term, 0, last, place_note, places), ERR_OK);
+	assert_string_equal(places, "");
+	assert_int_equal(
+		rows_change_after(r->db, other_term, last, 9, client_note, seen, &last), ERR_OK);
+	assert_int_equal(last, 4);
+	assert_string_equal(seen, "f1f2");
+	assert_int_equal(
+		rows_change_memberships(r->db, other_term, 2, last, place_note, places), ERR_OK);
+	assert_string_equal(places, "lobby");
+	assert_int_equal(
+		rows_change_after(r->db, other_term, last, 9, client_note, seen, &last), ERR_OK);
+	assert_int_equal(last, 4);
+	assert_string_equal(seen, "f1f2");
+	assert_int_equal(core_principal_remove(r->core, "f3"), ERR_OK);
+	assert_int_equal(rows_change_last(r->db, other_term + 1, &last), ERR_OK);
+	assert_int_equal(last, 0);
+	assert_int_equal(db_commit(r->db), ERR_OK);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
@@ -372,6 +441,7 @@ int main(void)
 		T(the_leader_keeps_what_anothers_client_waits_for),
 		T(letters_that_nobody_takes_are_in_nobodys_way),
 		T(the_leader_hears_that_anothers_client_left_a_channel),
+		T(changes_are_read_from_where_one_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
