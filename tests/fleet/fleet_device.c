@@ -78,16 +78,20 @@ static void port_holdings(void *ctx, struct arena *a, struct holdings *out)
 	*out = (struct holdings){ .full = true };
 }
 
+static bool is_held(const struct fleet_device *d, const struct digest *package)
+{
+	return !digest_is_zero(&d->held) && digest_equal(&d->held, package);
+}
+
 static void port_holding(void *ctx, const struct digest *package, struct holding *out)
 {
-	(void)ctx;
-	*out = (struct holding){ .package = *package };
+	*out = (struct holding){ .package = *package, .complete = is_held(ctx, package) };
 }
 
 static enum err port_activate(void *ctx, const struct package_ref *package)
 {
-	(void)ctx;
-	(void)package;
+	if (is_held(ctx, &package->package))
+		return ERR_OK;
 	return err_set(ERR_UNSUPPORTED, "a simulated device holds no packages");
 }
 
@@ -95,6 +99,10 @@ static void port_fetch(void *ctx, const struct fetch_order *order)
 {
 	struct fleet_device *d = ctx;
 
+	if (d->fetch) {
+		d->fetch(d, order);
+		return;
+	}
 	d->order_package = order->package->package;
 	d->order_waiting = true;
 }
@@ -287,6 +295,8 @@ static void on_message(struct mini_client *c, const char *topic, struct bytes pa
 		if (d->answered)
 			d->answered(d, d->answered_seq);
 	}
+	if (d->heard)
+		d->heard(d);
 }
 
 const struct mini_events fleet_device_events = { .up = on_up, .down = on_down, .message = on_message };

@@ -1,6 +1,6 @@
 // One simulated device: the agent's core (client/agent.h) over a mini_mqtt connection, with its state
-// in memory. It holds no packages: a package it is told to retrieve is answered with FAILED, reason
-// "unsupported". Everything else of the conversation is the real core's.
+// in memory. A package it is told to retrieve is answered with FAILED, reason "unsupported", unless
+// somebody fetches for it (publish.c); it holds the last one, so to speak. Everything else of the conversation is the real core's.
 #ifndef HELIO_TESTS_FLEET_DEVICE_H
 #define HELIO_TESTS_FLEET_DEVICE_H
 
@@ -32,6 +32,9 @@ struct fleet_device {
 	int64_t intended_us[BEATS_REMEMBERED]; // of beat seq, when it should have been sent
 	uint64_t answered_seq;
 	void (*answered)(struct fleet_device *d, uint64_t seq);
+	void (*heard)(struct fleet_device *d);                                  // a message; may be NULL
+	void (*fetch)(struct fleet_device *d, const struct fetch_order *order); // NULL: refused
+	struct digest held;                                                     // the last one fetched
 	void *ctx;
 };
 

@@ -14,14 +14,16 @@
 //       beats on its grid, the line {"armed":true} follows, somebody restarts the broker, and it is counted how
 //       long it took from the first link that broke until all were connected, and until all were answered. With
 //       --echo the devices draw their rest from --spread MS and beat every --interval MS.
+//   helio-fleet publish    --prefix P --count N --port P --root-file F --root-key K --content FILE
+//       signs N devices in; then each line of standard input is one measurement of publish.c. FILE names the
+//       topics of the package.
 //
 // Prints one line of JSON for each measurement.
-#include "tests/fleet/fleet_device.h"
+#include "tests/fleet/fleet.h"
 
 #include "proto/base/file.h"
 #include "proto/base/program.h"
 #include "proto/mqtt_link.h"
-#include "proto/trust.h"
 #include <arpa/inet.h>
 #include <getopt.h>
 #include <poll.h>
@@ -33,20 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct options {
-	const char *prefix, *enrol_key, *out, *root_file, *root_key, *host;
-	size_t count;
-	uint64_t seed;
-	uint16_t port;
-	double rate, seconds;
-	bool echo, steps;
-	const char *ca, *cert, *key;
-	size_t first;
-	int server_pid, broker_pid;
-	uint32_t spread_ms, interval_ms; // of --echo: a server would tell
-};
-
-static int64_t now_us(void)
+int64_t now_us(void)
 {
 	struct timespec t;
 
@@ -71,7 +60,7 @@ static int64_t cpu_us(int pid)
 	return (int64_t)((user + system) * 1000000 / (unsigned long long)sysconf(_SC_CLK_TCK));
 }
 
-static int fail(const char *what)
+int fleet_fail(const char *what)
 {
 	fprintf(stderr, "helio-fleet: %s: %s\n", what, err_text());
 	return 1;
@@ -111,10 +100,10 @@ static int enrol_run(const struct options *o)
 	if (!o->enrol_key || !o->out)
 		return fprintf(stderr, "helio-fleet: enrol needs --enrol-key and --out\n"), 2;
 	if (dir_make(o->out) != ERR_OK || sign_key_read(o->enrol_key, &key) != ERR_OK)
-		return fail("enrol");
+		return fleet_fail("enrol");
 	for (size_t i = 0; i < o->count; i++) {
 		if (enrolment_write(o, key, o->first + i) != ERR_OK)
-			return fail("enrol");
+			return fleet_fail("enrol");
 	}
 	sign_key_free(key);
 	printf("{\"enrolled\":%zu}\n", o->count);
@@ -145,28 +134,11 @@ static void latency_note(int64_t intended_us)
 	figures.answered++;
 }
 
-static int64_t broke_at_us; // the first link that broke, since it was asked; 0: none yet
-
-static void way_answered(struct way_back *w)
-{
-	if (broke_at_us && w->broke && !w->answered_us)
-		w->answered_us = now_us();
-}
-
 static void device_answered(struct fleet_device *d, uint64_t seq)
 {
 	latency_note(d->intended_us[seq % BEATS_REMEMBERED]);
 	way_answered(&d->back);
 }
-
-// The echo peer: 8 bytes of intended time come back in a payload of the same size.
-struct echo_device {
-	struct mini_client link;
-	struct topic hb, rsp;
-	bool up;
-	struct way_back back;
-	struct beat_grid grid;
-};
 
 static uint8_t echo_payload[512];
 static size_t echo_size = 210; // of the real heartbeat of a simulated device, measured
@@ -182,6 +154,7 @@ static void echo_up(struct mini_client *c, uint8_t reason)
 
 static void echo_message(struct mini_client *c, const char *topic, struct bytes payload, bool retained)
 {
+	struct echo_device *d = c->ctx;
 	int64_t intended;
 
 	(void)topic;
@@ -190,30 +163,28 @@ static void echo_message(struct mini_client *c, const char *topic, struct bytes 
 		return;
 	memcpy(&intended, payload.data, sizeof(intended));
 	latency_note(intended);
-	way_answered(&((struct echo_device *)c->ctx)->back);
+	way_answered(&d->back);
+	if (d->answered)
+		d->answered(d->ctx);
 }
 
 static const struct mini_events echo_events = { .up = echo_up, .message = echo_message };
 
-struct fleet {
-	const struct options *o;
-	struct mini_loop loop;
-	struct mini_tls *tls;
-	struct fleet_device *devices;
-	struct echo_device *echoes;
-	struct arena scratch;
-	struct buf out;
-	struct trust trust;
-};
+// Ports that a broker's end left waiting are not free yet: an address has room for both.
+struct sockaddr_in address_of(size_t i)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET };
+
+	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 8000));
+	return from;
+}
 
 static enum err device_connect(struct fleet *f, size_t i)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(f->o->port) }, from = { .sin_family = AF_INET };
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(f->o->port) }, from = address_of(i);
 
 	if (inet_pton(AF_INET, f->o->host, &to.sin_addr) != 1)
 		return err_set(ERR_FORMAT, "%s is not an IPv4 address", f->o->host);
-	// Ports that a broker's end left waiting are not free yet: an address has room for both.
-	from.sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(i / 8000));
 	struct mini_client *link = f->o->echo ? &f->echoes[i].link : &f->devices[i].link;
 	return mini_connect(link, &f->loop, &to, &from, f->tls, "localhost");
 }
@@ -238,17 +209,17 @@ static enum err device_open(struct fleet *f, size_t i)
 	return device_connect(f, i);
 }
 
-static struct mini_client *link_of(const struct fleet *f, size_t i)
+struct mini_client *link_of(const struct fleet *f, size_t i)
 {
 	return f->o->echo ? &f->echoes[i].link : &f->devices[i].link;
 }
 
-static struct way_back *way_of(const struct fleet *f, size_t i)
+struct way_back *way_of(const struct fleet *f, size_t i)
 {
 	return f->o->echo ? &f->echoes[i].back : &f->devices[i].back;
 }
 
-static uint32_t spread_of(const struct fleet *f, size_t i)
+uint32_t spread_of(const struct fleet *f, size_t i)
 {
 	return f->o->echo ? f->o->spread_ms : f->devices[i].core.state.reconnect_spread_ms;
 }
@@ -273,7 +244,7 @@ static void device_return(struct fleet *f, size_t i, struct mono now)
 	}
 }
 
-static void devices_return(struct fleet *f)
+void devices_return(struct fleet *f)
 {
 	static struct mono looked;
 	struct mono now = clock_now().mono;
@@ -318,17 +289,18 @@ static enum err fleet_gather(struct fleet *f)
 	return ERR_OK;
 }
 
+enum err echo_send(struct echo_device *d, int64_t intended_us)
+{
+	memcpy(echo_payload, &intended_us, sizeof(intended_us));
+	return mini_publish(&d->link, d->hb.s, bytes_of(echo_payload, echo_size), 0, false, NULL);
+}
+
 static void beat_one(struct fleet *f, size_t i, int64_t intended_us)
 {
-	if (!f->o->echo) {
+	if (!f->o->echo)
 		fleet_device_beat(&f->devices[i], clock_now(), intended_us);
-	} else {
-		struct echo_device *d = &f->echoes[i];
-
-		memcpy(echo_payload, &intended_us, sizeof(intended_us));
-		if (mini_publish(&d->link, d->hb.s, bytes_of(echo_payload, echo_size), 0, false, NULL) != ERR_OK)
-			return;
-	}
+	else if (echo_send(&f->echoes[i], intended_us) != ERR_OK)
+		return;
 	figures.sent++;
 }
 
@@ -383,7 +355,7 @@ static int compare_u32(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static uint32_t percentile(uint32_t *values, size_t count, double p)
+uint32_t percentile(uint32_t *values, size_t count, double p)
 {
 	qsort(values, count, sizeof(*values), compare_u32);
 	return count ? values[(size_t)((double)(count - 1) * p)] : 0;
@@ -442,7 +414,7 @@ static void measure(struct fleet *f)
 }
 
 // The next line of standard input; the connections live on meanwhile.
-static bool step_read(struct fleet *f, struct options *step)
+bool step_read(struct fleet *f, struct options *step)
 {
 	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
 	char line[128];
@@ -470,124 +442,6 @@ static void steps_run(struct fleet *f)
 		measure(f);
 }
 
-// ---------------------------------------------------------------- reconnect
-
-static void echo_beat(struct echo_device *d, struct mono now)
-{
-	int64_t at = now_us();
-
-	if (d->link.state != MINI_UP || !d->up || !beat_grid_take(&d->grid, now))
-		return;
-	memcpy(echo_payload, &at, sizeof(at));
-	if (mini_publish(&d->link, d->hb.s, bytes_of(echo_payload, echo_size), 0, false, NULL) != ERR_OK)
-		mini_close(&d->link);
-}
-
-// Everybody lives: beats on its grid, comes back when its link broke.
-static void fleet_live(struct fleet *f)
-{
-	struct now now = clock_now();
-
-	devices_return(f);
-	for (size_t i = 0; i < f->o->count; i++) {
-		struct way_back *w = way_of(f, i);
-		const struct mini_client *link = link_of(f, i);
-
-		if (!f->o->echo)
-			fleet_device_tick(&f->devices[i], now);
-		else
-			echo_beat(&f->echoes[i], now.mono);
-		mini_keepalive(link_of(f, i), now.mono);
-		if (link->state == MINI_CLOSED && !w->broke) {
-			w->broke = true;
-			broke_at_us = broke_at_us ? broke_at_us : now_us();
-		}
-		if (link->state == MINI_UP && w->broke && !w->up_us)
-			w->up_us = now_us();
-	}
-}
-
-static size_t answered_count(const struct fleet *f)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < f->o->count; i++)
-		n += way_of(f, i)->answered_us != 0;
-	return n;
-}
-
-static void fleet_live_for(struct fleet *f, int64_t ms)
-{
-	for (int64_t end = now_us() + ms * 1000; now_us() < end;) {
-		int64_t look = now_us() + 50000;
-
-		while (now_us() < look)
-			mini_loop_run(&f->loop, 10);
-		fleet_live(f);
-	}
-}
-
-static void reconnect_print(const struct fleet *f)
-{
-	uint32_t *up = calloc(f->o->count, sizeof(*up)), *answered = calloc(f->o->count, sizeof(*answered));
-
-	for (size_t i = 0; up && answered && i < f->o->count; i++) {
-		const struct way_back *w = way_of(f, i);
-
-		up[i] = (uint32_t)((w->up_us - broke_at_us) / 1000);
-		answered[i] = (uint32_t)((w->answered_us - broke_at_us) / 1000);
-	}
-	if (up && answered)
-		printf("{\"clients\":%zu,\"spread_ms\":%u,\"connected_p50_ms\":%u,\"connected_ms\":%u,"
-		       "\"answered_p50_ms\":%u,\"answered_ms\":%u}\n",
-			f->o->count, spread_of(f, 0), percentile(up, f->o->count, 0.5), percentile(up, f->o->count, 1.0),
-			percentile(answered, f->o->count, 0.5), percentile(answered, f->o->count, 1.0));
-	fflush(stdout);
-	free(up);
-	free(answered);
-}
-
-#define RECONNECT_MAX_MS 300000
-
-static enum err reconnect_measure(struct fleet *f)
-{
-	int64_t end = now_us() + RECONNECT_MAX_MS * 1000ll;
-
-	fleet_live_for(f, f->o->echo ? f->o->interval_ms : f->devices[0].core.grid.interval_ms);
-	for (size_t i = 0; i < f->o->count; i++) {
-		struct way_back *w = way_of(f, i);
-
-		w->broke = false;
-		w->up_us = w->answered_us = 0;
-	}
-	broke_at_us = 0;
-	puts("{\"armed\":true}");
-	fflush(stdout);
-	while (answered_count(f) < f->o->count) {
-		if (now_us() > end)
-			return err_set(ERR_TIMEOUT, "%zu of %zu devices were answered again", answered_count(f), f->o->count);
-		fleet_live_for(f, 1);
-	}
-	reconnect_print(f);
-	return ERR_OK;
-}
-
-static enum err reconnects_run(struct fleet *f)
-{
-	struct options step = *f->o;
-
-	step.rate = 1;
-	step.seconds = 1;
-	for (size_t i = 0; f->o->echo && i < f->o->count; i++)
-		beat_grid_start(&f->echoes[i].grid, clock_now().mono, f->o->interval_ms, random_u64());
-	setvbuf(stdin, NULL, _IONBF, 0);
-	puts("{\"ready\":true}");
-	fflush(stdout);
-	while (step_read(f, &step))
-		TRY(reconnect_measure(f));
-	return ERR_OK;
-}
-
 static void fleet_fini(struct fleet *f)
 {
 	for (size_t i = 0; i < f->o->count; i++) {
@@ -606,7 +460,8 @@ static void fleet_fini(struct fleet *f)
 	mini_loop_fini(&f->loop);
 }
 
-static int beats_run(const struct options *o, bool reconnects)
+// then: NULL, an open loop of beats.
+static int beats_run(const struct options *o, enum err (*then)(struct fleet *f))
 {
 	struct fleet f = { .o = o };
 
@@ -617,15 +472,15 @@ static int beats_run(const struct options *o, bool reconnects)
 	if (!figures_begin(o->rate, o->seconds) || (!f.devices && !f.echoes))
 		return fprintf(stderr, "helio-fleet: no memory\n"), 1;
 	if (mini_loop_init(&f.loop) != ERR_OK || (!o->echo && trust_open(&f.trust, o->root_file, o->root_key) != ERR_OK))
-		return fail("start");
+		return fleet_fail("start");
 	if (o->ca && mini_tls_new(o->ca, o->cert, o->key, &f.tls) != ERR_OK)
-		return fail("TLS");
+		return fleet_fail("TLS");
 	if (fleet_gather(&f) != ERR_OK)
-		return fail("sign-in");
-	warm_up(&f, reconnects ? 2 : 10);
+		return fleet_fail("sign-in");
+	warm_up(&f, then == reconnects_run ? 3 : 8);
 	enum err e = ERR_OK;
-	if (reconnects) {
-		e = reconnects_run(&f);
+	if (then) {
+		e = then(&f);
 	} else if (o->steps) {
 		steps_run(&f);
 	} else {
@@ -634,7 +489,7 @@ static int beats_run(const struct options *o, bool reconnects)
 	}
 	f.o = o;
 	if (e != ERR_OK)
-		return fail("reconnect");
+		return fleet_fail("measurement");
 	fleet_fini(&f);
 	return 0;
 }
@@ -643,7 +498,7 @@ static int beats_run(const struct options *o, bool reconnects)
 
 enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
 	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE,
-	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_SPREAD, OPT_INTERVAL, OPT_HELP, OPT_VERSION };
+	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_SPREAD, OPT_INTERVAL, OPT_CONTENT, OPT_DATA_PORT, OPT_HELP, OPT_VERSION };
 
 static const char usage[] =
 	"usage: helio-fleet enrol --prefix P --count N --enrol-key PEM --out DIR\n"
@@ -652,6 +507,8 @@ static const char usage[] =
 	"                   [--server-pid N] [--broker-pid N]\n"
 	"       helio-fleet reconnect --prefix P --count N --port P --root-file F --root-key K --rate R\n"
 	"                   [--ca F --cert F --key F] [--echo --spread MS --interval MS]\n"
+	"       helio-fleet publish --prefix P --count N --port P --root-file F --root-key K --rate R --content FILE\n"
+	"                   [--echo --data-port P]\n"
 	"       helio-fleet --help | --version\n"
 	"the head of tests/fleet/main.c says what each is for";
 
@@ -663,6 +520,7 @@ static const struct option long_options[] = {
 	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
 	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE },
 	{ "spread", 1, NULL, OPT_SPREAD }, { "interval", 1, NULL, OPT_INTERVAL },
+	{ "content", 1, NULL, OPT_CONTENT }, { "data-port", 1, NULL, OPT_DATA_PORT },
 	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID },
 	{ "help", 0, NULL, OPT_HELP }, { "version", 0, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 }
 };
@@ -687,6 +545,8 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_KEY: o->key = value; return true;
 	case OPT_FIRST: o->first = strtoul(value, NULL, 10); return true;
 	case OPT_STEPS: o->steps = true; return true;
+	case OPT_CONTENT: o->content = value; return true;
+	case OPT_DATA_PORT: o->data_port = (uint16_t)strtoul(value, NULL, 10); return true;
 	case OPT_SPREAD: o->spread_ms = (uint32_t)strtoul(value, NULL, 10); return true;
 	case OPT_INTERVAL: o->interval_ms = (uint32_t)strtoul(value, NULL, 10); return o->interval_ms > 0;
 	case OPT_SERVER_PID: o->server_pid = (int)strtol(value, NULL, 10); return o->server_pid > 0;
@@ -715,9 +575,12 @@ int main(int argc, char **argv)
 	const char *what = optind < argc ? argv[optind] : "";
 	if (strcmp(what, "enrol") == 0)
 		return enrol_run(&o);
-	bool reconnects = strcmp(what, "reconnect") == 0;
-	if ((reconnects || strcmp(what, "beats") == 0) && o.count > 0 && o.rate > 0)
-		return beats_run(&o, reconnects);
+	if (strcmp(what, "beats") == 0 && o.count > 0 && o.rate > 0)
+		return beats_run(&o, NULL);
+	if (strcmp(what, "reconnect") == 0 && o.count > 0)
+		return beats_run(&o, reconnects_run);
+	if (strcmp(what, "publish") == 0 && o.count > 0)
+		return beats_run(&o, publishes_run);
 	fprintf(stderr, "%s\n", usage);
 	return 2;
 }
