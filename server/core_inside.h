@@ -162,7 +162,7 @@ struct number_list {
 };
 
 // The leader's look at the clients of the others (mirrors.c).
-#define MIRROR_TERMS 64 // servers at once
+#define MIRROR_TERMS SHARDS // servers at once; more have nothing to do
 struct mirrors {
 	struct mirror_term {
 		uint64_t term, seen; // up to this write of it
@@ -248,7 +248,9 @@ struct core {
 	size_t save_cursor;
 	struct ratelimit resyncs_allowed;
 	struct ratelimit operations_allowed;
-	bool turn_waits; // of the client that is answered now: it shall ask again soon
+	bool turn_waits;     // of the client that is answered now: it shall ask again soon
+	uint32_t turn_ms;    // then: when those before it had their turn
+	int64_t turn_due_us; // when the last that waits has its turn
 	struct ratelimit raises_allowed; // of the incarnation, on a client's word
 	struct ratelimit tellings;       // log lines of what devices do wrong
 	struct message_meter meter;
