@@ -10,7 +10,7 @@
 
 static struct software_version software[] = {
 	{"helio-agent", "0.1.0", {{1}}}, {"spring", "2026-11", {{2}}}};
-static struct holding items[] = {{{{1}}, 0, true, 10, 10}, {{{2}}, 7, false, 60, 100}};
+static struct holding items[] = {{{{1}}, 0, true, 10, 10, 0}, {{{2}}, 7, false, 60, 100, 0}};
 static struct holdings holdings = {true, items, 2};
 static struct operation operation = {UINT64_C(1763700000) << 32 | 5, OP_DONE, "", 100};
 static struct status status = {.state = "idle",
