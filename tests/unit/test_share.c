@@ -3,6 +3,7 @@
 // same store, so each engine will do.
 #include "core_rig.h"
 #include "server/db/rows.h"
+#include "server/db/rows_content.h"
 #include "server/db/rows_letter.h"
 #include "server/db/rows_shard.h"
 #include "server/share.h"
@@ -428,6 +429,25 @@ static void changes_are_read_from_where_one_stopped(void **state)
 	assert_int_equal(db_commit(r->db), ERR_OK);
 }
 
+// Who comes to answer a client that fetches, or to lead, reads how fast it may go.
+static void a_leases_rate_stands_in_its_row(void **state)
+{
+	struct rig *r = *state;
+	struct lease_row row = {.id = 7, .client = "f1", .broker = "da", .rate = 300000};
+	uint64_t rate = 1;
+
+	assert_int_equal(rows_lease_rate(r->db, 7, &rate), ERR_NOT_FOUND);
+	assert_int_equal(rows_lease_put(r->db, &row), ERR_OK);
+	assert_int_equal(rows_lease_rate(r->db, 7, &rate), ERR_OK);
+	assert_int_equal(rate, 300000);
+	assert_int_equal(rows_lease_rate_put(r->db, 7, 150000), ERR_OK);
+	assert_int_equal(rows_lease_rate_put(r->db, 8, 1), ERR_OK); // it has ended
+	assert_int_equal(rows_lease_rate(r->db, 7, &rate), ERR_OK);
+	assert_int_equal(rate, 150000);
+	assert_int_equal(rows_lease_rate(r->db, 8, &rate), ERR_NOT_FOUND);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
 
 int main(void)
@@ -442,6 +462,7 @@ int main(void)
 		T(letters_that_nobody_takes_are_in_nobodys_way),
 		T(the_leader_hears_that_anothers_client_left_a_channel),
 		T(changes_are_read_from_where_one_stopped),
+		T(a_leases_rate_stands_in_its_row),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
