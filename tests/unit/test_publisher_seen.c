@@ -336,25 +336,39 @@ static void a_file_that_changed_here_and_there_is_cut_as_it_would_be_anew(void *
 	}
 }
 
-// At each end that a chunk had the file may end now.
-static void a_file_that_ends_where_a_chunk_did_is_cut_as_it_would_be_anew(void **state)
+static void file_append(const struct fixture *f, const char *name, size_t size)
 {
+	struct stat s;
+	char path[160];
+
+	path_of(f, name, path);
+	assert_int_equal(stat(path, &s), 0);
+	assert_int_equal(truncate(path, s.st_size + 1), 0);
+	file_insert(f, name, (size_t)s.st_size, size - 1);
+}
+
+// How long a chunk is may follow from where the file ends.
+static void a_file_that_ends_elsewhere_is_cut_as_it_would_be_anew(void **state)
+{
+	static const size_t behind[] = {0, 1, 1000, 40000};
 	struct fixture *f = *state;
 	char path[160];
-	uint64_t end = 0;
 
 	file_put(f, "big", 3 * MIB, 5);
-	(void)pack(f, false);
 	path_of(f, "big", path);
-	const struct seen_file *s = seen_find(&f->seen, "big");
-	assert_non_null(s);
-	for (size_t i = 0; i + 1 < s->chunk_count; i++)
-		end += s->chunks[i].size;
-	while (f->seen.files[0].chunk_count > 1) {
+	for (size_t more = 1; more < MIB; more *= 7) {
+		(void)pack(f, false);
+		file_append(f, "big", more); // the last chunk of before goes on
+	}
+	(void)pack(f, false);
+	while (f->seen.files[0].chunk_count > 2) {
 		const struct seen_file *now = &f->seen.files[0];
-		end = now->size - now->chunks[now->chunk_count - 1].size;
-		assert_int_equal(truncate(path, (off_t)end), 0);
-		assert_int_equal(pack(f, false), end);
+		uint64_t end = now->size - now->chunks[now->chunk_count - 1].size -
+			       now->chunks[now->chunk_count - 2].size;
+		for (size_t i = 4; i-- > 0;) { // a little behind the end of a chunk, and there
+			assert_int_equal(truncate(path, (off_t)(end + behind[i])), 0);
+			assert_int_equal(pack(f, false), end + behind[i]);
+		}
 	}
 }
 
@@ -503,7 +517,7 @@ int main(void)
 		T(a_store_that_lost_an_object_makes_it_again),
 		T(a_group_whose_file_changed_unseen_is_refused),
 		T(a_file_that_changed_here_and_there_is_cut_as_it_would_be_anew),
-		T(a_file_that_ends_where_a_chunk_did_is_cut_as_it_would_be_anew),
+		T(a_file_that_ends_elsewhere_is_cut_as_it_would_be_anew),
 		T(what_a_mark_says_is_taken),
 		cmocka_unit_test(a_mark_is_poly1305),
 		T(what_is_longest_unused_is_forgotten),
