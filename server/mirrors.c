@@ -123,19 +123,12 @@ enum err mirror_tell(struct core *core, uint32_t number)
 	return rows_change_put(core->db, client_id(&core->clients, c), term, ++core->changes);
 }
 
-struct look {
-	struct core *core;
-	size_t count;
-};
-
 // Its further channels follow.
 static enum err change_look(void *ctx, const struct client_row *row)
 {
-	struct look *look = ctx;
-	struct core *core = look->core;
+	struct core *core = ctx;
 	uint32_t number = client_table_find(&core->clients, row->id);
 
-	look->count++;
 	if (number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere)
 		places_drop(core, client_at(&core->clients, number));
 	return row_look(core, row);
@@ -154,14 +147,11 @@ static enum err place_look(void *ctx, const struct membership_row *row)
 // *whole: nothing of this term is left to be read.
 static enum err term_look(struct core *core, struct mirror_term *t, bool *whole)
 {
-	struct look look = {.core = core};
-	uint64_t last;
+	struct change_reader r = {.ctx = core, .client = change_look, .place = place_look};
 
-	TRY(rows_change_after(core->db, t->term, t->seen, LOOK_AT_ONCE, change_look, &look, &last));
-	if (look.count > 0)
-		TRY(rows_change_memberships(core->db, t->term, t->seen, last, place_look, core));
-	t->seen = last;
-	*whole = look.count < LOOK_AT_ONCE;
+	TRY(rows_change_after(core->db, t->term, t->seen, LOOK_AT_ONCE, &r));
+	t->seen = r.last;
+	*whole = r.count < LOOK_AT_ONCE;
 	return ERR_OK;
 }
 

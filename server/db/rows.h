@@ -92,11 +92,20 @@ enum err rows_client_after(struct db *db, const char *after, size_t max,
 // write of this number; they rise in the order of its commits.
 enum err rows_change_put(
 	struct db *db, const char *client, uint64_t term, uint64_t number) MUST_CHECK;
+struct membership_row;
+// What is read of a change: the client's row, then each of its further channels; as one look at
+// the store, so that neither is older than the other.
+struct change_reader {
+	void *ctx;
+	enum err (*client)(void *ctx, const struct client_row *row);
+	enum err (*place)(void *ctx, const struct membership_row *row);
+	size_t count;  // clients that were read
+	uint64_t last; // the number of the last one
+};
 // The clients whose last change was that term's, with numbers behind `after`, in their order; at
-// most max, of which *last is the last one's number.
+// most max.
 enum err rows_change_after(struct db *db, uint64_t term, uint64_t after, size_t max,
-	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx,
-	uint64_t *last) MUST_CHECK;
+	struct change_reader *reader) MUST_CHECK;
 enum err rows_change_last(struct db *db, uint64_t term, uint64_t *number) MUST_CHECK; // 0: none
 // One, or none.
 enum err rows_client_of(struct db *db, const char *id,
@@ -257,9 +266,6 @@ enum err rows_membership_put(struct db *db, const struct membership_row *row) MU
 enum err rows_membership_clear(struct db *db, const char *client) MUST_CHECK;
 // By client and place.
 enum err rows_membership_each(struct db *db,
-	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
-// Of the clients whose last change was that term's, with numbers from `after` to `last`.
-enum err rows_change_memberships(struct db *db, uint64_t term, uint64_t after, uint64_t last,
 	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;
 enum err rows_membership_of(struct db *db, const char *client,
 	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx) MUST_CHECK;

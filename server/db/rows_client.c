@@ -123,24 +123,45 @@ enum err rows_change_put(struct db *db, const char *client, uint64_t term, uint6
 		DB_T(client), DB_I(term), DB_I(number));
 }
 
-enum err rows_change_after(struct db *db, uint64_t term, uint64_t after, size_t max,
-	enum err (*fn)(void *ctx, const struct client_row *row), void *ctx, uint64_t *last)
+// One row of the join: the first of a client brings the client.
+static enum err change_give(struct db_rows *rows, struct change_reader *r)
+{
+	uint64_t number = (uint64_t)db_int(rows, CLIENT_COLUMNS);
+	struct client_row row;
+
+	row_read(rows, &row);
+	if (number != r->last) {
+		r->last = number;
+		r->count++;
+		TRY(r->client(r->ctx, &row));
+	}
+	struct membership_row place = {
+		.client = row.id,
+		.place = (uint32_t)db_int(rows, CLIENT_COLUMNS + 1),
+		.channel = db_text(rows, CLIENT_COLUMNS + 2),
+		.epoch = (uint64_t)db_int(rows, CLIENT_COLUMNS + 3),
+		.pointer = (uint32_t)db_int(rows, CLIENT_COLUMNS + 4),
+	};
+	return place.channel[0] ? r->place(r->ctx, &place) : ERR_OK;
+}
+
+enum err rows_change_after(
+	struct db *db, uint64_t term, uint64_t after, size_t max, struct change_reader *reader)
 {
 	struct db_rows rows;
 	enum err e = ERR_OK;
 
-	*last = after;
+	reader->last = after;
+	reader->count = 0;
 	TRY(db_query(db, &rows,
-		SELECT_CLIENT ", h.number" FROM_CLIENT
-			      " JOIN client_change h ON h.client = p.id WHERE h.term = $1 AND "
-			      "h.number > $2 ORDER BY h.number LIMIT $3",
+		SELECT_CLIENT
+		", h.number, m.place, m.channel, m.epoch, m.pointer" FROM_CLIENT
+		" JOIN (SELECT client, number FROM client_change WHERE term = $1 AND number > $2 "
+		"ORDER BY number LIMIT $3) h ON h.client = p.id LEFT JOIN membership m ON "
+		"m.client = p.id ORDER BY h.number, m.place",
 		DB_I(term), DB_I(after), DB_I(max)));
-	while (e == ERR_OK && db_next(&rows)) {
-		struct client_row row;
-		row_read(&rows, &row);
-		*last = (uint64_t)db_int(&rows, CLIENT_COLUMNS);
-		e = fn(ctx, &row);
-	}
+	while (e == ERR_OK && db_next(&rows))
+		e = change_give(&rows, reader);
 	return rows_close(&rows, e);
 }
 

@@ -58,19 +58,6 @@ enum err rows_membership_of(struct db *db, const char *client,
 	return rows_give(&rows, fn, ctx);
 }
 
-enum err rows_change_memberships(struct db *db, uint64_t term, uint64_t after, uint64_t last,
-	enum err (*fn)(void *ctx, const struct membership_row *row), void *ctx)
-{
-	struct db_rows rows;
-
-	TRY(db_query(db, &rows,
-		"SELECT m.client, m.place, m.channel, m.epoch, m.pointer FROM client_change h JOIN "
-		"membership m ON m.client = h.client WHERE h.term = $1 AND h.number > $2 AND "
-		"h.number <= $3 ORDER BY m.client, m.place",
-		DB_I(term), DB_I(after), DB_I(last)));
-	return rows_give(&rows, fn, ctx);
-}
-
 // ---- detached
 
 enum err rows_detached_put(struct db *db, const char *client, const char *queue, uint32_t seq)

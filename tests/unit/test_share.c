@@ -375,9 +375,7 @@ static void the_leader_hears_that_anothers_client_left_a_channel(void **state)
 
 static enum err client_note(void *ctx, const struct client_row *row)
 {
-	char *seen = ctx;
-
-	(void)strncat(seen, row->id, 16);
+	(void)strncat(ctx, row->id, 16);
 	return ERR_OK;
 }
 
@@ -385,6 +383,7 @@ static enum err place_note(void *ctx, const struct membership_row *row)
 {
 	char *seen = ctx;
 
+	(void)strncat(seen, ":", 2);
 	(void)strncat(seen, row->channel, 16);
 	return ERR_OK;
 }
@@ -392,37 +391,32 @@ static enum err place_note(void *ctx, const struct membership_row *row)
 // In the order of the writes; each once, where it was written last; of one term alone.
 static void changes_are_read_from_where_one_stopped(void **state)
 {
-	static const char *const both[] = {"default", "lobby"};
+	static const char *const three[] = {"default", "lobby", "bar"};
 	struct rig *r = *state;
-	char seen[64] = "", places[64] = "";
-	uint64_t last = 0;
+	char seen[64] = "";
+	struct change_reader read = {.ctx = seen, .client = client_note, .place = place_note};
+	uint64_t last = 1;
 
 	(void)rig_settled(r, "f1");
 	(void)rig_settled(r, "f2");
 	(void)rig_settled(r, "f3");
-	assert_int_equal(core_client_set_channels(r->core, "f2", both, 2), ERR_OK);
+	assert_int_equal(core_client_set_channels(r->core, "f2", three, 3), ERR_OK);
 	core_turn_end(r->core, r->now);
 	assert_int_equal(rows_change_put(r->db, "f2", other_term, 1), ERR_OK);
 	assert_int_equal(rows_change_put(r->db, "f1", other_term, 2), ERR_OK);
 	assert_int_equal(rows_change_put(r->db, "f3", other_term + 1, 3), ERR_OK);
 	assert_int_equal(rows_change_put(r->db, "f2", other_term, 4), ERR_OK);
-	assert_int_equal(
-		rows_change_after(r->db, other_term, 0, 1, client_note, seen, &last), ERR_OK);
-	assert_int_equal(last, 2);
-	assert_int_equal(
-		rows_change_memberships(r->db, other_term, 0, last, place_note, places), ERR_OK);
-	assert_string_equal(places, "");
-	assert_int_equal(
-		rows_change_after(r->db, other_term, last, 9, client_note, seen, &last), ERR_OK);
-	assert_int_equal(last, 4);
-	assert_string_equal(seen, "f1f2");
-	assert_int_equal(
-		rows_change_memberships(r->db, other_term, 2, last, place_note, places), ERR_OK);
-	assert_string_equal(places, "lobby");
-	assert_int_equal(
-		rows_change_after(r->db, other_term, last, 9, client_note, seen, &last), ERR_OK);
-	assert_int_equal(last, 4);
-	assert_string_equal(seen, "f1f2");
+	assert_int_equal(rows_change_after(r->db, other_term, 0, 1, &read), ERR_OK);
+	assert_int_equal(read.last, 2);
+	assert_int_equal(read.count, 1);
+	assert_string_equal(seen, "f1");
+	assert_int_equal(rows_change_after(r->db, other_term, read.last, 1, &read), ERR_OK);
+	assert_int_equal(read.last, 4);
+	assert_int_equal(read.count, 1);
+	assert_string_equal(seen, "f1f2:lobby:bar");
+	assert_int_equal(rows_change_after(r->db, other_term, read.last, 9, &read), ERR_OK);
+	assert_int_equal(read.last, 4);
+	assert_int_equal(read.count, 0);
 	assert_int_equal(core_principal_remove(r->core, "f3"), ERR_OK);
 	assert_int_equal(rows_change_last(r->db, other_term + 1, &last), ERR_OK);
 	assert_int_equal(last, 0);
