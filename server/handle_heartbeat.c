@@ -381,6 +381,19 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 	return next_event_decide(&in);
 }
 
+// Who waits comes again one after the other, as fast as turns are given; not all at once, to be
+// sent away once more.
+static uint32_t turn_place(struct core *core)
+{
+	int64_t now_us = core->now.mono.ms * 1000;
+
+	if (core->turn_due_us < now_us)
+		core->turn_due_us = now_us;
+	core->turn_due_us += 1000000 / core->config.operations_per_s;
+	int64_t ms = (core->turn_due_us - now_us) / 1000;
+	return ms < HEARTBEAT_MAX_MS ? (uint32_t)ms : HEARTBEAT_MAX_MS;
+}
+
 // ---- 6. act
 
 static enum err act_cancel(struct core *core, const struct passed *p, const struct heartbeat *h,
@@ -511,6 +524,8 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	if (next.act == NEXT_CANCEL && a.mismatch && client_rare_get(p->client))
 		patience_disagreed(core, p->number, true, next.why);
 	core->turn_waits = next.code == REASON_TURN;
+	if (core->turn_waits)
+		core->turn_ms = turn_place(core);
 	enum err e = beat_act(core, p, h, &next, at);
 	core->turn_waits = false;
 	return e;

@@ -10,10 +10,22 @@ static bool is_busy(const struct core *core, const struct client *c)
 	return client_open(c) != NULL || core->turn_waits;
 }
 
+// Who waits for its turn comes when it is due, and never later than one that is at work.
+static uint32_t turn_sooner(const struct core *core, const struct client *c, uint32_t interval_ms)
+{
+	uint32_t soon_ms = core->intervals.min_ms + core->turn_ms;
+
+	if (!core->turn_waits || (c->rare && c->rare->interval_set_ms) || soon_ms > interval_ms)
+		return interval_ms;
+	return soon_ms;
+}
+
 uint32_t respond_interval(const struct core *core, const struct client *c)
 {
-	return frequency_interval(&core->intervals, &core->frequency,
+	uint32_t interval_ms = frequency_interval(&core->intervals, &core->frequency,
 		c->rare ? c->rare->interval_set_ms : 0, is_busy(core, c), core->now.mono);
+
+	return turn_sooner(core, c, interval_ms);
 }
 
 enum frequency_by respond_interval_by(const struct core *core, const struct client *c)
