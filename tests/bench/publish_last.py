@@ -113,7 +113,7 @@ class World:
         if self.devices:
             self.fleet.ctl("channel", "publish", "default", package)
             return self.devices.measure()
-        watch = wire.Client(self.fleet.port["control"], client_id="watch.9").subscribe("helio/v1/hb/+/+", "helio/v1/want/+")
+        watch = wire.Client(self.fleet.port["control"], client_id="watch.9").subscribe("helio/v1/hb/+/+", "helio/v1/want/+/+")
         try:
             self.fleet.ctl("channel", "publish", "default", package)
             returned, first, done = time.time(), {}, {}
