@@ -237,6 +237,13 @@ def other_builds(words, everything):
         build("clang", options=CLANG_FAST, polite=True)
 
 
+def integers(words):
+    """Every number that wraps or loses bits ends the test, but for what tests/integer.ignore names."""
+    if build("integer", options=SANITIZED_FAST, polite=True):
+        unit_tests("integer", "[integer]", words)
+        fuzz_replay("integer", words)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="also what takes long")
@@ -249,6 +256,7 @@ def main():
     with postgres() as has_postgres:
         good = run_all(options, everything, has_postgres)
     if good and options.long:
+        integers(options.words)
         memcheck(options.words)
     if everything:
         requirements_check(everything)
