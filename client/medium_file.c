@@ -308,8 +308,11 @@ enum err medium_image_open(const char *image, const char *into, uint64_t room)
 		d.read_open_filename(d.archive, image, 65536) != ARCHIVE_OK)
 		return err_set(ERR_FORMAT, "%s: %s", image, d.error_string(d.archive));
 	while ((rc = d.read_next_header(d.archive, &entry)) == ARCHIVE_OK) {
-		if (++files > MEDIUM_FILES_MAX)
-			return err_set(ERR_FULL, "the image holds more files than a medium");
+		if (++files > MEDIUM_IMAGE_FILES_MAX)
+			return err_set(ERR_FULL,
+				"the image holds more than %u files: mount it, and import the "
+				"folder",
+				MEDIUM_IMAGE_FILES_MAX);
 		TRY(entry_take(&d, entry, into, &room));
 	}
 	return rc == ARCHIVE_EOF && files != 0

@@ -23,5 +23,8 @@
 #define MEDIUM_RETURN_MAX (64u << 20)
 #define MEDIUM_ORDERS_MAX 4096 // on one medium
 #define MEDIUM_FILES_MAX (1u << 20)
+// Of an image that is read without being mounted: libarchive takes some 600 bytes of the device for
+// each, and 4 kB of the publisher. Some 30 GB of objects.
+#define MEDIUM_IMAGE_FILES_MAX (1u << 17)
 
 #endif

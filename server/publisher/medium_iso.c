@@ -115,6 +115,9 @@ static enum err image_write(const struct medium_content *m, int fd)
 		archive_write_set_options(a, options) != ARCHIVE_OK ||
 		archive_write_open_fd(a, fd) != ARCHIVE_OK)
 		return refused(a, "the image");
+	if (m->count > MEDIUM_IMAGE_FILES_MAX)
+		return err_set(ERR_FULL, "%zu files are too many for an image: record onto a stick",
+			m->count);
 	for (size_t i = 0; i < m->count; i++) {
 		TRY(folders_write(a, m, m->entries[i].path, i ? m->entries[i - 1].path : ""));
 		TRY(entry_write(a, m, &m->entries[i]));

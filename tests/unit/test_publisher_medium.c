@@ -164,6 +164,23 @@ static void S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time(void **
 	many_drop(&x);
 }
 
+static void an_image_of_more_files_than_a_device_reads_is_not_made(void **state)
+{
+	struct many x;
+	struct digest sum;
+	uint64_t size = 0;
+
+	(void)state;
+	many_make(&x, 3);
+	x.m.count = MEDIUM_IMAGE_FILES_MAX + 1;
+	assert_int_equal(medium_write_iso(&x.m, x.out, &sum, &size), ERR_FULL);
+	assert_non_null(strstr(err_text(), "record onto a stick"));
+	assert_int_not_equal(access(x.out, F_OK), 0);
+	x.m.count = 3;
+	assert_int_equal(medium_write_iso(&x.m, x.out, &sum, &size), ERR_OK);
+	many_drop(&x);
+}
+
 static void a_folder_that_was_cut_leaves_nothing_in_the_next(void **state)
 {
 	struct many x;
@@ -185,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(S001_c4_an_image_holds_what_it_was_given),
 		cmocka_unit_test(S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time),
+		cmocka_unit_test(an_image_of_more_files_than_a_device_reads_is_not_made),
 		cmocka_unit_test(a_folder_that_was_cut_leaves_nothing_in_the_next),
 	};
 
