@@ -261,6 +261,7 @@ static void core_recover(struct core *core)
 {
 	if (core->now.mono.ms < core->recover_at.ms)
 		return;
+	db_rollback(core->db); // of those that did not know
 	enum err e = departures_settle(core);
 	if (e == ERR_OK)
 		e = core_load(core);

@@ -122,6 +122,8 @@ enum err db_run_values(struct db *db, const char *sql, const struct db_value *va
 {
 	if (db->failed)
 		return err_set(ERR_NOT_NOW, "the transaction has failed already");
+	if (db->behind) // another group would hide those from the log
+		return err_set(ERR_NOT_NOW, "the store has not settled after one that failed");
 	enum err e = write_run(db, sql, values, count);
 	if (e != ERR_OK)
 		db_fail(db, e);
@@ -132,8 +134,8 @@ enum err db_run_values(struct db *db, const char *sql, const struct db_value *va
 enum err db_run_later_values(
 	struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
-	if (db->failed || db->in_transaction || db->guard || !db->pipelined || !db->engine->later ||
-		!db->engine->later(db, sql, values, count))
+	if (db->failed || db->behind || db->in_transaction || db->guard || !db->pipelined ||
+		!db->engine->later || !db->engine->later(db, sql, values, count))
 		return db_run_values(db, sql, values, count);
 	db->open = db->waiting = true;
 	return ERR_OK;
@@ -245,6 +247,9 @@ enum err db_commit(struct db *db)
 {
 	bool asked = db->asked;
 
+	if (!db->failed && !db->waiting && !db->in_transaction && db->handed &&
+		!db->engine->later_is_over(db))
+		return ERR_OK; // there is nothing, and how that went is found out later
 	if (db->failed || !db->waiting || db->in_transaction || asked || !group_end(db))
 		return db_commit_all(db);
 	if (db->handed && !db->engine->later_is_over(db))
@@ -301,7 +306,8 @@ void db_pipeline_end(struct db *db)
 {
 	if (!db->pipelined)
 		return;
-	(void)catch_up(db); // an error is that of the commit
+	if (db_commit_all(db) != ERR_OK)
+		db_rollback(db); // what it could not take is in the log
 	db->engine->pipeline_end(db);
 	db->pipelined = db->flushing = false;
 }
@@ -370,9 +376,9 @@ enum err db_settle(struct db *db)
 
 enum err db_backup(struct db *db, const char *path)
 {
-	TRY(handed_end(db));
-	if (!db_is_dirty(db))
-		TRY(db_commit_all(db));
+	if (db_is_dirty(db))
+		return err_set(ERR_NOT_NOW, "a backup begins between turns");
+	TRY(db_commit_all(db));
 	return db->engine->backup(db, path);
 }
 

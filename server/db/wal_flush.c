@@ -131,19 +131,17 @@ enum err wal_flush_end(struct wal_flush *w)
 
 // ---------------------------------------------------------------- the workers
 
-// The loop and those of its links come before the applier, whose work is milliseconds long; as it
-// may come to wait for it, others of the machine do not.
+// Its work is milliseconds long, and the loop may come to wait for it: whoever wakes goes before
+// it, but it has its share. In a real-time class a lower priority made the loop wait for what
+// starved.
 static void applier_yield(void)
 {
 	struct sched_param p = {0};
 	int policy = SCHED_OTHER;
 
 	(void)pthread_getschedparam(pthread_self(), &policy, &p);
-	if (policy != SCHED_RR && policy != SCHED_FIFO)
-		policy = SCHED_BATCH;
-	else if (p.sched_priority > sched_get_priority_min(policy))
-		p.sched_priority--;
-	(void)pthread_setschedparam(pthread_self(), policy, &p);
+	if (policy == SCHED_OTHER)
+		(void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &p);
 }
 
 // Nobody waits for the carrier.

@@ -228,6 +228,50 @@ static void X_4_what_others_could_not_run_comes_back_from_the_log(void **state)
 	assert_int_equal(fixture_number(f, "sum"), sum_of(MANY) + 1);
 }
 
+static void an_end_of_the_pipeline_leaves_nothing_to_be_run_again(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		sum_add(f, 1);
+		flush(f);
+	}
+	assert_true(db_is_waiting(f->db));
+	db_pipeline_end(f->db);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(fixture_number(f, "sum"), 3);
+	fixture_reopen(f);
+	assert_int_equal(fixture_number(f, "sum"), 3);
+}
+
+// Another group would have a higher number than those in the log that the store lacks.
+static void X_4_nothing_is_added_before_what_was_told_is_back(void **state)
+{
+	struct fixture *f = *state;
+	char path[200];
+
+	sum_add(f, 1);
+	flush(f);
+	(void)snprintf(path, sizeof(path), "%s/copy.db", f->folder);
+	sum_add(f, 100);
+	assert_int_equal(db_backup(f->db, path), ERR_NOT_NOW); // in the midst of a turn
+	db_rollback(f->db);
+	assert_int_equal(
+		db_run_later(f->db, "DELETE FROM meta WHERE key = $1", DB_T("sum")), ERR_NOT_NOW);
+	db_rollback(f->db);
+	assert_int_equal(db_settle(f->db), ERR_OK);
+	assert_int_equal(fixture_number(f, "sum"), 1);
+	sum_add(f, 1);
+	flush(f);
+	assert_int_equal(db_backup(f->db, path), ERR_OK);
+	struct db *copy = NULL;
+	int64_t n = 0;
+	assert_int_equal(db_sqlite_open(path, &copy), ERR_OK);
+	assert_int_equal(rows_meta_number(copy, "sum", &n), ERR_OK);
+	assert_int_equal(n, 2);
+	db_close(copy);
+}
+
 static void more_than_may_wait_is_run_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -309,6 +353,8 @@ int main(void)
 		T(many_are_run_beside_the_caller),
 		T(X_4_a_cut_while_others_run_it_takes_nothing_back),
 		T(X_4_what_others_could_not_run_comes_back_from_the_log),
+		T(an_end_of_the_pipeline_leaves_nothing_to_be_run_again),
+		T(X_4_nothing_is_added_before_what_was_told_is_back),
 		T(more_than_may_wait_is_run_at_once),
 		cmocka_unit_test(values_of_all_kinds_are_kept),
 	};

@@ -156,9 +156,10 @@ class Fleet:
         return proc.start()
 
     def heliod(self, wait=True, env=None, id_="server.1", name="heliod"):
+        before = self.procs[name].text().count("LINK-UP") if name in self.procs else 0    # of its lives before
         proc = self.start(name, "heliod", self.heliod_config(id_, name), env)
         if wait:
-            proc.wait_text("LINK-UP", 15)
+            proc.wait_text("LINK-UP", 15, count=before + 1)
         return proc
 
     def publisher(self, id_="pub"):
