@@ -286,8 +286,8 @@ def test_S004_4_a_customers_edit_is_one_display_event_of_its_channel(fleet_of):
 # ---------------------------------------------------------------- edits
 
 def edit_many(fleet, seat, revision, edits, kill_after):
-    """Edits of one plan, many on the way at a time; heliod is killed when so many are answered, or not at all. Returns the highest revision
-    that was answered as done."""
+    """Edits of one plan, many on the way at a time; heliod is killed when so many are answered, or not at all. Returns the
+    highest revision that was answered as done."""
     asked = answered = 0
     highest = revision
     for _ in range(edits):
