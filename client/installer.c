@@ -106,9 +106,16 @@ static enum err files_count(const struct depot *s, const struct digest *id, uint
 	FTS *walk = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV, NULL);
 	if (walk == NULL)
 		return err_set_errno("cannot look through %s", path);
-	for (FTSENT *f = fts_read(walk); f != NULL; f = fts_read(walk))
+	errno = 0;
+	for (FTSENT *f = fts_read(walk); f != NULL; f = fts_read(walk)) {
 		found += f->fts_info != FTS_D && f->fts_info != FTS_DP;
+		errno = 0;
+	}
+	int failed = errno;
 	fts_close(walk);
+	errno = failed;
+	if (failed)
+		return err_set_errno("cannot look through %s", path);
 	if (found == named)
 		return ERR_OK;
 	return err_set(ERR_FORMAT,

@@ -142,15 +142,12 @@ void seed_list_close(struct seed_list *l)
 	*l = (struct seed_list){0};
 }
 
-struct seed_record *seed_list_find(
-	struct seed_list *l, const char *path, const struct seed_stamp *stamp)
+struct seed_record *seed_list_find(struct seed_list *l, const char *path)
 {
 	const struct seed_record key = {.path = path};
-	struct seed_record *r =
-		l->count == 0 ? NULL
-			      : bsearch(&key, l->records, l->count, sizeof *l->records, path_order);
 
-	return r != NULL && seed_stamp_equal(&r->stamp, stamp) ? r : NULL;
+	return l->count == 0 ? NULL
+			     : bsearch(&key, l->records, l->count, sizeof *l->records, path_order);
 }
 
 struct seed_entry seed_record_entry(const struct seed_record *r, uint32_t i)

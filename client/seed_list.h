@@ -48,8 +48,7 @@ bool seed_stamp_equal(const struct seed_stamp *a, const struct seed_stamp *b);
 enum err seed_list_read(struct seed_list *l, const char *path) MUST_CHECK;
 void seed_list_close(struct seed_list *l);
 // NULL: not listed, or another file by now.
-struct seed_record *seed_list_find(
-	struct seed_list *l, const char *path, const struct seed_stamp *stamp);
+struct seed_record *seed_list_find(struct seed_list *l, const char *path);
 struct seed_entry seed_record_entry(const struct seed_record *r, uint32_t i);
 
 // A new list, record after record. out: SEED_LIST_MAX at most. Errors: ERR_FULL (out is as it was),

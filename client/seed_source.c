@@ -168,11 +168,14 @@ static void record_add(struct listing *l, const char *path, const struct seed_st
 static enum err known_take(
 	struct listing *l, const char *path, const struct seed_stamp *stamp, bool *known)
 {
-	struct seed_record *r = seed_list_find(&l->old, path, stamp);
+	struct seed_record *r = seed_list_find(&l->old, path);
 	uint64_t offset = 0;
 
-	*known = r != NULL;
-	if (r == NULL)
+	*known = r != NULL && seed_stamp_equal(&r->stamp, stamp);
+	if (r != NULL &&
+		!*known) // it is another file now: that record is not kept beside a new one
+		l->changed = r->seen = true;
+	if (!*known)
 		return ERR_OK;
 	TRY(file_add(l->s, path));
 	for (uint32_t i = 0; i < r->entry_count && l->s->count < SEED_CHUNKS_MAX; i++) {

@@ -389,9 +389,12 @@ static uint32_t turn_place(struct core *core)
 
 	if (core->turn_due_us < now_us)
 		core->turn_due_us = now_us;
-	core->turn_due_us += 1000000 / core->config.operations_per_s;
-	int64_t ms = (core->turn_due_us - now_us) / 1000;
-	return ms < HEARTBEAT_MAX_MS ? (uint32_t)ms : HEARTBEAT_MAX_MS;
+	int64_t due_us = core->turn_due_us + 1000000 / core->config.operations_per_s;
+	int64_t ms = (due_us - now_us) / 1000;
+	if (ms > core->intervals.busy_ms)
+		return HEARTBEAT_MAX_MS; // the ordinary interval is sooner: no place is used up
+	core->turn_due_us = due_us;
+	return (uint32_t)ms;
 }
 
 // ---- 6. act

@@ -156,8 +156,9 @@ enum err rows_change_after(
 	TRY(db_query(db, &rows,
 		SELECT_CLIENT
 		", h.number, m.place, m.channel, m.epoch, m.pointer" FROM_CLIENT
-		" JOIN (SELECT client, number FROM client_change WHERE term = $1 AND number > $2 "
-		"ORDER BY number LIMIT $3) h ON h.client = p.id LEFT JOIN membership m ON "
+		" JOIN (SELECT c.client, c.number FROM client_change c JOIN principal q ON q.id = "
+		"c.client WHERE c.term = $1 AND c.number > $2 "
+		"ORDER BY c.number LIMIT $3) h ON h.client = p.id LEFT JOIN membership m ON "
 		"m.client = p.id ORDER BY h.number, m.place",
 		DB_I(term), DB_I(after), DB_I(max)));
 	while (e == ERR_OK && db_next(&rows))

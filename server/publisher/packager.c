@@ -284,9 +284,30 @@ void package_built_fini(struct package_built *b)
 	seen_fini(&b->seen);
 }
 
+static int name_order(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct digest));
+}
+
+// An object that was made anew may be one that other packages name: a page, made by the same level.
 void package_built_undo(const struct pack_job *job, const struct package_built *b)
 {
-	for (size_t i = 0; i < b->fresh.object_count; i++)
-		if (blob_remove(job->objects, &b->fresh.objects[i].sha256) != ERR_OK)
-			continue; // the sweep at the next start finds it
+	size_t count = b->fresh.object_count;
+	SCOPED_FREE struct digest *names = calloc(count + 1, sizeof *names);
+	SCOPED_FREE bool *named = calloc(count + 1, sizeof *named);
+
+	if (!names || !named)
+		return; // the sweep at the next start finds them
+	for (size_t i = 0; i < count; i++)
+		names[i] = b->fresh.objects[i].sha256;
+	qsort(names, count, sizeof *names, name_order);
+	for (size_t i = 0; count && i < job->known->object_count; i++) {
+		const struct digest *at = bsearch(
+			&job->known->objects[i].sha256, names, count, sizeof *names, name_order);
+		if (at)
+			named[at - names] = true;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (!named[i] && blob_remove(job->objects, &names[i]) != ERR_OK)
+			continue; // as above
 }

@@ -134,8 +134,8 @@ static void file_leave(struct reader *r, struct part *p)
 {
 	const struct tree_file *file = r->work->job->files[r->file].tree;
 
-	p->settled =
-		file && tree_file_is_same(r->fd, file) && seen_is_settled(file, r->opened_unix_ms);
+	p->settled = file && tree_file_is_same(r->fd, file) &&
+		     seen_is_settled(file, r->opened_unix_ms) && tree_stamp_is_the_kernels(r->fd);
 	close(r->fd);
 	r->fd = -1;
 	r->eof = false;

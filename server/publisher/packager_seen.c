@@ -26,7 +26,11 @@ const struct seen_file *pack_unread(struct pack_work *w, const struct pack_file 
 	if (!job->seen || job->read_all || job->small || !p->tree)
 		return NULL;
 	const struct seen_file *f = seen_find(job->seen, p->path);
-	return f && seen_is_same(f, p->tree) && chunks_are_there(w, f) ? f : NULL;
+	if (!f || !seen_is_same(f, p->tree) || !chunks_are_there(w, f))
+		return NULL;
+	// Opened, because only that asks a file system of another machine anew.
+	SCOPED_FD int fd = -1;
+	return pack_file_open(w, p, &fd) == ERR_OK && tree_file_is_same(fd, p->tree) ? f : NULL;
 }
 
 static bool places_room(struct pack_later *l)

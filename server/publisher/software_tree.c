@@ -3,10 +3,13 @@
 #include "proto/limits.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define PATH_MAX_BYTES 513
@@ -231,4 +234,28 @@ bool tree_file_is_same(int fd, const struct tree_file *f)
 		return false;
 	const struct file_stamp is = stamp_of(&s);
 	return memcmp(&is, &f->stamp, sizeof is) == 0;
+}
+
+bool tree_stamp_is_the_kernels(int fd)
+{
+	static const unsigned long own[] = {
+		0xEF53,     // ext2, ext3, ext4
+		0x58465342, // XFS
+		0x9123683E, // btrfs
+		0xF2F52010, // F2FS
+		0x01021994, // tmpfs
+		0x858458F6, // ramfs
+		0x794C7630, // overlayfs
+		0x2FC12FC1, // ZFS
+	};
+	struct statfs fs;
+	struct stat st;
+
+	// An image on a loop device may have been made with any times.
+	if (fstatfs(fd, &fs) != 0 || fstat(fd, &st) != 0 || major(st.st_dev) == LOOP_MAJOR)
+		return false;
+	for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+		if ((unsigned long)fs.f_type == own[i])
+			return true;
+	return false;
 }

@@ -41,4 +41,8 @@ enum err tree_open(int root_fd, const struct tree_file *f, int *fd) MUST_CHECK;
 // The open file is still what was listed: size and stamp.
 bool tree_file_is_same(int fd, const struct tree_file *f);
 
+// Its file system is one that sets the time of a change by the clock of this machine. Others show
+// what an image or another machine says, which may be the same for other bytes.
+bool tree_stamp_is_the_kernels(int fd);
+
 #endif

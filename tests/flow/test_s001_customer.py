@@ -359,6 +359,7 @@ def test_S001_c12_two_editors_do_not_overwrite_each_other(fleet_of):
     customers(fleet)
     seen = fleet.ctl("customer", "show", "harbour")["revision"]
     fleet.ctl("customer", "plan", "harbour", "all", "--revision", seen, "--max-images", "7")
+    wait_for(lambda: stored(fleet).startswith(f"harbour|{seen + 1}|"), 10, "rows follow what was answered")
     before = stored(fleet)
     why = refused(fleet, "stale", "customer", "plan", "harbour", "all", "--revision", seen, "--expression", "mine")
     assert f"revision {seen + 1}, not {seen}" in why

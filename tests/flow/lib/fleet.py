@@ -37,6 +37,9 @@ def ini(sections):
     return "\n".join(out)
 
 
+CONTROL_UP = "LINK-UP broker=control"
+
+
 class Fleet:
     def __init__(self, folder, data_brokers=("da", "db"), clients=("f1", "f2", "f3", "f4"), publishers=("pub",),
                  interval_ms=300, server=None, agent=None, publisher=None, log_types="all", tls=True, level="debug",
@@ -156,10 +159,10 @@ class Fleet:
         return proc.start()
 
     def heliod(self, wait=True, env=None, id_="server.1", name="heliod"):
-        before = self.procs[name].text().count("LINK-UP") if name in self.procs else 0    # of its lives before
+        before = self.procs[name].text().count(CONTROL_UP) if name in self.procs else 0    # of its lives before
         proc = self.start(name, "heliod", self.heliod_config(id_, name), env)
         if wait:
-            proc.wait_text("LINK-UP", 15, count=before + 1)
+            proc.wait_text(CONTROL_UP, 20, count=before + 1)
         return proc
 
     def publisher(self, id_="pub"):
@@ -263,7 +266,7 @@ class Fleet:
         argv = ["mosquitto_sub", "-V", "5", "-h", "localhost", "-p", str(self.port[broker]), "--cafile", b / "ca.crt",
                 "--cert", b / "tls.crt", "--key", b / "tls.key", "-i", seat, "-q", "1", "-t", topic,
                 "-W", str(timeout), *more]
-        done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        done = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout + 60)
         if check:
             assert done.returncode == 0, f"{argv}: {done.returncode} {done.stderr.decode()}"
         return done.stdout

@@ -77,7 +77,7 @@ def late(fleet, broker, *topics, timeout=1, count=0):
             if topic.startswith(MARKS[:-1]):
                 break
             found[topic] = bytes.fromhex(payload)
-        sub.terminate()
+        sub.kill()    # its own handler of SIGTERM takes a lock that it may hold
     return found
 
 
