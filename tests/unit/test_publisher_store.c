@@ -405,6 +405,27 @@ static void the_small_profile_reads_back_and_is_smaller(void **state)
 	package_built_fini(&again);
 }
 
+// The small profile makes pages anew, byte for byte: they are those that the first one names.
+static void an_undone_build_takes_nothing_of_others_away(void **state)
+{
+	struct fixture *f = *state;
+	struct package_built fast, small;
+	bool existing = false;
+
+	text_put(f, "bin/program", 400 * 1000);
+	noise_put(f, "etc/small", 100, 3);
+	assert_int_equal(build_tree(f, "1", &fast, &existing), ERR_OK);
+	(void)read_package(f, &fast.id, NULL);
+	build_small = true;
+	assert_int_equal(build_tree(f, "1", &small, &existing), ERR_OK);
+	build_small = false;
+	assert_true(existing && digest_equal(&fast.id, &small.id)); // so it was undone
+	assert_true(small.fresh.object_count > 0);
+	(void)read_package(f, &fast.id, NULL);
+	package_built_fini(&fast);
+	package_built_fini(&small);
+}
+
 static uint64_t next_random(uint64_t *seed)
 {
 	*seed = *seed * 6364136223846793005u + 1442695040888963407u;
@@ -1168,6 +1189,7 @@ int main(void)
 		WITH_STORE(the_small_profile_of_a_sealed_package_reads_back),
 		WITH_STORE(pages_of_small_files_are_told_with_each_other),
 		WITH_STORE(equal_content_gives_the_equal_package_and_no_object),
+		WITH_STORE(an_undone_build_takes_nothing_of_others_away),
 		WITH_STORE(another_store_gives_the_equal_package),
 		WITH_STORE(a_tenth_of_new_pictures_costs_little_more_than_itself),
 		WITH_STORE(removing_a_package_keeps_what_another_needs),
