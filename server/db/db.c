@@ -245,14 +245,13 @@ enum err db_commit_all(struct db *db)
 // Where it is asked all the time, too, it would wait for what was handed over.
 enum err db_commit(struct db *db)
 {
-	bool asked = db->asked;
+	bool asked = db->asked, busy = db->handed && !db->engine->later_is_over(db);
 
-	if (!db->failed && !db->waiting && !db->in_transaction && db->handed &&
-		!db->engine->later_is_over(db))
+	if (busy && !db->failed && !db->waiting && !db->in_transaction)
 		return ERR_OK; // there is nothing, and how that went is found out later
 	if (db->failed || !db->waiting || db->in_transaction || asked || !group_end(db))
 		return db_commit_all(db);
-	if (db->handed && !db->engine->later_is_over(db))
+	if (busy)
 		return ERR_OK;
 	if (handed_end(db) != ERR_OK)
 		return commit_failed(db);

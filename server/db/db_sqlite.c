@@ -1,8 +1,9 @@
 // SQLite behind db.h: one writing connection in WAL mode with synchronous=FULL, so that a commit is
 // on the disk when it returns and a crash leaves the last commit. Pipelined, it is NORMAL: what was
 // run is on the disk in the redo log (FILE-redo) before its commit; db_sqlite_pipeline.c does what
-// waits for the disk, db_sqlite_later.c what waits to be run. A second program that would write the same file is refused (a lock
-// of ours: SQLite's own exclusive mode would shut out the checkpointer).
+// waits for the disk, db_sqlite_later.c what waits to be run. A second program that would write the
+// same file is refused (a lock of ours: SQLite's own exclusive mode would shut out the
+// checkpointer).
 #include "server/db/db_sqlite.h"
 
 #include "proto/base/file.h"
@@ -143,18 +144,17 @@ void sqlite_reset(struct db_stmt *stmt)
 	sqlite3_clear_bindings(stmt->handle);
 }
 
-// Prepared once: they are said each turn. Not part of a group.
-static enum err sqlite_say_with(
-	struct db *db, const char *sql, const struct db_value *values, size_t count)
+// Prepared once. Not noted: no part of a group by itself.
+enum err sqlite_run(struct db *db, const char *sql, const struct db_value *values, size_t count)
 {
 	struct db_stmt *stmt = NULL;
-	bool row = false;
+	bool row = true;
 
 	TRY(sqlite_prepare(db, sql, &stmt));
 	enum err e = ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < count; i++)
 		e = sqlite_bind(stmt, (int)i + 1, &values[i]);
-	if (e == ERR_OK)
+	while (e == ERR_OK && row)
 		e = sqlite_step(stmt, &row);
 	sqlite_reset(stmt);
 	return e;
@@ -162,12 +162,12 @@ static enum err sqlite_say_with(
 
 static enum err sqlite_say(struct db *db, const char *sql)
 {
-	return sqlite_say_with(db, sql, NULL, 0);
+	return sqlite_run(db, sql, NULL, 0);
 }
 
 enum err meta_put(struct db *db, const char *key, uint64_t number)
 {
-	return sqlite_say_with(db,
+	return sqlite_run(db,
 		"INSERT INTO meta (key, number) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET "
 		"number = excluded.number",
 		(const struct db_value[]){DB_T(key), DB_I(number)}, 2);

@@ -60,6 +60,8 @@ enum err sqlite_exec(struct db *db, const char *sql) MUST_CHECK;
 enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v) MUST_CHECK;
 enum err sqlite_step(struct db_stmt *stmt, bool *row) MUST_CHECK;
 void sqlite_reset(struct db_stmt *stmt);
+enum err sqlite_run(struct db *db, const char *sql, const struct db_value *values, size_t count)
+	MUST_CHECK;
 enum err meta_put(struct db *db, const char *key, uint64_t number) MUST_CHECK; // not of a group
 // 0 where there is none, and in a store that has no such table.
 enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out) MUST_CHECK;

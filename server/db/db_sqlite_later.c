@@ -44,24 +44,13 @@ bool sqlite_later(struct db *db, const char *sql, const struct db_value *values,
 static enum err statement_run(
 	void *ctx, const char *sql, const struct db_value *values, size_t count)
 {
-	struct sqlite_db *s = ctx;
-	struct db_stmt *stmt = NULL;
-	bool row = true;
-
-	TRY(s->base.engine->prepare(&s->base, sql, &stmt));
-	enum err e = ERR_OK;
-	for (size_t i = 0; e == ERR_OK && i < count; i++)
-		e = sqlite_bind(stmt, (int)i + 1, &values[i]);
-	while (e == ERR_OK && row)
-		e = sqlite_step(stmt, &row);
-	sqlite_reset(stmt);
-	return e;
+	return sqlite_run(ctx, sql, values, count);
 }
 
 enum err sqlite_later_run(struct db *db)
 {
 	struct sqlite_db *s = sqlite_of(db);
-	enum err e = later_run(&s->later, statement_run, s);
+	enum err e = later_run(&s->later, statement_run, db);
 
 	later_clear(&s->later);
 	return e;
@@ -81,7 +70,7 @@ void sqlite_later_drop(struct db *db)
 static enum err applied(struct sqlite_db *s)
 {
 	TRY(s->base.engine->begin(&s->base));
-	TRY(later_run(&s->applying, statement_run, s));
+	TRY(later_run(&s->applying, statement_run, &s->base));
 	TRY(meta_put(&s->base, REDO_SEQ, s->apply_to));
 	return sqlite_exec(&s->base, "COMMIT");
 }

@@ -1,8 +1,6 @@
 // How rates are divided, told, and what an operator's budgets say.
-#include "tests/unit/helper.h"
-
+#include "rates_helper.h"
 #include "server/rate_share.h"
-#include "server/rates.h"
 #include <inttypes.h>
 #include <time.h>
 
@@ -249,42 +247,9 @@ static void sixteen_times_the_sites_cost_no_square_of_it(void **state)
 
 // ---------------------------------------------------------------- rates
 
-static struct mono at_ms(int64_t ms)
-{
-	return (struct mono){ms};
-}
-
-static struct rates_lease lease_of(uint64_t id, const char *client, const char *site)
-{
-	return (struct rates_lease){.id = id,
-		.client = client,
-		.broker = "da",
-		.site = site,
-		.capacity_bytes_per_s = 1000000,
-		.told_for_ms = 3000};
-}
-
-static void budget_put(
-	struct rates *r, enum budget_kind kind, const char *name, uint64_t rate, uint32_t fetches)
-{
-	struct budget b = {
-		.kind = kind, .bytes_per_s = rate, .fetches = fetches, .is_stored = true};
-
-	str_copy(b.name, sizeof(b.name), name);
-	assert_int_equal(budgets_put(rates_budgets(r), &b), ERR_OK);
-	rates_budgets_changed(r);
-}
-
 static uint64_t told(struct rates *r, uint64_t lease, int64_t ms)
 {
 	return rates_tell(r, lease, 0, 3000, at_ms(ms));
-}
-
-static uint64_t joined(struct rates *r, uint64_t id, const char *client, const char *site)
-{
-	struct rates_lease l = lease_of(id, client, site);
-
-	return rates_join(r, &l, 0, at_ms(1000));
 }
 
 static void S001_c28_a_second_one_halves_the_first_ones_rate_at_its_next_heartbeat(void **state)

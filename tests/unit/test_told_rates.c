@@ -1,40 +1,7 @@
 // How fast the clients of a server may go that does not lead: offers, letters on their way, and
 // what each client was told in the end.
-#include "tests/unit/helper.h"
-
-#include "server/rates.h"
+#include "rates_helper.h"
 #include "server/told_rates.h"
-
-static struct mono at_ms(int64_t ms)
-{
-	return (struct mono){.ms = ms};
-}
-
-static struct rates_lease lease_of(uint64_t id, const char *client, const char *site)
-{
-	return (struct rates_lease){.id = id,
-		.client = client,
-		.broker = "da",
-		.site = site,
-		.capacity_bytes_per_s = 1000000,
-		.told_for_ms = 3000};
-}
-
-static uint64_t joined(struct rates *r, uint64_t id, const char *client)
-{
-	struct rates_lease l = lease_of(id, client, "");
-
-	return rates_join(r, &l, 0, at_ms(1000));
-}
-
-static void budget_put(struct rates *r, enum budget_kind kind, uint64_t bytes_per_s)
-{
-	struct budget b = {
-		.kind = kind, .name = "*", .bytes_per_s = bytes_per_s, .is_stored = true};
-
-	assert_int_equal(budgets_put(rates_budgets(r), &b), ERR_OK);
-	rates_budgets_changed(r);
-}
 
 // What a heartbeat brings back: 0 nothing.
 static uint64_t offer(struct rates *r, uint64_t id, uint64_t rate, uint64_t told, int64_t ms)
@@ -50,10 +17,10 @@ static void what_is_lowered_counts_until_its_client_was_told(void **state)
 	struct rates *r = rates_new(0);
 
 	(void)state;
-	budget_put(r, BUDGET_BROKER, 300000);
-	assert_int_equal(joined(r, 1, "f1"), 300000);
+	budget_put(r, BUDGET_BROKER, "*", 300000, 0);
+	assert_int_equal(joined(r, 1, "f1", ""), 300000);
 	assert_int_equal(offer(r, 1, 300000, 300000, 1100), 0); // it has the grant
-	assert_int_equal(joined(r, 2, "f2"), 1);
+	assert_int_equal(joined(r, 2, "f2", ""), 1);
 	assert_int_equal(offer(r, 1, 300000, 300000, 1200), 150000);
 	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1250)), 1); // the letter is on its way
 	assert_int_equal(offer(r, 1, 150000, 300000, 1300), 0);      // it came, its client waits
@@ -68,12 +35,12 @@ static void what_is_raised_counts_as_soon_as_it_is_offered(void **state)
 	struct rates *r = rates_new(0);
 
 	(void)state;
-	budget_put(r, BUDGET_BROKER, 200000);
-	assert_int_equal(joined(r, 1, "f1"), 200000);
+	budget_put(r, BUDGET_BROKER, "*", 200000, 0);
+	assert_int_equal(joined(r, 1, "f1", ""), 200000);
 	assert_int_equal(offer(r, 1, 200000, 200000, 1100), 0);
-	budget_put(r, BUDGET_BROKER, 400000);
+	budget_put(r, BUDGET_BROKER, "*", 400000, 0);
 	assert_int_equal(offer(r, 1, 200000, 200000, 1200), 400000);
-	assert_int_equal(joined(r, 2, "f2"), 1);
+	assert_int_equal(joined(r, 2, "f2", ""), 1);
 	// The next one waits until this one was told.
 	assert_int_equal(offer(r, 1, 200000, 200000, 1300), 400000); // again, and no other
 	assert_int_equal(offer(r, 1, 400000, 200000, 1400), 200000);
@@ -91,8 +58,8 @@ static void a_server_that_knows_nothing_is_told_again(void **state)
 	uint64_t out = 0;
 
 	(void)state;
-	budget_put(r, BUDGET_BROKER, 300000);
-	assert_int_equal(joined(r, 1, "f1"), 300000);
+	budget_put(r, BUDGET_BROKER, "*", 300000, 0);
+	assert_int_equal(joined(r, 1, "f1", ""), 300000);
 	assert_true(rates_offer(r, 1, &none, at_ms(1100), &out));
 	assert_int_equal(out, 300000);
 	assert_false(rates_offer(r, 99, &none, at_ms(1100), &out)); // no such lease
@@ -113,10 +80,10 @@ static void who_has_no_limit_is_told_so_and_comes_below_one(void **state)
 	l.capacity_bytes_per_s = 0;
 	assert_int_equal(rates_join(r, &l, 0, at_ms(1000)), 0);
 	assert_int_equal(offer(r, 1, 0, 0, 1100), 0);
-	budget_put(r, BUDGET_CLIENT, 5000);
+	budget_put(r, BUDGET_CLIENT, "*", 5000, 0);
 	assert_int_equal(offer(r, 1, 0, 0, 1200), 5000);
 	assert_int_equal(offer(r, 1, 5000, 0, 1300), 0);
-	budget_put(r, BUDGET_CLIENT, 6000);
+	budget_put(r, BUDGET_CLIENT, "*", 6000, 0);
 	assert_int_equal(offer(r, 1, 5000, 0, 1400), 0); // it still has none
 	assert_int_equal(offer(r, 1, 5000, 5000, 1500), 6000);
 	rates_free(r);
@@ -196,8 +163,8 @@ static void S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budge
 	uint64_t leases = 0, most = 0;
 
 	(void)state;
-	budget_put(r, BUDGET_BROKER, BROKER);
-	budget_put(r, BUDGET_SITE, SITE);
+	budget_put(r, BUDGET_BROKER, "*", BROKER, 0);
+	budget_put(r, BUDGET_SITE, "*", SITE, 0);
 	for (int step = 0; step < 40000; step++) {
 		uint64_t i = draw(FLOWS), sum = 0, of_site = 0;
 		struct other *o = &others[i];
