@@ -313,16 +313,29 @@ static enum err key_choose(struct build_work *w)
 
 // Of a tree in the fast profile the next build of this name finds what was seen; small takes
 // minutes, and reads.
-static enum err seen_choose(struct build_work *w)
+static void seen_choose(struct build_work *w)
 {
-	struct publisher *p = w->publisher;
-
 	if (w->job.info.kind != PACKAGE_SOFTWARE || w->job.small)
-		return ERR_OK;
+		return;
 	w->job.read_all =
 		cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(call_json(w->call), "read_all"));
 	w->job.seen = &w->seen;
-	return seen_load(&p->store, w->package.name, &w->seen);
+}
+
+static void outcome_note(struct build_work *w, enum err e)
+{
+	w->e = e;
+	if (e != ERR_OK)
+		snprintf(w->why, sizeof w->why, "%s", err_text());
+}
+
+// Its turn has come: what the builds before it saw counts, and of those that wait nobody holds any.
+static void build_begin(struct work *work)
+{
+	struct build_work *w = (struct build_work *)work;
+
+	if (w->job.seen)
+		outcome_note(w, seen_load(&w->publisher->store, w->package.name, &w->seen));
 }
 
 static enum err build_prepare(struct build_work *w)
@@ -339,7 +352,7 @@ static enum err build_prepare(struct build_work *w)
 	w->job.known = &p->store.known;
 	TRY(profile_choose(w, pictures));
 	TRY(key_choose(w));
-	TRY(seen_choose(w));
+	seen_choose(w);
 	w->job.done_bytes = &w->done_bytes;
 	w->job.cancel = &p->cancel;
 	return ERR_OK;
@@ -349,13 +362,10 @@ static void build_run(struct work *work)
 {
 	struct build_work *w = (struct build_work *)work;
 
-	w->e = ERR_OK;
-	if (w->job.info.kind == PACKAGE_SOFTWARE)
-		w->e = software_walk(w);
+	if (w->e == ERR_OK && w->job.info.kind == PACKAGE_SOFTWARE)
+		outcome_note(w, software_walk(w));
 	if (w->e == ERR_OK)
-		w->e = package_build(&w->job, &w->built);
-	if (w->e != ERR_OK)
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		outcome_note(w, package_build(&w->job, &w->built));
 }
 
 static void build_reply(struct build_work *w, bool existing)
@@ -474,6 +484,7 @@ void verb_package_build(struct publisher *p, struct call *c)
 	w->call = c;
 	w->fd = -1;
 	w->work.class = WORK_BUILD;
+	w->work.begin = build_begin;
 	w->work.run = build_run;
 	w->work.done = build_done;
 	uv_timer_init(p->config.loop, &w->progress);

@@ -54,6 +54,8 @@ static void start_next(struct work_line *l, enum work_class c)
 			return;
 		l->running[c]++;
 		w->request.data = w;
+		if (w->begin)
+			w->begin(w);
 		uv_queue_work(l->loop, &w->request, on_run, on_done);
 	}
 }

@@ -21,8 +21,9 @@ struct work {
 	struct work *next;
 	struct work_line *line;
 	enum work_class class;
-	void (*run)(struct work *w);  // on the pool: touches nothing but its own
-	void (*done)(struct work *w); // on the loop; cancelled: run was never called
+	void (*begin)(struct work *w); // on the loop, when its turn has come; may be NULL
+	void (*run)(struct work *w);   // on the pool: touches nothing but its own
+	void (*done)(struct work *w);  // on the loop; cancelled: run was never called
 	bool cancelled;
 };
 
