@@ -3,6 +3,7 @@
 #define HELIO_DIGEST_H
 
 #include "proto/base/mem.h"
+#include <string.h>
 
 struct digest sha256(const void *data, size_t size);
 
@@ -17,6 +18,16 @@ struct sha256_part {
 	size_t size;
 };
 struct digest sha256_parts(const struct sha256_part *parts, size_t count);
+
+// Where a table of `count` places, a power of two, looks for it first (attack C10). Whoever makes
+// content chooses bits of its digests, by trying; `odd`, drawn for each table, mixes them again.
+static inline size_t digest_place(const struct digest *d, uint64_t odd, size_t count)
+{
+	uint64_t h = 0;
+
+	memcpy(&h, d->b, sizeof h);
+	return (size_t)((h * odd) >> 32) & (count - 1);
+}
 
 // MAC over the parts in order. Never fails for a key of 32 bytes.
 struct digest hmac_sha256(const struct key32 *key, const struct sha256_part *parts, size_t count);

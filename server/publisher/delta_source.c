@@ -2,6 +2,7 @@
 #include "delta_source.h"
 #include "proto/base/file.h"
 #include "proto/delta.h"
+#include "proto/digest.h"
 #include "spool.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -19,10 +20,7 @@
 
 static size_t slot_of(const struct delta_source *s, const struct digest *d)
 {
-	uint64_t h = 0;
-
-	memcpy(&h, d->b, sizeof h);
-	return (size_t)h & (s->slot_count - 1);
+	return digest_place(d, s->odd, s->slot_count);
 }
 
 int64_t delta_source_find(const struct delta_source *s, const struct digest *chunk)
@@ -37,6 +35,7 @@ int64_t delta_source_find(const struct delta_source *s, const struct digest *chu
 
 static enum err slots_make(struct delta_source *s, size_t count)
 {
+	s->odd = random_u64() | 1;
 	s->slot_count = 1024;
 	while (s->slot_count < 2 * count)
 		s->slot_count *= 2;

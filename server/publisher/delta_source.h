@@ -23,6 +23,7 @@ struct delta_source {
 	size_t page_count;
 	uint32_t *slots; // by digest, ordinal + 1
 	size_t slot_count;
+	uint64_t odd; // digest_place
 	int fd;
 	uint64_t size;
 	uint8_t *map;

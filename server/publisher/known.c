@@ -1,4 +1,6 @@
 #include "server/publisher/known.h"
+#include "proto/base/file.h"
+#include "proto/digest.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,10 +39,7 @@ static bool grow(void *array_pointer, size_t *cap, size_t need, size_t item)
 
 static size_t slot_of(const struct known *k, const struct digest *d)
 {
-	uint64_t h = 0;
-
-	memcpy(&h, d->b, sizeof h);
-	return (size_t)h & (k->slot_count - 1);
+	return digest_place(d, k->odd, k->slot_count);
 }
 
 static void slot_put(struct known *k, size_t chunk)
@@ -61,6 +60,8 @@ static bool slots_room(struct known *k, size_t chunks)
 		n *= 2;
 	if (n == k->slot_count)
 		return true;
+	if (k->slot_count == 0)
+		k->odd = random_u64() | 1;
 	uint32_t *slots = calloc(n, sizeof *slots);
 	if (!slots)
 		return false;

@@ -29,6 +29,7 @@ struct known {
 	struct known_base *bases;
 	size_t base_count, base_cap;
 	size_t slot_count, owner_cap;
+	uint64_t odd; // digest_place
 };
 
 void known_init(struct known *k);
