@@ -401,6 +401,14 @@ bool conn_disconnect_with_will(struct mqtt_link *l)
 	return MQTTAsync_disconnect(l->conn->handle, &options) == MQTTASYNC_SUCCESS;
 }
 
+// What ends a connection before CONNECT was sent has these names, by the moment at which it is
+// seen.
+static bool is_before_connect(const char *message)
+{
+	return message[0] == '\0' || strstr(message, "connect failure") ||
+	       strstr(message, "connect completion failure") || strstr(message, "socket error");
+}
+
 bool conn_explain(struct mqtt_link *l, bool was_up)
 {
 	const struct link_news *n = &l->conn->news;
@@ -426,7 +434,7 @@ bool conn_explain(struct mqtt_link *l, bool was_up)
 		snprintf(l->why, sizeof(l->why), "TLS with %s failed: %s", where, n->tls);
 	else if (strstr(n->message, "timeout"))
 		snprintf(l->why, sizeof(l->why), "%s did not answer in time", where);
-	else if (strstr(n->message, "connect failure") || n->message[0] == '\0')
+	else if (is_before_connect(n->message))
 		return false;
 	else
 		snprintf(l->why, sizeof(l->why), "%s closed the connection before it answered%s",

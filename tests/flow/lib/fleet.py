@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 
-from . import wire
+from . import store, wire
 from .procs import Proc, free_ports, port_answers
 from .wait import wait_for
 
@@ -299,17 +299,8 @@ class Fleet:
 
     def sql(self, query, name="heliod"):
         """sqlite3 as the witness, on a copy: the server holds its database for itself."""
-        source = next((self.folder / name).glob("*.db"))
-        copy = self.folder / "witness.db"
-        for ending in ("", "-wal"):
-            found = pathlib.Path(f"{source}{ending}")
-            target = pathlib.Path(f"{copy}{ending}")
-            target.unlink(missing_ok=True)
-            if found.exists():
-                target.write_bytes(found.read_bytes())
-        done = subprocess.run(["sqlite3", copy, query], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        proc = self.procs.get(name)
+        return store.asked(next((self.folder / name).glob("*.db")), self.folder / "witness.db", query, lambda: proc and proc.is_running())
 
     def tails(self, lines=25):
         out = []

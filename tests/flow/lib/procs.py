@@ -41,6 +41,13 @@ class Proc:
     def alive(self):
         return self.p is not None and self.p.poll() is None
 
+    def is_running(self):
+        """Alive, and not stopped by a signal."""
+        try:
+            return self.alive() and pathlib.Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] not in "TtZ"
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
     def text(self):
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
