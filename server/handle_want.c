@@ -196,7 +196,7 @@ static void lease_grant(struct presence *p, struct package *k, const char *place
 		return;
 	}
 	added = leases_find(p->leases, l.id);
-	lease_rate_begin(p, added, 0, now);
+	lease_rate_begin(p, added, now);
 	k->leases++;
 	if (at)
 		at->leases++;

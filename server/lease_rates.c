@@ -39,7 +39,8 @@ uint32_t lease_told_for_ms(uint32_t interval_ms)
 	return 3 * interval_ms + 1000;
 }
 
-void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct now now)
+static void flow_begin(
+	struct presence *p, struct lease *l, bool is_restored, uint64_t stored, struct now now)
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, l->broker);
 	// What a relay sends stays within its site.
@@ -52,11 +53,23 @@ void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct
 		.capacity_bytes_per_s = b ? b->capacity_bytes_per_s : 0,
 		.told_for_ms =
 			lease_told_for_ms(p->ports.told_interval_ms(p->ports.ctx, l->client)),
+		.is_restored = is_restored,
+		.stored = stored,
 	};
 
 	l->progress = (struct lease_progress){.moved_attended_ms = p->attended_ms};
-	l->rate_bytes_per_s = rates_join(p->rates, &flow, told, now.mono);
+	l->rate_bytes_per_s = rates_join(p->rates, &flow, now.mono);
 	broker_count(p, l->broker, 1, l);
+}
+
+void lease_rate_begin(struct presence *p, struct lease *l, struct now now)
+{
+	flow_begin(p, l, false, 0, now);
+}
+
+void lease_rate_restore(struct presence *p, struct lease *l, uint64_t stored, struct now now)
+{
+	flow_begin(p, l, true, stored, now);
 }
 
 uint64_t lease_rate_share(const struct presence *p, const struct data_broker *b)

@@ -15,13 +15,14 @@ struct rates *lease_rates_new(const struct presence_config *config);
 // The budgets that are stored.
 enum err lease_rates_load(struct presence *p) MUST_CHECK;
 
-// told: what its client was told before a restart; 0: it is new. Counts it at its broker.
-void lease_rate_begin(struct presence *p, struct lease *l, uint64_t told, struct now now);
+// Both count it at its broker.
+void lease_rate_begin(struct presence *p, struct lease *l, struct now now);
+// stored: the rate in its row, of before this start; 0: no limit.
+void lease_rate_restore(struct presence *p, struct lease *l, uint64_t stored, struct now now);
 // What each would have of a broker, were there one more.
 uint64_t lease_rate_share(const struct presence *p, const struct data_broker *b);
 // About what one more would get there.
-uint64_t lease_rate_next(
-	const struct presence *p, const char *client, const struct data_broker *b);
+uint64_t lease_rate_next(const struct presence *p, const char *client, const struct data_broker *b);
 // 0: the client has no lease.
 uint64_t lease_rate_tell(struct presence *p, const char *client, uint64_t channel_rate,
 	uint32_t told_interval_ms, struct now now);

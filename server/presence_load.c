@@ -89,7 +89,7 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 	l.window_bytes = slot.bytes; // if it is granted again
 	l.slot_bytes = window_slot_most(k->object_bytes);
 	TRY(leases_add(p->leases, &l));
-	lease_rate_begin(p, leases_find(p->leases, l.id), r->rate, load->now);
+	lease_rate_restore(p, leases_find(p->leases, l.id), r->rate, load->now);
 	k->leases++;
 	at = copies_find(k, l.broker);
 	if (at)

@@ -24,7 +24,8 @@ struct rates_link {
 	uint64_t capacity; // of a broker
 	bool is_guarded;   // an operator's budget
 	uint32_t flows;
-	uint64_t told; // sum
+	uint64_t told;  // sum
+	uint32_t loose; // flows of which nobody knows how fast they go at most
 	UT_hash_handle hh;
 };
 
@@ -34,7 +35,8 @@ struct flow {
 	char client[LIMIT_ID + 1];
 	uint64_t own_cap, channel_cap;
 	uint64_t told;
-	bool is_offered;
+	bool is_told;     // it was told something; 0: no limit
+	bool is_restored; // that was before a start of ours: it may have been told more
 	uint64_t offered; // last, to the server that answers its client
 	struct mono told_until;
 	UT_hash_handle hh;
@@ -244,14 +246,34 @@ static int flow_links(
 	return n;
 }
 
-static void told_set(struct rates *r, struct flow *f, uint64_t told)
+// Of rates 0 is the highest: no limit.
+static bool rate_is_above(uint64_t a, uint64_t b)
+{
+	return a == 0 ? b != 0 : b != 0 && a > b;
+}
+
+static bool is_loose(const struct flow *f)
+{
+	return f->is_told && (f->told == 0 || f->is_restored);
+}
+
+static void told_put(struct rates *r, struct flow *f, const struct flow *next)
 {
 	struct rates_link *l[SHARE_LINKS];
 	int n = flow_links(r, f, l);
 
-	for (int i = 0; i < n; i++)
-		l[i]->told += told - f->told;
-	f->told = told;
+	for (int i = 0; i < n; i++) {
+		l[i]->told += next->told - f->told;
+		l[i]->loose += (uint32_t)is_loose(next) - (uint32_t)is_loose(f);
+	}
+	f->told = next->told;
+	f->is_told = next->is_told;
+	f->is_restored = next->is_restored;
+}
+
+static void told_set(struct rates *r, struct flow *f, uint64_t told)
+{
+	told_put(r, f, &(struct flow){.told = told, .is_told = true});
 }
 
 // What the others were told leaves so much of every guarded budget.
@@ -264,7 +286,8 @@ static uint64_t room_for(const struct rates *r, const struct flow *f)
 	for (int i = 0; i < n; i++) {
 		uint64_t limit = r->share_links[l[i]->place].bytes_per_s;
 		uint64_t others = l[i]->told - f->told;
-		uint64_t left = others < limit ? limit - others : 0;
+		bool is_known = l[i]->loose == is_loose(f);
+		uint64_t left = is_known && others < limit ? limit - others : 0;
 
 		if (l[i]->is_guarded && left < room)
 			room = left;
@@ -277,7 +300,7 @@ static uint64_t told_next(const struct rates *r, const struct flow *f, uint64_t 
 {
 	uint64_t room = room_for(r, f);
 
-	if (due && f->told && due <= f->told)
+	if (f->is_told && !rate_is_above(due, f->told))
 		return due;
 	if (room < f->told)
 		room = f->told;
@@ -339,16 +362,18 @@ static struct flow *flow_add(struct rates *r, const struct rates_lease *lease)
 	return f;
 }
 
-uint64_t rates_join(
-	struct rates *r, const struct rates_lease *lease, uint64_t told, struct mono now)
+uint64_t rates_join(struct rates *r, const struct rates_lease *lease, struct mono now)
 {
 	struct flow *f = flow_add(r, lease);
+	struct flow first = {
+		.told = lease->stored, .is_told = true, .is_restored = lease->is_restored};
 
 	r->is_dirty = true;
 	r->share_flows[f->place].rate = part_at_least(r, f);
-	told_set(r, f, told ? told : told_next(r, f, r->share_flows[f->place].rate));
-	f->is_offered = told == 0; // by its grant
-	f->offered = f->told;
+	if (!lease->is_restored)
+		first.told = told_next(r, f, r->share_flows[f->place].rate);
+	told_put(r, f, &first);
+	f->offered = f->told; // by its grant, or by a letter before this start
 	f->told_until = mono_add_ms(now, lease->told_for_ms);
 	return f->told;
 }
@@ -362,7 +387,7 @@ void rates_leave(struct rates *r, uint64_t lease)
 
 	if (!f)
 		return;
-	told_set(r, f, 0);
+	told_put(r, f, &(struct flow){0});
 	n = flow_links(r, f, l);
 	HASH_DEL(r->by_lease, f);
 	r->flow_count--;
@@ -394,8 +419,12 @@ bool rates_settle(struct rates *r, struct mono now)
 		struct flow *f = r->flows[i];
 		uint64_t due = r->share_flows[i].rate;
 
-		if (due && f->told > due && mono_since_ms(now, f->told_until) > 0)
+		if (mono_since_ms(now, f->told_until) <= 0)
+			continue;
+		if (due && rate_is_above(f->told, due))
 			told_set(r, f, due);
+		else if (f->is_restored)
+			told_set(r, f, f->told);
 	}
 	return was_dirty;
 }
@@ -425,27 +454,25 @@ uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint3
 		return 0;
 	told_set(r, f, told_next(r, f, due_now(r, f, channel_cap, now)));
 	f->told_until = mono_add_ms(now, told_for_ms);
-	f->is_offered = true;
 	f->offered = f->told;
 	return f->told;
 }
 
-// Of rates 0 is the highest: no limit.
-static bool rate_is_above(uint64_t a, uint64_t b)
+static uint64_t rate_higher(uint64_t a, uint64_t b)
 {
-	return a == 0 ? b != 0 : b != 0 && a > b;
+	return rate_is_above(a, b) ? a : b;
 }
 
 // The client may not have been told yet what its server was offered. Once it was, nothing else is
-// on its way, and that counts as told.
+// on its way, and that counts as told. After a start of ours: the store holds what was offered
+// last, the server what it told; one of them may be on its way to the other.
 static bool offer_waits(struct rates *r, struct flow *f, const struct rates_shown *shown)
 {
-	if (!f->is_offered) { // since a start of ours: its server knows better than the store
-		if (shown->is_known)
-			told_set(r, f, shown->told);
-		return !shown->is_known;
-	}
-	if (!shown->is_known || shown->rate != f->offered || rate_is_above(shown->told, f->offered))
+	if (!shown->is_known)
+		return true;
+	if (f->is_restored)
+		told_set(r, f, rate_higher(f->told, rate_higher(shown->rate, shown->told)));
+	if (shown->rate != f->offered || rate_is_above(shown->told, f->offered))
 		return true;
 	told_set(r, f, f->offered);
 	return false;
@@ -466,7 +493,6 @@ bool rates_offer(struct rates *r, uint64_t lease, const struct rates_shown *show
 		if (rate_is_above(f->offered, f->told))
 			told_set(r, f, f->offered);
 	}
-	f->is_offered = true; // at first the one that the store has
 	*rate = f->offered;
 	return !shown->is_known || shown->rate != f->offered;
 }

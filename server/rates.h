@@ -16,6 +16,10 @@
 // and the next offer waits until the client was told that one; until then the higher of both counts
 // as told. So an operator's budget holds over all servers, whatever is on its way between them.
 //
+// How fast a client goes at most may not be known: it was told that there is no limit, before there
+// was one; or this server has just begun to lead, and has not heard it yet. Until it has, no other
+// one of its budgets is told more than before.
+//
 // Pure but for memory: times come in, rates go out.
 #ifndef HELIO_SERVER_RATES_H
 #define HELIO_SERVER_RATES_H
@@ -31,6 +35,8 @@ struct rates_lease {
 	const char *site;              // "": none
 	uint64_t capacity_bytes_per_s; // of the broker
 	uint32_t told_for_ms; // what it was told holds so long, unless it is told something else
+	bool is_restored;     // it began before a start of ours
+	uint64_t stored;      // then: the rate that it was offered last, by the store; 0: no limit
 };
 
 struct rates_view {
@@ -46,9 +52,8 @@ struct budgets *rates_budgets(struct rates *r);
 // Budgets were changed.
 void rates_budgets_changed(struct rates *r);
 
-// told: the rate that its client was told before a restart, 0: it is new. The rate it is told now.
-uint64_t rates_join(
-	struct rates *r, const struct rates_lease *lease, uint64_t told, struct mono now);
+// The rate it is told now.
+uint64_t rates_join(struct rates *r, const struct rates_lease *lease, struct mono now);
 void rates_leave(struct rates *r, uint64_t lease);
 // Its client is answered: the rate to tell it. channel_cap: 0, none. 0 when it has no flow.
 uint64_t rates_tell(struct rates *r, uint64_t lease, uint64_t channel_cap, uint32_t told_for_ms,

@@ -24,7 +24,18 @@ static inline uint64_t joined(struct rates *r, uint64_t id, const char *client, 
 {
 	struct rates_lease l = lease_of(id, client, site);
 
-	return rates_join(r, &l, 0, at_ms(1000));
+	return rates_join(r, &l, at_ms(1000));
+}
+
+// Before a start of this server: the rate in its row.
+static inline void restored(
+	struct rates *r, uint64_t id, const char *client, const char *site, uint64_t stored)
+{
+	struct rates_lease l = lease_of(id, client, site);
+
+	l.is_restored = true;
+	l.stored = stored;
+	assert_int_equal(rates_join(r, &l, at_ms(1000)), stored);
 }
 
 static inline void budget_put(

@@ -306,6 +306,62 @@ static void who_is_not_heard_any_more_does_not_hold_up_the_others(void **state)
 	rates_free(r);
 }
 
+// Who had no limit goes on without one until it is told its share: by then nobody else has it.
+static void where_there_was_no_limit_one_holds_as_soon_as_all_were_told(void **state)
+{
+	struct rates *r = rates_new(0);
+	struct rates_lease l = lease_of(1, "f1", "");
+
+	(void)state;
+	l.capacity_bytes_per_s = 0;
+	assert_int_equal(rates_join(r, &l, at_ms(1000)), 0);
+	l.id = 2;
+	l.client = "f2";
+	assert_int_equal(rates_join(r, &l, at_ms(1000)), 0);
+	budget_put(r, BUDGET_BROKER, "da", 300000, 0);
+	budget_put(r, BUDGET_CLIENT, "f2", 50000, 0);
+	assert_int_equal(told(r, 2, 1100), 50000);
+	budget_put(r, BUDGET_CLIENT, "f2", 150000, 0);
+	assert_int_equal(told(r, 2, 1200), 50000);   // f1 has no limit yet
+	assert_int_equal(joined(r, 3, "f3", ""), 1); // nor is there room for another
+	assert_int_equal(told(r, 1, 1300), 100000);  // down at once, to its share
+	assert_int_equal(told(r, 2, 1400), 100000);
+	assert_int_equal(told(r, 3, 1500), 100000);
+	// Silent for too long, it counts as told.
+	budget_put(r, BUDGET_BROKER, "da", 0, 0);
+	assert_int_equal(told(r, 1, 1600), 0);
+	budget_put(r, BUDGET_BROKER, "da", 300000, 0);
+	rates_leave(r, 3);
+	assert_int_equal(told(r, 2, 4500), 100000);
+	rates_settle(r, at_ms(4601));
+	assert_int_equal(told(r, 2, 4700), 150000);
+	rates_free(r);
+}
+
+// A start of ours: the rows say what was granted, not what each was told since.
+static void after_a_start_nobody_is_told_more_until_all_were_heard(void **state)
+{
+	struct rates *r = rates_new(0);
+
+	(void)state;
+	budget_put(r, BUDGET_BROKER, "da", 300000, 0);
+	restored(r, 1, "f1", "", 100000); // it was told 200000
+	restored(r, 2, "f2", "", 50000);
+	assert_int_equal(told(r, 2, 1100), 50000);
+	assert_int_equal(joined(r, 3, "f3", ""), 1);
+	assert_int_equal(told(r, 1, 1200), 100000);
+	assert_int_equal(told(r, 2, 1300), 100000);
+	assert_int_equal(told(r, 3, 1400), 100000);
+	rates_clear(r);
+	restored(r, 1, "f1", "", 100000);
+	restored(r, 2, "f2", "", 50000);
+	rates_settle(r, at_ms(3900));
+	assert_int_equal(told(r, 2, 3950), 50000);
+	rates_settle(r, at_ms(4001)); // f1 was told until then
+	assert_int_equal(told(r, 2, 4100), 150000);
+	rates_free(r);
+}
+
 static void budgets_of_site_and_client_count_and_change_while_it_runs(void **state)
 {
 	struct rates *r = rates_new(400000);
@@ -364,7 +420,7 @@ static void S001_c28_what_is_told_never_exceeds_a_guarded_budget(void **state)
 			snprintf(place, sizeof(place), "c/p%u", site[i]);
 			l = lease_of(i + 1, client, place);
 			l.capacity_bytes_per_s = UINT64_C(1) << 40;
-			said[i] = rates_join(r, &l, 0, at_ms(step));
+			said[i] = rates_join(r, &l, at_ms(step));
 		} else if (draw(10) == 0) {
 			rates_leave(r, i + 1);
 			said[i] = 0;
@@ -490,6 +546,8 @@ int main(void)
 			S001_c28_a_second_one_halves_the_first_ones_rate_at_its_next_heartbeat),
 		cmocka_unit_test(what_an_operator_set_is_not_exceeded_while_one_joins),
 		cmocka_unit_test(who_is_not_heard_any_more_does_not_hold_up_the_others),
+		cmocka_unit_test(where_there_was_no_limit_one_holds_as_soon_as_all_were_told),
+		cmocka_unit_test(after_a_start_nobody_is_told_more_until_all_were_heard),
 		cmocka_unit_test(budgets_of_site_and_client_count_and_change_while_it_runs),
 		cmocka_unit_test(S001_c28_what_is_told_never_exceeds_a_guarded_budget),
 		cmocka_unit_test(a_crowd_is_worked_out_in_one_go),

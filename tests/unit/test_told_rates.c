@@ -53,7 +53,6 @@ static void what_is_raised_counts_as_soon_as_it_is_offered(void **state)
 static void a_server_that_knows_nothing_is_told_again(void **state)
 {
 	struct rates *r = rates_new(0);
-	struct rates_lease l = lease_of(7, "f7", "");
 	struct rates_shown none = {.told_for_ms = 3000};
 	uint64_t out = 0;
 
@@ -63,11 +62,65 @@ static void a_server_that_knows_nothing_is_told_again(void **state)
 	assert_true(rates_offer(r, 1, &none, at_ms(1100), &out));
 	assert_int_equal(out, 300000);
 	assert_false(rates_offer(r, 99, &none, at_ms(1100), &out)); // no such lease
-	// After a start of the leader's the other server knows better than the store.
-	assert_int_equal(rates_join(r, &l, 250000, at_ms(1100)), 250000);
-	assert_int_equal(offer(r, 7, 150000, 40000, 1200), 40000); // the other has all there is
-	rates_leave(r, 1);
-	assert_int_equal(offer(r, 7, 40000, 40000, 1300), 300000);
+	rates_free(r);
+}
+
+// A raise or a lowering of the former leader's is on its way: the most of both counts.
+static void a_new_leader_begins_from_what_clients_can_have_been_told_at_most(void **state)
+{
+	struct rates *r = rates_new(0);
+
+	(void)state;
+	budget_put(r, BUDGET_BROKER, "*", 300000, 0);
+	restored(r, 1, "f1", "", 200000); // it was told 100000
+	restored(r, 2, "f2", "", 100000);
+	assert_int_equal(offer(r, 1, 100000, 100000, 1100), 200000); // again, in case
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1150)), 100000);
+	assert_int_equal(offer(r, 1, 200000, 100000, 1200), 150000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1250)), 100000);
+	assert_int_equal(offer(r, 1, 200000, 200000, 1300), 150000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1350)), 100000);
+	assert_int_equal(offer(r, 1, 150000, 150000, 1400), 0);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1450)), 150000);
+	rates_clear(r);
+	restored(r, 1, "f1", "", 100000); // it was told 200000
+	restored(r, 2, "f2", "", 100000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1550)), 100000);
+	assert_int_equal(offer(r, 1, 200000, 200000, 1600), 100000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1650)), 100000);
+	assert_int_equal(offer(r, 1, 100000, 200000, 1700), 0);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1750)), 100000);
+	assert_int_equal(offer(r, 1, 100000, 100000, 1800), 150000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1850)), 150000);
+	rates_free(r);
+}
+
+// The limit is on its way: what is offered is not counted for nothing.
+static void an_offer_to_who_had_no_limit_leaves_no_room_until_it_was_told(void **state)
+{
+	struct rates *r = rates_new(0);
+	struct rates_lease l = lease_of(1, "f1", "");
+
+	(void)state;
+	l.capacity_bytes_per_s = 0;
+	assert_int_equal(rates_join(r, &l, at_ms(1000)), 0);
+	budget_put(r, BUDGET_BROKER, "*", 300000, 0);
+	assert_int_equal(offer(r, 1, 0, 0, 1100), 300000);
+	assert_int_equal(joined(r, 2, "f2", ""), 1);
+	assert_int_equal(offer(r, 1, 300000, 0, 1200), 0); // its client waits
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1250)), 1);
+	assert_int_equal(offer(r, 1, 300000, 300000, 1300), 150000);
+	assert_int_equal(offer(r, 1, 150000, 150000, 1400), 0);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1450)), 150000);
+	// A start of ours meanwhile knows that its row has none.
+	rates_clear(r);
+	restored(r, 1, "f1", "", 0);
+	restored(r, 2, "f2", "", 100000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1550)), 100000);
+	assert_int_equal(offer(r, 1, 0, 0, 1600), 150000);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1650)), 100000);
+	assert_int_equal(offer(r, 1, 150000, 150000, 1700), 0);
+	assert_int_equal(rates_tell(r, 2, 0, 3000, at_ms(1750)), 150000);
 	rates_free(r);
 }
 
@@ -78,7 +131,7 @@ static void who_has_no_limit_is_told_so_and_comes_below_one(void **state)
 
 	(void)state;
 	l.capacity_bytes_per_s = 0;
-	assert_int_equal(rates_join(r, &l, 0, at_ms(1000)), 0);
+	assert_int_equal(rates_join(r, &l, at_ms(1000)), 0);
 	assert_int_equal(offer(r, 1, 0, 0, 1100), 0);
 	budget_put(r, BUDGET_CLIENT, "*", 5000, 0);
 	assert_int_equal(offer(r, 1, 0, 0, 1200), 5000);
@@ -104,6 +157,7 @@ struct other {
 	uint64_t letter;
 	bool has_letter;
 	uint64_t granted; // that its client goes at
+	uint64_t row;     // what the store has of it
 };
 
 static uint64_t draw_state = 7;
@@ -116,20 +170,28 @@ static uint64_t draw(uint64_t below)
 	return draw_state % below;
 }
 
-static void other_begins(struct rates *r, struct told_rates *t, struct other *o, const char *client,
-	uint64_t lease, int step)
+static uint64_t other_joins(
+	struct rates *r, const struct other *o, const char *client, bool is_restored, int step)
 {
 	char place[16];
 	struct rates_lease l;
 
-	o->site = (uint32_t)draw(SITES);
 	snprintf(place, sizeof(place), "c/p%u", o->site);
-	l = lease_of(lease, client, place);
+	l = lease_of(o->lease, client, place);
 	l.told_for_ms = 1u << 30;
 	l.capacity_bytes_per_s = UINT64_C(1) << 40;
+	l.is_restored = is_restored;
+	l.stored = o->row;
+	return rates_join(r, &l, at_ms(step));
+}
+
+static void other_begins(struct rates *r, struct told_rates *t, struct other *o, const char *client,
+	uint64_t lease, int step)
+{
+	o->site = (uint32_t)draw(SITES);
 	o->lease = lease;
 	o->has_letter = false;
-	o->granted = rates_join(r, &l, 0, at_ms(step));
+	o->granted = o->row = other_joins(r, o, client, false, step);
 	told_rates_set(t, client, lease, o->granted, true);
 }
 
@@ -139,7 +201,7 @@ static void other_beats(
 {
 	const struct told_rate *said = told_rates_find(t, client);
 	struct rates_shown shown = {.told_for_ms = 1u << 30};
-	uint64_t rate;
+	uint64_t rate = o->row;
 
 	if (said && said->lease == o->lease)
 		shown = (struct rates_shown){.told_for_ms = 1u << 30,
@@ -147,12 +209,28 @@ static void other_beats(
 			.rate = said->rate,
 			.told = said->told,
 			.channel_cap = said->channel_cap};
-	if (rates_offer(r, o->lease, &shown, at_ms(step), &rate) && !o->has_letter) {
+	bool is_news = rates_offer(r, o->lease, &shown, at_ms(step), &rate);
+
+	o->row = rate;
+	if (is_news) { // a later one takes the place of the one on its way
 		o->has_letter = true;
 		o->letter = rate;
 	}
 	rate = told_rates_tell(t, client, draw(20) == 0 ? 1 : 0);
 	o->granted = rate ? rate : o->granted;
+}
+
+// The leader died: another one has the rows, and the letters are still on their way.
+static void leader_changes(struct rates *r, struct other *others, int step)
+{
+	rates_clear(r);
+	for (size_t i = 0; i < FLOWS; i++) {
+		char client[16];
+
+		snprintf(client, sizeof(client), "f%u", (unsigned)i);
+		if (others[i].lease)
+			(void)other_joins(r, &others[i], client, true, step);
+	}
 }
 
 static void S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budget(void **state)
@@ -171,6 +249,8 @@ static void S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budge
 		char client[16];
 
 		snprintf(client, sizeof(client), "f%u", (unsigned)i);
+		if (draw(1000) == 0)
+			leader_changes(r, others, step);
 		if (!o->lease)
 			other_begins(r, t, o, client, ++leases, step);
 		else if (draw(30) == 0) {
@@ -246,6 +326,8 @@ int main(void)
 		cmocka_unit_test(what_is_lowered_counts_until_its_client_was_told),
 		cmocka_unit_test(what_is_raised_counts_as_soon_as_it_is_offered),
 		cmocka_unit_test(a_server_that_knows_nothing_is_told_again),
+		cmocka_unit_test(a_new_leader_begins_from_what_clients_can_have_been_told_at_most),
+		cmocka_unit_test(an_offer_to_who_had_no_limit_leaves_no_room_until_it_was_told),
 		cmocka_unit_test(who_has_no_limit_is_told_so_and_comes_below_one),
 		cmocka_unit_test(
 			S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budget),

@@ -33,7 +33,7 @@ static void join(struct rates *r, uint64_t lease, unsigned sites)
 			.site = site,
 			.capacity_bytes_per_s = 100000000,
 			.told_for_ms = 3000},
-		0, (struct mono){1});
+		(struct mono){1});
 }
 
 static void measure(unsigned sites)
