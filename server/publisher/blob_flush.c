@@ -7,6 +7,7 @@
 
 struct blob_flush {
 	struct blob_store *store;
+	int watch;
 	uv_thread_t thread;
 	uv_mutex_t mutex;
 	uv_cond_t changed;
@@ -33,7 +34,7 @@ static void flush_main(void *arg)
 	struct blob_flush *f = arg;
 
 	while (enough_await(f)) {
-		enum err e = blob_sync(f->store);
+		enum err e = blob_sync(f->store, f->watch);
 		if (e == ERR_OK || f->fault != ERR_OK)
 			continue;
 		f->fault = e;
@@ -42,13 +43,14 @@ static void flush_main(void *arg)
 	}
 }
 
-enum err blob_flush_begin(struct blob_store *s, struct blob_flush **out)
+enum err blob_flush_begin(struct blob_store *s, int watch, struct blob_flush **out)
 {
 	struct blob_flush *f = calloc(1, sizeof *f);
 
 	if (!f)
 		return err_set(ERR_MEMORY, "no memory for a thread");
 	f->store = s;
+	f->watch = watch;
 	if (uv_mutex_init(&f->mutex) != 0 || uv_cond_init(&f->changed) != 0)
 		abort(); // out of memory
 	if (uv_thread_create(&f->thread, flush_main, f) == 0) {
@@ -88,9 +90,10 @@ static enum err flush_stop(struct blob_flush *f)
 enum err blob_flush_end(struct blob_flush *f)
 {
 	struct blob_store *store = f->store;
+	int watch = f->watch;
 
 	TRY(flush_stop(f));
-	return blob_sync(store);
+	return blob_sync(store, watch);
 }
 
 void blob_flush_drop(struct blob_flush *f)

@@ -7,8 +7,8 @@
 
 struct blob_flush;
 
-// Errors: ERR_MEMORY.
-enum err blob_flush_begin(struct blob_store *s, struct blob_flush **out) MUST_CHECK;
+// watch: borrowed. Errors: ERR_MEMORY.
+enum err blob_flush_begin(struct blob_store *s, int watch, struct blob_flush **out) MUST_CHECK;
 // So much was put. From any thread.
 void blob_flush_put(struct blob_flush *f, size_t bytes);
 // Everything put is on the disk, and f is freed. Errors: of any sync since the beginning.

@@ -95,13 +95,15 @@ enum err blob_put_fd(struct blob_store *s, const struct digest *name, int fd, si
 	return dir_sync(s->dir);
 }
 
-enum err blob_sync(struct blob_store *s)
+enum err blob_watch(struct blob_store *s, int *watch)
 {
-	SCOPED_FD int fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	*watch = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *watch >= 0 ? ERR_OK : err_set_errno("cannot open %s", s->dir);
+}
 
-	if (fd < 0)
-		return err_set_errno("cannot open %s", s->dir);
-	return syncfs(fd) == 0 ? ERR_OK : err_set_errno("cannot sync %s", s->dir);
+enum err blob_sync(struct blob_store *s, int watch)
+{
+	return syncfs(watch) == 0 ? ERR_OK : err_set_errno("cannot sync %s", s->dir);
 }
 
 // ---- reading

@@ -19,8 +19,12 @@ enum err blob_put(struct blob_store *s, const struct digest *name, struct bytes 
 // The same from a descriptor, offset 0, exactly size bytes; on the disk when it returns.
 enum err blob_put_fd(
 	struct blob_store *s, const struct digest *name, int fd, size_t size) MUST_CHECK;
-// Everything put before is on the disk.
-enum err blob_sync(struct blob_store *s) MUST_CHECK;
+// Who puts opens a watch first (a descriptor, closed by the caller). Of writes that fail behind its
+// back the kernel tells each descriptor once, and none that was opened when another had heard of
+// it.
+enum err blob_watch(struct blob_store *s, int *watch) MUST_CHECK;
+// Everything put since the watch was opened is on the disk.
+enum err blob_sync(struct blob_store *s, int watch) MUST_CHECK;
 
 // Errors: ERR_NOT_FOUND.
 enum err blob_open(struct blob_store *s, const struct digest *name, int *fd) MUST_CHECK;

@@ -319,7 +319,9 @@ static enum err build(struct delta_work *w)
 {
 	const struct object_profile profile = {.zstd_level = LEVEL, .keep_percent = 97};
 	struct delta_job *job = w->job;
+	SCOPED_FD int watch = -1;
 
+	TRY(blob_watch(job->objects, &watch));
 	TRY(package_reader_open(&w->olds, job->objects, buf_bytes(&job->base_manifest),
 		buf_bytes(&job->base_index)));
 	TRY(delta_source_open(&w->source, job->objects->dir, &w->olds, job->cancel));
@@ -330,7 +332,7 @@ static enum err build(struct delta_work *w)
 	w->out->package = package_id(buf_bytes(&job->manifest));
 	w->out->base = package_id(buf_bytes(&job->base_manifest));
 	TRY(index_build(w));
-	return blob_sync(job->objects);
+	return blob_sync(job->objects, watch);
 }
 
 enum err delta_build(struct delta_job *job, struct delta_built *out)

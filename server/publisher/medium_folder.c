@@ -4,6 +4,7 @@
 #include "medium_write.h"
 
 #include "proto/base/file.h"
+#include "proto/base/log.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -47,11 +48,42 @@ static enum err entry_write(
 	return file_put(path, buf_bytes(&blob));
 }
 
-static enum err all_sync(const char *dir)
+// Open before the first file is written: a descriptor of later may not be told of what failed.
+static enum err part_fill(const struct medium_content *m, const char *part)
 {
-	SCOPED_FD int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	SCOPED_FD int watch = -1;
 
-	return fd >= 0 && syncfs(fd) == 0 ? ERR_OK : err_set_errno("sync %s", dir);
+	TRY(tree_remove(part)); // of a recording that was cut
+	TRY(dir_make(part));
+	watch = open(part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (watch < 0)
+		return err_set_errno("folder %s", part);
+	for (size_t i = 0; i < m->count; i++)
+		TRY(entry_write(m, &m->entries[i], part));
+	return syncfs(watch) == 0 ? ERR_OK : err_set_errno("sync %s", part);
+}
+
+static enum err parent_sync(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	if (!slash)
+		return dir_sync(".");
+	*slash = '\0';
+	return dir_sync(path[0] ? path : "/");
+}
+
+// What was written of it goes, and the reason stays.
+static enum err part_drop(const char *part, enum err e)
+{
+	char why[256];
+
+	if (!str_copy(why, sizeof(why), err_text()))
+		(void)str_copy(why, sizeof(why), err_word(e));
+	if (tree_remove(part) != ERR_OK) // the next start tries again
+		log_warn("MEDIUM-PART-STAYS", "path=%s why=%s", log_quote(part),
+			log_quote(err_text()));
+	return err_set(e, "%s", why);
 }
 
 enum err medium_write_folder(const struct medium_content *m, const char *path)
@@ -61,18 +93,10 @@ enum err medium_write_folder(const struct medium_content *m, const char *path)
 
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return err_set(ERR_RANGE, "the path %s is too long", path);
-	TRY(tree_remove(part)); // of a recording that was cut
-	TRY(dir_make(part));
-	for (size_t i = 0; i < m->count; i++)
-		TRY(entry_write(m, &m->entries[i], part));
-	TRY(all_sync(part));
-	if (rename(part, path) != 0)
-		return err_set_errno("rename %s", part);
-	char *slash = strrchr(part, '/');
-	if (!slash)
-		return dir_sync(".");
-	*slash = '\0';
-	return dir_sync(part[0] ? part : "/");
+	enum err e = part_fill(m, part);
+	if (e == ERR_OK && rename(part, path) != 0)
+		e = err_set_errno("rename %s", part);
+	return e == ERR_OK ? parent_sync(part) : part_drop(part, e);
 }
 
 // ---- a stream

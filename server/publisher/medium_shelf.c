@@ -82,7 +82,8 @@ static void note_take(struct medium_shelf *s, const char *name)
 	struct shelved one = {.order = strtoull(name, &end, 10)};
 
 	buf_init(&text, 128);
-	if (!one.order || (strcmp(end, ".recorded") != 0 && strcmp(end, ".iso.recorded") != 0) ||
+	if (s->count == SHELF_MAX || !one.order ||
+		(strcmp(end, ".recorded") != 0 && strcmp(end, ".iso.recorded") != 0) ||
 		find(s, one.order))
 		return;
 	if (path_make(s, one.order, end, path) != ERR_OK || file_read(path, &text) != ERR_OK ||
@@ -91,6 +92,69 @@ static void note_take(struct medium_shelf *s, const char *name)
 		return;
 	one.ended_ms = ended_read(s, one.order);
 	(void)add(s, &one);
+}
+
+static bool is_there(const struct medium_shelf *s, uint64_t order, const char *ending)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return path_make(s, order, ending, path) != ERR_OK || lstat(path, &st) == 0 ||
+	       errno != ENOENT; // in doubt it is
+}
+
+// An order is kept for a medium that somebody makes by hand, as long as a medium would be.
+static bool order_is_old(const struct medium_shelf *s, uint64_t order)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	return path_make(s, order, ".order", path) == ERR_OK && lstat(path, &st) == 0 &&
+	       (clock_now().wall.ms / 1000 - st.st_mtim.tv_sec) > s->p->settings->medium_keep_s;
+}
+
+static bool is_rest(const struct medium_shelf *s, uint64_t order, const char *ending)
+{
+	static const char *const always[] = {".part", ".iso.part", ".order.tmp", ".recorded.tmp",
+		".iso.recorded.tmp", ".ended.tmp"};
+
+	if (!is_there(s, order, ".order"))
+		return false; // none of ours
+	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+		if (strcmp(ending, always[i]) == 0)
+			return true;
+	if (strcmp(ending, ".order") == 0)
+		return !is_there(s, order, ".recorded") && !is_there(s, order, ".iso.recorded") &&
+		       !is_there(s, order, "") && !is_there(s, order, ".iso") &&
+		       order_is_old(s, order);
+	return (ending[0] == '\0' && !is_there(s, order, ".recorded")) ||
+	       (strcmp(ending, ".iso") == 0 && !is_there(s, order, ".iso.recorded"));
+}
+
+static void rest_drop(struct medium_shelf *s, const char *name)
+{
+	char path[PATH_MAX], exact[NAME_MAX + 1], *end = NULL;
+	uint64_t order = strtoull(name, &end, 10);
+
+	(void)snprintf(exact, sizeof(exact), "%" PRIu64 "%s", order, end);
+	if (!order || strcmp(exact, name) != 0 || !is_rest(s, order, end))
+		return;
+	if (path_make(s, order, end, path) == ERR_OK && tree_remove(path) == ERR_OK)
+		log_info("MEDIUM-REST-GONE", "path=%s", log_quote(path));
+	else
+		log_warn("MEDIUM-REST-STAYS", "name=%s why=%s", log_quote(name),
+			log_quote(err_text()));
+}
+
+static void folder_look(
+	struct medium_shelf *s, const char *dir, void (*each)(struct medium_shelf *, const char *))
+{
+	DIR *d = opendir(dir);
+
+	for (const struct dirent *e; d && (e = readdir(d));)
+		each(s, e->d_name);
+	if (d)
+		closedir(d);
 }
 
 enum err shelf_open(struct publisher *p, struct medium_shelf **out)
@@ -104,11 +168,8 @@ enum err shelf_open(struct publisher *p, struct medium_shelf **out)
 	*out = s;
 	TRY(recorder_order_path(p, 1, dir));
 	*strrchr(dir, '/') = '\0';
-	DIR *d = opendir(dir);
-	for (const struct dirent *e; d && s->count < SHELF_MAX && (e = readdir(d));)
-		note_take(s, e->d_name);
-	if (d)
-		closedir(d);
+	folder_look(s, dir, rest_drop);
+	folder_look(s, dir, note_take);
 	s->told = s->count;
 	return ERR_OK;
 }

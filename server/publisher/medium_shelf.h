@@ -17,7 +17,9 @@
 
 struct medium_shelf;
 
-// Reads what lies there. Errors: ERR_MEMORY.
+// Reads what lies there. A medium without its note was never told to anybody, because a crash came
+// before that: it goes, whole or in part, and is made again when the server asks again. So does an
+// order that nobody recorded within medium_keep_s. Errors: ERR_MEMORY.
 enum err shelf_open(struct publisher *p, struct medium_shelf **out) MUST_CHECK;
 void shelf_free(struct medium_shelf *s);
 

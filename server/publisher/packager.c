@@ -7,6 +7,7 @@
 #include "server/publisher/packager_inside.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // ---- objects
 
@@ -199,6 +200,7 @@ static enum err work_begin(struct pack_work *w)
 {
 	const struct object_profile for_pages = {.zstd_level = 9, .keep_percent = 97};
 
+	TRY(blob_watch(w->job->objects, &w->watch));
 	TRY(spool_open(&w->spool, w->job->objects->dir));
 	struct manifest info = w->job->info;
 	if (w->job->key)
@@ -219,6 +221,8 @@ static void work_end(struct pack_work *w)
 	spool_close(&w->spool);
 	pack_later_end(&w->later);
 	blob_flush_drop(w->flush);
+	if (w->watch >= 0)
+		close(w->watch);
 	uv_rwlock_destroy(&w->fresh_lock);
 }
 
@@ -249,12 +253,12 @@ static enum err build(struct pack_work *w)
 	TRY(pack_index(w, pages, page_count));
 	struct blob_flush *flush = w->flush;
 	w->flush = NULL;
-	return flush ? blob_flush_end(flush) : blob_sync(w->job->objects);
+	return flush ? blob_flush_end(flush) : blob_sync(w->job->objects, w->watch);
 }
 
 enum err package_build(const struct pack_job *job, struct package_built *out)
 {
-	struct pack_work w = {.job = job, .out = out};
+	struct pack_work w = {.job = job, .out = out, .watch = -1};
 
 	*out = (struct package_built){0};
 	buf_init(&out->manifest, LIMIT_MANIFEST_ROOT);

@@ -445,7 +445,7 @@ static enum err pass_begin(struct first_pass *f)
 		bytes += job->files[i].size;
 	TRY(crew_new(bytes < ALONE_BYTES ? 1 : CREW_MAX, &f->crew));
 	if (bytes >= ALONE_BYTES && !job->small)
-		TRY(blob_flush_begin(job->objects, &f->work->flush));
+		TRY(blob_flush_begin(job->objects, f->work->watch, &f->work->flush));
 	for (size_t i = 0; i < crew_size(f->crew) && !job->small; i++)
 		TRY(pack_encoder_new(f->work, &f->encoders[i]));
 	for (size_t i = 0; i < crew_size(f->crew); i++)

@@ -26,6 +26,7 @@ struct pack_work {
 	struct object_encoder *content, *pages; // pages are text-like: worth a higher level
 	struct spool spool;                     // small chunks
 	struct pack_later later;
+	int watch;                // of the objects, since before the first was put
 	struct blob_flush *flush; // of a job that is worth a thread; else NULL
 	uv_rwlock_t fresh_lock;   // of out->fresh, while the first pass writes objects
 	struct own_prefix *own;   // of the small profile, from the second pass on; NULL: not used

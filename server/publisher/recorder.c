@@ -112,21 +112,30 @@ static enum err order_keep(const struct recording *r)
 
 // ---- the work
 
+static enum err medium_make(struct recording *r)
+{
+	const struct medium_content *content = &r->set.content;
+
+	TRY(order_keep(r));
+	r->size = r->about; // of an image: told exactly below
+	TRY(r->iso ? medium_write_iso(content, r->path, &r->sha256, &r->size)
+		   : medium_write_folder(content, r->path));
+	return note_write(r);
+}
+
+// What nobody is told of does not stay; the order does, for a medium by hand.
 static void record_run(struct work *w)
 {
 	struct recording *r = (struct recording *)w;
 
-	const struct medium_content *content = &r->set.content;
-
-	r->result = order_keep(r);
-	r->size = r->about; // of an image: told exactly below
+	r->result = medium_make(r);
 	if (r->result == ERR_OK)
-		r->result = r->iso ? medium_write_iso(content, r->path, &r->sha256, &r->size)
-				   : medium_write_folder(content, r->path);
-	if (r->result == ERR_OK)
-		r->result = note_write(r);
-	if (r->result != ERR_OK && !str_copy(r->why, sizeof(r->why), err_text()))
+		return;
+	if (!str_copy(r->why, sizeof(r->why), err_text()))
 		(void)str_copy(r->why, sizeof(r->why), err_word(r->result));
+	if (tree_remove(r->path) != ERR_OK)
+		log_warn("MEDIUM-REST-KEPT", "path=%s why=%s", log_quote(r->path),
+			log_quote(err_text()));
 }
 
 static void recording_end(struct recording *r)
