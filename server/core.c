@@ -221,6 +221,7 @@ void core_free(struct core *core)
 	free(core->view_due.items);
 	free(core->view_old.items);
 	reach_fini(core);
+	mirrors_fini(core);
 	free(core->server_id);
 	free(core->incarnation_file);
 	secret_wipe(&core->lineage_key, sizeof(core->lineage_key));

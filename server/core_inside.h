@@ -162,13 +162,13 @@ struct number_list {
 };
 
 // The leader's look at the clients of the others (mirrors.c).
-#define MIRROR_TERMS SHARDS // servers at once; more have nothing to do
 struct mirrors {
 	struct mirror_term {
 		uint64_t term, seen; // up to this write of it
 		bool is_over;        // it writes no more
-	} terms[MIRROR_TERMS];
-	size_t term_count;
+	} * terms;
+	size_t term_count, term_cap;
+	uint64_t highest; // no later term is known
 	struct mono trim_at;
 	int64_t before_ms; // elements that are older may go where nobody stands
 };
@@ -267,7 +267,8 @@ struct core {
 	uint32_t channels_told; // that everybody is to read again
 	uint64_t changes;       // rows written while another leads
 	struct mirrors mirrors;
-	uint64_t of_others; // messages that another server answers
+	bool enrolment_waits; // until a removed client's server has let go of it
+	uint64_t of_others;   // messages that another server answers
 
 	bool degraded;
 	struct mono recover_at;
@@ -362,6 +363,9 @@ void mirror_look_anew(struct core *core, uint32_t number); // however lately it 
 // Everything that the store has by now.
 enum err mirrors_look_all(struct core *core) MUST_CHECK;
 enum err mirror_update(struct core *core, uint32_t number, const struct client_row *row) MUST_CHECK;
+// Its channels after the first: its rows bring them again.
+void mirror_places_drop(struct core *core, struct client *c);
+void mirrors_fini(struct core *core);
 
 // ---- followed.c
 
@@ -646,6 +650,9 @@ void why_add(struct core *core, uint32_t number, const struct why_item *item);
 
 void rare_free(struct client_rare *rare);
 void principal_forget(struct core *core, uint32_t number); // out of memory, not of the store
+// In memory, with the log and the hook: what the leader decided.
+void principal_revoked(struct core *core, uint32_t number);
+void principal_removed(struct core *core, uint32_t number);
 
 // ---- core.c
 

@@ -116,12 +116,24 @@ static enum err client_enrolled(struct core *core, const struct letter_said *l)
 	return rows_client_of(core->db, l->client, principal_load, core);
 }
 
-static enum err client_gone(struct core *core, const struct letter_said *l)
+static enum err client_revoked(struct core *core, const struct letter_said *l)
 {
-	if (!client_table_holds(&core->clients, l->client) && !core->loading)
-		return ERR_OK;
-	return l->kind == LETTER_REMOVED ? core_principal_remove(core, l->client)
-					 : core_principal_revoke(core, l->client);
+	uint32_t number = client_table_find(&core->clients, l->client);
+
+	if (number != CLIENT_NONE)
+		principal_revoked(core, number);
+	return rows_session_delete(core->db, l->client);
+}
+
+static enum err client_removed(struct core *core, const struct letter_said *l)
+{
+	uint32_t number = client_table_find(&core->clients, l->client);
+
+	if (number != CLIENT_NONE && !core->leads)
+		principal_removed(core, number);
+	view_remove(core, l->client);
+	return core_letter_to_lead(
+		core, &(struct letter_said){.kind = LETTER_LEFT, .client = l->client});
 }
 
 static enum err private_go_on(struct core *core, const struct letter_said *l)
@@ -133,6 +145,24 @@ static enum err private_go_on(struct core *core, const struct letter_said *l)
 }
 
 // ---- obeying: the leader
+
+// What was written of it since goes too. Nobody enrolled it again before.
+static enum err removed_rows_go(struct core *core, const char *client)
+{
+	if (client_table_find(&core->clients, client) != CLIENT_NONE)
+		return err_set(ERR_EXISTS, "%s is enrolled", client);
+	log_debug("REMOVED-ROWS", "client=%s", client);
+	return rows_principal_delete(core->db, client);
+}
+
+static enum err client_left(struct core *core, const struct letter_said *l)
+{
+	TRY(removed_rows_go(core, l->client));
+	if (!core->enrolment_waits)
+		return ERR_OK;
+	core->enrolment_waits = false;
+	return core->hooks.letter ? core->hooks.letter(core->hooks.ctx, core, l) : ERR_OK;
+}
 
 static enum err changes_append(struct core *core, const struct letter_said *l)
 {
@@ -210,8 +240,11 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 	case LETTER_ENROLLED:
 		return client_enrolled(core, l);
 	case LETTER_REVOKED:
+		return client_revoked(core, l);
 	case LETTER_REMOVED:
-		return client_gone(core, l);
+		return client_removed(core, l);
+	case LETTER_LEFT:
+		return client_left(core, l);
 	case LETTER_CHANNEL:
 		return channel_follow(core, l->text);
 	case LETTER_WITHDRAWN:

@@ -5,7 +5,8 @@
 //
 // One server's writes are numbered in the order of its commits, so nothing is missed and nothing is
 // read twice; what it costs follows from what changed, not from how large the fleet is. A term that
-// is over is read to its end.
+// is over is read to its end,
+// also where it came and went between two looks.
 //
 // They stand in their queues as the rows say. A pointer only rises, so an old look holds back too
 // much and never too little; but who was detached comes back at a tail that its server read a
@@ -14,6 +15,7 @@
 #include "server/core_inside.h"
 #include "server/db/rows_letter.h"
 #include "server/db/rows_shard.h"
+#include <stdlib.h>
 
 #define LOOK_AT_ONCE 2000u   // rows between two turns; the others at the next tick
 #define LOOK_AGAIN_TICKS 25u // of one client, 250 ms
@@ -54,7 +56,7 @@ enum err mirror_update(struct core *core, uint32_t number, const struct client_r
 	return ERR_OK;
 }
 
-static void places_drop(struct core *core, struct client *c)
+void mirror_places_drop(struct core *core, struct client *c)
 {
 	for (size_t i = 1; i < membership_count(c); i++) {
 		struct place p = membership_at(core, c, i);
@@ -71,7 +73,7 @@ static enum err places_look(struct core *core, uint32_t number)
 {
 	struct client *c = client_at(&core->clients, number);
 
-	places_drop(core, c);
+	mirror_places_drop(core, c);
 	return rows_membership_of(core->db, client_id(&core->clients, c), membership_load, core);
 }
 
@@ -130,7 +132,7 @@ static enum err change_look(void *ctx, const struct client_row *row)
 	uint32_t number = client_table_find(&core->clients, row->id);
 
 	if (number != CLIENT_NONE && client_at(&core->clients, number)->elsewhere)
-		places_drop(core, client_at(&core->clients, number));
+		mirror_places_drop(core, client_at(&core->clients, number));
 	return row_look(core, row);
 }
 
@@ -155,19 +157,56 @@ static enum err term_look(struct core *core, struct mirror_term *t, bool *whole)
 	return ERR_OK;
 }
 
+static enum err term_add(struct mirrors *m, uint64_t term, bool is_over)
+{
+	if (m->term_count == m->term_cap) {
+		size_t cap = m->term_cap ? 2 * m->term_cap : 16;
+		struct mirror_term *more = realloc(m->terms, cap * sizeof(*more));
+		if (!more)
+			return err_set(ERR_MEMORY, "no memory for the terms of servers");
+		m->terms = more;
+		m->term_cap = cap;
+	}
+	m->terms[m->term_count++] = (struct mirror_term){.term = term, .is_over = is_over};
+	return ERR_OK;
+}
+
 static enum err term_note(void *ctx, const struct server_row *row)
 {
-	struct core *core = ctx;
-	struct mirrors *m = &core->mirrors;
+	struct mirrors *m = &((struct core *)ctx)->mirrors;
 
 	for (size_t i = 0; i < m->term_count; i++)
 		if (m->terms[i].term == row->fencing) {
 			m->terms[i].is_over = false;
 			return ERR_OK;
 		}
-	if (m->term_count == MIRROR_TERMS)
-		return err_set(ERR_FULL, "more than %d servers share this store", MIRROR_TERMS);
-	m->terms[m->term_count++] = (struct mirror_term){.term = row->fencing};
+	return term_add(m, row->fencing, false);
+}
+
+static bool term_is_noted(const struct mirrors *m, uint64_t term)
+{
+	for (size_t i = 0; i < m->term_count; i++)
+		if (m->terms[i].term == term)
+			return true;
+	return false;
+}
+
+// A server may come, write and go between two looks.
+static enum err terms_missed(struct core *core)
+{
+	struct mirrors *m = &core->mirrors;
+	uint64_t term = m->highest;
+
+	for (;;) {
+		TRY(rows_change_term(core->db, term, &term));
+		if (!term)
+			break;
+		if (!term_is_noted(m, term))
+			TRY(term_add(m, term, true));
+	}
+	for (size_t i = 0; i < m->term_count; i++)
+		if (m->terms[i].term > m->highest)
+			m->highest = m->terms[i].term;
 	return ERR_OK;
 }
 
@@ -177,20 +216,30 @@ static enum err terms_read(struct core *core)
 
 	for (size_t i = 0; i < m->term_count; i++)
 		m->terms[i].is_over = true; // unless the store says otherwise
-	return rows_servers_each(core->db, term_note, core);
+	TRY(rows_servers_each(core->db, term_note, core));
+	return terms_missed(core);
 }
 
+// What is over by now is read with the rows.
 enum err mirrors_begin(struct core *core)
 {
 	struct mirrors *m = &core->mirrors;
+	int64_t begun = 0;
 
 	m->term_count = 0;
 	if (!core->shared || !core->leads)
 		return ERR_OK;
+	TRY(rows_meta_number(core->db, "fencing", &begun));
+	m->highest = (uint64_t)begun;
 	TRY(terms_read(core));
 	for (size_t i = 0; i < m->term_count; i++)
 		TRY(rows_change_last(core->db, m->terms[i].term, &m->terms[i].seen));
 	return ERR_OK;
+}
+
+void mirrors_fini(struct core *core)
+{
+	free(core->mirrors.terms);
 }
 
 // *whole: all that was committed before this look is known.

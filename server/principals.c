@@ -2,6 +2,7 @@
 #include "server/core_inside.h"
 
 #include "proto/base/log.h"
+#include "server/db/rows_letter.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,6 +72,24 @@ static enum err enrolled_before(struct core *core, const struct enrolment *e)
 	return box_key_add(core, e, &row);
 }
 
+// Its server may still write of who was removed.
+static enum err let_go_check(struct core *core, const struct enrolment *e)
+{
+	bool waits = false;
+
+	if (!core->shared || e->role != ROLE_CLIENT)
+		return ERR_OK;
+	TRY(rows_letter_waits(core->db, e->id, LETTER_REMOVED, &waits));
+	if (!waits)
+		TRY(rows_letter_waits(core->db, e->id, LETTER_LEFT, &waits));
+	core->enrolment_waits = core->enrolment_waits || waits;
+	return waits ? err_set(ERR_NOT_NOW,
+			       "%s was removed a moment ago, and the server that answered it has "
+			       "not let go of it yet: try again in a few seconds",
+			       e->id)
+		     : ERR_OK;
+}
+
 enum err core_enrol(struct core *core, const struct enrolment *e)
 {
 	struct channel *ch = NULL;
@@ -82,6 +101,7 @@ enum err core_enrol(struct core *core, const struct enrolment *e)
 		return err_set(ERR_RANGE, "only clients, publishers and operators sign in");
 	if (client_table_find(&core->clients, e->id) != CLIENT_NONE)
 		return enrolled_before(core, e);
+	TRY(let_go_check(core, e));
 	TRY(channel_make(core, "default", &ch));
 	TRY(rows_principal_put(core->db, &(struct principal_row){
 						 .id = e->id,
@@ -116,22 +136,45 @@ static enum err owner_tell(struct core *core, const struct client *c, enum lette
 			    : ERR_OK;
 }
 
+static void gone_tell(struct core *core, const char *id, enum role role)
+{
+	if (core->hooks.principal_gone)
+		core->hooks.principal_gone(core->hooks.ctx, core, id, role);
+}
+
+void principal_revoked(struct core *core, uint32_t number)
+{
+	struct client *c = client_at(&core->clients, number);
+	const char *id = client_id(&core->clients, c);
+
+	c->flags |= CLIENT_REVOKED;
+	c->session_id = 0;
+	secret_wipe(&c->mac_up, sizeof(c->mac_up));
+	offers_forget(core, number);
+	log_warn("REVOKED", "id=%s", id);
+	gone_tell(core, id, (enum role)c->role);
+}
+
+void principal_removed(struct core *core, uint32_t number)
+{
+	const struct client *c = client_at(&core->clients, number);
+	const char *id = client_id(&core->clients, c);
+
+	log_warn("REMOVED", "id=%s role=%s", id, role_word((enum role)c->role));
+	gone_tell(core, id, (enum role)c->role);
+	principal_forget(core, number);
+}
+
 enum err core_principal_revoke(struct core *core, const char *id)
 {
 	uint32_t number = client_table_find(&core->clients, id);
 
 	if (number == CLIENT_NONE)
 		return err_set(ERR_NOT_FOUND, "%s is not enrolled", id);
-	struct client *c = client_at(&core->clients, number);
+	const struct client *c = client_at(&core->clients, number);
 	TRY(rows_principal_revoke(core->db, id));
 	TRY(owner_tell(core, c, LETTER_REVOKED));
-	c->flags |= CLIENT_REVOKED;
-	c->session_id = 0;
-	secret_wipe(&c->mac_up, sizeof(c->mac_up));
-	offers_forget(core, number);
-	log_warn("REVOKED", "id=%s", id);
-	if (core->hooks.principal_gone)
-		core->hooks.principal_gone(core->hooks.ctx, core, id, (enum role)c->role);
+	principal_revoked(core, number);
 	return ERR_OK;
 }
 
@@ -146,12 +189,9 @@ enum err core_principal_remove(struct core *core, const char *id)
 	bool here = !c->elsewhere;
 	TRY(owner_tell(core, c, LETTER_REMOVED));
 	TRY(rows_principal_delete(core->db, id));
-	if (core->hooks.principal_gone)
-		core->hooks.principal_gone(core->hooks.ctx, core, id, role);
-	principal_forget(core, number);
+	principal_removed(core, number);
 	if (role == ROLE_CLIENT && here)
 		view_remove(core, id);
-	log_warn("REMOVED", "id=%s role=%s", id, role_word(role));
 	return ERR_OK;
 }
 

@@ -155,6 +155,7 @@ static void on_principal_gone(void *ctx, struct core *core, const char *id, enum
 {
 	struct server *s = ctx;
 
+	told_rates_drop(s->told_rates, id);
 	if (!core_leads(core))
 		return;
 	presence_principal_gone(s->presence, id, role, core_now(core));
@@ -166,6 +167,7 @@ static enum err on_reload(void *ctx, struct core *core)
 {
 	struct server *s = ctx;
 
+	told_rates_clear(s->told_rates); // what was said in a turn that failed was not said
 	if (!core_leads(core))
 		return ERR_OK;
 	freshness_again(&s->freshness);

@@ -147,6 +147,9 @@ static enum err on_letter(void *ctx, struct core *core, const struct letter_said
 	case LETTER_RATE:
 		told_rates_set(s->told_rates, l->client, l->a, l->b, false);
 		return ERR_OK;
+	case LETTER_LEFT:
+		server_enrolments_again(s);
+		return ERR_OK;
 	case LETTER_ENDED:
 		return ended_heard(s, core, l);
 	case LETTER_HELD:

@@ -61,6 +61,7 @@ enum err share_take(struct core *core, uint32_t number)
 	if (!c->elsewhere || !core->ours[c->shard])
 		return ERR_OK;
 	TRY(rows_client_of(core->db, client_id(&core->clients, c), taken_fill, core));
+	mirror_places_drop(core, c); // not all changes were looked at; the rows of all follow
 	c->elsewhere = false;
 	c->v = c->seq = 0;
 	client_begin(core, number);

@@ -33,6 +33,10 @@
 // `elsewhere`: it stands in its queues, so that nothing is trimmed that it waits for, and nothing
 // of it is written here.
 //
+// Who is removed is let go of by its owner in memory alone, and the owner says so: what it still
+// wrote meanwhile is then deleted by the leader. Until that is said the id is not enrolled again,
+// so two lives of one id never meet in the store.
+//
 // Ids of responses rise per client also when it moves: each time a server comes to own shards it
 // takes a new incarnation of the store for them.
 #ifndef HELIO_SERVER_SHARE_H
@@ -74,6 +78,7 @@ enum letter {
 	LETTER_CHANNEL,   // to everybody: text: a channel that holds something else
 	LETTER_WITHDRAWN, // body: a CommandRef that was taken back; text: its publisher
 	LETTER_RATE,      // to the owner: a: lease, b: the rate that its client is to be told
+	LETTER_LEFT,      // to the lead: who answered a removed client has let go of it
 	LETTER_KINDS
 };
 

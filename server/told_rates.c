@@ -62,16 +62,15 @@ void told_rates_set(
 {
 	struct entry *e = entry_find(t, client);
 
-	if (e && lease < e->said.lease)
-		return; // of a lease that came before
 	if (!e) {
 		e = calloc(1, sizeof(*e));
 		if (!e)
 			abort();
 		str_copy(e->client, sizeof(e->client), client);
 		HASH_ADD_STR(t->by_client, client, e);
+		client_knows = true; // as far as anybody here can say
 	}
-	if (client_knows || lease != e->said.lease)
+	if (client_knows)
 		e->said.told = rate;
 	e->said.lease = lease;
 	e->said.rate = rate;

@@ -4,8 +4,9 @@
 //   a client that fetches is answered -> told_rates_tell -> the rate in the answer's header
 //   each heartbeat of it -> a letter to the leader: how far it is, what it was told -> rates_offer
 //
-// Only the newest lease of a client counts: its number is the highest. What is not known here,
-// since a shard has just come, stands in the lease's row. Pure but for memory.
+// One lease of a client counts: the one that the leader spoke of last, which is the newest that
+// lives. A later one may have ended, so its number says nothing. What is not known here, since a
+// shard has just come, stands in the lease's row. Pure but for memory.
 #ifndef HELIO_SERVER_TOLD_RATES_H
 #define HELIO_SERVER_TOLD_RATES_H
 

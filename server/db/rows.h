@@ -106,6 +106,8 @@ struct change_reader {
 // most max.
 enum err rows_change_after(struct db *db, uint64_t term, uint64_t after, size_t max,
 	struct change_reader *reader) MUST_CHECK;
+// The lowest term above `after` that wrote a change which stands; 0: none.
+enum err rows_change_term(struct db *db, uint64_t after, uint64_t *term) MUST_CHECK;
 enum err rows_change_last(struct db *db, uint64_t term, uint64_t *number) MUST_CHECK; // 0: none
 // One, or none.
 enum err rows_client_of(struct db *db, const char *id,

@@ -178,6 +178,18 @@ enum err rows_change_last(struct db *db, uint64_t term, uint64_t *number)
 	return db_end(&rows);
 }
 
+enum err rows_change_term(struct db *db, uint64_t after, uint64_t *term)
+{
+	struct db_rows rows;
+
+	*term = 0;
+	TRY(db_query(db, &rows, "SELECT coalesce(min(term), 0) FROM client_change WHERE term > $1",
+		DB_I(after)));
+	if (db_next(&rows))
+		*term = (uint64_t)db_int(&rows, 0);
+	return db_end(&rows);
+}
+
 enum err rows_device_find(struct db *db, const char *id, struct device_row *out)
 {
 	struct db_rows rows;

@@ -45,6 +45,16 @@ enum err rows_letter_take(struct db *db, uint64_t number)
 	return db_run(db, "DELETE FROM letter WHERE number = $1", DB_I(number));
 }
 
+enum err rows_letter_waits(struct db *db, const char *client, unsigned kind, bool *waits)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows, "SELECT 1 FROM letter WHERE client = $1 AND kind = $2 LIMIT 1",
+		DB_T(client), DB_I(kind)));
+	*waits = db_next(&rows);
+	return db_end(&rows);
+}
+
 enum err rows_letter_count(struct db *db, uint64_t waiting[LETTER_PLACES])
 {
 	struct db_rows rows;

@@ -25,6 +25,9 @@ enum err rows_letter_put(struct db *db, const struct letter_row *row, int64_t at
 enum err rows_letter_each(struct db *db, const char places[LETTER_PLACES + 1], uint64_t after,
 	size_t max, enum err (*fn)(void *ctx, const struct letter_row *row), void *ctx) MUST_CHECK;
 enum err rows_letter_take(struct db *db, uint64_t number) MUST_CHECK;
+// One of this kind about this client waits to be taken.
+enum err rows_letter_waits(
+	struct db *db, const char *client, unsigned kind, bool *waits) MUST_CHECK;
 // How many wait for each place.
 enum err rows_letter_count(struct db *db, uint64_t waiting[LETTER_PLACES]) MUST_CHECK;
 // The number of the last letter to all; 0: none.

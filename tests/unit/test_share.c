@@ -442,6 +442,202 @@ static void a_leases_rate_stands_in_its_row(void **state)
 	assert_int_equal(db_commit(r->db), ERR_OK);
 }
 
+// ---- who is removed
+
+static int64_t number_of(struct rig *r, const char *query)
+{
+	struct db_rows rows;
+	int64_t n = -1;
+
+	assert_int_equal(db_query_values(r->db, &rows, query, NULL, 0), ERR_OK);
+	if (db_next(&rows))
+		n = db_int(&rows, 0);
+	assert_int_equal(db_end(&rows), ERR_OK);
+	return n;
+}
+
+static enum err enrolled_again(struct rig *r, const struct agent *a)
+{
+	enum err e = core_enrol(r->core, &(struct enrolment){.id = a->id,
+						 .role = ROLE_CLIENT,
+						 .public_key = *sign_key_public(a->key),
+						 .name = a->id});
+	core_turn_end(r->core, r->now);
+	return e;
+}
+
+// The letter is late: meanwhile another device was enrolled under the id.
+static void an_owner_forgets_who_was_removed_and_deletes_nothing(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	own_all(false);
+	owned[shard_byte("f1")] = true;
+	rig_restart(r);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	// What the leader does, in its own transaction.
+	assert_int_equal(rows_principal_delete(r->db, "f1"), ERR_OK);
+	letter_lies(r, shard_byte("f1"), LETTER_REMOVED, "f1");
+	assert_int_equal(rows_principal_put(r->db, &(struct principal_row){.id = "f1",
+							   .name = "another",
+							   .role = ROLE_CLIENT,
+							   .enrolled_ms = 1}),
+		ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM principal WHERE id = 'f1'"), 1);
+	assert_int_equal(says(a), 0);
+	assert_int_equal(core_client_count(r->core), 0);
+	// The leader hears of it, with the letter taken.
+	assert_int_equal(number_of(r, "SELECT count(*) FROM letter WHERE place = 256"), 1);
+	assert_int_equal(
+		number_of(r, "SELECT count(*) FROM letter WHERE place < 256 AND client = 'f1'"), 0);
+}
+
+// Its server wrote of it until the letter came, or died before; then its shard is another's.
+static void rows_of_who_was_removed_go_when_its_server_has_let_go_of_it(void **state)
+{
+	static const char left[] = "SELECT (SELECT count(*) FROM skipped WHERE client = 'f1')"
+				   " + (SELECT count(*) FROM client_change WHERE client = 'f1')"
+				   " + (SELECT count(*) FROM client WHERE id = 'f1')";
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	assert_int_equal(core_principal_remove(r->core, "f1"), ERR_OK);
+	core_turn_end(r->core, r->now);
+	assert_int_equal(number_of(r, left), 0);
+	// Its server has not read that yet.
+	assert_int_equal(db_run_values(r->db,
+				 "INSERT INTO skipped (client, queue, seq, at_ms) VALUES"
+				 " ('f1', 'default', 7, 7)",
+				 NULL, 0),
+		ERR_OK);
+	other_wrote(r, "f1");
+	assert_int_equal(enrolled_again(r, a), ERR_NOT_NOW);
+	letters_pass(r);
+	assert_int_equal(core_client_count(r->core), 0); // the change of who is nobody
+	assert_int_equal(enrolled_again(r, a), ERR_NOT_NOW);
+	assert_int_equal(number_of(r, left), 2);
+	owned[shard_byte("f1")] = true; // of who died there
+	shares(r);
+	letters_pass(r);
+	letters_pass(r);
+	assert_int_equal(number_of(r, left), 0);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM letter WHERE client = 'f1'"), 0);
+	assert_int_equal(enrolled_again(r, a), ERR_OK);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM principal WHERE id = 'f1'"), 1);
+}
+
+static void who_is_revoked_elsewhere_is_silenced_there(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	own_all(false);
+	owned[shard_byte("f1")] = true;
+	rig_restart(r);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	assert_int_equal(says(a), KIND_NO_ACTION);
+	assert_int_equal(rows_principal_revoke(r->db, "f1"), ERR_OK);
+	letter_lies(r, shard_byte("f1"), LETTER_REVOKED, "f1");
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_int_equal(says(a), 0);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM session WHERE id = 'f1'"), 0);
+}
+
+// ---- what a leader must not miss
+
+// It takes a shard before it has read what its former server wrote last.
+static void a_leader_that_takes_a_shard_keeps_no_channel_that_was_left(void **state)
+{
+	static const char *const both[] = {"default", "lobby"};
+	struct rig *r = *state;
+	struct channel_info channel;
+
+	(void)rig_settled(r, "f1");
+	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	letters_pass(r);
+	assert_int_equal(rows_membership_clear(r->db, "f1"), ERR_OK);
+	other_wrote(r, "f1");
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 0);
+	assert_int_equal(channel.pointers, 0);
+	assert_int_equal(core_channel_find(r->core, "default", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+	// Control: one that was not left is kept.
+	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+}
+
+static void lobby_left_by(struct rig *r, const char *server, bool and_gone)
+{
+	static const char *const both[] = {"default", "lobby"};
+	struct channel_info channel;
+	uint64_t term = 0;
+
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
+	core_turn_end(r->core, r->now);
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 1);
+	assert_int_equal(rows_server_term(r->db, server, 5000, &term), ERR_OK);
+	assert_int_equal(rows_membership_clear(r->db, "f1"), ERR_OK);
+	assert_int_equal(rows_change_put(r->db, "f1", term, 1), ERR_OK);
+	if (and_gone)
+		assert_int_equal(rows_server_leave(r->db, server, term), ERR_OK);
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_int_equal(core_channel_find(r->core, "lobby", &channel), ERR_OK);
+	assert_int_equal(channel.clients, 0);
+}
+
+static void what_a_server_wrote_that_came_and_went_between_two_looks_is_read(void **state)
+{
+	struct rig *r = *state;
+
+	(void)rig_settled(r, "f1");
+	lobby_left_by(r, "server.3", false);
+	lobby_left_by(r, "server.4", true);
+	lobby_left_by(r, "server.5", true);
+}
+
+static void more_servers_than_shards_are_followed_too(void **state)
+{
+	struct rig *r = *state;
+	char server[16];
+	uint64_t term = 0;
+
+	(void)rig_settled(r, "f1");
+	for (int i = 0; i < 300; i++) {
+		snprintf(server, sizeof(server), "many.%d", i);
+		assert_int_equal(rows_server_term(r->db, server, 60000, &term), ERR_OK);
+	}
+	assert_int_equal(db_commit(r->db), ERR_OK);
+	letters_pass(r);
+	assert_false(core_is_degraded(r->core));
+	lobby_left_by(r, "many.299", false);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_shared, rig_teardown)
 
 int main(void)
@@ -457,6 +653,12 @@ int main(void)
 		T(the_leader_hears_that_anothers_client_left_a_channel),
 		T(changes_are_read_from_where_one_stopped),
 		T(a_leases_rate_stands_in_its_row),
+		T(an_owner_forgets_who_was_removed_and_deletes_nothing),
+		T(rows_of_who_was_removed_go_when_its_server_has_let_go_of_it),
+		T(who_is_revoked_elsewhere_is_silenced_there),
+		T(a_leader_that_takes_a_shard_keeps_no_channel_that_was_left),
+		T(what_a_server_wrote_that_came_and_went_between_two_looks_is_read),
+		T(more_servers_than_shards_are_followed_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,7 +277,7 @@ static void S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budge
 
 // ---- the book of a server that does not lead
 
-static void the_newest_lease_of_a_client_counts(void **state)
+static void the_lease_that_the_leader_spoke_of_last_counts(void **state)
 {
 	struct told_rates *t = told_rates_new();
 
@@ -292,10 +292,13 @@ static void the_newest_lease_of_a_client_counts(void **state)
 	assert_int_equal(told_rates_find(t, "f1")->told, 700);
 	assert_int_equal(told_rates_tell(t, "f1", 300), 300); // its channel's
 	assert_int_equal(told_rates_find(t, "f1")->channel_cap, 300);
-	told_rates_set(t, "f1", 4, 9, false); // late, of the lease before
-	assert_int_equal(told_rates_find(t, "f1")->rate, 700);
 	told_rates_set(t, "f1", 6, 800, true);
 	assert_int_equal(told_rates_find(t, "f1")->lease, 6);
+	told_rates_set(t, "f1", 5, 650, false); // the newer one has ended
+	assert_int_equal(told_rates_find(t, "f1")->lease, 5);
+	assert_int_equal(
+		told_rates_find(t, "f1")->told, 800); // it goes at that until it is answered
+	assert_int_equal(told_rates_tell(t, "f1", 0), 650);
 	told_rates_drop(t, "f1");
 	assert_null(told_rates_find(t, "f1"));
 	told_rates_free(t);
@@ -331,7 +334,7 @@ int main(void)
 		cmocka_unit_test(who_has_no_limit_is_told_so_and_comes_below_one),
 		cmocka_unit_test(
 			S001_c28_what_is_told_over_two_servers_never_exceeds_a_guarded_budget),
-		cmocka_unit_test(the_newest_lease_of_a_client_counts),
+		cmocka_unit_test(the_lease_that_the_leader_spoke_of_last_counts),
 		cmocka_unit_test(progress_crosses_as_text_or_is_refused),
 	};
 
