@@ -1,7 +1,7 @@
 // JPEG, with libjpeg-turbo. A picture that stands upright is carried over without loss: its
 // coefficients are read and written again as a baseline file, without any marker but those the
 // decoder needs. Only what is turned by EXIF, is CMYK, or has colours of its own (colour.h) goes
-// through pixels.
+// through pixels, and what a baseline file cannot hold: divisors of 16 bits.
 //
 // A warning of the library means that bytes are missing or wrong, which it paints over in gray:
 // that is a refusal here. Two harmless kinds are let pass: stray bytes between markers, and a
@@ -146,6 +146,19 @@ static enum picture_word header_read(struct jpeg_work *w, struct bytes in)
 	return picture_limits_check(w->door.picture, w->in.image_width, w->in.image_height);
 }
 
+// Divisors above 255 make a file that is not baseline, and decoders in hardware refuse it.
+static bool divisors_are_baseline(const struct jpeg_work *w)
+{
+	for (int t = 0; t < NUM_QUANT_TBLS; t++) {
+		const JQUANT_TBL *table = w->in.quant_tbl_ptrs[t];
+
+		for (int i = 0; table && i < DCTSIZE2; i++)
+			if (table->quantval[i] > 255)
+				return false;
+	}
+	return true;
+}
+
 static bool is_cmyk(const struct jpeg_work *w)
 {
 	return w->in.jpeg_color_space == JCS_CMYK || w->in.jpeg_color_space == JCS_YCCK;
@@ -273,7 +286,8 @@ static enum picture_word convert_inside(struct jpeg_work *w, const struct raster
 		return word;
 	unsigned orientation = orientation_of(w);
 	colour_look(w);
-	if (orientation == 1 && !is_cmyk(w) && !w->colour && w->in.data_precision == 8)
+	if (orientation == 1 && !is_cmyk(w) && !w->colour && w->in.data_precision == 8 &&
+		divisors_are_baseline(w))
 		return coefficients_copy(w);
 	word = pixels_read(w);
 	if (word != PICTURE_GOOD)
@@ -323,7 +337,8 @@ static enum picture_word read_back_inside(struct jpeg_work *w, const struct rast
 	enum picture_word word = header_read(w, buf_bytes(&p->out));
 	if (word != PICTURE_GOOD)
 		return word;
-	if (p->width != width || p->height != height || w->in.progressive_mode || w->in.arith_code)
+	if (p->width != width || p->height != height || w->in.progressive_mode ||
+		w->in.arith_code || !divisors_are_baseline(w))
 		return picture_refuse(p, PICTURE_DAMAGED, "what was written is not what was meant");
 	jpeg_start_decompress(&w->in);
 	w->row = malloc((size_t)w->in.output_width * 4);
