@@ -1,6 +1,7 @@
 // The list of errors and the one sentence of each thread.
 #include "proto/base/err.h"
 
+#include "proto/base/text.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,6 +54,7 @@ sentence_set(const char *format, va_list args, const char *cause)
 	if (cause)
 		snprintf(fresh + used, sizeof(fresh) - used, ": %s", cause);
 	fresh[sizeof(fresh) - 1] = '\0';
+	text_blank(fresh, strlen(fresh)); // names in it are anybody's
 	memcpy(sentence, fresh, sizeof(sentence));
 }
 

@@ -48,7 +48,8 @@ enum err err_set(enum err e, const char *format, ...) PRINTF_LIKE(2, 3);
 // ENOENT ERR_NOT_FOUND, EEXIST ERR_EXISTS, EACCES ERR_DENIED, ENOMEM ERR_MEMORY, all else ERR_IO.
 enum err err_set_errno(const char *format, ...) PRINTF_LIKE(1, 2);
 
-// The last sentence of this thread; "" when there is none. Borrowed, until the next err_set.
+// The last sentence of this thread, one line of plain text (text.h); "" when there is none.
+// Borrowed, until the next err_set.
 const char *err_text(void);
 
 // Returns early with the error of `expr`.

@@ -3,6 +3,7 @@
 #include "proto/base/log.h"
 
 #include "proto/base/clock.h"
+#include "proto/base/text.h"
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -89,15 +90,6 @@ size_t log_kept(char *out, size_t size)
 	return take - skip;
 }
 
-// A value may have brought a control character past log_quote: it must not make a second line.
-static void controls_blank(char *s, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			s[i] = ' ';
-	}
-}
-
 void log_write(enum log_level level, const char *id, const char *format, ...)
 {
 	if ((int)level < atomic_load(&threshold))
@@ -114,7 +106,7 @@ void log_write(enum log_level level, const char *id, const char *format, ...)
 	size_t size = (size_t)head + (body > 0 ? (size_t)body : 0);
 	if (size > sizeof(line) - 2)
 		size = sizeof(line) - 2;
-	controls_blank(line, size);
+	text_blank(line, size); // a value that came past log_quote makes no second line
 	line[size++] = '\n';
 	record_keep(line, size);
 	ssize_t written = write(STDERR_FILENO, line, size);
@@ -132,28 +124,37 @@ static bool is_plain(const char *s)
 	return true;
 }
 
+// What stands for one character that may not stand there itself: at most four bytes for each byte.
+static size_t escape_put(char *out, uint32_t c, unsigned char byte)
+{
+	if (c == '"' || c == '\\')
+		return (size_t)snprintf(out, 3, "\\%c", (char)c);
+	if (c == 0xfffd || c < 0x20 || c == 0x7f)
+		return (size_t)snprintf(out, 5, "\\x%02x", byte);
+	return (size_t)snprintf(out, 11, "\\u{%x}", (unsigned)c);
+}
+
 const char *log_quote(const char *s)
 {
 	static _Thread_local char slots[8][1700];
 	static _Thread_local unsigned next;
 	char *out = slots[next++ % 8];
-	size_t at = 0;
+	size_t at = 0, size = strnlen(s, 401);
 
-	if (strnlen(s, 401) <= 400 && is_plain(s)) {
-		memcpy(out, s, strlen(s) + 1);
+	if (size <= 400 && is_plain(s)) {
+		memcpy(out, s, size + 1);
 		return out;
 	}
+	size = size < 400 ? size : 400;
 	out[at++] = '"';
-	for (size_t i = 0; i < 400 && s[i]; i++) {
-		unsigned char c = (unsigned char)s[i];
+	for (size_t i = 0, n; i < size; i += n) {
+		uint32_t c = text_next(s + i, size - i, &n);
 
-		if (c == '"' || c == '\\') {
-			out[at++] = '\\';
-			out[at++] = (char)c;
-		} else if (c < 0x20 || c == 0x7f) {
-			at += (size_t)snprintf(out + at, 5, "\\x%02x", c);
+		if (c == '"' || c == '\\' || (c == 0xfffd && n == 1) || text_is_hostile(c)) {
+			at += escape_put(out + at, c, (unsigned char)s[i]);
 		} else {
-			out[at++] = (char)c;
+			memcpy(out + at, s + i, n);
+			at += n;
 		}
 	}
 	out[at++] = '"';

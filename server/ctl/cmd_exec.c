@@ -146,8 +146,8 @@ static enum exit_code exec_by_reference(const struct order *o)
 
 	if (e != ERR_OK)
 		return ctl_fail(o->c, e);
-	ctl_note(o->c, "signed command %s/%s/%s", json_text(placed, "broker"),
-		json_text(status, "publisher"), json_text(placed, "command"));
+	ctl_note(o->c, "signed command %s/%s/%s", ctl_safe(json_text(placed, "broker")),
+		ctl_safe(json_text(status, "publisher")), ctl_safe(json_text(placed, "command")));
 	whom_add(&v, o);
 	api_verb_add(&v, "publisher", json_text(status, "publisher"));
 	api_verb_add(&v, "sha256", json_text(placed, "command"));

@@ -47,8 +47,8 @@ enum exit_code cmd_media_list(struct ctl *c, const struct args *a)
 
 static void medium_show(const struct ctl *c, const cJSON *m)
 {
-	ctl_say(c, "medium %s for %s: %s", json_text(m, "order"), ctl_safe(json_text(m, "client")),
-		json_text(m, "state"));
+	ctl_say(c, "medium %s for %s: %s", ctl_safe(json_text(m, "order")),
+		ctl_safe(json_text(m, "client")), ctl_safe(json_text(m, "state")));
 	ctl_say(c, "  package  %s %s", ctl_safe(json_text(m, "name")),
 		ctl_safe(json_text(m, "version")));
 	ctl_say(c, "  why      %s", ctl_safe(json_text(m, "reason")));
@@ -58,7 +58,7 @@ static void medium_show(const struct ctl *c, const cJSON *m)
 		ctl_say(c, "  where    %s at publisher %s", ctl_safe(json_text(m, "path")),
 			ctl_safe(json_text(m, "publisher")));
 	if (json_text(m, "sha256")[0])
-		ctl_say(c, "  sha256   %s", json_text(m, "sha256"));
+		ctl_say(c, "  sha256   %s", ctl_safe(json_text(m, "sha256")));
 	if (json_text(m, "detail")[0])
 		ctl_say(c, "  detail   %s", ctl_safe(json_text(m, "detail")));
 }
@@ -107,8 +107,8 @@ enum exit_code cmd_media_cancel(struct ctl *c, const struct args *a)
 static void route_show(const struct ctl *c, const cJSON *r)
 {
 	ctl_say(c, "%s goes by %s: %s (%s, silent for %.0f s)", ctl_safe(json_text(r, "client")),
-		json_text(r, "via"), json_text(r, "reason"), json_text(r, "reach"),
-		json_number(r, "silent_ms") / 1000);
+		ctl_safe(json_text(r, "via")), ctl_safe(json_text(r, "reason")),
+		ctl_safe(json_text(r, "reach")), json_number(r, "silent_ms") / 1000);
 }
 
 enum exit_code cmd_media_route(struct ctl *c, const struct args *a)

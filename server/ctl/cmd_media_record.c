@@ -232,6 +232,6 @@ enum exit_code cmd_media_record(struct ctl *c, const struct args *a)
 		json_number(answer, "orders"), json_number(answer, "files"),
 		json_number(answer, "size_bytes"));
 	if (iso)
-		ctl_say(c, "sha256 %s", json_text(answer, "sha256"));
+		ctl_say(c, "sha256 %s", ctl_safe(json_text(answer, "sha256")));
 	return EXIT_DONE;
 }

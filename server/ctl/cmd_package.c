@@ -216,7 +216,8 @@ static void built_say(const struct building *b)
 	const cJSON *j = b->answer;
 
 	ctl_say(b->c, "%s@%s  %s%s", ctl_safe(b->name), ctl_safe(b->version),
-		json_text(j, "package"), json_bool(j, "existing") ? "  (known already)" : "");
+		ctl_safe(json_text(j, "package")),
+		json_bool(j, "existing") ? "  (known already)" : "");
 	ctl_say(b->c, "%.0f files, %s in %.0f chunks; %s to transport, %s of it new; %s",
 		json_number(j, "files"), amount_text(json_u64(j, "size_bytes")),
 		json_number(j, "chunks"), amount_text(json_u64(j, "object_bytes")),

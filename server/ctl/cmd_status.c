@@ -108,10 +108,11 @@ static void why_show(const struct ctl *c, const cJSON *why)
 
 	printf("%s%s%s is %s%s%s, state %s", term_begin(&c->out, STYLE_BOLD),
 		ctl_safe(json_text(why, "client")), term_end(&c->out, STYLE_BOLD),
-		term_begin(&c->out, show_reach_style(reach)), reach,
+		term_begin(&c->out, show_reach_style(reach)), ctl_safe(reach),
 		term_end(&c->out, show_reach_style(reach)), ctl_safe(json_text(why, "state")));
 	if (newest)
-		printf(".\nIts last answer was %s, because: %s\n\n", json_text(newest, "kind"),
+		printf(".\nIts last answer was %s, because: %s\n\n",
+			ctl_safe(json_text(newest, "kind")),
 			ctl_safe(*json_text(newest, "text") ? json_text(newest, "text")
 							    : json_text(newest, "reason")));
 	else

@@ -2,6 +2,7 @@
 //
 // The export walks the server's pages; each page is written as it comes, so that its length is
 // bounded by nothing here. CSV as RFC 4180, JSON as one array.
+#include "server/ctl/text.h"
 #include "server/ctl/show.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -187,22 +188,31 @@ static const char *const fields[] = {"client", "customer", "store", "boot", "seq
 	"package", "from_unix_ms", "duration_ms", "clock", "planned_ms", "result", "reason",
 	"doubtful"};
 
-// A field of CSV. One that a spreadsheet would take for a formula is a text to it as well.
+// A field of CSV. One that a spreadsheet would take for a formula is a text to it as well; a record
+// is one line, whatever stands in it.
 static void csv_field(FILE *to, const char *text)
 {
-	bool formula = strchr("=+-@\t\r", text[0]) && text[0];
+	bool formula = text[0] && strchr("=+-@\t\r\n", text[0]);
+	SCOPED_BUF struct buf plain;
 
-	if (!formula && !text[strcspn(text, "\",\r\n")]) {
-		fputs(text, to);
+	// Full-width signs are signs, too.
+	formula = formula || strncmp(text, "\uff1d", 3) == 0 || strncmp(text, "\uff0b", 3) == 0 ||
+		  strncmp(text, "\uff0d", 3) == 0 || strncmp(text, "\uff20", 3) == 0;
+	buf_init(&plain, 64 * 1024);
+	if (text_escape(&plain, text, strnlen(text, 8192)) != ERR_OK)
 		return;
-	}
-	fputs(formula ? "\"'" : "\"", to);
-	for (; *text; text++) {
-		if (*text == '"')
+	const char *s = (const char *)plain.data;
+	bool quoted = formula;
+	for (size_t i = 0; i < plain.size; i++)
+		quoted = quoted || strchr("\",;", s[i]);
+	fputs(formula ? "\"'" : quoted ? "\"" : "", to);
+	for (size_t i = 0; i < plain.size; i++) {
+		if (s[i] == '"')
 			fputc('"', to);
-		fputc(*text, to);
+		fputc(s[i], to);
 	}
-	fputc('"', to);
+	if (quoted)
+		fputc('"', to);
 }
 
 static void csv_row(FILE *to, const cJSON *row)
@@ -232,7 +242,7 @@ struct export
 static void head_write(struct export *x)
 {
 	if (!x->csv) {
-		fputc('[', x->to);
+		fputs("[\n", x->to);
 		return;
 	}
 	for (size_t i = 0; i < CTL_COUNT(fields); i++)
@@ -245,12 +255,8 @@ static void row_write(struct export *x, const cJSON *row)
 	if (x->csv) {
 		csv_row(x->to, row);
 	} else {
-		fputs(x->rows > 0 ? ",\n" : "\n", x->to);
-		char *text = cJSON_PrintUnformatted(row);
-
-		if (text)
-			fputs(text, x->to);
-		cJSON_free(text);
+		fputs(x->rows > 0 ? "," : "", x->to);
+		json_print(x->to, row, false);
 	}
 	x->rows++;
 }
@@ -288,7 +294,7 @@ static enum err export_write(struct ctl *c, const struct api_verb *v, struct exp
 	}
 	api_close(api);
 	if (e == ERR_OK && !x->csv)
-		fputs(x->rows > 0 ? "\n]\n" : "]\n", x->to);
+		fputs("]\n", x->to);
 	if (e == ERR_OK && (fflush(x->to) != 0 || ferror(x->to)))
 		e = err_set_errno("cannot write the export");
 	return e;

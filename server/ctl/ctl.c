@@ -65,6 +65,20 @@ const char *ctl_safe(const char *text)
 	return out;
 }
 
+// One line, whatever stands in its parts.
+static void line_print(FILE *to, const char *format, va_list args) PRINTF_LIKE(2, 0);
+
+static void line_print(FILE *to, const char *format, va_list args)
+{
+	SCOPED_FREE char *line = NULL;
+
+	if (vasprintf(&line, format, args) < 0)
+		line = NULL;
+	else
+		text_print(to, line);
+	fputc('\n', to);
+}
+
 void ctl_say(const struct ctl *c, const char *format, ...)
 {
 	va_list args;
@@ -72,9 +86,8 @@ void ctl_say(const struct ctl *c, const char *format, ...)
 	if (c->json || c->quiet)
 		return;
 	va_start(args, format);
-	vprintf(format, args);
+	line_print(stdout, format, args);
 	va_end(args);
-	putchar('\n');
 }
 
 void ctl_note(const struct ctl *c, const char *format, ...)
@@ -84,9 +97,8 @@ void ctl_note(const struct ctl *c, const char *format, ...)
 	if (c->quiet)
 		return;
 	va_start(args, format);
-	vfprintf(stderr, format, args);
+	line_print(stderr, format, args);
 	va_end(args);
-	fputc('\n', stderr);
 }
 
 enum exit_code ctl_exit_code(enum err e)
@@ -149,7 +161,7 @@ enum exit_code ctl_usage(const struct ctl *c, const char *format, ...)
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
 	failure_json(c, "usage", why);
-	fprintf(stderr, "helioctl: %s", why);
+	fprintf(stderr, "helioctl: %s", ctl_safe(why));
 	if (c->command)
 		fprintf(stderr, "\nusage: helioctl %s %s\n", c->command->name, c->command->args);
 	else

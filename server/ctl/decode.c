@@ -393,7 +393,7 @@ void decode_print(const struct term *t, const cJSON *message, size_t rows)
 	for (size_t i = 0; i < CTL_COUNT(meta); i++) {
 		if (*json_text(message, meta[i]))
 			fprintf(t->file, ", %s%s", i == 1 ? "signature " : "",
-				json_text(message, meta[i]));
+				ctl_safe(json_text(message, meta[i])));
 	}
 	signers = cJSON_GetObjectItem(message, "signed_by");
 	if (signers)

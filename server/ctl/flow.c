@@ -102,7 +102,7 @@ static void flow_act_show(const cJSON *flow)
 	if (json_u64(flow, "event_seq") > 0)
 		printf(", event %" PRIu64, json_u64(flow, "event_seq"));
 	if (*json_text(flow, "package"))
-		printf(", package %.8s", json_text(flow, "package"));
+		printf(", package %.8s", ctl_safe(json_text(flow, "package")));
 	puts("\n");
 }
 

@@ -5,6 +5,7 @@
 #define HELIO_CTL_TEXT_H
 
 #include "proto/base/mem.h"
+#include "proto/base/text.h"
 #include <stdio.h>
 
 // Appends s[size] to out. Controls and bytes that are not UTF-8 become \xNN; bidirectional and
@@ -22,12 +23,5 @@ size_t text_width(const char *s);
 
 // Bytes of s that fit into `columns`.
 size_t text_cut(const char *s, size_t columns);
-
-// One code point of valid UTF-8 from s[size >= 1]; *length bytes of it. 0xfffd and 1 for a byte
-// that begins none.
-uint32_t text_next(const char *s, size_t size, size_t *length);
-
-// True for what must not reach a terminal raw: controls, and format characters of Unicode.
-bool text_is_hostile(uint32_t code_point);
 
 #endif

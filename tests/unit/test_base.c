@@ -292,6 +292,11 @@ static void a_log_value_cannot_make_a_second_line(void **state)
 	assert_string_equal(log_quote("two words"), "\"two words\"");
 	assert_string_equal(log_quote("a\nb\x1b]"), "\"a\\x0ab\\x1b]\"");
 	assert_string_equal(log_quote(""), "\"\"");
+	// C11: no text moves a cursor, turns the reading direction or hides.
+	assert_string_equal(log_quote("a\xe2\x80\xae z"), "\"a\\u{202e} z\"");
+	assert_string_equal(log_quote("\xc2\x9b"), "\"\\u{9b}\"");
+	assert_string_equal(log_quote("\xff\xc3"), "\"\\xff\\xc3\"");
+	assert_string_equal(log_quote("\xc3\xa4 \xef\xbf\xbd"), "\"\xc3\xa4 \xef\xbf\xbd\"");
 }
 
 static void wall_time_is_printed_as_utc(void **state)
@@ -305,9 +310,28 @@ static void wall_time_is_printed_as_utc(void **state)
 	assert_string_equal(out, "2026-11-21T05:17:55.123Z");
 }
 
+static void C11_a_sentence_and_a_record_are_one_line_of_plain_text(void **state)
+{
+	char kept[4096];
+
+	(void)state;
+	assert_int_equal(err_set(ERR_RANGE, "no %s here", "a\r\n\x1b]52;c\x07\xe2\x80\xae\xff\xc3\xa4"), ERR_RANGE);
+	assert_string_equal(err_text(), "no a   ]52;c     \xc3\xa4 here");
+	log_keep(sizeof(kept));
+	log_error("HOSTILE", "raw=%s", "a\nFORGED \x1b[2J\xe2\x80\xae\xc2\x9b");
+	size_t size = log_kept(kept, sizeof(kept) - 1);
+	kept[size] = '\0';
+	assert_true(strchr(kept, '\n') == kept + size - 1);
+	assert_non_null(strstr(kept, " HOSTILE raw=a FORGED  [2J"));
+	assert_null(strstr(kept, "\xe2"));
+	for (const char *p = kept; p < kept + size - 1; p++)
+		assert_in_range((unsigned char)*p, 0x20, 0x7e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(C11_a_sentence_and_a_record_are_one_line_of_plain_text),
 		cmocka_unit_test(an_error_keeps_its_sentence_and_knows_errno),
 		cmocka_unit_test(an_arena_never_exceeds_budget_or_count),
 		cmocka_unit_test(an_arena_grows_over_blocks),

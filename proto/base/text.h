@@ -1,0 +1,20 @@
+// Text that comes from outside, on its way to a log, a terminal or a sentence (attack C11): what
+// could move the cursor, end a line, turn the reading direction or hide.
+#ifndef HELIO_BASE_TEXT_H
+#define HELIO_BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// One code point of valid UTF-8 from s[size >= 1]; *length bytes of it. 0xfffd and 1 for a byte
+// that begins none.
+uint32_t text_next(const char *s, size_t size, size_t *length);
+
+// True for what must not reach a terminal raw: controls, and format characters of Unicode.
+bool text_is_hostile(uint32_t code_point);
+
+// Each byte of what is hostile, or is no UTF-8, becomes a blank.
+void text_blank(char *s, size_t size);
+
+#endif
