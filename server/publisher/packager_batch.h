@@ -23,7 +23,7 @@ struct part {
 	size_t first, count; // pieces
 	bool begins, ends;
 	const struct seen_file *seen; // it is not read
-	bool settled; // where it ends: nothing changed while it was read, or long before
+	bool settled;               // where it ends: nobody wrote while it was read, or long before
 	struct sha256_stream *hash; // of a file of several batches
 	struct digest sha256;       // of the file, where it ends
 };
@@ -49,6 +49,7 @@ struct reader {
 	bool eof;
 	bool began; // some of the file is in an earlier batch
 	int64_t opened_unix_ms;
+	bool alone; // nobody could write to the file after it was opened, but who opened it later
 	struct seen_follow follow;
 	struct sha256_stream *streams[2]; // files that go on from batch to batch: this and the last
 	unsigned streams_used;

@@ -127,14 +127,16 @@ static enum err file_begin(struct reader *r)
 	r->opened_unix_ms = clock_now().wall.ms;
 	r->follow = (struct seen_follow){
 		.file = job->seen && !job->small ? seen_find(job->seen, file->path) : NULL};
-	return pack_file_open(r->work, file, &r->fd);
+	TRY(pack_file_open(r->work, file, &r->fd));
+	r->alone = file->tree && job->seen && tree_file_is_left_alone(r->fd);
+	return ERR_OK;
 }
 
 static void file_leave(struct reader *r, struct part *p)
 {
 	const struct tree_file *file = r->work->job->files[r->file].tree;
 
-	p->settled = file && tree_file_is_same(r->fd, file) &&
+	p->settled = file && r->alone && tree_file_is_same(r->fd, file) &&
 		     seen_is_settled(file, r->opened_unix_ms) && tree_stamp_is_the_kernels(r->fd);
 	close(r->fd);
 	r->fd = -1;

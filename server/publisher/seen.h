@@ -10,10 +10,11 @@
 //
 // A stamp says that nothing changed only when the file had been left alone for a while before it
 // was read (SEEN_SETTLE_MS): clocks of file systems are coarse, and what is written within one tick
-// of being read has the stamp of what was read. A mark is a one-time authenticator: under a key
-// that follows from the store's own secret and the chunk's SHA-256, so that nobody can make another
-// chunk that bears it. Of every file that is read the SHA-256 is of what was read, whatever the
-// marks say.
+// of being read has the stamp of what was read. And only when nobody could write to it any more as
+// the reading began (tree_file_is_left_alone): a write takes any time behind its stamp. A mark is a
+// one-time authenticator: under a key that follows from the store's own secret and the chunk's
+// SHA-256, so that nobody can make another chunk that bears it. Of every file that is read the
+// SHA-256 is of what was read, whatever the marks say.
 #ifndef HELIO_PUBLISHER_SEEN_H
 #define HELIO_PUBLISHER_SEEN_H
 

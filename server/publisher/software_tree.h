@@ -41,6 +41,12 @@ enum err tree_open(int root_fd, const struct tree_file *f, int *fd) MUST_CHECK;
 // The open file is still what was listed: size and stamp.
 bool tree_file_is_same(int fd, const struct tree_file *f);
 
+// Nobody has the file open for writing, nor a mapping of it that can be written. A write sets the
+// stamp when it begins and may go on for any time, and so may stores into a page that is dirty
+// already: until this was true for once, what was read is not what the stamp stands for. False also
+// where that is not told: to others than the file's owner without CAP_LEASE.
+bool tree_file_is_left_alone(int fd);
+
 // Its file system is one that sets the time of a change by the clock of this machine. Others show
 // what an image or another machine says, which may be the same for other bytes.
 bool tree_stamp_is_the_kernels(int fd);

@@ -1,12 +1,20 @@
 // What the publisher saw of files decides what it reads, and never what a package is: each build is
 // held against one of the same tree that remembers nothing.
+#include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "server/publisher/store.h"
 #include "tests/unit/package_helper.h"
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MIB ((size_t)1 << 20)
@@ -255,6 +263,157 @@ static void a_file_that_was_just_written_is_read_again(void **state)
 	for (size_t i = 0; i < f->seen.count; i++)
 		assert_false(f->seen.files[i].settled);
 	assert_int_equal(pack(f, false), tree_bytes(f));
+}
+
+// ---- who writes behind a stamp
+
+// A write of the whole file that the kernel cannot end: what it is to write from the middle on is
+// not there, until let_go().
+struct slow_write {
+	pthread_t thread;
+	int fd, faults;
+	uint8_t *data;
+	size_t size;
+};
+
+static void *slow_main(void *arg)
+{
+	struct slow_write *w = arg;
+
+	return pwrite(w->fd, w->data, w->size, 0) == (ssize_t)w->size ? w : NULL;
+}
+
+static bool slow_begin(struct slow_write *w, const char *path, size_t size)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct pollfd fault;
+
+	*w = (struct slow_write){.size = size, .fd = open(path, O_WRONLY)};
+	assert_true(w->fd >= 0);
+	w->faults = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (w->faults < 0)
+		return false;
+	assert_int_equal(ioctl(w->faults, UFFDIO_API, &api), 0);
+	w->data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(w->data, MAP_FAILED);
+	test_fill(w->data, size / 2, 77);
+	struct uffdio_register missing = {.range = {(uintptr_t)w->data + size / 2, size / 2},
+		.mode = UFFDIO_REGISTER_MODE_MISSING};
+	assert_int_equal(ioctl(w->faults, UFFDIO_REGISTER, &missing), 0);
+	assert_int_equal(pthread_create(&w->thread, NULL, slow_main, w), 0);
+	fault = (struct pollfd){.fd = w->faults, .events = POLLIN};
+	assert_int_equal(poll(&fault, 1, 10000), 1);
+	assert_int_equal(fault.revents, POLLIN); // it has begun, and waits
+	return true;
+}
+
+static void slow_let_go(struct slow_write *w)
+{
+	struct uffdio_zeropage zeros = {.range = {(uintptr_t)w->data + w->size / 2, w->size / 2}};
+	void *done = NULL;
+
+	assert_int_equal(ioctl(w->faults, UFFDIO_ZEROPAGE, &zeros), 0);
+	assert_int_equal(pthread_join(w->thread, &done), 0);
+	assert_ptr_equal(done, w);
+}
+
+static void slow_end(struct slow_write *w)
+{
+	if (w->data)
+		munmap(w->data, w->size);
+	if (w->faults >= 0)
+		close(w->faults);
+	close(w->fd);
+}
+
+static struct stat stat_of(const struct fixture *f, const char *name)
+{
+	char path[160];
+	struct stat s;
+
+	path_of(f, name, path);
+	assert_int_equal(stat(path, &s), 0);
+	return s;
+}
+
+static bool stamp_is(const struct fixture *f, const char *name, const struct stat *was)
+{
+	struct stat s = stat_of(f, name);
+
+	return s.st_ctim.tv_sec == was->st_ctim.tv_sec &&
+	       s.st_ctim.tv_nsec == was->st_ctim.tv_nsec &&
+	       s.st_mtim.tv_sec == was->st_mtim.tv_sec && s.st_mtim.tv_nsec == was->st_mtim.tv_nsec;
+}
+
+// Until the last of them is older than what settles.
+static void time_pass(const struct stat *last)
+{
+	int64_t until = (int64_t)last->st_ctim.tv_sec * 1000 + last->st_ctim.tv_nsec / 1000000 +
+			SEEN_SETTLE_MS + 50;
+
+	while (clock_now().wall.ms < until)
+		usleep(10000);
+}
+
+static void what_is_written_long_after_its_stamp_is_read(void **state)
+{
+	struct fixture *f = *state;
+	struct slow_write w;
+	char path[160];
+
+	file_put(f, "alone", MIB, 1);
+	file_put(f, "mapped", MIB, 2);
+	file_put(f, "written", MIB, 3);
+	path_of(f, "mapped", path);
+	SCOPED_FD int fd = open(path, O_RDWR);
+	uint8_t *map = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	map[0] ^= 1;
+	path_of(f, "written", path);
+	bool slow = slow_begin(&w, path, MIB);
+	const struct stat written = stat_of(f, "written");
+	time_pass(&written);
+	(void)pack(f, false);
+	seen_again(f);                         // as the rows say
+	assert_true(f->seen.files[0].settled); // the control: as it is with a file that is alone
+	map[1] ^= 1;
+	if (slow)
+		slow_let_go(&w);
+	// No time tells of the write. Of the store into the mapping one does, where its page was
+	// carried to the disk with what the package put there.
+	assert_true(stamp_is(f, "written", &written));
+	assert_int_equal(pack(f, false), 2 * MIB);
+	slow_end(&w);
+	munmap(map, MIB);
+	if (!slow)
+		print_message("without the write: no userfaultfd here\n");
+}
+
+static void a_mapping_of_a_tmpfs_leaves_no_time(void **state)
+{
+	struct fixture *f = *state;
+	char path[160];
+
+	if (mount("tmpfs", f->home, "tmpfs", 0, "size=4m") != 0)
+		skip();
+	file_put(f, "mapped", 4096, 1);
+	path_of(f, "mapped", path);
+	SCOPED_FD int fd = open(path, O_RDWR);
+	volatile uint8_t *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	uint8_t was = map[0];
+	const struct stat before = stat_of(f, "mapped");
+	while (clock_now().wall.ms <
+		before.st_ctim.tv_sec * 1000 + before.st_ctim.tv_nsec / 1000000 + 20)
+		usleep(1000);
+	map[0] = was ^ 1;
+	bool told = !stamp_is(f, "mapped", &before);
+	bool trusted = tree_stamp_is_the_kernels(fd);
+	munmap((void *)(uintptr_t)map, 4096);
+	close(fd);
+	fd = -1;
+	assert_int_equal(umount2(f->home, MNT_DETACH), 0);
+	assert_false(told); // the control
+	assert_false(trusted);
 }
 
 static void a_store_that_lost_an_object_makes_it_again(void **state)
@@ -514,6 +673,8 @@ int main(void)
 		T(a_file_that_changed_behind_its_size_and_time_is_read),
 		T(a_small_file_that_changed_is_read_with_its_neighbours),
 		T(a_file_that_was_just_written_is_read_again),
+		T(what_is_written_long_after_its_stamp_is_read),
+		T(a_mapping_of_a_tmpfs_leaves_no_time),
 		T(a_store_that_lost_an_object_makes_it_again),
 		T(a_group_whose_file_changed_unseen_is_refused),
 		T(a_file_that_changed_here_and_there_is_cut_as_it_would_be_anew),
