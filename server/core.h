@@ -337,6 +337,8 @@ struct client_brief {
 // As core_client_next.
 bool core_client_walk(struct core *core, size_t *cursor, struct client_brief *out);
 bool core_client_is_in(struct core *core, size_t place, const char *channel);
+// Of who was just walked over: asks the store for nothing.
+bool core_client_holds_at(struct core *core, size_t place, const struct digest *package);
 // Each principal has a place below core_client_places for as long as it exists and the core does
 // not load again; false: this one is free.
 size_t core_client_places(const struct core *core);

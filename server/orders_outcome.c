@@ -197,7 +197,7 @@ static const struct order_row *room_lacked(const struct orders *o, const struct 
 			bsearch(info.places[i].channel, rows, count, sizeof(*rows), row_compare);
 
 		if (r && !r->withdrawn && r->size_bytes > c->free_bytes &&
-			!digest_is_zero(&r->shown) && !core_client_holds(o->core, c->id, &r->shown))
+			!digest_is_zero(&r->shown) && !core_client_holds_at(o->core, c->place, &r->shown))
 			return r;
 	}
 	return NULL;

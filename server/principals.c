@@ -419,6 +419,11 @@ bool core_client_holds(struct core *core, const char *id, const struct digest *p
 	return c && client_holds(core, c, package);
 }
 
+bool core_client_holds_at(struct core *core, size_t place, const struct digest *package)
+{
+	return client_holds(core, client_at(&core->clients, (uint32_t)place), package);
+}
+
 bool core_client_shows(struct core *core, const char *id, const struct digest *package)
 {
 	const struct client *c = client_find(core, id);

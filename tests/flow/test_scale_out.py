@@ -238,8 +238,8 @@ def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_chang
     fleet.ctl("channel", "publish", beyond, package)
     wait_for(lambda: installed(fleet, beyond, package), 30, "the one beyond has it")
     assert wait_for(lambda: record.grants(beyond, package), 10, "its grant is recorded")[0][2].rate_bytes_per_s == fleet.capacity
-    quick = sent(fleet, beyond, home)
-    assert quick[-1][0] - quick[0][0] < 12  # 16 at the site's rate
+    quick = sent(fleet, beyond, home)  # at the site's rate it takes 16 s, and no second has more than that and two objects
+    assert quick[-1][0] - quick[0][0] < 12 or max(per_second(quick)) > 1 * MB + 2 * OBJECT, per_second(quick)
 
 
 def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_server(calm):

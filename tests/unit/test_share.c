@@ -585,6 +585,48 @@ static void a_leader_that_takes_a_shard_keeps_no_channel_that_was_left(void **st
 	assert_int_equal(channel.clients, 1);
 }
 
+// A walk begins with one look at all that changed: what is asked then is answered from memory.
+static void a_walk_asks_the_store_for_no_client_of_the_others(void **state)
+{
+	struct rig *r = *state;
+	struct digest held = sha256("a", 1), other = sha256("b", 1);
+	struct client_brief c;
+	struct client_info info;
+	size_t cursor = 0, clients = 0, holders = 0;
+	char id[16];
+
+	for (int i = 0; i < RIG_AGENTS; i++) {
+		snprintf(id, sizeof(id), "f%d", i);
+		(void)rig_settled(r, id);
+	}
+	for (size_t i = 0; i < SHARDS; i++)
+		owned[i] = false;
+	shares(r);
+	letters_pass(r);
+	assert_int_equal(db_run(r->db,
+				 "UPDATE client SET holdings = $1, holdings_known = 1 WHERE id = "
+				 "'f7'",
+				 DB_B(bytes_of(held.b, sizeof(held.b)))),
+		ERR_OK);
+	other_wrote(r, "f7");
+	rig_advance(r, 3000);
+	uint64_t before = r->db->statements;
+	while (core_client_walk(r->core, &cursor, &c)) {
+		assert_true(core_client_at(r->core, c.place, &info));
+		holders += core_client_holds_at(r->core, c.place, &held);
+		assert_false(core_client_holds_at(r->core, c.place, &other));
+		clients++;
+	}
+	assert_int_equal(clients, RIG_AGENTS);
+	assert_int_equal(holders, 1);
+	assert_true(r->db->statements - before < 10);
+	// Control: who asks for one by its id has the store asked.
+	before = r->db->statements;
+	assert_true(core_client_holds(r->core, "f7", &held));
+	assert_false(core_client_holds(r->core, "f8", &held));
+	assert_true(r->db->statements - before >= 2);
+}
+
 static void lobby_left_by(struct rig *r, const char *server, bool and_gone)
 {
 	static const char *const both[] = {"default", "lobby"};
@@ -657,6 +699,7 @@ int main(void)
 		T(rows_of_who_was_removed_go_when_its_server_has_let_go_of_it),
 		T(who_is_revoked_elsewhere_is_silenced_there),
 		T(a_leader_that_takes_a_shard_keeps_no_channel_that_was_left),
+		T(a_walk_asks_the_store_for_no_client_of_the_others),
 		T(what_a_server_wrote_that_came_and_went_between_two_looks_is_read),
 		T(more_servers_than_shards_are_followed_too),
 	};
