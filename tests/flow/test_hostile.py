@@ -1,5 +1,6 @@
 """A device with credentials of its own that means no good: within its rights on the broker it says everything it can as
 often as it can. Log, store and memory of the server stay bounded, it is seen, and its neighbour does not notice."""
+import hmac
 import os
 import time
 
@@ -123,3 +124,42 @@ def test_a_device_that_floods_costs_the_others_nothing(fleet_of):
     heliod.wait_text("reason=retained", 10)
     mark = answers(watch, "f1")
     wait_for(lambda: answers(watch, "f1") >= mark + 3, 15, "f1 is answered by the next start")
+
+
+def varint(n):
+    return bytes([n & 0x7f | 0x80]) + varint(n >> 7) if n > 0x7f else bytes([n])
+
+
+def bombs(limit):
+    """Empty elements of each field until the message is as long as it may be; each field in itself, thousands deep."""
+    for number in range(1, 21):
+        tag = varint(number << 3 | 2)
+        yield (tag + b"\0") * ((limit - 100) // (len(tag) + 1))
+        deep = b""
+        while len(deep) < min(limit - 100, 30_000):
+            deep = tag + varint(len(deep)) + deep
+        yield deep
+
+
+def test_C8_bombs_in_a_good_session_cost_the_server_8_mib_at_most(fleet_of):
+    fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), publishers=(), level="info", server={"server": {"messages_per_s": 10_000}}).up(agents=["f1"])
+    heliod, watch = fleet.procs["heliod"], fleet.watch("helio/v1/rsp/f1")
+    rogue = fleet.principal("f2").sign_in()
+    settle(rogue)
+    before, begun = counters(fleet), answers(watch, "f1")
+    open(f"/proc/{heliod.pid}/clear_refs", "w").write("5")      # the highest from now on
+    base, sent = memory_kb(heliod.pid), 0
+    for kind, limit in (("hb", 16 << 10), ("report", 256 << 10), ("want", 64 << 10)):
+        topic = f"helio/v1/{kind}/{wire.shard('f2')}/f2"
+        for payload in bombs(limit):
+            rogue.link.publish(topic, payload + wire.AUTH_MAC + hmac.new(rogue.mac_up, topic.encode() + b"\0" + payload, "sha256").digest(), qos=1)
+            sent += 1
+    # Its own good words are heard behind all that, and so is the neighbour.
+    assert rogue.beat().body.kind is not None
+    wait_for(lambda: answers(watch, "f1") > begun, 5, "f1 is answered")
+    after = counters(fleet)
+    refused = sum(n - before.get(k, 0) for k, n in after.items() if k.startswith("reject."))
+    assert refused >= sent, (sent, before, after)
+    peak = int(next(line.split()[1] for line in open(f"/proc/{heliod.pid}/status") if line.startswith("VmHWM")))
+    assert not base or peak - base < 8 << 10, f"{peak - base} kB"
+    print(f"{sent} bombs, {peak - base} kB")

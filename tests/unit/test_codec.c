@@ -163,7 +163,7 @@ static void assert_no_way_back(const ProtobufCMessageDescriptor *const *way, siz
 	}
 }
 
-static void no_message_type_contains_itself(void **state)
+static void C8_no_message_type_contains_itself(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < TABLE_COUNT; i++)
@@ -461,7 +461,7 @@ int main(void)
 		cmocka_unit_test(every_field_of_the_schema_has_exactly_one_row),
 		cmocka_unit_test(every_member_of_a_plain_struct_has_exactly_one_row),
 		cmocka_unit_test(every_submessage_of_the_schema_has_a_table),
-		cmocka_unit_test(no_message_type_contains_itself),
+		cmocka_unit_test(C8_no_message_type_contains_itself),
 		cmocka_unit_test(a_spliced_field_is_the_last_before_auth),
 		cmocka_unit_test(the_samples_set_every_field),
 		cmocka_unit_test(every_message_comes_back_as_it_was_sent),
