@@ -248,21 +248,29 @@ static enum err data_copy(struct archive_door *d, const char *name, int fd, uint
 	return ERR_OK;
 }
 
-static enum err entry_take(
-	struct archive_door *d, struct archive_entry *entry, const char *into, uint64_t *room)
+// room: what is left.
+static enum err entry_take(struct archive_door *d, struct archive_entry *entry, const char *into,
+	struct medium_most *room)
 {
 	char path[PATH_MAX];
 	const char *name = d->entry_pathname(entry);
 	int64_t size = d->entry_size(entry);
-	if (d->entry_filetype(entry) == AE_IFDIR)
+	bool folder = d->entry_filetype(entry) == AE_IFDIR;
+	size_t *left = folder ? &room->folders : &room->files;
+	if (*left == 0)
+		return err_set(ERR_FULL,
+			"the image holds more %s than are read: mount it, and import the folder",
+			folder ? "folders" : "files");
+	--*left;
+	if (folder)
 		return ERR_OK;
 	if (name == NULL || d->entry_filetype(entry) != AE_IFREG ||
 		d->entry_hardlink(entry) != NULL || !name_is_known(name))
 		return err_set(ERR_DENIED, "the image holds %s, which no medium has",
 			name != NULL ? name : "a file without a name");
-	if (size < 0 || size > LIMIT_OBJECT || (uint64_t)size > *room)
+	if (size < 0 || size > LIMIT_OBJECT || (uint64_t)size > room->bytes)
 		return err_set(ERR_FULL, "%s has %lld bytes", name, (long long)size);
-	*room -= (uint64_t)size;
+	room->bytes -= (uint64_t)size;
 	TRY(path_join(path, sizeof path, into, name));
 	TRY(folders_make(into, path));
 	SCOPED_FD int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -295,11 +303,11 @@ static enum err image_is_whole(const char *image)
 				 (long long)st.st_size, (unsigned long long)(sectors * SECTOR));
 }
 
-enum err medium_image_open(const char *image, const char *into, uint64_t room)
+enum err medium_image_open(const char *image, const char *into, const struct medium_most *most)
 {
 	__attribute__((cleanup(door_close))) struct archive_door d = {0};
 	struct archive_entry *entry = NULL;
-	size_t files = 0;
+	struct medium_most room = *most;
 	int rc = ARCHIVE_OK;
 	TRY(image_is_whole(image));
 	TRY(door_open(&d));
@@ -307,15 +315,9 @@ enum err medium_image_open(const char *image, const char *into, uint64_t room)
 	if (d.read_support_format_iso9660(d.archive) != ARCHIVE_OK ||
 		d.read_open_filename(d.archive, image, 65536) != ARCHIVE_OK)
 		return err_set(ERR_FORMAT, "%s: %s", image, d.error_string(d.archive));
-	while ((rc = d.read_next_header(d.archive, &entry)) == ARCHIVE_OK) {
-		if (++files > MEDIUM_IMAGE_FILES_MAX)
-			return err_set(ERR_FULL,
-				"the image holds more than %u files: mount it, and import the "
-				"folder",
-				MEDIUM_IMAGE_FILES_MAX);
+	while ((rc = d.read_next_header(d.archive, &entry)) == ARCHIVE_OK)
 		TRY(entry_take(&d, entry, into, &room));
-	}
-	return rc == ARCHIVE_EOF && files != 0
+	return rc == ARCHIVE_EOF && room.files != most->files
 		       ? ERR_OK
 		       : err_set(ERR_FORMAT, "%s is no whole image: %s", image,
 				 rc == ARCHIVE_EOF ? "nothing is in it"

@@ -20,8 +20,14 @@ enum err medium_file_put(const char *dir, const char *path, void *ctx,
 	enum err (*fill)(void *ctx, int fd)) MUST_CHECK;
 
 // An ISO 9660 image becomes a folder: only names that a medium has, only regular files, at most
-// `room` bytes. into: made here, and to be removed by the caller, also after an error. Errors:
-// ERR_FORMAT (no image, or one that was cut), ERR_DENIED (a name, a link), ERR_FULL, ERR_IO.
-enum err medium_image_open(const char *image, const char *into, uint64_t room) MUST_CHECK;
+// so many files, folders and bytes. into: made here, and to be removed by the caller, also after an
+// error. Errors: ERR_FORMAT (no image, or one that was cut), ERR_DENIED (a name, a link), ERR_FULL,
+// ERR_IO.
+struct medium_most {
+	size_t files, folders;
+	uint64_t bytes;
+};
+enum err medium_image_open(
+	const char *image, const char *into, const struct medium_most *most) MUST_CHECK;
 
 #endif

@@ -489,9 +489,11 @@ static void image_run(uv_work_t *work)
 	uint64_t room = 0;
 	i->work_result = disk_free(i->rt->settings->state_dir, &room);
 	uint64_t reserve = i->rt->settings->reserve_bytes;
+	const struct medium_most most = {.files = MEDIUM_IMAGE_FILES_MAX,
+		.folders = MEDIUM_IMAGE_FOLDERS_MAX,
+		.bytes = room > reserve ? room - reserve : 0};
 	if (i->work_result == ERR_OK)
-		i->work_result =
-			medium_image_open(i->path, i->image, room > reserve ? room - reserve : 0);
+		i->work_result = medium_image_open(i->path, i->image, &most);
 	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
 		i->why[0] = '\0';
 }

@@ -162,21 +162,28 @@ struct seed_entry seed_record_entry(const struct seed_record *r, uint32_t i)
 
 // ---- writing
 
-enum err seed_list_begin(struct buf *out)
+enum err seed_list_begin(struct seed_draft *out)
 {
-	buf_init(out, SEED_LIST_MAX);
-	return buf_append(out, &head_now, sizeof head_now);
+	out->count = 0;
+	buf_init(&out->bytes, SEED_LIST_MAX);
+	return buf_append(&out->bytes, &head_now, sizeof head_now);
+}
+
+void seed_draft_fini(struct seed_draft *d)
+{
+	buf_fini(&d->bytes);
 }
 
 // The digest has its place too.
-static enum err room_check(struct buf *out, uint64_t more)
+static enum err room_check(struct seed_draft *out, uint64_t more)
 {
-	if (out->size + more + sizeof(struct digest) > SEED_LIST_MAX)
+	if (out->count == SEED_FILES_MAX ||
+		out->bytes.size + more + sizeof(struct digest) > SEED_LIST_MAX)
 		return err_set(ERR_FULL, "the list of seeds is full");
-	return buf_reserve(out, (size_t)more + sizeof(struct digest));
+	return buf_reserve(&out->bytes, (size_t)more + sizeof(struct digest));
 }
 
-enum err seed_list_add(struct buf *out, const char *path, const struct seed_stamp *stamp,
+enum err seed_list_add(struct seed_draft *out, const char *path, const struct seed_stamp *stamp,
 	const struct seed_entry *entries, size_t count)
 {
 	size_t path_size = strlen(path) + 1;
@@ -191,28 +198,32 @@ enum err seed_list_add(struct buf *out, const char *path, const struct seed_stam
 	if (path_size > PATH_MAX)
 		return err_set(ERR_FULL, "a path of a seed is too long to be listed");
 	TRY(room_check(out, sizeof h + path_size + (uint64_t)count * ENTRY_BYTES));
-	TRY(buf_append(out, &h, sizeof h));
-	TRY(buf_append(out, path, path_size));
+	TRY(buf_append(&out->bytes, &h, sizeof h));
+	TRY(buf_append(&out->bytes, path, path_size));
 	for (size_t i = 0; i < count; i++) {
-		TRY(buf_append(out, &entries[i].hash, sizeof entries[i].hash));
-		TRY(buf_append(out, &entries[i].size, sizeof entries[i].size));
+		TRY(buf_append(&out->bytes, &entries[i].hash, sizeof entries[i].hash));
+		TRY(buf_append(&out->bytes, &entries[i].size, sizeof entries[i].size));
 	}
+	out->count++;
 	return ERR_OK;
 }
 
-enum err seed_list_add_raw(struct buf *out, const struct seed_record *r)
+enum err seed_list_add_raw(struct seed_draft *out, const struct seed_record *r)
 {
 	TRY(room_check(out, r->raw.size));
-	return buf_append(out, r->raw.data, r->raw.size);
+	TRY(buf_append(&out->bytes, r->raw.data, r->raw.size));
+	out->count++;
+	return ERR_OK;
 }
 
-enum err seed_list_write(struct buf *out, const char *path)
+enum err seed_list_write(struct seed_draft *out, const char *path)
 {
-	struct digest d = sha256(out->data, out->size);
-	size_t own = out->size;
+	struct buf *b = &out->bytes;
+	struct digest d = sha256(b->data, b->size);
+	size_t own = b->size;
 
-	TRY(buf_append(out, d.b, sizeof d.b));
-	enum err e = file_write_atomic(path, out->data, out->size, 0600);
-	out->size = own;
+	TRY(buf_append(b, d.b, sizeof d.b));
+	enum err e = file_write_atomic(path, b->data, b->size, 0600);
+	b->size = own;
 	return e;
 }

@@ -51,13 +51,18 @@ void seed_list_close(struct seed_list *l);
 struct seed_record *seed_list_find(struct seed_list *l, const char *path);
 struct seed_entry seed_record_entry(const struct seed_record *r, uint32_t i);
 
-// A new list, record after record. out: SEED_LIST_MAX at most. Errors: ERR_FULL (out is as it was),
-// ERR_MEMORY.
-enum err seed_list_begin(struct buf *out) MUST_CHECK;
-enum err seed_list_add(struct buf *out, const char *path, const struct seed_stamp *stamp,
+// A new list, record after record: no more than can be read again.
+struct seed_draft {
+	struct buf bytes;
+	size_t count;
+};
+void seed_draft_fini(struct seed_draft *d);
+// Errors: ERR_FULL (the draft is as it was), ERR_MEMORY.
+enum err seed_list_begin(struct seed_draft *out) MUST_CHECK;
+enum err seed_list_add(struct seed_draft *out, const char *path, const struct seed_stamp *stamp,
 	const struct seed_entry *entries, size_t count) MUST_CHECK;
-enum err seed_list_add_raw(struct buf *out, const struct seed_record *r) MUST_CHECK;
+enum err seed_list_add_raw(struct seed_draft *out, const struct seed_record *r) MUST_CHECK;
 // Ends it and puts it in the place of the one before; out is as it was.
-enum err seed_list_write(struct buf *out, const char *path) MUST_CHECK;
+enum err seed_list_write(struct seed_draft *out, const char *path) MUST_CHECK;
 
 #endif

@@ -77,7 +77,7 @@ struct listing {
 	struct look *look;
 	const char *path; // of the list; NULL: nowhere
 	struct seed_list old;
-	struct buf fresh;
+	struct seed_draft fresh;
 	uint8_t *window;
 	struct seed_entry *entries; // of the file at hand, SEED_CHUNKS_MAX
 	size_t entry_count;
@@ -132,21 +132,25 @@ static enum err file_hash(struct listing *l, int fd)
 // With what it did not come to yet, when it is not whole: that stays as it was listed.
 static void list_keep(struct listing *l, bool whole)
 {
-	size_t own = l->fresh.size;
+	const struct seed_draft own = l->fresh;
+	size_t left_out = 0;
 	bool gone = false;
-	enum err e = ERR_OK;
 
-	for (size_t i = 0; i < l->old.count && e == ERR_OK; i++) {
-		gone = gone || !l->old.records[i].seen;
-		if (!whole && !l->old.records[i].seen)
-			e = seed_list_add_raw(&l->fresh, &l->old.records[i]);
+	for (size_t i = 0; i < l->old.count; i++) {
+		if (l->old.records[i].seen)
+			continue;
+		gone = true;
+		left_out += !whole && seed_list_add_raw(&l->fresh, &l->old.records[i]) != ERR_OK;
 	}
+	if (left_out > 0)
+		log_info("SEEDS-LEFT-OUT", "files=%zu why=%s", left_out, log_quote(err_text()));
 	l->unsaved_bytes = 0;
 	if (l->path != NULL && (l->changed || (whole && gone)) &&
 		seed_list_write(&l->fresh, l->path) != ERR_OK)
 		log_warn("SEEDS-UNKEPT", "path=%s why=%s", log_quote(l->path),
 			log_quote(err_text()));
-	l->fresh.size = own;
+	l->fresh.bytes.size = own.bytes.size;
+	l->fresh.count = own.count;
 }
 
 static void record_add(struct listing *l, const char *path, const struct seed_stamp *before, int fd)
@@ -257,7 +261,7 @@ enum err seed_source_open(
 	if (e == ERR_OK || e == ERR_CLOSED)
 		list_keep(&l, e == ERR_OK);
 	seed_list_close(&l.old);
-	buf_fini(&l.fresh);
+	seed_draft_fini(&l.fresh);
 	free(l.window);
 	free(l.entries);
 	log_info("SEEDS", "files=%zu chunks=%zu hashed=%zu%s", s->file_count, s->count, s->hashed,

@@ -6,8 +6,10 @@
 //   helio/v1/pkg/<publisher>/<package>         the signed manifest
 //   helio/v1/idx/<publisher>/<package>/full    the signed index
 //   helio/v1/chunk/<publisher>/<sha256>        objects
-//   helio/return/<client>.bin                  what the client wrote back: parts, each an Envelope of
-//                                              MediumReturn behind its length (4 bytes, lowest first)
+//   helio/return/<client>.bin                  what the client wrote back: parts, each an Envelope
+//   of
+//                                              MediumReturn behind its length (4 bytes, lowest
+//                                              first)
 //
 // Several clients may share one: each has its orders, and what is equal lies there once. Nothing on
 // it is believed: not the names, not the sizes, and no key lies on it.
@@ -26,5 +28,7 @@
 // Of an image that is read without being mounted: libarchive takes some 600 bytes of the device for
 // each, and 4 kB of the publisher. Some 30 GB of objects.
 #define MEDIUM_IMAGE_FILES_MAX (1u << 17)
+// With them: two for each order (its client's, and of its index), and those of the tree above.
+#define MEDIUM_IMAGE_FOLDERS_MAX (16 + 2 * MEDIUM_ORDERS_MAX)
 
 #endif

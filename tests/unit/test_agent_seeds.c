@@ -152,7 +152,7 @@ static void what_a_list_says_of_a_file_that_changed_is_not_believed(void **state
 static void a_list_that_lies_serves_nothing(void **state)
 {
 	struct lab *x = *state;
-	struct buf list;
+	struct seed_draft list;
 	struct stat st;
 	char path[300];
 	file_path(x, 0, path);
@@ -165,7 +165,7 @@ static void a_list_that_lies_serves_nothing(void **state)
 	assert_int_equal(seed_list_begin(&list), ERR_OK);
 	assert_int_equal(seed_list_add(&list, path, &stamp, &e, 1), ERR_OK);
 	assert_int_equal(seed_list_write(&list, x->list), ERR_OK);
-	buf_fini(&list);
+	seed_draft_fini(&list);
 	file_path(x, 1, path);
 	assert_int_equal(unlink(path), 0);
 	assert_false(serves(x, 1));
@@ -296,7 +296,7 @@ static void a_look_that_is_ended_forgets_nothing(void **state)
 
 static void the_list_is_bounded(void **state)
 {
-	struct buf b;
+	struct seed_draft b;
 	struct seed_entry e = {.hash = 1, .size = 4096};
 	struct seed_stamp stamp = {.size = 1 << 20};
 	char path[1000];
@@ -307,8 +307,44 @@ static void the_list_is_bounded(void **state)
 	assert_int_equal(seed_list_begin(&b), ERR_OK);
 	while (seed_list_add(&b, path, &stamp, &e, 1) == ERR_OK)
 		count++;
-	assert_true(count > 1000 && b.size <= SEED_LIST_MAX - 32);
-	buf_fini(&b);
+	assert_true(count > 1000 && b.bytes.size <= SEED_LIST_MAX - 32);
+	seed_draft_fini(&b);
+	path[10] = '\0';
+	assert_int_equal(seed_list_begin(&b), ERR_OK);
+	for (count = 0; seed_list_add(&b, path, &stamp, &e, 1) == ERR_OK; count++)
+		;
+	assert_int_equal(count, SEED_FILES_MAX);
+	seed_draft_fini(&b);
+}
+
+// What was listed once and what is found now are together more than a list may hold: it is one that
+// can be read again, and holds what was hashed.
+static void a_look_that_is_ended_keeps_a_list_that_can_be_read(void **state)
+{
+	struct lab *x = *state;
+	struct ender e = {.after_bytes = FILES * (uint64_t)FILE_BYTES + CHUNK_MAX};
+	struct seed_entry entry = {.hash = 1, .size = 4096};
+	struct seed_stamp stamp = {.size = 1 << 20};
+	struct seed_draft d;
+	struct seed_source s;
+	pthread_t thread;
+	char path[40];
+	assert_int_equal(seed_list_begin(&d), ERR_OK);
+	for (unsigned i = 0; i < SEED_FILES_MAX; i++) {
+		(void)snprintf(path, sizeof path, "/nowhere/%u", i);
+		assert_int_equal(seed_list_add(&d, path, &stamp, &entry, 1), ERR_OK);
+	}
+	assert_int_equal(seed_list_write(&d, x->list), ERR_OK);
+	seed_draft_fini(&d);
+	big_seed(x, (off_t)8 << 30);
+	assert_int_equal(pthread_create(&thread, NULL, end_it, &e), 0);
+	assert_int_equal(seed_source_open(&s, &x->places, &e.look), ERR_CLOSED);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(truncate(x->disk, FILE_BYTES), 0);
+	assert_int_equal(seed_source_open(&s, &x->places, NULL), ERR_OK);
+	assert_int_equal(s.file_count, FILES + 1);
+	assert_int_equal(s.hashed, FILE_BYTES / CHUNK_MAX);
+	seed_source_close(&s);
 }
 
 int main(void)
@@ -330,6 +366,8 @@ int main(void)
 			lab_teardown),
 		cmocka_unit_test_setup_teardown(
 			a_look_that_is_ended_forgets_nothing, lab_setup, lab_teardown),
+		cmocka_unit_test_setup_teardown(a_look_that_is_ended_keeps_a_list_that_can_be_read,
+			lab_setup, lab_teardown),
 		cmocka_unit_test(the_list_is_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

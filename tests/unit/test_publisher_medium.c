@@ -1,8 +1,10 @@
 // What is written onto a medium.
 #include "tests/unit/helper.h"
 
+#include "client/medium_file.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
+#include "server/publisher/medium_set.h"
 #include "server/publisher/medium_shelf.h"
 #include "server/publisher/medium_write.h"
 #include <fcntl.h>
@@ -285,6 +287,33 @@ static void an_image_of_more_files_than_a_device_reads_is_not_made(void **state)
 	many_drop(&x);
 }
 
+// Folders are no files, for who writes as for who reads.
+static void what_a_publisher_writes_an_agent_reads(void **state)
+{
+	struct many x;
+	struct digest sum;
+	uint64_t size = 0;
+	char into[80];
+	struct medium_most most = {.files = 3, .folders = 5, .bytes = 1 << 20};
+
+	(void)state;
+	_Static_assert(MEDIUM_IMAGE_FOLDERS_MAX >= 16 + 2 * MEDIUM_SET_MAX, "of each order two");
+	many_make(&x, 3);
+	(void)snprintf(into, sizeof(into), "%s/into", x.folder);
+	assert_int_equal(medium_write_iso(&x.m, x.out, &sum, &size), ERR_OK);
+	// The root, helio, v1, chunk, pub: as many as an image of these files has.
+	if (medium_image_open(x.out, into, &most) != ERR_OK)
+		fail_msg("%s", err_text());
+	assert_int_equal(files_of(into), 3);
+	assert_int_equal(tree_remove(into), ERR_OK);
+	most.files = 2;
+	assert_int_equal(medium_image_open(x.out, into, &most), ERR_FULL);
+	assert_int_equal(tree_remove(into), ERR_OK);
+	most = (struct medium_most){.files = 3, .folders = 4, .bytes = 1 << 20};
+	assert_int_equal(medium_image_open(x.out, into, &most), ERR_FULL);
+	many_drop(&x);
+}
+
 static void a_folder_that_was_cut_leaves_nothing_in_the_next(void **state)
 {
 	struct many x;
@@ -309,6 +338,7 @@ int main(void)
 		cmocka_unit_test(what_a_crash_left_of_media_goes_at_start),
 		cmocka_unit_test(S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time),
 		cmocka_unit_test(an_image_of_more_files_than_a_device_reads_is_not_made),
+		cmocka_unit_test(what_a_publisher_writes_an_agent_reads),
 		cmocka_unit_test(a_folder_that_was_cut_leaves_nothing_in_the_next),
 	};
 
