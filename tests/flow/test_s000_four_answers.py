@@ -3,6 +3,7 @@ import collections
 import hashlib
 import hmac
 import os
+import statistics
 import subprocess
 import time
 
@@ -21,17 +22,21 @@ HB = "helio/v1/hb/#"
 def test_S000_1_periodic_heartbeats_with_status_from_several_clients(fleet_of):
     fleet = fleet_of(interval_ms=500, server={"server": {"view_period_s": 1}}).up()
     watch = fleet.watch(HB, "helio/v1/view/state/+")
-    begin = time.time()
-    wait_for(lambda: time.time() - begin > 10, 12)
+
+    def said():
+        beats = collections.defaultdict(list)
+        for hb in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")):
+            if hb.session_id:
+                beats[hb.client_id].append(hb)
+        return beats
+    wait_for(lambda: [len(found) >= 20 for found in said().values()] == [True] * 4, 12, "twenty heartbeats of each", every=0.2)
     watch.close()
-    beats = collections.defaultdict(list)
-    for m in watch.of("helio/v1/hb/"):
-        hb = m.decode(pb.Heartbeat)
-        if hb.session_id:
-            beats[hb.client_id].append(hb)
+    beats = said()
     assert set(beats) == {"f1", "f2", "f3", "f4"}
     for client, found in beats.items():
-        assert 18 <= len(found) <= 22, f"{client}: {len(found)} in 10 s at 500 ms"
+        times = [hb.sent_unix_ms for hb in found]
+        # One that the machine held up is late, and only that one.
+        assert 450 <= statistics.median(b - a for a, b in zip(times, times[1:])) <= 550, f"{client} at 500 ms: {times}"
         assert all(hb.HasField("status") and hb.status.state for hb in found)
     for client in beats:
         late = fleet.mosquitto_sub(f"helio/v1/view/state/{client}", "-C", "1", "-N", "-F", "%r")
@@ -63,6 +68,13 @@ def test_S000_2_the_candidates_are_exactly_four(fleet_of, pictures):
         fleet.ctl("ask", "f2", "display")
         fleet.ctl("exec", "f4", "ping")
     wait_for(lambda: len(watch.of("helio/v1/hb/")) - begin >= 1000, 60, "1,000 heartbeats")
+    beats = {(hb.client_id, hb.session_id, hb.seq) for hb in
+             (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")) if hb.session_id}
+
+    def told():
+        return {(r.client_id, r.session_id, r.in_reply_to_seq) for r in (m.decode(pb.Response) for m in watch.of("helio/v1/rsp/"))}
+    # The capture begins in the middle of an exchange of each client.
+    wait_for(lambda: len(beats - told()) <= 10, 10, "those are answered", every=0.2)
     watch.close()
     answered = collections.Counter()
     kinds = collections.Counter()
@@ -74,8 +86,7 @@ def test_S000_2_the_candidates_are_exactly_four(fleet_of, pictures):
     assert set(answered.values()) == {1}, "a heartbeat has more than one answer"
     beats = {(hb.client_id, hb.session_id, hb.seq) for hb in
              (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")) if hb.session_id}
-    # The capture begins and ends in the middle of an exchange: one beat per client at each end.
-    assert len(beats - set(answered)) <= 10 and len(set(answered) - beats) <= 10
+    assert len(set(answered) - beats) <= 10
     # Negative: a response of kind 5 is refused by the client, even under the session's own MAC.
     fleet.procs["heliod"].pause()
     mark = len(fleet.procs["f1"].lines("RSP-REFUSED"))
@@ -111,8 +122,9 @@ def test_S000_3_first_client_no_action(fleet_of):
     fleet = fleet_of(clients=("f1",)).up()
     watch = fleet.watch(HB, "helio/v1/rsp/f1")
     wait_for(lambda: len(watch.of("helio/v1/rsp/f1")) >= 5, 10)
+    last = watch.of("helio/v1/rsp/f1")[-2:]
     beats = {m.decode(pb.Heartbeat).seq for m in watch.of("helio/v1/hb/")}
-    for m in watch.of("helio/v1/rsp/f1")[-2:]:
+    for m in last:
         r = m.decode(pb.Response)
         assert r.body.kind == pb.NO_ACTION and r.in_reply_to_seq in beats
         assert r.body.reason.code == pb.REASON_CAUGHT_UP and r.body.reason.text
@@ -138,12 +150,12 @@ def test_S000_4_second_client_send_information(fleet_of):
     report = wait_for(lambda: [m.decode(pb.Report) for m in watch.of("helio/v1/report/")], 10)[0]
     assert (report.op_id, report.client_id, report.what) == (op, "f2", pb.INFO_DISPLAY) and report.HasField("display")
     wait_for(lambda: fleet.client("f2")["state"] == "idle", 10)
-    views = [m.decode(pb.StateView) for m in watch.of("helio/v1/view/state/f2")]
-    order = [v.state for v in views]
-    assert any(v.state == pb.CS_AWAIT_INFO and v.op_id == op for v in views)
-    assert order[-1] == pb.CS_IDLE
-    done = [m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/")]
-    assert any(h.client_id == "f2" and h.op.op_id == op and h.op.status == pb.OP_DONE for h in done)
+
+    def views():
+        return [m.decode(pb.StateView) for m in watch.of("helio/v1/view/state/f2")]
+    wait_for(lambda: any(v.state == pb.CS_AWAIT_INFO and v.op_id == op for v in views()) and views()[-1].state == pb.CS_IDLE, 10, "the views")
+    wait_for(lambda: any(h.client_id == "f2" and h.op.op_id == op and h.op.status == pb.OP_DONE
+                         for h in (m.decode(pb.Heartbeat) for m in watch.of("helio/v1/hb/"))), 10, "it is said to be done")
     assert not any(r.body.kind == pb.SEND_INFORMATION for r in responses(watch, "f1"))
     assert not [m for m in watch.of("helio/v1/report/") if m.topic.endswith("/f1")]
 
@@ -168,7 +180,8 @@ def test_S000_5_third_client_retrieve_information(fleet_of, pictures):
     package = fleet.image_package("art", "1", pictures)
     fleet.ctl("channel", "publish", "art", package)
     fleet.wait_client("f3", lambda c: c["showing"]["package"] == package or c["packages"] >= 1, 30)
-    got = next(r for r in responses(watch, "f3") if r.body.kind == pb.RETRIEVE_INFORMATION and r.body.retrieve.packages)
+    got = wait_for(lambda: [r for r in responses(watch, "f3") if r.body.kind == pb.RETRIEVE_INFORMATION and r.body.retrieve.packages], 10,
+                   "the response is recorded")[0]
     assert got.body.retrieve.packages[0].package.hex() == package
     assert not any(r.body.kind == pb.RETRIEVE_INFORMATION and r.body.retrieve.packages for r in responses(watch, "f1"))
     installed = fleet.folder / "f3" / "packages" / package / "files"
@@ -285,6 +298,9 @@ def test_S000_9_all_acts_are_the_servers(fleet_of):
     watch = fleet.watch(HB, "helio/v1/rsp/#")
     wait_for(lambda: watch.of("helio/v1/rsp/f1"), 10)
     fleet.procs["heliod"].stop()
+    stopped = time.time() * 1000
+    # What was on its way has come when a heartbeat of later has.
+    wait_for(lambda: watch.of("helio/v1/hb/")[-1].decode(pb.Heartbeat).sent_unix_ms > stopped, 20, "a heartbeat after the end")
     beats, answers = len(watch.of("helio/v1/hb/")), len(watch.of("helio/v1/rsp/"))
     wait_for(lambda: len(watch.of("helio/v1/hb/")) >= beats + 4, 20, "heartbeats go on")
     assert len(watch.of("helio/v1/rsp/")) == answers

@@ -2,6 +2,7 @@
 import re
 
 from . import wire
+from .wait import wait_for
 
 pb = wire.pb
 
@@ -25,6 +26,11 @@ def conversation(fleet, capture, client):
     own = (wire.hb_topic(client), f"helio/v1/rsp/{client}")
     said = [Said(at, topic, payload) for at, topic, payload in fleet.captured(capture) if topic in own]
     return [s for s in said if s.r or s.hb.session_id]
+
+
+def recorded(fleet, capture, client, fact, what=""):
+    """All that was said, once the recording holds what is asserted of it: it is written after the client was told."""
+    return wait_for(lambda: (lambda said: fact(said) and said)(conversation(fleet, capture, client)), 10, what or "it is recorded", every=0.1)
 
 
 def beats(said):
