@@ -24,7 +24,7 @@ def opened(fleet, medium):
     return done, log.read_text()
 
 
-def test_what_is_no_file_on_a_stick_is_not_read(fleet_of, folder):
+def test_C5_what_is_no_file_on_a_stick_is_not_read(fleet_of, folder):
     fleet, stick = fleet_of(clients=("f2",)), folder / "stick"
     agent_settings(fleet, "f2")
     orders = stick / ORDERS
@@ -52,7 +52,7 @@ def test_what_is_no_file_on_a_stick_is_not_read(fleet_of, folder):
     assert secret.read_text() == "not for a stick" and not list((folder / "f2/packages").iterdir())
 
 
-def test_a_stick_with_names_without_end_is_given_up(fleet_of, folder):
+def test_C5_a_stick_with_names_without_end_is_given_up(fleet_of, folder):
     fleet, stick = fleet_of(clients=("f2",)), folder / "stick"
     (stick / ORDERS).mkdir(parents=True)
     for number in range(600):
@@ -62,7 +62,7 @@ def test_a_stick_with_names_without_end_is_given_up(fleet_of, folder):
     assert done.stdout.count("refused\t0") == 257, done.stdout.count("refused\t0")
 
 
-def test_the_folder_of_orders_may_not_be_elsewhere(fleet_of, folder):
+def test_C4_the_folder_of_orders_may_not_be_elsewhere(fleet_of, folder):
     fleet, stick, other = fleet_of(clients=("f2",)), folder / "stick", folder / "other"
     (stick / ORDERS).parent.mkdir(parents=True)
     other.mkdir()
@@ -70,6 +70,61 @@ def test_the_folder_of_orders_may_not_be_elsewhere(fleet_of, folder):
     (stick / ORDERS).symlink_to(other)
     done = importing(fleet, "f2", stick)
     assert done.returncode != 0 and "behind a link" in done.stderr, done.stderr[-1500:]
+
+
+def image_of(folder, before=(), after=()):
+    """By xorriso: an image of the folder, with links, pipes and devices as they are (Rock Ridge)."""
+    iso = folder.with_suffix(".iso")
+    subprocess.run(["xorriso", "-outdev", iso, "-volid", "HELIO_1", *before, "-map", folder, "/", *after, "-commit"], check=True, stderr=subprocess.PIPE)
+    return iso
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "device", "hard link", "foreign name"])
+def test_C5_an_image_holds_files_that_a_medium_has_and_nothing_else(fleet_of, folder, what):
+    fleet, disc = fleet_of(clients=("f2",)), folder / "disc"
+    agent_settings(fleet, "f2")
+    (disc / ORDERS).mkdir(parents=True)
+    (disc / ORDERS / "1").write_bytes(b"x")
+    odd = disc / ORDERS / "2"
+    if what == "link":
+        odd.symlink_to(folder / "f2.ini")
+    elif what == "pipe":
+        os.mkfifo(odd)
+    elif what == "device":
+        if os.geteuid() != 0:
+            pytest.skip("only root makes devices")
+        os.mknod(odd, 0o20666, os.makedev(1, 5))
+    elif what == "hard link":
+        os.link(disc / ORDERS / "1", odd)
+    else:
+        (disc / "autorun.inf").write_bytes(b"x")
+    done = importing(fleet, "f2", image_of(disc, before=("-hardlinks", "on")))
+    assert done.returncode != 0, done.stderr
+    # A second name of a file is a file like any other, or none; no order stands in it.
+    assert "which no medium has" in done.stderr or what == "hard link", done.stderr[-1500:]
+    assert not [p for p in (folder / "f2").rglob("*") if p.is_symlink() or not (p.is_file() or p.is_dir())]
+    assert not list((folder / "f2/packages").iterdir())
+
+
+@pytest.mark.parametrize("mib", [64, pytest.param(4096, marks=pytest.mark.long)])
+def test_C15_an_image_that_inflates_is_refused_by_its_size(fleet_of, folder, mib):
+    """zisofs: the reader would inflate a file by itself."""
+    fleet, disc = fleet_of(clients=("f2",)), folder / "disc"
+    agent_settings(fleet, "f2")
+    (disc / ORDERS).mkdir(parents=True)
+    (disc / ORDERS / "1").write_bytes(b"x")
+    bomb = disc / "helio/v1/chunk/pub" / ("ab" * 32)
+    bomb.parent.mkdir(parents=True)
+    with open(bomb, "wb") as f:
+        for _ in range(mib):
+            f.write(b"\1" * (1 << 20))
+    iso = image_of(disc, ("-zisofs", "level=9:block_size=32k"), ("-find", "/helio/v1/chunk", "-type", "f", "-exec", "set_filter", "--zisofs", "--"))
+    inflated = int(subprocess.run(f"bsdtar -xOf '{iso}' 'helio/v1/chunk/pub/{bomb.name}' | wc -c", shell=True, stdout=subprocess.PIPE, check=True).stdout)
+    assert inflated == mib << 20 and iso.stat().st_blocks * 512 < 2 << 20 | mib << 14, "the control: it is a bomb, to bsdtar"
+    done = importing(fleet, "f2", iso, under=("/usr/bin/time", "-f", "peak=%M"))
+    assert done.returncode != 0 and f"has {mib << 20} bytes" in done.stderr, done.stderr[-1500:]
+    assert sum(p.stat().st_blocks * 512 for p in (folder / "f2").rglob("*")) < 4 << 20
+    assert int(done.stderr.rsplit("peak=", 1)[1]) < 64 << 10
 
 
 class Watched:
@@ -109,7 +164,7 @@ def flipping(path, good, target, stop, flips):
 
 @pytest.mark.long
 @pytest.mark.parametrize("which", ["chunk", "order", "folder of chunks", "folder of orders"])
-def test_names_that_become_links_while_they_are_read_lead_nowhere(fleet_of, folder, which):
+def test_C4_names_that_become_links_while_they_are_read_lead_nowhere(fleet_of, folder, which):
     """C4: a stick whose file system is an attacker's may change between two looks; inotify says whether what is outside was opened."""
     fleet = rig(fleet_of, clients=("f2",), agents=())
     one = package(fleet, size=400_000)
