@@ -4,6 +4,8 @@
 #include "server/shard_plan.h"
 #include <string.h>
 
+#define LATE_AGAIN 3 // leases after which one may be late again
+
 static enum err guard(void *ctx, struct db *db)
 {
 	const struct shards *s = ctx;
@@ -13,6 +15,7 @@ static enum err guard(void *ctx, struct db *db)
 
 static void term_held(struct shards *s, struct mono asked)
 {
+	s->held_at = asked;
 	s->good_until = mono_add_ms(asked, s->lease_ms - s->lease_ms / SHARDS_MARGIN);
 	s->renew_at = mono_add_ms(asked, s->lease_ms / SHARDS_RENEW);
 }
@@ -36,9 +39,8 @@ enum err shards_begin(struct shards *s, struct db *db, const char *holder, uint3
 	return ERR_OK;
 }
 
-static enum err moves_make(struct shards *s)
+static enum err moves_make(struct shards *s, struct shard_moves *moves)
 {
-	struct shard_moves moves;
 	size_t servers = 0;
 
 	TRY(rows_servers_count(s->db, &servers));
@@ -46,24 +48,51 @@ static enum err moves_make(struct shards *s)
 	// Who stands by takes nothing while another has the lead.
 	if (s->all && s->owner[SHARD_LEAD] == SHARD_OTHERS)
 		return ERR_OK;
-	shard_plan(s->owner, servers, s->all, &moves);
-	s->unsettled = moves.unsettled;
-	for (size_t i = 0; i < moves.take_count; i++)
-		TRY(rows_shard_take(s->db, moves.take[i], s->holder, s->fencing));
-	if (moves.give_count && s->leaving)
-		TRY(s->leaving(s->ctx, moves.give, moves.give_count));
-	for (size_t i = 0; i < moves.give_count; i++)
-		TRY(rows_shard_give(s->db, moves.give[i], s->holder, s->fencing));
-	return moves.take_count + moves.give_count
+	shard_plan(s->owner, servers, s->all, moves);
+	s->unsettled = moves->unsettled;
+	for (size_t i = 0; i < moves->take_count; i++)
+		TRY(rows_shard_take(s->db, moves->take[i], s->holder, s->fencing));
+	if (moves->give_count && s->leaving)
+		TRY(s->leaving(s->ctx, moves->give, moves->give_count));
+	for (size_t i = 0; i < moves->give_count; i++)
+		TRY(rows_shard_give(s->db, moves->give[i], s->holder, s->fencing));
+	return moves->take_count + moves->give_count
 		       ? rows_shards_read(s->db, s->holder, s->fencing, s->owner)
 		       : ERR_OK;
 }
 
-static enum err tick_run(struct shards *s)
+static enum err committed(struct db *db, enum err e)
 {
-	TRY(rows_server_renew(s->db, s->holder, s->fencing, s->lease_ms));
-	TRY(rows_servers_bury(s->db));
-	return moves_make(s);
+	if (e == ERR_OK)
+		return db_commit(db);
+	db_rollback(db);
+	return e;
+}
+
+// left_ms: of our own lease, when the database came to renew it.
+static void lateness_note(struct shards *s, struct mono asked, int64_t left_ms)
+{
+	struct mono now = clock_now().mono;
+	bool was_late = mono_since_ms(asked, s->held_at) > s->lease_ms / 2 ||
+			mono_since_ms(now, asked) > s->lease_ms / SHARDS_MARGIN || left_ms <= 0 ||
+			left_ms > s->lease_ms;
+
+	// Where all is slow for long, somebody must judge all the same.
+	if (!was_late || mono_since_ms(now, s->judge_at) < (int64_t)LATE_AGAIN * s->lease_ms)
+		return;
+	s->judge_at = mono_add_ms(now, s->lease_ms);
+	log_info("SHARDS-LATE", "holder=%s left_ms=%lld", s->holder, (long long)left_ms);
+}
+
+static enum err term_renew(struct shards *s, struct now now)
+{
+	int64_t left_ms = 0;
+	enum err e = rows_server_renew(s->db, s->holder, s->fencing, s->lease_ms, &left_ms);
+
+	TRY(committed(s->db, e));
+	lateness_note(s, now.mono, left_ms);
+	term_held(s, now.mono);
+	return ERR_OK;
 }
 
 static void owned_forget(struct shards *s)
@@ -86,6 +115,25 @@ static bool owned_differs(struct shards *s, const enum shard_owner *before)
 	return differs;
 }
 
+// A commit that failed may have been done: then what was given away is another's by now.
+static enum err shards_move(struct shards *s, struct now now)
+{
+	struct shard_moves moves = {0};
+	bool judges = mono_since_ms(now.mono, s->judge_at) >= 0;
+	enum err e = judges ? rows_servers_bury(s->db) : ERR_OK;
+
+	if (e == ERR_OK)
+		e = moves_make(s, &moves);
+	if (e != ERR_OK) {
+		db_rollback(s->db);
+		return e;
+	}
+	e = db_commit(s->db);
+	return e == ERR_OK || !moves.give_count
+		       ? e
+		       : err_set(ERR_STALE, "whether shards were given away is not known");
+}
+
 // What is owned counts when the commit has said so.
 enum err shards_tick(struct shards *s, struct now now, bool *changed)
 {
@@ -99,11 +147,9 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 	if (db_is_dirty(s->db))
 		return err_set(ERR_NOT_NOW, "leases are renewed between turns");
 	memcpy(before, s->owner, sizeof(before));
-	enum err e = tick_run(s);
+	enum err e = term_renew(s, now);
 	if (e == ERR_OK)
-		e = db_commit(s->db);
-	else
-		db_rollback(s->db);
+		e = shards_move(s, now);
 	if (e == ERR_STALE) {
 		owned_forget(s);
 		return e;
@@ -112,7 +158,6 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 		memcpy(s->owner, before, sizeof(before));
 		return e;
 	}
-	term_held(s, now.mono);
 	if (s->unsettled && mono_since_ms(s->renew_at, now.mono) > SHARDS_SOON_MS)
 		s->renew_at = mono_add_ms(now.mono, SHARDS_SOON_MS);
 	*changed = owned_differs(s, before);

@@ -2,8 +2,11 @@
 // late one from writing.
 //
 //   shards_begin   a term: a row of this server with a fencing number that nobody had before
-//   shards_tick    renews it; ends the terms of servers that say nothing any more; takes what is
-//                  free and gives up what is too much (shard_plan.h)
+//   shards_tick    renews it, and commits that; then, with a commit of its own, ends the terms of
+//                  servers that say nothing any more, takes what is free and gives up what is too
+//                  much (shard_plan.h). Who was late itself, because the database stood still or
+//                  its clock was set, judges nobody for the time of a lease: the others were late
+//                  for the same reason
 //   guard          each transaction that writes begins by locking this server's row where its
 //                  number is still its own (db_guard). Who takes over deletes that row first: it
 //                  waits for the turn at hand, and every later one of the former owner fails with
@@ -35,7 +38,8 @@ struct shards {
 	enum err (*leaving)(void *ctx, const unsigned *shards, size_t count);
 	void *ctx;
 	uint64_t fencing; // 0: no term
-	struct mono good_until, renew_at;
+	struct mono held_at, good_until, renew_at;
+	struct mono judge_at; // not earlier are the terms of others ended
 	enum shard_owner owner[SHARD_PLACES];
 	size_t count;   // of shards that are ours
 	bool unsettled; // others have too much or too little: looked at again soon
@@ -50,7 +54,8 @@ struct shards {
 enum err shards_begin(struct shards *s, struct db *db, const char *holder, uint32_t lease_ms,
 	bool all, struct now now) MUST_CHECK;
 // Between turns. changed: other shards are ours than before. Errors: ERR_STALE: the term is over,
-// and nothing of this server's memory counts any more; those of the store.
+// or nobody knows whether shards were given away, and nothing of this server's memory counts any
+// more; those of the store.
 enum err shards_tick(struct shards *s, struct now now, bool *changed) MUST_CHECK;
 bool shards_own(const struct shards *s, unsigned shard, struct now now);
 bool shards_lead(const struct shards *s, struct now now);

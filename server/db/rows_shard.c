@@ -2,6 +2,7 @@
 // clocks differ agree. Rows are locked as PostgreSQL locks them when it is said plainly: a change
 // waits for who holds the row, and then looks at the row again.
 #include "server/db/rows_shard.h"
+#include "proto/base/log.h"
 #include "proto/limits.h"
 #include "server/db/rows.h"
 #include <string.h>
@@ -55,10 +56,16 @@ static enum err term_check(struct db_rows *rows)
 		     : err_set(ERR_STALE, "another server has taken over what this one had");
 }
 
-enum err rows_server_renew(struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms)
+enum err rows_server_renew(
+	struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms, int64_t *left_ms)
 {
 	struct db_rows rows;
 
+	TRY(db_query(db, &rows,
+		"SELECT until_ms - " NOW " FROM server_lease WHERE holder = $1 AND fencing = $2",
+		DB_T(holder), DB_I(fencing)));
+	*left_ms = db_next(&rows) ? db_int(&rows, 0) : 0;
+	TRY(db_end(&rows));
 	TRY(db_run(db,
 		"UPDATE server_lease SET until_ms = " NOW
 		" + $1 WHERE holder = $2 AND fencing = $3",
@@ -80,11 +87,50 @@ enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing)
 	return term_check(&rows);
 }
 
-// Unless it was renewed while this waited for its row.
+#define IS_OVER "(until_ms <= " NOW " OR until_ms > " NOW " + 60000)"
+_Static_assert(SHARD_LEASE_MOST_MS == 60000, "IS_OVER says the same");
+
+// Who holds its row is a turn of its own that did not end: of a server that was stopped, or whose
+// network is gone while the database tells it something.
+static enum err turn_end(struct db *db, const char *holder, int64_t fencing)
+{
+	struct db_rows rows;
+	size_t ended = 0;
+
+	TRY(db_query(db, &rows,
+		"SELECT pg_terminate_backend(a.pid) FROM server_lease s JOIN pg_stat_activity a"
+		" ON a.backend_xid = s.xmax WHERE s.holder = $1 AND s.fencing = $2"
+		" AND a.pid <> pg_backend_pid() AND a.usename = current_user",
+		DB_T(holder), DB_I(fencing)));
+	while (db_next(&rows))
+		ended++;
+	log_warn("SHARD-TURN-ENDED", "holder=%s fencing=%lld ended=%zu", holder, (long long)fencing,
+		ended);
+	return db_end(&rows);
+}
+
+// *mine: its row is locked here, and it is over. Otherwise it was renewed, or somebody holds it.
+static enum err server_lock(struct db *db, const char *holder, int64_t fencing, bool *mine)
+{
+	struct db_rows rows;
+
+	TRY(db_query(db, &rows,
+		"SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2 AND " IS_OVER
+		" FOR UPDATE SKIP LOCKED",
+		DB_T(holder), DB_I(fencing)));
+	*mine = db_next(&rows);
+	return db_end(&rows);
+}
+
 static enum err server_end(struct db *db, const char *holder, int64_t fencing)
 {
-	TRY(db_run(db,
-		"DELETE FROM server_lease WHERE holder = $1 AND fencing = $2 AND until_ms <= " NOW,
+	bool mine = true;
+
+	if (db->engine->shared)
+		TRY(server_lock(db, holder, fencing, &mine));
+	if (!mine)
+		return turn_end(db, holder, fencing);
+	TRY(db_run(db, "DELETE FROM server_lease WHERE holder = $1 AND fencing = $2 AND " IS_OVER,
 		DB_T(holder), DB_I(fencing)));
 	return db_run(db,
 		"UPDATE shard_lease SET holder = '', fencing = 0 WHERE holder = $1 AND fencing = $2"
@@ -102,7 +148,7 @@ enum err rows_servers_bury(struct db *db)
 	struct db_rows rows;
 
 	TRY(db_query(db, &rows,
-		"SELECT holder, fencing FROM server_lease WHERE until_ms <= " NOW
+		"SELECT holder, fencing FROM server_lease WHERE " IS_OVER
 		" ORDER BY fencing LIMIT $1",
 		DB_I(BURIED_AT_ONCE)));
 	while (count < BURIED_AT_ONCE && db_next(&rows)) {

@@ -1,5 +1,6 @@
 // Leases of shards: who owns what, what a term that is over may still do (nothing), on both
 // engines.
+#include "server/db/db_engine.h"
 #include "server/shard_plan.h"
 #include "server/shards.h"
 #include "store_fixture.h"
@@ -201,6 +202,117 @@ static void who_stands_by_takes_all_or_nothing(void **state)
 	assert_int_equal(b.count, 256);
 }
 
+// ---- who judges whom
+
+// The database stood still: all leases ran out, and everybody lives.
+static void who_was_late_itself_judges_nobody_for_a_lease(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", LEASE_MS);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	begin(&b, f, "server.2", LEASE_MS);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	nap(LEASE_MS + 50);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, 0);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK); // and not ERR_STALE
+	assert_int_equal(a.count, 256 - SHARD_GIVES_AT_ONCE);
+	// Control: who stays away is judged, a lease later.
+	struct mono from = clock_now().mono;
+	for (int i = 0; i < 100 && b.count < 256; i++) {
+		nap(20);
+		assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	}
+	assert_int_equal(b.count, 256);
+	assert_in_range(mono_since_ms(clock_now().mono, from), 300, 1900);
+	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
+}
+
+static void clock_back(struct fixture *f, const char *holder, int64_t by_ms)
+{
+	db_guard(f->db, NULL, NULL);
+	assert_int_equal(
+		db_run(f->db, "UPDATE server_lease SET until_ms = until_ms + $1 WHERE holder = $2",
+			DB_I(by_ms), DB_T(holder)),
+		ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+}
+
+// What the rows look like after the database's clock was set back.
+static void a_clock_that_was_set_back_keeps_no_dead_server_alive(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", 5000);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	begin(&b, f, "server.2", 5000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	// Both live: each comes to renew before the other judges it.
+	clock_back(f, "server.1", 3600000);
+	clock_back(f, "server.2", 3600000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, 0);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	// Control: one that can be so long is believed.
+	begin(&b, f, "server.2", 5000);
+	clock_back(f, "server.1", 50000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_true(b.count < 256);
+	clock_back(f, "server.1", 3600000);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, 256);
+	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
+}
+
+static const struct db_engine *real_engine;
+static unsigned commits_until_lost;
+
+static enum err commit_lost(struct db *db)
+{
+	enum err e = real_engine->commit(db);
+
+	if (e != ERR_OK || --commits_until_lost > 0)
+		return e;
+	db->in_transaction = false; // it is done, and only its answer was lost
+	return err_set(ERR_CLOSED, "the answer was lost");
+}
+
+// Its commit is done, and it does not know: another may answer for what it gave away.
+static void who_may_have_given_shards_away_ends_its_term(void **state)
+{
+	struct fixture *f = *state;
+	struct db_engine lossy = *f->db->engine;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", 60000);
+	real_engine = f->db->engine;
+	lossy.commit = commit_lost;
+	// Something was taken: that is seen the next time.
+	commits_until_lost = 2;
+	f->db->engine = &lossy;
+	assert_int_equal(tick_as(&a, &changed), ERR_CLOSED);
+	assert_false(shards_lead(&a, clock_now()));
+	f->db->engine = real_engine;
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_true(changed);
+	assert_int_equal(a.count, 256);
+	begin(&b, f, "server.2", 60000);
+	commits_until_lost = 2;
+	f->db->engine = &lossy;
+	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
+	f->db->engine = real_engine;
+	for (unsigned i = 0; i < SHARD_PLACES; i++)
+		assert_false(shards_own(&a, i, clock_now()));
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_int_equal(b.count, SHARD_GIVES_AT_ONCE);
+}
+
 // ---- a leader that is stopped, in another process (PostgreSQL)
 
 // What the child does: writes as the leader until a write is refused. stop: it stops itself with a
@@ -309,7 +421,38 @@ static void a_leader_that_is_stopped_within_a_turn_does_not_end_it(void **state)
 	assert_in_range(t.ms, 1, 3000);
 }
 
-// What the two above would see without the fencing number.
+// The database cannot end it by itself: it still tells the stopped server something, or was told to
+// wait for ever. Whoever takes over ends it, and goes on renewing what it has.
+static void a_turn_that_never_ends_keeps_nobody_waiting(void **state)
+{
+	struct fixture *f = *state;
+	struct db *stuck = NULL;
+	struct shards a, b;
+	bool changed = false;
+
+	store_must_be_postgres();
+	db_close(f->db);
+	assert_int_equal(store_postgres_of(f->file, true, &stuck), ERR_OK);
+	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
+	assert_int_equal(shards_begin(&a, stuck, "server.1", LEASE_MS, false, clock_now()), ERR_OK);
+	assert_int_equal(tick_now(&a, &changed), ERR_OK);
+	assert_int_equal(
+		stuck->engine->exec(stuck, "SET idle_in_transaction_session_timeout = 0"), ERR_OK);
+	assert_int_equal(rows_meta_put_number(stuck, "a", 1), ERR_OK);
+	assert_int_equal(rows_meta_number(stuck, "a", &(int64_t){0}), ERR_OK); // it is there
+	assert_int_equal(shards_begin(&b, f->db, "server.2", 60000, false, clock_now()), ERR_OK);
+	nap(LEASE_MS + 50);
+	struct mono from = clock_now().mono;
+	while (b.count < 256) {
+		assert_true(mono_since_ms(clock_now().mono, from) < 3000);
+		assert_int_equal(tick_now(&b, &changed), ERR_OK);
+		nap(20);
+	}
+	assert_int_not_equal(db_commit(stuck), ERR_OK);
+	db_close(stuck);
+}
+
+// What those that are stopped would do without the fencing number.
 static void without_its_guard_a_late_leader_would_write(void **state)
 {
 	store_must_be_postgres();
@@ -330,8 +473,12 @@ int main(void)
 		T(what_runs_out_is_taken_over_and_its_former_owner_writes_nothing),
 		T(who_leaves_in_order_is_not_waited_for),
 		T(who_stands_by_takes_all_or_nothing),
+		T(who_was_late_itself_judges_nobody_for_a_lease),
+		T(a_clock_that_was_set_back_keeps_no_dead_server_alive),
+		T(who_may_have_given_shards_away_ends_its_term),
 		T(a_stopped_leader_that_goes_on_writes_nothing),
 		T(a_leader_that_is_stopped_within_a_turn_does_not_end_it),
+		T(a_turn_that_never_ends_keeps_nobody_waiting),
 		T(without_its_guard_a_late_leader_would_write),
 	};
 
