@@ -1,11 +1,13 @@
 // The playlist file: what passes, and the name of every reason to refuse one.
 #include "client/display/display_limits.h"
+#include "tests/unit/bad_paths.h"
 #include "client/display/playlist.h"
 #include "proto/base/file.h"
 #include "proto/digest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -206,6 +208,30 @@ static void test_each_bad_playlist_is_refused_by_name(void **state)
 	}
 }
 
+// Percent-encoded, as the agent would write it: the path itself is judged.
+static void test_C3_no_picture_leaves_the_folder(void **state)
+{
+	char text[16384], path[3 * 4096 + 1];
+
+	(void)state;
+	bad_paths_make();
+	for (size_t i = 0; i < BAD_PATH_COUNT; i++) {
+		struct playlist *p;
+		size_t at = 0;
+
+		for (const char *s = bad_paths[i]; *s; s++)
+			at += (size_t)snprintf(
+				path + at, sizeof(path) - at, "%%%02x", (unsigned char)*s);
+		path[at] = '\0';
+		snprintf(text, sizeof(text), HEAD DEFAULTS "image\t%s\t0\t\t\n", path);
+		if (parse(text, &p) == ERR_OK || p)
+			fail_msg("accepted: %s", bad_paths[i]);
+	}
+	struct playlist *p;
+	assert_int_equal(parse(HEAD DEFAULTS "image\t%61%2d1.jpg\t0\t\t\n", &p), ERR_OK);
+	playlist_free(p);
+}
+
 static void test_a_cut_or_altered_playlist_is_corrupt_at_every_length(void **state)
 {
 	SCOPED_BUF struct buf b;
@@ -340,6 +366,7 @@ int main(void)
 		cmocka_unit_test(test_the_last_command_counts_and_an_unknown_record_is_passed_over),
 		cmocka_unit_test(test_version_2_says_order_hours_weights_and_dates),
 		cmocka_unit_test(test_each_bad_playlist_is_refused_by_name),
+		cmocka_unit_test(test_C3_no_picture_leaves_the_folder),
 		cmocka_unit_test(test_a_cut_or_altered_playlist_is_corrupt_at_every_length),
 		cmocka_unit_test(test_an_overlong_line_and_too_many_lines_are_refused),
 		cmocka_unit_test(test_a_hundred_thousand_images_are_read),
