@@ -211,11 +211,15 @@ def test_S001_c17_the_store_of_usage_is_bounded_and_the_server_asks_only_for_wha
     # Older than what is kept goes; when the dark ones were shown nobody knows: they stay.
     assert fleet.sql("SELECT MIN(ledger_seq), SUM(image = '0001-dark.png') FROM usage") == "21|10"
     more = [(n, "0001-more.png", now - n * 1000, 5_000, 3) for n in range(281, 260, -1)]
-    write_ledger(fleet, "f1", old + unknown + new + sorted(more))
+
+    def travelled(since=0):
+        return [s.ledger_seq for m in watch.of("helio/v1/report/")[since:] for s in m.decode(pb.Report).usage]
+    wait_for(lambda: 260 in travelled(), 10, "the first reports are seen")
     seen = len(watch.of("helio/v1/report/"))
+    write_ledger(fleet, "f1", old + unknown + new + sorted(more))
     wait_for(lambda: fleet.sql("SELECT COUNT(*) FROM usage WHERE image = '0001-more.png'") == "21", 15, "what came later")
     assert fleet.sql("SELECT COUNT(*) FROM usage") == "250"
     assert fleet.sql("SELECT SUM(image = '0001-dark.png') FROM usage") == "0"   # the bound counts for all
-    later = [m.decode(pb.Report) for m in watch.of("helio/v1/report/")[seen:]]
     # It was asked from a day before the newest one that was held: old rows do not travel again.
-    assert later and all(s.ledger_seq > 30 for r in later for s in r.usage)
+    wait_for(lambda: 281 in travelled(seen), 10, "the later report is seen")
+    assert min(travelled(seen)) > 30

@@ -9,7 +9,8 @@ import pytest
 
 from lib import wire
 from lib.fleet import Fleet, PROGRAMS
-from lib.wait import wait_for
+from lib.steps import responses
+from lib.wait import patience, wait_for
 
 pb = wire.pb
 INTERVAL_MS = 1000
@@ -224,7 +225,7 @@ def host_of(fleet, broker="control"):
 @pytest.mark.slow
 def test_S003_4_a_server_that_stood_still_or_was_away_calls_nobody_silent(fleet_of):
     fleet = fleet_of(clients=("f1", "f2"), data_brokers=("da",), interval_ms=300, log_types="error subscribe",
-                     server={"server": {"silent_after_s": 1, "host_period_ms": 500, "reconnect_spread_s": 2}}).up()
+                     server={"server": {"silent_after_s": 2, "host_period_ms": 500, "reconnect_spread_s": 2}}).up()
     views = fleet.watch("helio/v1/view/state/+", seat="watch.1")
     heliod = fleet.procs["heliod"]
     # Control: a client that is gone is late and silent within a second or so, by the same views.
@@ -279,9 +280,9 @@ def test_S003_6_a_permitted_client_reads_the_state_of_another_and_nobody_else_do
     fleet.witnesses.append(refused)
     beats = fleet.watch("helio/v1/hb/#", "helio/v1/rsp/#")
     fleet.ctl("exec", "f1", "ping", "--wait")
-    changes = [m for m in reader.of("helio/v1/view/state/f1") if m.decode(pb.StateView).state == pb.CS_AWAIT_COMMAND]
-    assert changes
-    opened = next(m.decode(pb.Response) for m in beats.of("helio/v1/rsp/f1") if m.decode(pb.Response).body.kind == pb.EXECUTE_COMMAND)
+    changes = wait_for(lambda: [m for m in reader.of("helio/v1/view/state/f1") if m.decode(pb.StateView).state == pb.CS_AWAIT_COMMAND],
+                       10, "a view of the change")
+    opened = wait_for(lambda: [r for r in responses(beats, "f1") if r.body.kind == pb.EXECUTE_COMMAND], 10, "the response")[0]
     beat = next(m for m in beats.of(wire.hb_topic("f1")) if m.decode(pb.Heartbeat).seq == opened.in_reply_to_seq)
     assert changes[0].at - beat.at < 1.0
     # Who has not the right gets nothing, retained or new; its connection is fine.
@@ -362,8 +363,8 @@ def test_S003_3_a_valid_heartbeat_changes_the_state_a_new_session_takes_over_and
     first = wait_for(lambda: view() and view().reach == pb.REACH_ONLINE and view(), 10, "the first heartbeat is seen")
     assert first.seq == f1.seq and first.session_id == f1.session_id
     r = f1.beat()
-    second = wait_for(lambda: view().seq >= f1.seq - 1 and view(), 10, "the next one too")
-    assert second.last_heard_unix_ms >= first.last_heard_unix_ms and r.body.state == view().state
+    second = wait_for(lambda: view().seq >= f1.seq - 1 and view().state == r.body.state and view(), 10, "the next one too")
+    assert second.last_heard_unix_ms >= first.last_heard_unix_ms
     # It starts again: another session, ONLINE throughout.
     f1.sign_in()
     f1.beat()
@@ -372,7 +373,7 @@ def test_S003_3_a_valid_heartbeat_changes_the_state_a_new_session_takes_over_and
     # Its key is revoked: it goes on beating, and falls silent by time.
     fleet.ctl("client", "revoke", "f1")
     heard = fleet.client("f1")["last_heard_unix_ms"]
-    end = time.monotonic() + 20
+    end = time.monotonic() + patience(20)
     while fleet.client("f1")["reach"] != "silent":
         f1.send(f1.heartbeat())
         assert time.monotonic() < end, "a revoked client that beats is not silent"
