@@ -33,14 +33,38 @@ enum err statement_check(const char *sql)
 	return ERR_OK;
 }
 
+enum err statement_find(
+	struct statement *cache, size_t size, const char *sql, struct statement **out)
+{
+	size_t at = statement_place(sql);
+	struct statement *unused = NULL;
+
+	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {
+		*out = (struct statement *)(void *)((char *)cache + at % STATEMENT_CACHE * size);
+		if (!(*out)->sql || (*out)->sql == sql)
+			return ERR_OK;
+		if (!unused && !(*out)->used)
+			unused = *out;
+	}
+	*out = unused;
+	return unused ? ERR_OK
+		      : err_set(ERR_FULL, "%d statements are used at a time", STATEMENT_CACHE);
+}
+
 static enum err stmt_start(struct db *db, const char *sql, const struct db_value *values,
 	size_t count, struct db_stmt **out)
 {
-	TRY(db->engine->prepare(db, sql, out));
-	for (size_t i = 0; i < count; i++)
-		TRY(db->engine->bind(*out, (int)i + 1, &values[i]));
-	db->statements++;
-	return ERR_OK;
+	enum err e = db->engine->prepare(db, sql, out);
+
+	if (e != ERR_OK)
+		return e;
+	for (size_t i = 0; e == ERR_OK && i < count; i++)
+		e = db->engine->bind(*out, (int)i + 1, &values[i]);
+	if (e != ERR_OK)
+		db->engine->reset(*out);
+	else
+		db->statements++;
+	return e;
 }
 
 // The engine is the caller's again. What it could not run may have been told: it is run from the

@@ -48,11 +48,12 @@ enum {
 };
 
 struct db_stmt {
+	struct statement base;
 	struct postgres_db *owner;
-	const char *sql;
 	char *text; // as PostgreSQL reads it
 	char name[16];
 	bool prepared, reads, sent;
+	bool another; // is prepared under this name
 	int count;
 	Oid types[PARAMETERS_MAX], prepared_types[PARAMETERS_MAX];
 	const char *values[PARAMETERS_MAX];
@@ -382,46 +383,50 @@ static enum err stmt_translate(struct postgres_db *pg, struct db_stmt *s)
 	char table[64];
 
 	buf_init(&text, STATEMENT_MAX);
-	TRY(pg_dialect_replaces(s->sql, table, sizeof(table)));
+	TRY(pg_dialect_replaces(s->base.sql, table, sizeof(table)));
 	if (table[0])
 		TRY(ask(pg,
 			"SELECT string_agg(a.attname, ' ') FROM pg_index i JOIN pg_attribute a"
 			" ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
 			" WHERE i.indrelid = to_regclass($1) AND i.indisprimary",
 			table, &keys));
-	enum err e = pg_dialect(s->sql, keys ? PQgetvalue(keys, 0, 0) : NULL, &text);
+	enum err e = pg_dialect(s->base.sql, keys ? PQgetvalue(keys, 0, 0) : NULL, &text);
 	PQclear(keys);
 	TRY(e);
 	s->text = strdup((const char *)text.data);
 	return s->text ? ERR_OK : err_set(ERR_MEMORY, "no memory for a statement");
 }
 
-static enum err stmt_begin(struct postgres_db *pg, struct db_stmt *s, const char *sql, size_t at)
+// The name is the place's: what was prepared under it goes when this is.
+static enum err stmt_begin(struct postgres_db *pg, struct db_stmt *s, const char *sql)
 {
-	*s = (struct db_stmt){.owner = pg, .sql = sql, .reads = strncmp(sql, "SELECT", 6) == 0};
-	(void)snprintf(s->name, sizeof(s->name), "s%zu", at);
+	bool prepared = s->prepared;
+
+	free(s->text);
+	*s = (struct db_stmt){.owner = pg,
+		.base.sql = sql,
+		.reads = strncmp(sql, "SELECT", 6) == 0,
+		.prepared = prepared,
+		.another = prepared};
+	(void)snprintf(s->name, sizeof(s->name), "s%zu", (size_t)(s - pg->cache));
 	enum err e = stmt_translate(pg, s);
 	if (e != ERR_OK)
-		s->sql = NULL;
+		s->base.sql = NULL;
 	return e;
 }
 
 static enum err postgres_prepare(struct db *db, const char *sql, struct db_stmt **out)
 {
 	struct postgres_db *pg = postgres_of(db);
-	size_t at = statement_place(sql);
+	struct statement *place = NULL;
 
 	TRY(connection_need(pg));
-	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {
-		struct db_stmt *s = &pg->cache[at % STATEMENT_CACHE];
-
-		*out = s;
-		if (s->sql == sql)
-			return ERR_OK;
-		if (!s->sql)
-			return stmt_begin(pg, s, sql, at % STATEMENT_CACHE);
-	}
-	return err_set(ERR_FULL, "more than %d different statements", STATEMENT_CACHE);
+	TRY(statement_find(&pg->cache[0].base, sizeof(pg->cache[0]), sql, &place));
+	*out = (struct db_stmt *)place;
+	if (place->sql != sql)
+		TRY(stmt_begin(pg, *out, sql));
+	place->used = true;
+	return ERR_OK;
 }
 
 static void bind_number(struct db_stmt *s, int at, Oid type, uint64_t bits)
@@ -474,7 +479,7 @@ static bool stmt_fits(const struct db_stmt *s)
 	for (int i = 0; i < s->count; i++)
 		if (s->types[i] && s->types[i] != s->prepared_types[i])
 			return false;
-	return s->prepared;
+	return s->prepared && !s->another;
 }
 
 // Its errors are seen here: a statement that is wrong is told at once.
@@ -484,10 +489,10 @@ static enum err stmt_make(struct postgres_db *pg, struct db_stmt *s)
 	bool anew = s->prepared;
 
 	for (int i = 0; i < s->count; i++)
-		if (s->types[i] || !anew)
+		if (s->types[i] || !anew || s->another)
 			s->prepared_types[i] = s->types[i];
 	(void)snprintf(drop, sizeof(drop), "DEALLOCATE %s", s->name);
-	s->prepared = false;
+	s->prepared = s->another = false;
 	if (anew)
 		TRY(say(pg, drop));
 	TRY(sent_check(pg, PQsendPrepare(pg->conn, s->name, s->text, s->count, s->prepared_types)));
@@ -534,6 +539,7 @@ static void postgres_reset(struct db_stmt *s)
 	s->result = NULL;
 	s->sent = false;
 	s->count = 0;
+	s->base.used = false;
 }
 
 // ---------------------------------------------------------------- columns

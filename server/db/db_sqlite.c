@@ -75,30 +75,27 @@ static void sqlite_rollback(struct db *db)
 		redo_drop(s->redo);
 }
 
+// Another statement's place is taken as if it were free.
 static enum err sqlite_prepare(struct db *db, const char *sql, struct db_stmt **out)
 {
 	struct sqlite_db *s = sqlite_of(db);
-	size_t at = statement_place(sql);
+	struct statement *place = NULL;
 
-	for (size_t i = 0; i < STATEMENT_CACHE; i++, at++) {
-		struct db_stmt *c = &s->cache[at % STATEMENT_CACHE];
-		if (c->sql == sql) {
-			*out = c;
-			return ERR_OK;
-		}
-		if (c->sql)
-			continue;
+	TRY(statement_find(&s->cache[0].base, sizeof(s->cache[0]), sql, &place));
+	struct db_stmt *c = (struct db_stmt *)place;
+	if (place->sql != sql) {
 		TRY(statement_check(sql));
+		sqlite3_finalize(c->handle);
+		*c = (struct db_stmt){.owner = s};
 		int rc = sqlite3_prepare_v3(
 			s->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &c->handle, NULL);
 		if (rc != SQLITE_OK)
 			return sqlite_fail(s->handle, rc, sql);
-		c->sql = sql;
-		c->owner = s;
-		*out = c;
-		return ERR_OK;
+		place->sql = sql;
 	}
-	return err_set(ERR_FULL, "more than %d different statements", STATEMENT_CACHE);
+	place->used = true;
+	*out = c;
+	return ERR_OK;
 }
 
 enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v)
@@ -125,7 +122,7 @@ enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *
 			       : sqlite3_bind_zeroblob(stmt->handle, position, 0);
 		break;
 	}
-	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(stmt->owner->handle, rc, stmt->sql);
+	return rc == SQLITE_OK ? ERR_OK : sqlite_fail(stmt->owner->handle, rc, stmt->base.sql);
 }
 
 enum err sqlite_step(struct db_stmt *stmt, bool *row)
@@ -135,13 +132,14 @@ enum err sqlite_step(struct db_stmt *stmt, bool *row)
 	*row = rc == SQLITE_ROW;
 	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
 		return ERR_OK;
-	return sqlite_fail(stmt->owner->handle, rc, stmt->sql);
+	return sqlite_fail(stmt->owner->handle, rc, stmt->base.sql);
 }
 
 void sqlite_reset(struct db_stmt *stmt)
 {
 	sqlite3_reset(stmt->handle);
 	sqlite3_clear_bindings(stmt->handle);
+	stmt->base.used = false;
 }
 
 // Prepared once. Not noted: no part of a group by itself.

@@ -1,6 +1,6 @@
 // What the parts of the SQLite engine know of each other: db_sqlite.c (statements, files),
-// db_sqlite_pipeline.c (what waits for the disk) and db_sqlite_later.c (what waits to be run). Nobody
-// else includes this.
+// db_sqlite_pipeline.c (what waits for the disk) and db_sqlite_later.c (what waits to be run).
+// Nobody else includes this.
 #ifndef HELIO_SERVER_DB_SQLITE_H
 #define HELIO_SERVER_DB_SQLITE_H
 
@@ -18,7 +18,7 @@
 #define REDO_LOG "redo-log" // the number of the log that goes with this store
 
 struct db_stmt {
-	const char *sql;
+	struct statement base;
 	sqlite3_stmt *handle;
 	struct sqlite_db *owner;
 };
@@ -37,14 +37,14 @@ struct sqlite_db {
 	atomic_ullong retire_to, retired;
 	bool log_needed; // SQLite's own: something is not in the redo log
 	bool by_redo, flush_at_once;
-	uint64_t flush_to;    // of the flush under way
-	int flush_errno;      // of one at once
-	atomic_uint write_us; // what a flush of the redo log takes, smoothed
-	struct later later;      // of the loop
-	struct later applying;   // of the applier, while it is at it
-	uint64_t apply_to;       // the last of its groups
-	int64_t hand_ms;         // when they were looked at and not kept
-	enum err apply_verdict;  // of the last time, with
+	uint64_t flush_to;      // of the flush under way
+	int flush_errno;        // of one at once
+	atomic_uint write_us;   // what a flush of the redo log takes, smoothed
+	struct later later;     // of the loop
+	struct later applying;  // of the applier, while it is at it
+	uint64_t apply_to;      // the last of its groups
+	int64_t hand_ms;        // when they were looked at and not kept
+	enum err apply_verdict; // of the last time, with
 	char apply_sentence[256];
 	struct db_stmt cache[STATEMENT_CACHE];
 };
@@ -60,8 +60,8 @@ enum err sqlite_exec(struct db *db, const char *sql) MUST_CHECK;
 enum err sqlite_bind(struct db_stmt *stmt, int position, const struct db_value *v) MUST_CHECK;
 enum err sqlite_step(struct db_stmt *stmt, bool *row) MUST_CHECK;
 void sqlite_reset(struct db_stmt *stmt);
-enum err sqlite_run(struct db *db, const char *sql, const struct db_value *values, size_t count)
-	MUST_CHECK;
+enum err sqlite_run(
+	struct db *db, const char *sql, const struct db_value *values, size_t count) MUST_CHECK;
 enum err meta_put(struct db *db, const char *key, uint64_t number) MUST_CHECK; // not of a group
 // 0 where there is none, and in a store that has no such table.
 enum err meta_number(struct sqlite_db *s, const char *key, uint64_t *out) MUST_CHECK;

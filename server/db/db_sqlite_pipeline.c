@@ -266,7 +266,7 @@ static enum err redo_run(
 			(unsigned long long)group, (unsigned long long)done);
 	g->last = group;
 	TRY(redo_prepare(g, sql));
-	struct db_stmt stmt = {.sql = sql, .handle = g->stmt, .owner = g->s};
+	struct db_stmt stmt = {.base.sql = sql, .handle = g->stmt, .owner = g->s};
 	enum err e = ERR_OK;
 	for (size_t i = 0; e == ERR_OK && i < count; i++)
 		e = sqlite_bind(&stmt, (int)i + 1, &values[i]);

@@ -1,6 +1,7 @@
 // What the server relies on, of every engine behind db.h: what a commit promises, what a kill
 // leaves, what is refused, and that the same statements leave the same rows. Each test runs on
 // SQLite, and on PostgreSQL where one is at hand (tests/with_postgres).
+#include "server/db/db_engine.h"
 #include "server/db/rows_key.h"
 #include "server/db/rows_usage.h"
 #include "server/usage_take.h"
@@ -62,6 +63,70 @@ static void a_failed_statement_fails_the_whole_turn(void **state)
 	assert_int_equal(rows_meta_put_number(f->db, "b", 2), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
 	assert_int_equal(fixture_number(f, "b"), 2);
+}
+
+// Of each the address counts: as if the program had so many.
+#define TEXTS (STATEMENT_CACHE + 60)
+
+static void more_statements_than_places_fail_nothing(void **state)
+{
+	static char texts[TEXTS][80];
+	struct fixture *f = *state;
+	struct db_rows held, rows;
+	int64_t written = 0;
+
+	assert_int_equal(rows_meta_put_number(f->db, "a", 41), ERR_OK);
+	assert_int_equal(db_query(f->db, &held, "SELECT number FROM meta WHERE key = $1 AND 1 = 1",
+				 DB_T("a")),
+		ERR_OK);
+	for (int i = 0; i < 2 * TEXTS; i++) { // the second time the first are gone
+		char *sql = texts[i % TEXTS];
+		bool write = i % TEXTS % 10 == 0;
+		if (write)
+			snprintf(sql, sizeof(texts[0]),
+				"UPDATE meta SET number = number + $1 WHERE key = 'b' AND %d > 0",
+				1);
+		else
+			snprintf(sql, sizeof(texts[0]),
+				"SELECT %d + number FROM meta WHERE key = $1", i % TEXTS);
+		if (i == 0)
+			assert_int_equal(rows_meta_put_number(f->db, "b", 0), ERR_OK);
+		if (write) {
+			if (db_run(f->db, sql, DB_I(1)) != ERR_OK)
+				fail_msg("%d: %s", i, err_text());
+			written++;
+			continue;
+		}
+		if (db_query(f->db, &rows, sql, DB_T("a")) != ERR_OK || !db_next(&rows))
+			fail_msg("%d: %s", i, err_text());
+		assert_int_equal(db_int(&rows, 0), i % TEXTS + 41);
+		assert_int_equal(db_end(&rows), ERR_OK);
+	}
+	assert_true(db_next(&held)); // whoever reads keeps the place
+	assert_int_equal(db_int(&held, 0), 41);
+	assert_int_equal(db_end(&held), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(fixture_number(f, "b"), written);
+}
+
+static void more_readings_at_a_time_than_places_are_refused(void **state)
+{
+	static char texts[STATEMENT_CACHE + 2][40];
+	static struct db_rows rows[STATEMENT_CACHE + 2];
+	struct fixture *f = *state;
+	size_t open = 0;
+
+	for (; open < STATEMENT_CACHE + 2; open++) {
+		snprintf(texts[open], sizeof(texts[0]), "SELECT %zu", open);
+		if (db_query_values(f->db, &rows[open], texts[open], NULL, 0) != ERR_OK)
+			break;
+	}
+	assert_in_range(open, STATEMENT_CACHE - 30, STATEMENT_CACHE);
+	assert_non_null(strstr(err_text(), "are used at a time"));
+	while (open > 0)
+		assert_int_equal(db_end(&rows[--open]), ERR_OK);
+	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
+	assert_int_equal(db_commit(f->db), ERR_OK);
 }
 
 static void parameters_out_of_order_are_refused(void **state)
@@ -512,6 +577,8 @@ int main(void)
 		BOTH(what_is_committed_stays_and_what_is_not_goes),
 		BOTH(a_turn_without_a_write_commits_nothing),
 		BOTH(a_failed_statement_fails_the_whole_turn),
+		BOTH(more_statements_than_places_fail_nothing),
+		BOTH(more_readings_at_a_time_than_places_are_refused),
 		BOTH(parameters_out_of_order_are_refused),
 		BOTH(values_come_back_as_they_went_in),
 		BOTH(a_store_of_a_newer_program_is_refused_with_a_sentence),

@@ -1,5 +1,6 @@
 // Writes that wait to be run (db_run_later): seen by whoever reads, kept in their order, run by
 // another thread where they are many, and never lost when that fails.
+#include "server/db/db_engine.h"
 #include "server/db/later.h"
 #include "store_fixture.h"
 #include <fcntl.h>
@@ -65,6 +66,30 @@ static int64_t sum_of(int rounds)
 	for (int i = 0; i < rounds; i++)
 		sum = 2 * (sum + 1);
 	return sum;
+}
+
+// What was told is run, however many statements were run since.
+static void more_statements_than_places_lose_nothing(void **state)
+{
+	static char texts[STATEMENT_CACHE + 20][80];
+	struct fixture *f = *state;
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < STATEMENT_CACHE + 20; i++) {
+		snprintf(texts[i], sizeof(texts[0]),
+			"UPDATE meta SET number = number + $1 WHERE key = 'sum' AND %zu >= 0", i);
+		if (i == 0)
+			sum_add(f, 0);
+		assert_int_equal(db_run_later(f->db, texts[i], DB_I(i)), ERR_OK);
+		sum += (int64_t)i;
+		flush(f);
+		if (i % 50 == 0)
+			assert_int_equal(db_commit(f->db), ERR_OK);
+	}
+	assert_int_equal(fixture_number(f, "sum"), sum);
+	assert_int_equal(db_commit_all(f->db), ERR_OK);
+	fixture_reopen(f);
+	assert_int_equal(fixture_number(f, "sum"), sum);
 }
 
 static void who_reads_sees_what_waits(void **state)
@@ -347,6 +372,7 @@ static void values_of_all_kinds_are_kept(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(more_statements_than_places_lose_nothing),
 		T(who_reads_sees_what_waits),
 		T(order_is_kept_among_both_kinds),
 		T(a_group_that_did_not_end_is_forgotten_as_a_whole),
