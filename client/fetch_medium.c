@@ -1,11 +1,13 @@
 // A folder in the place of a broker: a path on a medium is a topic (proto/medium.h). What is
 // subscribed to is read in the pool, one file after the other, and comes as a message would; what
-// is not there does not come, and the watchdog of the fetch says so. Nothing is believed for lying
-// here: links are not followed, and every byte goes the way of the wire's.
+// is not there does not come, and the watchdog of the fetch says so; what cannot be read, because
+// the stick was pulled or is worn, ends the fetch at once. Nothing is believed for lying here:
+// links are not followed, and every byte goes the way of the wire's.
 #include "client/fetcher_parts.h"
 
 #include "client/medium_file.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void medium_next(struct fetch *f);
@@ -15,6 +17,8 @@ static void read_run(uv_work_t *work)
 	struct fetch *f = work->data;
 	struct fetch_medium *m = f->medium;
 	m->result = medium_file_read(m->dir, m->topics[m->first], &m->bytes);
+	if (m->result == ERR_IO) // err_text is this thread's
+		(void)snprintf(m->why, sizeof m->why, "the medium cannot be read: %s", err_text());
 }
 
 static void read_after(uv_work_t *work, int status)
@@ -29,6 +33,10 @@ static void read_after(uv_work_t *work, int status)
 	m->count--;
 	if (f->phase == FETCH_OVER) {
 		fetch_released(f);
+		return;
+	}
+	if (m->result == ERR_IO) {
+		fetch_fail(f, "io", m->why);
 		return;
 	}
 	if (m->result == ERR_OK) {

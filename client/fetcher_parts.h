@@ -52,6 +52,7 @@ struct fetch_medium {
 	bool busy;
 	struct buf bytes;
 	enum err result;
+	char why[256]; // of ERR_IO
 };
 
 struct fetch {

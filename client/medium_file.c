@@ -154,6 +154,7 @@ struct archive_door {
 	__typeof__(archive_read_open_filename) *read_open_filename;
 	__typeof__(archive_read_next_header) *read_next_header;
 	__typeof__(archive_read_data) *read_data;
+	__typeof__(archive_errno) *error_number;
 	__typeof__(archive_error_string) *error_string;
 	__typeof__(archive_entry_pathname) *entry_pathname;
 	__typeof__(archive_entry_size) *entry_size;
@@ -181,6 +182,7 @@ static enum err door_open(struct archive_door *d)
 		{"archive_read_open_filename", &d->read_open_filename},
 		{"archive_read_next_header", &d->read_next_header},
 		{"archive_read_data", &d->read_data},
+		{"archive_errno", &d->error_number},
 		{"archive_error_string", &d->error_string},
 		{"archive_entry_pathname", &d->entry_pathname},
 		{"archive_entry_size", &d->entry_size},
@@ -199,6 +201,19 @@ static enum err door_open(struct archive_door *d)
 	}
 	d->archive = d->read_new();
 	return d->archive != NULL ? ERR_OK : err_set(ERR_MEMORY, "no memory to read an image");
+}
+
+// What cannot be read, because the disc was taken out or is worn, is no image that was cut.
+static bool is_unreadable(const struct archive_door *d)
+{
+	int number = d->error_number(d->archive);
+	return number == EIO || number == ENXIO || number == ENODEV || number == ENOMEDIUM;
+}
+
+static enum err image_error(const struct archive_door *d, const char *what)
+{
+	return err_set(is_unreadable(d) ? ERR_IO : ERR_FORMAT, "%s: %s", what,
+		d->error_string(d->archive));
 }
 
 // Names that a medium has: the label, and topics.
@@ -240,6 +255,8 @@ static enum err data_copy(struct archive_door *d, const char *name, int fd, uint
 	while (left != 0) {
 		size_t want = left < sizeof piece ? (size_t)left : sizeof piece;
 		la_ssize_t n = d->read_data(d->archive, piece, want);
+		if (n < 0 && is_unreadable(d))
+			return image_error(d, name);
 		if (n <= 0)
 			return err_set(ERR_FORMAT, "the image ends inside of %s", name);
 		TRY(fd_write_all(fd, piece, (size_t)n));
@@ -291,8 +308,11 @@ static enum err image_is_whole(const char *image)
 	SCOPED_FD int fd = open(image, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) != 0)
 		return err_set_errno("%s", image);
-	if (!S_ISREG(st.st_mode) || fd_pread_all(fd, d, sizeof d, DESCRIPTOR_AT) != ERR_OK ||
-		memcmp(d, "\001CD001", 6) != 0)
+	enum err e =
+		S_ISREG(st.st_mode) ? fd_pread_all(fd, d, sizeof d, DESCRIPTOR_AT) : ERR_FORMAT;
+	if (e == ERR_IO)
+		return e;
+	if (e != ERR_OK || memcmp(d, "\001CD001", 6) != 0)
 		return err_set(ERR_FORMAT, "%s is no ISO 9660 image", image);
 	uint64_t sectors = (uint64_t)d[VOLUME_SIZE_AT] | (uint64_t)d[VOLUME_SIZE_AT + 1] << 8 |
 			   (uint64_t)d[VOLUME_SIZE_AT + 2] << 16 |
@@ -314,12 +334,12 @@ enum err medium_image_open(const char *image, const char *into, const struct med
 	TRY(dir_make(into));
 	if (d.read_support_format_iso9660(d.archive) != ARCHIVE_OK ||
 		d.read_open_filename(d.archive, image, 65536) != ARCHIVE_OK)
-		return err_set(ERR_FORMAT, "%s: %s", image, d.error_string(d.archive));
+		return image_error(&d, image);
 	while ((rc = d.read_next_header(d.archive, &entry)) == ARCHIVE_OK)
 		TRY(entry_take(&d, entry, into, &room));
-	return rc == ARCHIVE_EOF && room.files != most->files
+	if (rc != ARCHIVE_EOF)
+		return image_error(&d, "the image is not whole");
+	return room.files != most->files
 		       ? ERR_OK
-		       : err_set(ERR_FORMAT, "%s is no whole image: %s", image,
-				 rc == ARCHIVE_EOF ? "nothing is in it"
-						   : d.error_string(d.archive));
+		       : err_set(ERR_FORMAT, "the image is not whole: nothing is in it");
 }

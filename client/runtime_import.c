@@ -10,6 +10,7 @@
 #include "proto/medium.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -436,7 +437,10 @@ static enum err order_read(struct import *i, const char *name)
 
 static const char *order_word(enum err e)
 {
-	return e == ERR_AUTH ? "signature" : e == ERR_DENIED ? "other-client" : "order";
+	return e == ERR_AUTH     ? "signature"
+	       : e == ERR_DENIED ? "other-client"
+	       : e == ERR_IO     ? "io"
+				 : "order";
 }
 
 static void orders_read(struct import *i)
@@ -445,8 +449,8 @@ static void orders_read(struct import *i)
 	DIR *dir = NULL;
 	(void)snprintf(path, sizeof path, MEDIUM_ORDERS "/%s", i->rt->config.client_id);
 	enum err e = medium_folder_open(i->dir, path, &dir);
-	if (e == ERR_DENIED) {
-		refuse(i, 0, "denied", err_text());
+	if (e == ERR_DENIED || e == ERR_IO) {
+		refuse(i, 0, err_word(e), err_text());
 		return;
 	}
 	if (e != ERR_OK) {
@@ -460,7 +464,13 @@ static void orders_read(struct import *i)
 		return;
 	}
 	unsigned looked = 0;
-	for (const struct dirent *at; (at = readdir(dir)) != NULL && i->count < ORDERS_MAX;) {
+	while (i->count < ORDERS_MAX) {
+		errno = 0;
+		const struct dirent *at = readdir(dir);
+		if (at == NULL && errno != 0) // pulled out: what was not listed is not "nothing"
+			refuse(i, 0, "io", strerror(errno));
+		if (at == NULL)
+			break;
 		if (at->d_name[0] == '.')
 			continue;
 		if (++looked > ORDERS_LOOKED) {
@@ -542,7 +552,8 @@ enum err import_begin(struct runtime *rt, const char *path, const char *token)
 		!str_copy(i->token, sizeof i->token, token))
 		refuse(i, 0, "path", "the path is too long");
 	else if (stat(path, &st) != 0)
-		refuse(i, 0, "path", "there is nothing at this path");
+		refuse(i, 0, errno == EIO ? "io" : "path",
+			errno == ENOENT ? "there is nothing at this path" : strerror(errno));
 	else if (S_ISREG(st.st_mode) && image_begin(i) == ERR_OK)
 		return ERR_OK;
 	else if (S_ISDIR(st.st_mode)) {

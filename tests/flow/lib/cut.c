@@ -4,9 +4,13 @@
 //   cut N REPORT FOLDER PROGRAM ARG...     N 0: only counted
 //   cut N:full ...     from the N-th on, what needs space fails with ENOSPC instead
 //   cut N:sync ...     the N-th fails with EIO, if it is a sync
+//   cut N:out ...      of the calls that look at FOLDER, or at a file below it, all from the N-th
+//   on
+//                      fail with EIO: what lies there was pulled out
 //
 // FOLDER: writes and syncs count only on files below it. REPORT gets the names of the calls that
-// were counted, one a line, and of a rename =NAME behind it. The exit code is the program's, 137 when it was killed.
+// were counted, one a line, and of a rename =NAME behind it. The exit code is the program's, 137
+// when it was killed.
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -28,7 +32,8 @@ enum {
 	BY_FD,
 	BY_FLAGS,
 	IF_THERE,
-	IF_NOT_THERE
+	IF_NOT_THERE,
+	BELOW // a path, beside the descriptor of the folder that it begins in
 };
 
 static const struct row {
@@ -66,6 +71,30 @@ static const struct row {
 	{SYS_truncate, "truncate", ALWAYS, 0},
 	{SYS_open, "open", BY_FLAGS, 1},
 	{SYS_openat, "openat", BY_FLAGS, 2},
+};
+
+// Of N:out.
+static const struct row looks[] = {
+	{SYS_open, "open", BELOW, 0},
+	{SYS_openat, "openat", BELOW, 1},
+	{SYS_openat2, "openat2", BELOW, 1},
+	{SYS_read, "read", BY_FD, 0},
+	{SYS_readv, "readv", BY_FD, 0},
+	{SYS_pread64, "pread64", BY_FD, 0},
+	{SYS_preadv, "preadv", BY_FD, 0},
+	{SYS_getdents64, "getdents64", BY_FD, 0},
+	{SYS_copy_file_range, "copy_file_range", BY_FD, 0},
+	{SYS_sendfile, "sendfile", BY_FD, 1},
+	{SYS_stat, "stat", BELOW, 0},
+	{SYS_lstat, "lstat", BELOW, 0},
+	{SYS_fstat, "fstat", BY_FD, 0},
+	{SYS_newfstatat, "newfstatat", BELOW, 1},
+	{SYS_statx, "statx", BELOW, 1},
+	{SYS_mkdirat, "mkdirat", BELOW, 1},
+	{SYS_write, "write", BY_FD, 0},
+	{SYS_fsync, "fsync", BY_FD, 0},
+	{SYS_renameat, "renameat", BELOW, 1},
+	{SYS_unlinkat, "unlinkat", BELOW, 1},
 };
 
 static long wanted, counted;
@@ -126,17 +155,32 @@ static void tell(pid_t tid, const struct row *r, const struct __ptrace_syscall_i
 	(void)fprintf(report, "%s%s%s\n", r->name, path[0] ? "=" : "", base ? base + 1 : path);
 }
 
+// The folder itself, too. Of stat and open, which have no folder, the path is absolute here.
+static int looks_below(pid_t tid, const struct row *r, const struct __ptrace_syscall_info *info)
+{
+	char path[PATH_MAX];
+	path_read(tid, info->entry.args[r->argument], path);
+	if (path[0] == '/')
+		return strncmp(path, folder, strlen(folder)) == 0;
+	return r->argument == 1 && is_below(tid, (int)info->entry.args[0]);
+}
+
 static const struct row *row_of(pid_t tid, const struct __ptrace_syscall_info *info)
 {
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		const struct row *r = &rows[i];
+	int out = strcmp(how, ":out") == 0;
+	const struct row *table = out ? looks : rows;
+	size_t size = out ? sizeof looks / sizeof looks[0] : sizeof rows / sizeof rows[0];
+
+	for (size_t i = 0; i < size; i++) {
+		const struct row *r = &table[i];
 		if (r->number != (long)info->entry.nr)
 			continue;
 		unsigned long long a = info->entry.args[r->argument];
 		int counts = r->kind == ALWAYS || (r->kind == BY_FD && is_below(tid, (int)a)) ||
 			     (r->kind == BY_FLAGS && (a & (O_CREAT | O_TRUNC)) != 0) ||
 			     (r->kind == IF_THERE && is_there(tid, a) != 0) ||
-			     (r->kind == IF_NOT_THERE && is_there(tid, a) != 1);
+			     (r->kind == IF_NOT_THERE && is_there(tid, a) != 1) ||
+			     (r->kind == BELOW && looks_below(tid, r, info));
 		return counts ? r : NULL;
 	}
 	return NULL;
@@ -209,6 +253,8 @@ static int count(pid_t tid)
 	counted++;
 	if (strcmp(how, ":full") == 0 && counted >= wanted && needs_space(r->name))
 		skip_call(tid, ENOSPC);
+	if (strcmp(how, ":out") == 0 && wanted != 0 && counted >= wanted)
+		skip_call(tid, EIO);
 	if (strcmp(how, ":sync") == 0 && counted == wanted && strstr(r->name, "sync") != NULL)
 		skip_call(tid, EIO);
 	return how[0] == '\0' && counted == wanted;
