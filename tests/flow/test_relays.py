@@ -45,6 +45,7 @@ def test_relay_serves_the_clients_of_its_site_and_they_do_without_when_it_is_gon
     for client in ("f1", "f2"):
         assert asked(fleet, "rl", client) and not connected(fleet, "da", client)
     assert not connected(fleet, "rl", "f3")
+    record.directive(one, pb.TRANSMIT, count=2)
     assert targets(record.directives(one, pb.TRANSMIT)) == ["da", "rl"], "it was sent there once"
     shown = {b["id"]: b for b in fleet.ctl("brokers")["brokers"]}
     assert shown["rl"]["sites"] == ["acme/lobby"] and shown["da"]["sites"] == []

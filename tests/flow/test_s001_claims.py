@@ -297,7 +297,7 @@ def test_S001_c23_retrieve_identifies_a_package(fleet_of, pictures):
     rogue.close()
     fleet.publisher()
     wait_for(lambda: (fleet.folder / "f1" / "packages" / package).exists(), 60)
-    refs = [r.body.retrieve.packages[0] for r in responses(watch, "f1") if r.body.retrieve.packages]
+    refs = wait_for(lambda: [r.body.retrieve.packages[0] for r in responses(watch, "f1") if r.body.retrieve.packages], 10, "it is recorded")
     assert refs[0].package.hex() == package and refs[0].name == "art" and refs[0].version == "1"
 
 
@@ -486,8 +486,10 @@ def next_beat_after(watch, client, change):
         before = wait_for(lambda: beats(watch, client)[count:], 15)[-1]
         count = len(beats(watch, client))
         change()
-        if len(beats(watch, client)) == count:
-            return before, wait_for(lambda: beats(watch, client)[count:], 15)[0]
+        changed = time.time() * 1000
+        after = wait_for(lambda: beats(watch, client)[count:], 15)[0]
+        if after.sent_unix_ms >= changed:
+            return before, after
     raise AssertionError("the change always took longer than an interval")
 
 
@@ -527,8 +529,9 @@ def test_S001_c32_the_address_is_that_of_the_route_to_the_broker_and_follows_it(
             return re.findall(r"New connection from (?!127\.)(\S+) on", fleet.broker_log("control"))
         first = connections()
 
+        net.give(2)     # beside the first, which the route goes on to prefer
+
         def reroute():
-            net.give(2)
             net.prefer(2)
         for client, change in (("f4", reroute), ("f6", lambda: None)):
             before, after = next_beat_after(watch, client, change)

@@ -238,7 +238,8 @@ def test_S001_c29_a_key_goes_to_the_publisher_of_its_customer_alone(fleet_of, fo
     wait_for(lambda: (folder / "rue/keys/acme").exists() and not (folder / "pub/keys/acme").exists(), 10, "the key moved")
     now = {k["customer"]: k for k in fleet.ctl("customer", "keys")["keys"]}["acme"]
     assert now["publisher"] == "rue" and now["encrypts"] and now["key_id"] != ids["acme"]
-    assert keys_told(spy, "pub")[-1] == ("acme", "", "gone") and ("acme", now["key_id"], "") not in keys_told(spy, "pub")
+    wait_for(lambda: keys_told(spy, "pub")[-1] == ("acme", "", "gone"), 10, "it is told")
+    assert ("acme", now["key_id"], "") not in keys_told(spy, "pub")
     assert fleet.ctl(*build, "acme", check=False).returncode != 0
     fleet.ctl("channel", "publish", "default", one)
     fleet.wait_client("f1", lambda c: one in c["holdings"], 30)

@@ -132,7 +132,7 @@ def test_S001_c18_what_is_not_well_is_rolled_back_and_not_given_again(fleet_of, 
     assert found["state"] == "rolled-back" and found["package"] == bad and found["reason"].startswith("health") and "it is ill" in found["reason"]
     assert found["until_unix_ms"] > time.time() * 1000 + 3000_000
     assert current(root) == "releases/1" and version_of(fleet) == "1"
-    assert states(spy)[-1] == "rolled-back"
+    wait_for(lambda: states(spy)[-1:] == ["rolled-back"], 10, "a heartbeat says so")
     assert (folder / "starts").read_text().split() == ["releases/1", "releases/2", "releases/1"], "each was started anew"
     last = wait_for(lambda: [o for o in operations(fleet) if "rolled-back" in o[2]], 10, "the outcome")[0]
     assert "reason=health" in last[2] and last[1] == "1", last
@@ -331,10 +331,12 @@ def test_S001_c18_it_is_fetched_now_and_installed_in_its_window(fleet_of, folder
     fleet.wait_client("f1", lambda c: "app" in [s["name"] for s in c["software"]], 20)
     assert current(root) == "releases/1"
     # And at a moment: on the wire, and kept by whoever starts meanwhile.
-    spy, moment = fleet.watch("helio/v1/rsp/f1"), int(time.time() * 1000) + 6000
-    fleet.ctl("channel", "publish", "default", release(fleet, "2", {"bin/run": "two"}), "--at", moment)
+    spy, two = fleet.watch("helio/v1/rsp/f1"), release(fleet, "2", {"bin/run": "two"})
+    moment = int(time.time() * 1000) + 6000
+    fleet.ctl("channel", "publish", "default", two, "--at", moment)
     fleet.wait_client("f1", lambda c: any(u["state"] == "waiting" for u in c["updates"]), 20)
-    assert moment in [p.activate_unix_ms for m in spy.of("helio/v1/rsp/f1") for p in m.decode(pb.Response).body.retrieve.packages]
+    wait_for(lambda: moment in [p.activate_unix_ms for m in spy.of("helio/v1/rsp/f1") for p in m.decode(pb.Response).body.retrieve.packages],
+             10, "the moment is told")
     fleet.procs["f1"].kill()
     fleet.agent("f1", {"update": {"window": window(-1)}})
     wait_for(lambda: current(root) == "releases/2" or time.time() * 1000 > moment + 15000, 30, "the moment")
@@ -344,8 +346,8 @@ def test_S001_c18_it_is_fetched_now_and_installed_in_its_window(fleet_of, folder
 def test_F39_S001_c18_a_package_that_rots_while_it_waits_is_not_installed_and_fetched_anew(fleet_of, folder):
     root = folder / "app"
     fleet = rig(fleet_of, {"handler": f"app symlink {root}"})
-    moment = int(time.time() * 1000) + 4000
     package = release(fleet, "1", {"bin/run": "one", "etc/more": "x" * 300_000})
+    moment = int(time.time() * 1000) + 5000
     fleet.ctl("channel", "publish", "default", package, "--at", moment)
     fleet.wait_client("f1", lambda c: any(u["state"] == "waiting" for u in c["updates"]), 20)
     rotten = fleet.folder / "f1/packages" / package / "files/bin/run"
