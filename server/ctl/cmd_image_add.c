@@ -23,6 +23,7 @@
 #define WINDOW 4     // pictures under way
 #define LINES_MAX 50 // so many pictures are listed one by one; of more only the sums
 #define HASH_BYTES (256 * 1024)
+#define PICTURE_FILE_MAX (64 << 20) // the publisher takes no more
 
 // ---- which files
 
@@ -280,8 +281,11 @@ struct adding {
 	struct mono began;
 };
 
+// Whatever the file says of its size, no more is read than a picture may have.
 static enum err fd_digest(int fd, struct digest *out)
 {
+	size_t total = 0;
+
 	SCOPED_FREE uint8_t *buffer = malloc(HASH_BYTES);
 	struct sha256_stream *s = sha256_new();
 	enum err e = buffer ? ERR_OK : err_set(ERR_MEMORY, "no memory to read a file");
@@ -289,7 +293,11 @@ static enum err fd_digest(int fd, struct digest *out)
 
 	while (e == ERR_OK && n > 0) {
 		n = read(fd, buffer, HASH_BYTES);
-		if (n > 0)
+		total += n > 0 ? (size_t)n : 0;
+		if (total > PICTURE_FILE_MAX)
+			e = err_set(
+				ERR_RANGE, "the file has more than %d MiB", PICTURE_FILE_MAX >> 20);
+		else if (n > 0)
 			sha256_add(s, buffer, (size_t)n);
 		else if (n < 0 && errno != EINTR)
 			e = err_set_errno("cannot read it");
@@ -359,6 +367,8 @@ static enum err slot_ask(struct adding *sum, struct sending *s)
 		return err_set_errno("cannot open it");
 	if (!S_ISREG(st.st_mode))
 		return err_set(ERR_FORMAT, "it is not a file");
+	if (st.st_size > PICTURE_FILE_MAX)
+		return err_set(ERR_RANGE, "the file has more than %d MiB", PICTURE_FILE_MAX >> 20);
 	TRY(fd_digest(s->fd, &original));
 	TRY(request_make(sum, path, request));
 	json_add_hex(request, "original", original.b, sizeof(original.b));

@@ -704,7 +704,7 @@ def long_case(value):
 
 @pytest.mark.parametrize("path", ["../../evil", "/tmp/evil-abs", *map(long_case, (
     "a/../../../evil", ".evil", "a//evil", "evil\n", "a/./evil", "evil\\..\\x", "evil%2e", "evil\u2024\u2024", "e" * 300))])
-def test_a_path_that_leaves_the_folder_is_refused_though_it_is_signed(hostile, path):
+def test_C3_a_path_that_leaves_the_folder_is_refused_though_it_is_signed(hostile, path):
     client = device(hostile)
     content = Content({path: b"evil" * 300, "readme": os.urandom(200)}).make(release(hostile), hostile.rogue.key)
     hostile.rogue.publish(content)
