@@ -172,7 +172,7 @@ def test_a_read_only_disk_at_the_agent_is_named_and_recovers(fleet_of):
     assert not operations(fleet, "f1", "execute-command") or operations(fleet, "f1", "execute-command")[0]["outcome"] == "open"
     broken.stop()
     fleet.wait_client("f1", lambda c: c["private_elements"] == 0 and c["state"] == "idle", 20)
-    told = [r for r in responses(watch, "f1") if r.body.kind == pb.EXECUTE_COMMAND]
+    told = wait_for(lambda: [r for r in responses(watch, "f1") if r.body.kind == pb.EXECUTE_COMMAND], 10, "it is recorded")
     assert len({r.body.op_id for r in told}) == 1, "one operation, however often it had to be told"
     assert [r["outcome"] for r in operations(fleet, "f1", "execute-command")] == ["done"]
 
