@@ -83,7 +83,7 @@ class Flood:
 
     def run(self, seconds):
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        while time.monotonic() < end or self.n <= 1000:     # more than may pass, however slow this machine is
             self.n += 1
             self.kinds[self.n % len(self.kinds)]()
         return self.n
@@ -97,7 +97,7 @@ def test_a_device_that_floods_costs_the_others_nothing(fleet_of):
     settle(rogue)
     rows = int(fleet.sql("SELECT COUNT(*) FROM event")) + int(fleet.sql("SELECT COUNT(*) FROM operation"))
     before, log, memory = counters(fleet), heliod.log.stat().st_size, memory_kb(heliod.pid)
-    begun, asked = answers(watch, "f1"), len(watch.of("helio/v1/hb/"))
+    began, begun, asked = time.monotonic(), answers(watch, "f1"), len(watch.of("helio/v1/hb/"))
     sent = Flood(fleet, rogue).run(SECONDS)
     # What lies retained on its own topics greets the server at its next start.
     for kind in ("hb", "report", "want", "bye"):
@@ -107,9 +107,9 @@ def test_a_device_that_floods_costs_the_others_nothing(fleet_of):
     wait_for(lambda: answers(watch, "f1") - begun >= len(watch.of("helio/v1/hb/")) - asked - 1, 5, "every beat of f1 is answered")
     assert answers(watch, "f1") - begun >= SECONDS * 1000 // fleet.interval_ms // 2
     # It was looked at so often and no more, and is seen.
-    after = counters(fleet)
+    after, took = counters(fleet), time.monotonic() - began
     grown = {k: after[k] - before.get(k, 0) for k in after}
-    assert grown["reject.too-many"] > 0 and grown["heartbeats"] < (SECONDS + 3) * 210, grown
+    assert grown["reject.too-many"] > 0 and grown["heartbeats"] < (took + 2) * 210, grown
     assert heliod.lines("reason=too-many")
     # Control: what it did within the limit had its effect, and left its trace.
     assert grown["reject.signature"] > 0 and grown["mismatches"] > 0, grown
