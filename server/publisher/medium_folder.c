@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,8 +59,10 @@ static enum err part_fill(const struct medium_content *m, const char *part)
 	watch = open(part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (watch < 0)
 		return err_set_errno("folder %s", part);
-	for (size_t i = 0; i < m->count; i++)
+	for (size_t i = 0; i < m->count; i++) {
+		TRY(medium_check(m));
 		TRY(entry_write(m, &m->entries[i], part));
+	}
 	return syncfs(watch) == 0 ? ERR_OK : err_set_errno("sync %s", part);
 }
 
@@ -101,8 +104,46 @@ enum err medium_write_folder(const struct medium_content *m, const char *path)
 
 // ---- a stream
 
-static enum err stream_entry(
-	const struct medium_content *m, const struct medium_entry *e, int fd, uint64_t *size)
+#define LOOK_MS 200    // how soon it is seen that the publisher ends
+#define PIPE_ROOM 4096 // a pipe that can be written to takes so much at once
+
+struct stream {
+	const struct medium_content *m;
+	int fd;
+	uint32_t patience_ms;
+};
+
+static enum err room_await(const struct stream *s)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+
+	for (uint32_t waited_ms = 0; waited_ms <= s->patience_ms; waited_ms += LOOK_MS) {
+		TRY(medium_check(s->m));
+		int n = poll(&p, 1, LOOK_MS);
+		if (n > 0)
+			return ERR_OK; // also of an error: the write says which
+		if (n < 0 && errno != EINTR)
+			return err_set_errno("cannot write");
+	}
+	return err_set(
+		ERR_TIMEOUT, "nobody took anything of the medium for %u s", s->patience_ms / 1000);
+}
+
+static enum err stream_write(const struct stream *s, const void *data, size_t size)
+{
+	const uint8_t *at = data;
+
+	while (size > 0) {
+		size_t n = size < PIPE_ROOM ? size : PIPE_ROOM;
+		TRY(room_await(s));
+		TRY(fd_write_all(s->fd, at, n));
+		at += n;
+		size -= n;
+	}
+	return ERR_OK;
+}
+
+static enum err stream_entry(const struct stream *s, const struct medium_entry *e, uint64_t *size)
 {
 	SCOPED_BUF struct buf blob;
 	struct bytes data = e->bytes;
@@ -110,23 +151,25 @@ static enum err stream_entry(
 
 	buf_init(&blob, LIMIT_OBJECT);
 	if (!data.size) {
-		TRY(blob_read(m->objects, &e->object, &blob));
+		TRY(blob_read(s->m->objects, &e->object, &blob));
 		data = buf_bytes(&blob);
 	}
 	const uint8_t head[6] = {(uint8_t)n, (uint8_t)(n >> 8), (uint8_t)data.size,
 		(uint8_t)(data.size >> 8), (uint8_t)(data.size >> 16), (uint8_t)(data.size >> 24)};
-	TRY(fd_write_all(fd, head, sizeof(head)));
-	TRY(fd_write_all(fd, e->path, n));
+	TRY(stream_write(s, head, sizeof(head)));
+	TRY(stream_write(s, e->path, n));
 	*size += data.size;
-	return fd_write_all(fd, data.data, data.size);
+	return stream_write(s, data.data, data.size);
 }
 
-enum err medium_write_stream(const struct medium_content *m, int fd, uint64_t *size)
+enum err medium_write_stream(
+	const struct medium_content *m, int fd, uint32_t patience_ms, uint64_t *size)
 {
+	const struct stream s = {.m = m, .fd = fd, .patience_ms = patience_ms};
 	const uint8_t end[6] = {0};
 
 	*size = 0;
 	for (size_t i = 0; i < m->count; i++)
-		TRY(stream_entry(m, &m->entries[i], fd, size));
-	return fd_write_all(fd, end, sizeof(end));
+		TRY(stream_entry(&s, &m->entries[i], size));
+	return stream_write(&s, end, sizeof(end));
 }

@@ -119,6 +119,7 @@ static enum err image_write(const struct medium_content *m, int fd)
 		return err_set(ERR_FULL, "%zu files are too many for an image: record onto a stick",
 			m->count);
 	for (size_t i = 0; i < m->count; i++) {
+		TRY(medium_check(m));
 		TRY(folders_write(a, m, m->entries[i].path, i ? m->entries[i - 1].path : ""));
 		TRY(entry_write(a, m, &m->entries[i]));
 	}
@@ -283,7 +284,7 @@ enum err medium_write_iso(
 
 	if (n < 0 || (size_t)n >= sizeof(part))
 		return err_set(ERR_RANGE, "the path %s is too long", path);
-	SCOPED_FD int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	SCOPED_FD int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
 	enum err e = fd >= 0 ? ERR_OK : err_set_errno("%s", part);
 	if (e == ERR_OK)
 		e = medium_write_image(m, fd, sha256, size);

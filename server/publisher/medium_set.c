@@ -320,6 +320,7 @@ enum err medium_set_finish(struct medium_set *s)
 	s->content.count = kept;
 	s->content.objects = &s->p->store.objects;
 	s->content.volume = s->volume;
+	s->content.cancel = &s->p->cancel;
 	return ERR_OK;
 }
 

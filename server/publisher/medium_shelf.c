@@ -168,6 +168,10 @@ enum err shelf_open(struct publisher *p, struct medium_shelf **out)
 	*out = s;
 	TRY(recorder_order_path(p, 1, dir));
 	*strrchr(dir, '/') = '\0';
+	// Where libarchive collects the content of an image before it writes that: a temporary
+	// folder may be small, or memory.
+	if (dir_make(dir) != ERR_OK || setenv("TMPDIR", dir, 1) != 0)
+		(void)setenv("TMPDIR", p->settings->state_dir, 1);
 	folder_look(s, dir, rest_drop);
 	folder_look(s, dir, note_take);
 	s->told = s->count;

@@ -26,7 +26,7 @@ static void media_run(struct work *w)
 	struct media_work *m = (struct media_work *)w;
 
 	m->e = m->iso ? medium_write_image(&m->set.content, m->fd, &m->sha256, &m->size)
-		      : medium_write_stream(&m->set.content, m->fd, &m->size);
+		      : medium_write_stream(&m->set.content, m->fd, MEDIUM_PATIENCE_MS, &m->size);
 	if (m->e != ERR_OK && !str_copy(m->why, sizeof(m->why), err_text()))
 		(void)str_copy(m->why, sizeof(m->why), err_word(m->e));
 }

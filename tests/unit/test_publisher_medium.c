@@ -9,6 +9,7 @@
 #include "server/publisher/medium_write.h"
 #include <fcntl.h>
 #include <fts.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -150,6 +151,7 @@ static void what_a_crash_left_of_media_goes_at_start(void **state)
 	assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
 	assert_int_equal(shelf_open(&p, &shelf), ERR_OK);
 	shelf_free(shelf);
+	assert_int_equal(unsetenv("TMPDIR"), 0); // shelf_open names this folder
 	for (size_t i = 0; i < sizeof(go) / sizeof(go[0]); i++)
 		if (stays(folder, go[i]))
 			fail_msg("%s is there", go[i]);
@@ -157,6 +159,82 @@ static void what_a_crash_left_of_media_goes_at_start(void **state)
 		if (!stays(folder, keep[i]))
 			fail_msg("%s is gone", keep[i]);
 	assert_int_equal(tree_remove(folder), ERR_OK);
+}
+
+static void an_image_is_collected_where_media_are_kept(void **state)
+{
+	char folder[] = "/tmp/helio-media-XXXXXX", path[64];
+	struct medium_entry entry = {.path = "ORDER.txt", .bytes = {(const uint8_t *)"for f1", 6}};
+	const struct medium_content m = {.entries = &entry, .count = 1, .volume = "HELIO_7"};
+	struct publisher_settings settings = {.medium_keep_s = 1000};
+	struct publisher p = {.settings = &settings};
+	struct medium_shelf *shelf = NULL;
+	struct digest sum;
+	uint64_t size = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/7.iso", folder);
+	(void)snprintf(settings.medium_dir, sizeof(settings.medium_dir), "%s", folder);
+	assert_int_equal(setenv("TMPDIR", "/proc/no/room/there", 1), 0);
+	assert_int_not_equal(medium_write_iso(&m, path, &sum, &size), ERR_OK); // the control
+	assert_int_equal(shelf_open(&p, &shelf), ERR_OK);
+	if (medium_write_iso(&m, path, &sum, &size) != ERR_OK)
+		fail_msg("%s", err_text());
+	shelf_free(shelf);
+	assert_int_equal(unsetenv("TMPDIR"), 0);
+	assert_int_equal(tree_remove(folder), ERR_OK);
+}
+
+struct reader {
+	int fd;
+	struct buf got;
+};
+
+static void *reader_main(void *arg)
+{
+	struct reader *r = arg;
+	uint8_t piece[1000];
+
+	for (ssize_t n; (n = read(r->fd, piece, sizeof(piece))) > 0;)
+		if (buf_append(&r->got, piece, (size_t)n) != ERR_OK)
+			break;
+	return NULL;
+}
+
+static void who_takes_nothing_of_a_stream_holds_nobody_up(void **state)
+{
+	static uint8_t much[300000];
+	const _Atomic bool ends = true;
+	struct medium_entry entry = {.path = "ORDER.txt", .bytes = {much, sizeof(much)}};
+	struct medium_content m = {.entries = &entry, .count = 1};
+	struct reader r;
+	pthread_t thread;
+	uint64_t size = 0;
+	int fd[2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(much); i++)
+		much[i] = (uint8_t)(i * 31 >> 3);
+	assert_int_equal(pipe(fd), 0);
+	assert_int_equal(medium_write_stream(&m, fd[1], 400, &size), ERR_TIMEOUT);
+	m.cancel = &ends;
+	assert_int_equal(medium_write_stream(&m, fd[1], UINT32_MAX / 2, &size), ERR_CLOSED);
+	close(fd[0]);
+	close(fd[1]);
+	// The control: who takes it gets all of it.
+	m.cancel = NULL;
+	assert_int_equal(pipe(fd), 0);
+	r.fd = fd[0];
+	buf_init(&r.got, 1 << 20);
+	assert_int_equal(pthread_create(&thread, NULL, reader_main, &r), 0);
+	assert_int_equal(medium_write_stream(&m, fd[1], 60000, &size), ERR_OK);
+	close(fd[1]);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	close(fd[0]);
+	assert_int_equal(r.got.size, 6 + strlen(entry.path) + sizeof(much) + 6);
+	assert_memory_equal(r.got.data + 6 + strlen(entry.path), much, sizeof(much));
+	buf_fini(&r.got);
 }
 
 // ---- many files
@@ -314,6 +392,22 @@ static void what_a_publisher_writes_an_agent_reads(void **state)
 	many_drop(&x);
 }
 
+static void a_publisher_that_ends_waits_for_no_medium(void **state)
+{
+	const _Atomic bool ends = true;
+	struct many x;
+	struct digest sum;
+	uint64_t size = 0;
+
+	(void)state;
+	many_make(&x, 3);
+	x.m.cancel = &ends;
+	assert_int_equal(medium_write_folder(&x.m, x.out), ERR_CLOSED);
+	assert_int_equal(medium_write_iso(&x.m, x.out, &sum, &size), ERR_CLOSED);
+	assert_int_not_equal(access(x.out, F_OK), 0);
+	many_drop(&x);
+}
+
 static void a_folder_that_was_cut_leaves_nothing_in_the_next(void **state)
 {
 	struct many x;
@@ -338,6 +432,9 @@ int main(void)
 		cmocka_unit_test(what_a_crash_left_of_media_goes_at_start),
 		cmocka_unit_test(S001_c4_a_medium_of_many_files_takes_bounded_memory_and_time),
 		cmocka_unit_test(an_image_of_more_files_than_a_device_reads_is_not_made),
+		cmocka_unit_test(an_image_is_collected_where_media_are_kept),
+		cmocka_unit_test(who_takes_nothing_of_a_stream_holds_nobody_up),
+		cmocka_unit_test(a_publisher_that_ends_waits_for_no_medium),
 		cmocka_unit_test(what_a_publisher_writes_an_agent_reads),
 		cmocka_unit_test(a_folder_that_was_cut_leaves_nothing_in_the_next),
 	};
