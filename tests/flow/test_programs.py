@@ -493,7 +493,8 @@ def test_X_6_a_revoked_or_removed_client_is_out_and_the_others_go_on(fleet_of):
     watch = fleet.watch("helio/v1/rsp/#")
     for verb, client in (("revoke", "f1"), ("remove", "f2")):
         fleet.ctl("client", verb, client)
-        time.sleep(0.5)
+        others = len(watch.of("helio/v1/rsp/f3"))
+        wait_for(lambda: len(watch.of("helio/v1/rsp/f3")) >= others + 3, 15, "what was on its way has come")
         mark, others = len(watch.of(f"helio/v1/rsp/{client}")), len(watch.of("helio/v1/rsp/f3"))
         wait_for(lambda: len(watch.of("helio/v1/rsp/f3")) >= others + 5, 15, "f3 goes on")
         assert len(watch.of(f"helio/v1/rsp/{client}")) == mark, f"{client} is still answered"

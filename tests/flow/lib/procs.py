@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "deploy"))
 
 from ports import free_ports  # noqa: E402, F401  tests take it from here
-from .wait import wait_for  # noqa: E402
+from .wait import patience, wait_for  # noqa: E402
 
 
 def port_answers(port, host="127.0.0.1"):
@@ -78,7 +78,7 @@ class Proc:
             return self.p.returncode if self.p else None
         os.kill(self.p.pid, signal.SIGTERM)
         try:
-            return self.p.wait(timeout=timeout)
+            return self.p.wait(timeout=patience(timeout))
         except subprocess.TimeoutExpired:
             os.kill(self.p.pid, signal.SIGKILL)
             self.p.wait()
