@@ -4,6 +4,7 @@
 #include "server/publisher/crew.h"
 #include "server/publisher/packager.h"
 #include "tests/unit/package_helper.h"
+#include "tests/unit/publisher_fixture.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,9 +14,8 @@
 #define MIB ((size_t)1 << 20)
 
 struct fixture {
-	char dir[64], home[96];
-	struct blob_store images, objects;
-	struct known known;
+	struct object_home at;
+	char home[96];
 	struct test_package expected;
 	struct test_keys keys;
 	struct tree tree;
@@ -27,16 +27,10 @@ struct fixture {
 
 static void fixture_begin(struct fixture *f)
 {
-	char path[128];
-
 	memset(f, 0, sizeof *f);
-	snprintf(f->dir, sizeof f->dir, "/tmp/helio-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(path, sizeof path, "%s/objects", f->dir);
-	assert_int_equal(blob_store_open(&f->objects, path), ERR_OK);
-	snprintf(f->home, sizeof f->home, "%s/home", f->dir);
+	object_home_make(&f->at);
+	snprintf(f->home, sizeof f->home, "%s/home", f->at.dir);
 	assert_int_equal(dir_make(f->home), ERR_OK);
-	known_init(&f->known);
 	test_keys_init(&f->keys);
 	f->fd = -1;
 }
@@ -49,7 +43,7 @@ static void fixture_end(struct fixture *f)
 	tree_fini(&f->tree);
 	if (f->fd >= 0)
 		close(f->fd);
-	assert_int_equal(tree_remove(f->dir), ERR_OK);
+	object_home_drop(&f->at);
 }
 
 // One more file, of noise, or of zeros; in ascending order of names.
@@ -79,9 +73,9 @@ static enum err build(struct fixture *f)
 	f->job =
 		(struct pack_job){.info = {.kind = PACKAGE_SOFTWARE, .name = "app", .version = "1"},
 			.root_fd = f->fd,
-			.images = &f->images,
-			.objects = &f->objects,
-			.known = &f->known,
+			.images = &f->at.images,
+			.objects = &f->at.objects,
+			.known = &f->at.known,
 			.files = f->files,
 			.file_count = f->tree.count,
 			.profile = {.zstd_level = 3, .keep_percent = 95}};
@@ -95,7 +89,7 @@ static uint64_t objects_on_disk(const struct fixture *f, size_t *count)
 	*count = 0;
 	for (unsigned i = 0; i < 256; i++) {
 		char path[128];
-		snprintf(path, sizeof path, "%s/objects/%02x", f->dir, i);
+		snprintf(path, sizeof path, "%s/objects/%02x", f->at.dir, i);
 		DIR *d = opendir(path);
 		for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
 			struct stat s;

@@ -4,7 +4,7 @@
 #include "proto/digest.h"
 #include "server/publisher/delta_build.h"
 #include "server/publisher/packager.h"
-#include "tests/unit/helper.h"
+#include "tests/unit/publisher_fixture.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +14,7 @@
 #define FILE_BYTES (1500 * 1000)
 
 struct fixture {
-	char dir[128];
-	struct blob_store images, objects;
-	struct known known;
+	struct object_home at;
 	struct package_built built[2];
 	uint8_t *content[2];
 	bool small; // the profile
@@ -33,14 +31,8 @@ static void noise_fill(uint8_t *p, size_t size, uint64_t seed)
 
 static void fixture_begin(struct fixture *f)
 {
-	char path[160];
-
 	memset(f, 0, sizeof *f);
-	snprintf(f->dir, sizeof f->dir, "/tmp/helio-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(path, sizeof path, "%s/objects", f->dir);
-	assert_int_equal(blob_store_open(&f->objects, path), ERR_OK);
-	known_init(&f->known);
+	object_home_make(&f->at);
 	for (int i = 0; i < 2; i++)
 		assert_non_null(f->content[i] = calloc(1, FILE_BYTES));
 	noise_fill(f->content[0], FILE_BYTES, 1);
@@ -54,7 +46,7 @@ static void fixture_end(struct fixture *f)
 		free(f->content[i]);
 	}
 	delta_built_fini(&f->delta);
-	assert_int_equal(tree_remove(f->dir), ERR_OK);
+	object_home_drop(&f->at);
 }
 
 static void build(struct fixture *f, int which)
@@ -62,7 +54,7 @@ static void build(struct fixture *f, int which)
 	char path[160];
 	struct tree t = {0};
 
-	snprintf(path, sizeof path, "%s/bundle", f->dir);
+	snprintf(path, sizeof path, "%s/bundle", f->at.dir);
 	assert_int_equal(file_write_atomic(path, f->content[which], FILE_BYTES, 0644), ERR_OK);
 	SCOPED_FD int fd = open(path, O_RDONLY);
 	assert_int_equal(tree_single(fd, "bundle", UINT64_MAX, &t), ERR_OK);
@@ -71,9 +63,9 @@ static void build(struct fixture *f, int which)
 	struct pack_job job = {.info = {.kind = PACKAGE_SOFTWARE, .name = "app", .version = "1"},
 		.root_fd = fd,
 		.single_file = true,
-		.images = &f->images,
-		.objects = &f->objects,
-		.known = &f->known,
+		.images = &f->at.images,
+		.objects = &f->at.objects,
+		.known = &f->at.known,
 		.files = &file,
 		.file_count = 1,
 		.small = f->small,
@@ -85,7 +77,7 @@ static void build(struct fixture *f, int which)
 static enum err delta_make_of(struct fixture *f, _Atomic bool *cancel)
 {
 	const struct package_built *b = f->built;
-	struct delta_job job = {.objects = &f->objects,
+	struct delta_job job = {.objects = &f->at.objects,
 		.manifest = b[1].manifest,
 		.index = b[1].index,
 		.base_manifest = b[0].manifest,
@@ -111,7 +103,7 @@ struct device {
 static void page_plain(struct device *d, const struct object *o, const struct chunk_ref *run,
 	struct bytes prefix, struct bytes *plain)
 {
-	assert_int_equal(blob_read(&d->f->objects, &o->sha256, &d->transported), ERR_OK);
+	assert_int_equal(blob_read(&d->f->at.objects, &o->sha256, &d->transported), ERR_OK);
 	assert_int_equal(d->transported.size, o->size_bytes);
 	assert_int_equal(
 		object_open(d->decoder, o, run, buf_bytes(&d->transported), prefix, plain), ERR_OK);
@@ -284,7 +276,7 @@ static void a_delta_of_the_small_profile_costs_a_few_bytes_too(void **state)
 	// Control: what the old package is told with is gone, and nothing is made of it.
 	for (size_t i = 0; i < f.built[0].objects.object_count; i++)
 		assert_int_equal(
-			blob_remove(&f.objects, &f.built[0].objects.objects[i].sha256), ERR_OK);
+			blob_remove(&f.at.objects, &f.built[0].objects.objects[i].sha256), ERR_OK);
 	delta_built_fini(&f.delta);
 	assert_int_equal(delta_make_of(&f, NULL), ERR_NOT_FOUND);
 	fixture_end(&f);
@@ -348,7 +340,7 @@ static void a_base_that_is_gone_or_rotten_is_an_error(void **state)
 	build(&f, 1);
 	assert_int_equal(delta_make_of(&f, &cancel), ERR_NOT_NOW);
 	const struct digest *any = &f.built[0].objects.objects[0].sha256;
-	assert_int_equal(blob_remove(&f.objects, any), ERR_OK);
+	assert_int_equal(blob_remove(&f.at.objects, any), ERR_OK);
 	assert_int_equal(delta_make_of(&f, NULL), ERR_NOT_FOUND);
 	fixture_end(&f);
 }

@@ -1,9 +1,8 @@
 // What the publisher saw of files decides what it reads, and never what a package is: each build is
 // held against one of the same tree that remembers nothing.
 #include "proto/base/clock.h"
-#include "proto/base/file.h"
-#include "server/publisher/store.h"
 #include "tests/unit/package_helper.h"
+#include "tests/unit/publisher_fixture.h"
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -21,8 +20,7 @@
 #define NOW 1000000
 
 struct fixture {
-	char dir[64], home[96], state[96];
-	struct store store;
+	struct store_home home;
 	struct seen seen; // as the rows say
 	unsigned version;
 };
@@ -32,12 +30,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof *f);
 
 	assert_non_null(f);
-	snprintf(f->dir, sizeof f->dir, "/tmp/helio-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	snprintf(f->home, sizeof f->home, "%s/home", f->dir);
-	snprintf(f->state, sizeof f->state, "%s/state", f->dir);
-	assert_int_equal(dir_make(f->home), ERR_OK);
-	assert_int_equal(store_open(&f->store, f->state), ERR_OK);
+	store_home_make(&f->home);
 	*state = f;
 	return 0;
 }
@@ -47,15 +40,14 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	seen_fini(&f->seen);
-	store_close(&f->store);
-	assert_int_equal(tree_remove(f->dir), ERR_OK);
+	store_home_drop(&f->home);
 	free(f);
 	return 0;
 }
 
 static void path_of(const struct fixture *f, const char *name, char out[160])
 {
-	snprintf(out, 160, "%s/%s", f->home, name);
+	snprintf(out, 160, "%s/%s", f->home.tree, name);
 }
 
 static void file_put(const struct fixture *f, const char *name, size_t size, uint64_t seed)
@@ -115,14 +107,14 @@ struct how {
 static void build(struct fixture *f, const struct how *how, struct package_built *out)
 {
 	struct tree t;
-	SCOPED_FD int fd = open(f->home, O_RDONLY | O_DIRECTORY);
+	SCOPED_FD int fd = open(f->home.tree, O_RDONLY | O_DIRECTORY);
 	struct pack_job job = {.info = {.kind = PACKAGE_SOFTWARE,
 				       .name = "app",
 				       .version = how->version ? how->version : "1"},
 		.root_fd = fd,
-		.images = &f->store.images,
-		.objects = &f->store.objects,
-		.known = &f->store.known,
+		.images = &f->home.store.images,
+		.objects = &f->home.store.objects,
+		.known = &f->home.store.known,
 		.seen = how->seen,
 		.read_all = how->read_all,
 		.profile = {.zstd_level = 3, .keep_percent = 95}};
@@ -144,7 +136,7 @@ static void build(struct fixture *f, const struct how *how, struct package_built
 static uint64_t tree_bytes(const struct fixture *f)
 {
 	struct tree t;
-	SCOPED_FD int fd = open(f->home, O_RDONLY | O_DIRECTORY);
+	SCOPED_FD int fd = open(f->home.tree, O_RDONLY | O_DIRECTORY);
 
 	assert_int_equal(tree_walk(fd, UINT64_MAX, &t), ERR_OK);
 	uint64_t bytes = t.bytes;
@@ -155,7 +147,7 @@ static uint64_t tree_bytes(const struct fixture *f)
 static void seen_again(struct fixture *f)
 {
 	seen_fini(&f->seen);
-	assert_int_equal(seen_load(&f->store, "app", &f->seen), ERR_OK);
+	assert_int_equal(seen_load(&f->home.store, "app", &f->seen), ERR_OK);
 }
 
 // As if all files had been left alone before they were read: a stamp cannot be set back.
@@ -182,8 +174,8 @@ static uint64_t pack(struct fixture *f, bool read_all)
 	assert_int_equal(plain.read_bytes, tree_bytes(f));
 	assert_true(bytes_equal(buf_bytes(&b.manifest), buf_bytes(&plain.manifest)));
 	assert_true(bytes_equal(buf_bytes(&b.index), buf_bytes(&plain.index)));
-	assert_int_equal(seen_put(&f->store, "app", &f->seen, &b.seen, &limit), ERR_OK);
-	assert_int_equal(package_add(&f->store, &p, &b, NULL, 0, &existing), ERR_OK);
+	assert_int_equal(seen_put(&f->home.store, "app", &f->seen, &b.seen, &limit), ERR_OK);
+	assert_int_equal(package_add(&f->home.store, &p, &b, NULL, 0, &existing), ERR_OK);
 	assert_false(existing);
 	seen_again(f);
 	settle(f);
@@ -394,7 +386,7 @@ static void a_mapping_of_a_tmpfs_leaves_no_time(void **state)
 	struct fixture *f = *state;
 	char path[160];
 
-	if (mount("tmpfs", f->home, "tmpfs", 0, "size=4m") != 0)
+	if (mount("tmpfs", f->home.tree, "tmpfs", 0, "size=4m") != 0)
 		skip();
 	file_put(f, "mapped", 4096, 1);
 	path_of(f, "mapped", path);
@@ -411,7 +403,7 @@ static void a_mapping_of_a_tmpfs_leaves_no_time(void **state)
 	munmap((void *)(uintptr_t)map, 4096);
 	close(fd);
 	fd = -1;
-	assert_int_equal(umount2(f->home, MNT_DETACH), 0);
+	assert_int_equal(umount2(f->home.tree, MNT_DETACH), 0);
 	assert_false(told); // the control
 	assert_false(trusted);
 }
@@ -428,7 +420,7 @@ static void a_store_that_lost_an_object_makes_it_again(void **state)
 	assert_int_equal(b.read_bytes, 0);
 	struct digest id = b.id;
 	package_built_fini(&b);
-	assert_int_equal(package_remove(&f->store, &id, &freed), ERR_OK);
+	assert_int_equal(package_remove(&f->home.store, &id, &freed), ERR_OK);
 	assert_true(freed > 9 * MIB);
 	seen_again(f);
 	settle(f);
@@ -447,7 +439,7 @@ static void a_group_whose_file_changed_unseen_is_refused(void **state)
 	(void)pack(f, false);
 	file_change(f, "a", 100, 50);
 	file_put(f, "b", 5000, 3);
-	SCOPED_FD int fd = open(f->home, O_RDONLY | O_DIRECTORY);
+	SCOPED_FD int fd = open(f->home.tree, O_RDONLY | O_DIRECTORY);
 	assert_int_equal(tree_walk(fd, UINT64_MAX, &t), ERR_OK);
 	f->seen.files[0].stamp = t.files[0].stamp; // as if no time had told
 	struct pack_file files[2];
@@ -458,9 +450,9 @@ static void a_group_whose_file_changed_unseen_is_refused(void **state)
 		.files = files,
 		.file_count = 2,
 		.root_fd = fd,
-		.images = &f->store.images,
-		.objects = &f->store.objects,
-		.known = &f->store.known,
+		.images = &f->home.store.images,
+		.objects = &f->home.store.objects,
+		.known = &f->home.store.known,
 		.seen = &f->seen};
 	assert_int_equal(package_build(&job, &b), ERR_NOT_NOW);
 	job.read_all = true;
@@ -610,10 +602,11 @@ static void one_seen(
 
 	seen_init(&before);
 	seen_init(&now);
-	assert_int_equal(seen_load(&f->store, name, &before), ERR_OK);
+	assert_int_equal(seen_load(&f->home.store, name, &before), ERR_OK);
 	assert_int_equal(seen_add(&now, &file), ERR_OK);
 	assert_int_equal(
-		store_end(&f->store, seen_put(&f->store, name, &before, &now, &limit)), ERR_OK);
+		store_end(&f->home.store, seen_put(&f->home.store, name, &before, &now, &limit)),
+		ERR_OK);
 	seen_fini(&before);
 	seen_fini(&now);
 }
@@ -623,7 +616,7 @@ static size_t seen_count(struct fixture *f, const char *name)
 	struct seen s;
 
 	seen_init(&s);
-	assert_int_equal(seen_load(&f->store, name, &s), ERR_OK);
+	assert_int_equal(seen_load(&f->home.store, name, &s), ERR_OK);
 	size_t count = s.count;
 	seen_fini(&s);
 	return count;
@@ -652,17 +645,17 @@ static void a_row_that_cannot_be_is_as_if_it_were_not_there(void **state)
 
 	one_seen(f, "a", "x", 1, 1000);
 	assert_int_equal(seen_count(f, "a"), 1);
-	assert_int_equal(db_run_values(f->store.db,
+	assert_int_equal(db_run_values(f->home.store.db,
 				 "UPDATE seen_file SET size_bytes = size_bytes + 1", NULL, 0),
 		ERR_OK);
 	assert_int_equal(seen_count(f, "a"), 0);
-	assert_int_equal(db_run_values(f->store.db,
+	assert_int_equal(db_run_values(f->home.store.db,
 				 "UPDATE seen_file SET size_bytes = size_bytes - 1,"
 				 " chunks = substr(chunks, 2)",
 				 NULL, 0),
 		ERR_OK);
 	assert_int_equal(seen_count(f, "a"), 0);
-	assert_int_equal(store_end(&f->store, ERR_OK), ERR_OK);
+	assert_int_equal(store_end(&f->home.store, ERR_OK), ERR_OK);
 }
 
 int main(void)
