@@ -348,6 +348,9 @@ static enum err sqlite_setup(struct sqlite_db *s, const char *file, bool memory)
 	sqlite3_extended_result_codes(s->handle, 1);
 	sqlite3_busy_timeout(s->handle, BUSY_MS);
 	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	// Our schema has none: one that somebody put there does nothing (attack C13).
+	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	(void)sqlite3_db_config(s->handle, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
 	TRY(sqlite_exec(&s->base, "PRAGMA trusted_schema=OFF;"
 				  "PRAGMA cell_size_check=ON; PRAGMA temp_store=MEMORY;"));
 	if (!memory) {

@@ -104,7 +104,7 @@ def test_ctl_numbers_beyond_a_double_arrive_whole(shared):
     assert str(row["op_id"]) in plain(shared, "operations", "f1").stdout
 
 
-def test_ctl_hostile_names_do_not_reach_the_terminal(shared, pictures):
+def test_C11_hostile_names_do_not_reach_the_terminal(shared, pictures):
     title = "a\u202egpj.exe \u200b"
     plain(shared, "image", "add", pictures[0], "--title", title, "--license", "x")
     listed = plain(shared, "image", "list").stdout

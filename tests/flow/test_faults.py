@@ -493,7 +493,7 @@ def zeros(count):
     return b"\x78\x9c" + one * (count // block) + rest + struct.pack(">I", (count % 65521) << 16 | 1)
 
 
-def test_pictures_that_are_none_are_refused_by_name_and_cost_little(fleet_of, pictures, folder):
+def test_C1_C15_pictures_that_are_none_are_refused_by_name_and_cost_little(fleet_of, pictures, folder):
     fleet = fleet_of(clients=(), data_brokers=("da",)).up()
     pub = fleet.procs["pub"]
     jpeg = next(p for p in pictures if p.suffix in (".jpg", ".jpeg")).read_bytes()

@@ -59,7 +59,7 @@ def program(folder, name):
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace sees what is run")
 @pytest.mark.parametrize("count", [6, pytest.param(50, marks=pytest.mark.long)])
-def test_no_name_reaches_a_shell(fleet_of, folder, count):
+def test_C7_no_name_reaches_a_shell(fleet_of, folder, count):
     tricks = TRICKS[:count]
     words = [t for t in tricks if "\n" not in t and "\t" not in t]
     assert len(tricks) == count

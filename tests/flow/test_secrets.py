@@ -43,7 +43,7 @@ def files(folder):
             yield path
 
 
-def test_no_key_lies_anywhere_but_in_its_own_file(fleet_of, folder):
+def test_C14_no_key_lies_anywhere_but_in_its_own_file(fleet_of, folder):
     fleet = rig(fleet_of, clients=("f1", "f2"), agents=("f1",))
     spy = fleet.watch("#")
     fleet.ctl("customer", "add", "acme")
@@ -106,7 +106,7 @@ def test_no_key_lies_anywhere_but_in_its_own_file(fleet_of, folder):
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace sees a system call")
 @pytest.mark.parametrize("program", ["heliod", "helio-publisher", "helio-agent", "helioctl"])
-def test_a_program_that_holds_keys_leaves_no_core(program, folder):
+def test_C14_a_program_that_holds_keys_leaves_no_core(program, folder):
     """By strace: it says so before it reads any key."""
     log, nothing = folder / "calls", folder / "none.ini"
     nothing.write_text("")

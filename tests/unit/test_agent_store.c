@@ -417,7 +417,7 @@ static void a_seed_that_changed_serves_no_more(void **state)
 	seed_source_close(&s);
 }
 
-static void two_paths_that_are_one_file_here_are_not_installed(void **state)
+static void C6_two_paths_that_are_one_file_here_are_not_installed(void **state)
 {
 	struct lab *x = *state;
 	struct manifest info = {.kind = PACKAGE_SOFTWARE, .name = "app", .version = "1"};
@@ -768,7 +768,7 @@ int main(void)
 		CASE(S001_c30_a_new_version_takes_what_an_interrupted_attempt_holds),
 		CASE(S001_c30_what_no_package_installed_serves_too),
 		CASE(a_seed_that_changed_serves_no_more),
-		CASE(two_paths_that_are_one_file_here_are_not_installed),
+		CASE(C6_two_paths_that_are_one_file_here_are_not_installed),
 		CASE(a_file_that_the_manifest_does_not_name_is_not_installed),
 		CASE(one_damaged_chunk_is_the_only_one_fetched_again),
 		CASE(a_damaged_page_in_staging_counts_for_nothing),

@@ -74,7 +74,7 @@ static void walk_numbers(struct place *p, const struct codec_table *t, void *m)
 	}
 }
 
-static void numbers_out_of_range_are_not_encoded(void **state)
+static void C9_numbers_out_of_range_are_not_encoded(void **state)
 {
 	size_t checked = 0;
 
@@ -141,7 +141,7 @@ static void walk_wire_numbers(struct place *p, const ProtobufCMessage *outer,
 	}
 }
 
-static void numbers_out_of_range_are_not_decoded(void **state)
+static void C9_numbers_out_of_range_are_not_decoded(void **state)
 {
 	size_t checked = 0;
 
@@ -160,7 +160,7 @@ static void numbers_out_of_range_are_not_decoded(void **state)
 	assert_true(checked > 1000);
 }
 
-static void doubles_are_finite_and_in_range(void **state)
+static void C9_doubles_are_finite_and_in_range(void **state)
 {
 	static const double bad[] = {-1, 1e16, (double)INFINITY, (double)-INFINITY, (double)NAN};
 	struct data_server_load l = sample_load;
@@ -549,9 +549,9 @@ static void rules_hold_when_decoding_too(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers_out_of_range_are_not_encoded),
-		cmocka_unit_test(numbers_out_of_range_are_not_decoded),
-		cmocka_unit_test(doubles_are_finite_and_in_range),
+		cmocka_unit_test(C9_numbers_out_of_range_are_not_encoded),
+		cmocka_unit_test(C9_numbers_out_of_range_are_not_decoded),
+		cmocka_unit_test(C9_doubles_are_finite_and_in_range),
 		cmocka_unit_test(a_sign_in_stands_exactly_in_session_0),
 		cmocka_unit_test(a_response_carries_exactly_the_part_of_its_kind),
 		cmocka_unit_test(wants_and_grants_are_whole),

@@ -18,7 +18,7 @@ static const char *escaped(const char *s, size_t size)
 	return out;
 }
 
-static void hostile_text_cannot_reach_the_terminal(void **state)
+static void C11_hostile_text_cannot_reach_the_terminal(void **state)
 {
 	static const struct {
 		const char *in, *out;
@@ -271,7 +271,7 @@ static void what_is_not_json_is_refused(void **state)
 	assert_int_equal(json_parse(bytes_of("{\"a\":1}", 5), &j), ERR_FORMAT);
 }
 
-static void json_for_scripts_is_safe_on_a_terminal_too(void **state)
+static void C11_json_for_scripts_is_safe_on_a_terminal_too(void **state)
 {
 	static char text[512];
 	const char *in = "{\"a\":\"\xc2\x9b\xe2\x80\xae\x7f\xf3\xa0\x81\x81 \xc3\xa4 \xff\"}";
@@ -290,7 +290,7 @@ static void json_for_scripts_is_safe_on_a_terminal_too(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(hostile_text_cannot_reach_the_terminal),
+		cmocka_unit_test(C11_hostile_text_cannot_reach_the_terminal),
 		cmocka_unit_test(long_text_is_cut_not_overrun),
 		cmocka_unit_test(widths_count_columns_not_bytes),
 		cmocka_unit_test(a_table_is_aligned_and_escaped),
@@ -303,7 +303,7 @@ int main(void)
 		cmocka_unit_test(amounts_and_ages_read_well),
 		cmocka_unit_test(json_keeps_large_numbers_whole),
 		cmocka_unit_test(what_is_not_json_is_refused),
-		cmocka_unit_test(json_for_scripts_is_safe_on_a_terminal_too),
+		cmocka_unit_test(C11_json_for_scripts_is_safe_on_a_terminal_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

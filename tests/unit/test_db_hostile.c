@@ -5,6 +5,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -154,7 +155,7 @@ static void round_do(struct store *s, size_t which)
 	buf_fini(&bent);
 }
 
-static void a_store_that_was_bent_is_refused_or_read(void **state)
+static void C13_a_store_that_was_bent_is_refused_or_read(void **state)
 {
 	struct store s = {.random = 13, .online = fixture_key()};
 	const char *more = getenv("HELIO_LONG");
@@ -179,10 +180,110 @@ static void a_store_that_was_bent_is_refused_or_read(void **state)
 	assert_int_equal(tree_remove(s.folder), ERR_OK);
 }
 
+// ---- a file that somebody else made
+
+// A file of SQLite with these statements in it, in the place of ours.
+static void file_plant(const struct store *s, const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	assert_int_equal(sqlite3_open(s->file, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+static int principals(sqlite3 *db)
+{
+	sqlite3_stmt *q = NULL;
+
+	assert_int_equal(
+		sqlite3_prepare_v2(db, "SELECT count(*) FROM principal", -1, &q, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+	int n = sqlite3_column_int(q, 0);
+	sqlite3_finalize(q);
+	return n;
+}
+
+static void trigger_is_still(const struct store *s)
+{
+	static const char touch[] = "UPDATE principal SET id = id";
+	struct db *db = NULL;
+	sqlite3 *plain = NULL;
+
+	file_plant(s, "CREATE TRIGGER evil AFTER UPDATE ON principal BEGIN "
+		      "DELETE FROM principal; END");
+	assert_int_equal(db_sqlite_open(s->file, &db), ERR_OK);
+	assert_int_equal(db_run_values(db, touch, NULL, 0), ERR_OK);
+	assert_int_equal(db_commit(db), ERR_OK);
+	db_close(db);
+	assert_int_equal(sqlite3_open(s->file, &plain), SQLITE_OK);
+	assert_true(principals(plain) >= CLIENTS);
+	assert_int_equal(sqlite3_exec(plain, touch, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(principals(plain), 0); // the control: elsewhere it acts
+	assert_int_equal(sqlite3_close(plain), SQLITE_OK);
+}
+
+// What stands in its schema is not trusted: a later version, tables that only look like ours, and
+// triggers that would act when we write.
+static void C13_a_store_of_somebody_else_is_refused_or_does_nothing(void **state)
+{
+	static const char *const plants[] = {
+		"PRAGMA user_version = 999",
+		"CREATE TABLE meta(x); PRAGMA user_version = 1",
+		"CREATE TABLE client(x); CREATE TABLE meta(key, value)",
+		"CREATE VIEW principal AS SELECT 1 AS id",
+		"CREATE VIEW meta AS SELECT load_extension('/tmp/evil') AS key, 1 AS value",
+		"CREATE TABLE meta(key TEXT PRIMARY KEY, value); INSERT INTO meta VALUES('schema', "
+		"999)",
+		"CREATE TABLE meta(key TEXT PRIMARY KEY, value); INSERT INTO meta VALUES('schema', "
+		"-1)",
+	};
+	struct store s = {.random = 17, .online = fixture_key()};
+
+	(void)state;
+	store_must_be_file();
+	log_init("test", LOG_ERROR);
+	(void)snprintf(s.folder, sizeof(s.folder), "%s/helio-plant-XXXXXX",
+		access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	assert_non_null(mkdtemp(s.folder));
+	(void)snprintf(s.file, sizeof(s.file), "%s/heliod.db", s.folder);
+	store_make(&s);
+	for (size_t i = 0; i < sizeof(plants) / sizeof(plants[0]); i++) {
+		struct db *db = NULL;
+		leavings_remove(&s);
+		file_plant(&s, plants[i]);
+		enum err e = db_sqlite_open(s.file, &db);
+		if (e == ERR_OK)
+			e = schema_migrate(db);
+		print_message("%s: %s\n", plants[i], e == ERR_OK ? "opened" : err_text());
+		assert_true(e == ERR_OK || err_text()[0]);
+		if (e == ERR_OK)
+			use(&s, db);
+		if (db)
+			db_close(db);
+	}
+	assert_int_equal(s.opened, 0); // none of them holds our clients
+	leavings_remove(&s);           // the control: ours does
+	assert_int_equal(file_write_atomic(s.file, s.whole.data, s.whole.size, 0600), ERR_OK);
+	struct db *db = NULL;
+	assert_int_equal(db_sqlite_open(s.file, &db), ERR_OK);
+	assert_int_equal(schema_migrate(db), ERR_OK);
+	use(&s, db);
+	assert_int_equal(s.opened, 1);
+	db_close(db);
+	// A trigger in a store that is ours else: it would empty a table with the first write.
+	trigger_is_still(&s);
+	buf_fini(&s.whole);
+	sign_key_free(s.online);
+	assert_int_equal(tree_remove(s.folder), ERR_OK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_store_that_was_bent_is_refused_or_read),
+		cmocka_unit_test(C13_a_store_that_was_bent_is_refused_or_read),
+		cmocka_unit_test(C13_a_store_of_somebody_else_is_refused_or_does_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

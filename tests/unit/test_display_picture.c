@@ -485,7 +485,7 @@ static void test_what_is_no_picture_is_refused(void **state)
 	assert_refused(pipes[0], ERR_FORMAT, "not a file");
 }
 
-static void test_sizes_are_refused_from_the_header(void **state)
+static void test_C1_sizes_are_refused_from_the_header(void **state)
 {
 	// A PNG whose header promises 2^31-1 x 2^31-1, with the right CRC.
 	static const uint8_t huge[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13,
@@ -512,7 +512,7 @@ static void test_sizes_are_refused_from_the_header(void **state)
 	assert_refused(fd, ERR_RANGE, "20000 x 7000");
 }
 
-static void test_what_needs_too_much_memory_is_refused(void **state)
+static void test_C1_what_needs_too_much_memory_is_refused(void **state)
 {
 	(void)state;
 	assert_refused(png_make(4000, 4000, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, true, 255}),
@@ -523,7 +523,7 @@ static void test_what_needs_too_much_memory_is_refused(void **state)
 
 // Damage of every kind, the same in every run: whatever comes out, nothing is read or written
 // outside, and the next good picture is good. Builds with sanitizers see what this one cannot.
-static void test_thousands_of_damaged_pictures_do_no_harm(void **state)
+static void test_C2_thousands_of_damaged_pictures_do_no_harm(void **state)
 {
 	const int kinds[] = {
 		jpeg_make(90, 70, (struct jpeg_kind){0}),
@@ -633,7 +633,7 @@ static struct decoder_answer answer_of(struct decoder *d)
 	return a;
 }
 
-static void test_the_decoder_answers_in_order_and_goes_on_after_a_bad_picture(void **state)
+static void test_C2_the_decoder_answers_in_order_and_goes_on_after_a_bad_picture(void **state)
 {
 	struct decoder d;
 	struct frame_memory f;
@@ -685,7 +685,7 @@ static pid_t child_of(pid_t parent)
 	return (pid_t)strtol(text, NULL, 10);
 }
 
-static void test_a_decoder_that_is_killed_costs_one_picture(void **state)
+static void test_C2_a_decoder_that_is_killed_costs_one_picture(void **state)
 {
 	struct decoder d;
 	struct frame_memory f;
@@ -747,12 +747,12 @@ int main(void)
 		cmocka_unit_test(test_a_png_cut_anywhere_is_refused),
 		cmocka_unit_test(test_a_damaged_png_is_refused),
 		cmocka_unit_test(test_what_is_no_picture_is_refused),
-		cmocka_unit_test(test_sizes_are_refused_from_the_header),
-		cmocka_unit_test(test_what_needs_too_much_memory_is_refused),
-		cmocka_unit_test(test_thousands_of_damaged_pictures_do_no_harm),
+		cmocka_unit_test(test_C1_sizes_are_refused_from_the_header),
+		cmocka_unit_test(test_C1_what_needs_too_much_memory_is_refused),
+		cmocka_unit_test(test_C2_thousands_of_damaged_pictures_do_no_harm),
 		cmocka_unit_test(test_display_a_100_megapixel_picture_stays_in_bounded_memory),
-		cmocka_unit_test(test_the_decoder_answers_in_order_and_goes_on_after_a_bad_picture),
-		cmocka_unit_test(test_a_decoder_that_is_killed_costs_one_picture),
+		cmocka_unit_test(test_C2_the_decoder_answers_in_order_and_goes_on_after_a_bad_picture),
+		cmocka_unit_test(test_C2_a_decoder_that_is_killed_costs_one_picture),
 		cmocka_unit_test(test_a_frames_size_cannot_be_changed_by_the_child),
 	};
 

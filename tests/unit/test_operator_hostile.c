@@ -240,7 +240,7 @@ static void again_make(struct hostile *h)
 	h->w->now.wall.ms += 1000;
 }
 
-static void text_of_a_request_is_never_a_statement(void **state)
+static void C12_text_of_a_request_is_never_a_statement(void **state)
 {
 	struct hostile h;
 	const struct verb_row *v;
@@ -267,7 +267,7 @@ static void text_of_a_request_is_never_a_statement(void **state)
 }
 
 // The control: the judge sees it when a text becomes one.
-static void a_text_that_becomes_a_statement_is_seen(void **state)
+static void C12_a_text_that_becomes_a_statement_is_seen(void **state)
 {
 	struct hostile h;
 	char sql[200];
@@ -285,9 +285,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
-			text_of_a_request_is_never_a_statement, world_make, world_drop),
+			C12_text_of_a_request_is_never_a_statement, world_make, world_drop),
 		cmocka_unit_test_setup_teardown(
-			a_text_that_becomes_a_statement_is_seen, world_make, world_drop),
+			C12_a_text_that_becomes_a_statement_is_seen, world_make, world_drop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

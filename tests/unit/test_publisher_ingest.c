@@ -2,6 +2,8 @@
 #include "proto/base/file.h"
 #include "proto/digest.h"
 #include "server/publisher/ingest.h"
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <png.h>
 #include <setjmp.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <webp/encode.h>
 #include <zlib.h>
@@ -629,7 +632,7 @@ static void what_is_no_picture_is_refused(void **state)
 	refused("<svg onload=alert(1)>", 21, PICTURE_NOT_A_PICTURE);
 }
 
-static void a_jpeg_cut_anywhere_is_refused(void **state)
+static void C2_a_jpeg_cut_anywhere_is_refused(void **state)
 {
 	(void)state;
 	for (int progressive = 0; progressive < 2; progressive++) {
@@ -641,7 +644,7 @@ static void a_jpeg_cut_anywhere_is_refused(void **state)
 	}
 }
 
-static void a_png_cut_anywhere_is_refused(void **state)
+static void C2_a_png_cut_anywhere_is_refused(void **state)
 {
 	(void)state;
 	struct raster r;
@@ -655,7 +658,7 @@ static void a_png_cut_anywhere_is_refused(void **state)
 	buf_fini(&in);
 }
 
-static void a_damaged_png_is_refused(void **state)
+static void C2_a_damaged_png_is_refused(void **state)
 {
 	(void)state;
 	struct raster r;
@@ -672,7 +675,7 @@ static void a_damaged_png_is_refused(void **state)
 	buf_fini(&short_rows);
 }
 
-static void a_png_bomb_is_refused_by_its_header(void **state)
+static void C1_a_png_bomb_is_refused_by_its_header(void **state)
 {
 	(void)state;
 	static const uint32_t sides[][2] = {
@@ -690,7 +693,7 @@ static void a_png_bomb_is_refused_by_its_header(void **state)
 }
 
 // 60 MB of text in 60 kB, and a profile: never inflated, the picture is as good as any.
-static void text_and_profile_bombs_are_skipped(void **state)
+static void C1_text_and_profile_bombs_are_skipped(void **state)
 {
 	(void)state;
 	uLongf size = compressBound(60000000);
@@ -719,7 +722,7 @@ static void text_and_profile_bombs_are_skipped(void **state)
 	buf_fini(&in);
 }
 
-static void a_png_of_a_million_chunks_is_refused(void **state)
+static void C1_a_png_of_a_million_chunks_is_refused(void **state)
 {
 	(void)state;
 	struct buf in = png_zeros(W, H, 8, 2, (W * 3 + 1) * H);
@@ -732,7 +735,7 @@ static void a_png_of_a_million_chunks_is_refused(void **state)
 }
 
 // A progressive JPEG whose last scan is repeated ten thousand times.
-static void a_jpeg_of_ten_thousand_scans_is_refused(void **state)
+static void C1_a_jpeg_of_ten_thousand_scans_is_refused(void **state)
 {
 	(void)state;
 	struct buf in = test_jpeg(&(struct jpeg_make){.spectral = true}), bomb;
@@ -752,7 +755,7 @@ static void a_jpeg_of_ten_thousand_scans_is_refused(void **state)
 	buf_fini(&in);
 }
 
-static void a_file_above_64_mib_is_refused(void **state)
+static void C1_a_file_above_64_mib_is_refused(void **state)
 {
 	(void)state;
 	struct ingested i;
@@ -764,7 +767,7 @@ static void a_file_above_64_mib_is_refused(void **state)
 }
 
 // The child is killed from outside or dies: a word about the picture, and the next one works.
-static void a_dying_or_hanging_decoder_is_a_bad_picture(void **state)
+static void C2_a_dying_or_hanging_decoder_is_a_bad_picture(void **state)
 {
 	(void)state;
 	static const struct {
@@ -793,6 +796,91 @@ static void a_dying_or_hanging_decoder_is_a_bad_picture(void **state)
 		buf_fini(&in);
 	}
 	assert_int_equal(tree_remove(folder), ERR_OK);
+}
+
+static size_t open_files(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	size_t n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+// Again and again: no descriptor, no child and no picture is left behind. HELIO_LONG=1: a thousand.
+static void C2_a_decoder_that_crashes_a_thousand_times_leaves_nothing_behind(void **state)
+{
+	const char *more = getenv("HELIO_LONG");
+	int rounds = more && more[0] == '1' ? 1000 : 50;
+	struct ingest_limits limits = {.deadline_ms = 10000, .program = "/bin/false"};
+	struct buf in = test_jpeg(&(struct jpeg_make){0});
+	SCOPED_FD int fd = file_with(in.data, in.size);
+	struct ingested i;
+
+	(void)state;
+	assert_int_equal(ingest_run(fd, &limits, &i), ERR_OK);
+	size_t files = open_files();
+	for (int n = 0; n < rounds; n++) {
+		assert_int_equal(ingest_run(fd, &limits, &i), ERR_OK);
+		assert_int_equal(i.word, PICTURE_DAMAGED);
+		assert_int_equal(i.fd, -1);
+	}
+	assert_int_equal(open_files(), files);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+	assert_int_equal(ingest_run(fd, NULL, &i), ERR_OK); // the control
+	assert_int_equal(i.word, PICTURE_GOOD);
+	ingested_close(&i);
+	buf_fini(&in);
+}
+
+// A header that promises more than is decoded, in each format that has one.
+static void C1_a_jpeg_and_a_webp_bomb_are_refused_by_their_headers(void **state)
+{
+	struct buf in = test_jpeg(&(struct jpeg_make){0});
+	uint8_t webp[30] = "RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\x3f\0\xff\x3f\0";
+
+	(void)state;
+	for (size_t k = 0; k + 9 < in.size; k++) {
+		if (in.data[k] == 0xff && (in.data[k + 1] == 0xc0 || in.data[k + 1] == 0xc1)) {
+			memcpy(in.data + k + 5, "\xff\xdc\xff\xdc", 4); // 65,500 x 65,500
+			break;
+		}
+	}
+	refused(in.data, in.size, PICTURE_TOO_LARGE);
+	buf_fini(&in);
+	struct ingested i = ingest(webp, sizeof(webp));
+	assert_int_not_equal(i.word, PICTURE_GOOD);
+	assert_int_equal(i.fd, -1);
+}
+
+// Pixels that go on 1,000:1 behind the last row, and an animation of a hundred thousand frames:
+// what lies beside the picture is not inflated, or refused; never kept.
+static void C1_what_goes_on_behind_the_picture_is_not_followed(void **state)
+{
+	struct buf surplus = png_zeros(W, H, 8, 2, 200u << 20), frames = png_zeros(W, H, 8, 2, 0);
+	static const uint8_t control[26] = {0, 0, 0, 1, 0, 0, 0, W, 0, 0, 0, H};
+
+	(void)state;
+	chunk_put(&surplus, "IEND", NULL, 0);
+	struct ingested i = ingest(surplus.data, surplus.size);
+	assert_true(i.word != PICTURE_GOOD || i.size < 64 * 1024);
+	ingested_close(&i);
+	buf_clear(&frames);
+	struct buf plain = png_zeros(W, H, 8, 2, (W * 3 + 1) * H);
+	assert_int_equal(buf_append(&frames, plain.data, plain.size), ERR_OK);
+	for (int n = 0; n < 100000; n++)
+		chunk_put(&frames, "fcTL", control, sizeof(control));
+	chunk_put(&frames, "IEND", NULL, 0);
+	i = ingest(frames.data, frames.size);
+	assert_true(i.word != PICTURE_GOOD || i.size < 64 * 1024);
+	ingested_close(&i);
+	buf_fini(&surplus);
+	buf_fini(&frames);
+	buf_fini(&plain);
 }
 
 static void exif_never_reads_beyond_its_bytes(void **state)
@@ -835,15 +923,18 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_picture_gets_the_size_of_a_screen),
 		cmocka_unit_test(a_profile_in_a_jpeg_is_left_behind),
 		cmocka_unit_test(what_is_no_picture_is_refused),
-		cmocka_unit_test(a_jpeg_cut_anywhere_is_refused),
-		cmocka_unit_test(a_png_cut_anywhere_is_refused),
-		cmocka_unit_test(a_damaged_png_is_refused),
-		cmocka_unit_test(a_png_bomb_is_refused_by_its_header),
-		cmocka_unit_test(text_and_profile_bombs_are_skipped),
-		cmocka_unit_test(a_png_of_a_million_chunks_is_refused),
-		cmocka_unit_test(a_jpeg_of_ten_thousand_scans_is_refused),
-		cmocka_unit_test(a_file_above_64_mib_is_refused),
-		cmocka_unit_test(a_dying_or_hanging_decoder_is_a_bad_picture),
+		cmocka_unit_test(C2_a_jpeg_cut_anywhere_is_refused),
+		cmocka_unit_test(C2_a_png_cut_anywhere_is_refused),
+		cmocka_unit_test(C2_a_damaged_png_is_refused),
+		cmocka_unit_test(C1_a_png_bomb_is_refused_by_its_header),
+		cmocka_unit_test(C1_text_and_profile_bombs_are_skipped),
+		cmocka_unit_test(C1_a_png_of_a_million_chunks_is_refused),
+		cmocka_unit_test(C1_a_jpeg_of_ten_thousand_scans_is_refused),
+		cmocka_unit_test(C1_a_file_above_64_mib_is_refused),
+		cmocka_unit_test(C2_a_dying_or_hanging_decoder_is_a_bad_picture),
+		cmocka_unit_test(C2_a_decoder_that_crashes_a_thousand_times_leaves_nothing_behind),
+		cmocka_unit_test(C1_a_jpeg_and_a_webp_bomb_are_refused_by_their_headers),
+		cmocka_unit_test(C1_what_goes_on_behind_the_picture_is_not_followed),
 		cmocka_unit_test(exif_never_reads_beyond_its_bytes),
 	};
 
