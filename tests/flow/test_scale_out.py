@@ -1,9 +1,11 @@
 """Two heliod on one store of PostgreSQL, both of which answer: who answers whom, what moves when one comes or dies. The wire (a
 recording of the broker) and psql are the witnesses."""
 import collections
+import os
 import pathlib
 import re
 import shutil
+import signal
 import tempfile
 import time
 
@@ -67,9 +69,9 @@ def started(postgres, fleet):
     return fleet, first, second
 
 
-def options(postgres, **more):
+def options(postgres, lease_ms=LEASE_MS, **more):
     return {"servers": ["server.1", "server.2"], "clients": CLIENTS, "data_brokers": ["da", "db"],
-            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": LEASE_MS},
+            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": lease_ms},
                        "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "stalled_after_s": 2}}, **more}
 
 
@@ -87,8 +89,8 @@ def calm():
             shutil.rmtree(path, ignore_errors=True)
 
 
-def pair(postgres, fleet_of):
-    return started(postgres, fleet_of(**options(postgres, publishers=[])))
+def pair(postgres, fleet_of, **more):
+    return started(postgres, fleet_of(**options(postgres, publishers=[], **more)))
 
 
 def answers(fleet, capture, client):
@@ -340,3 +342,47 @@ def test_scale_out_a_stopped_leader_that_goes_on_writes_nothing(postgres, fleet_
     assert {one(postgres, "SELECT number FROM meta WHERE key = 'incarnation'")} == incarnations
     fleet.ctl("exec", theirs[0], "ping")
     wait_for(lambda: commands(postgres, theirs[0]) == (1, 1), 20, "a command done, once")
+
+
+def processes(postgres):
+    """PostgreSQL's own, each of which leads a group of its own."""
+    return [postgres.p.pid, *map(int, pathlib.Path(f"/proc/{postgres.p.pid}/task/{postgres.p.pid}/children").read_text().split())]
+
+
+def each_process(postgres, number):
+    for pid in processes(postgres):
+        os.kill(pid, number)
+
+
+def clients_of(fleet, capture, family, after):
+    """Whose messages of this family came after that moment, one entry each."""
+    return [t.rsplit("/", 1)[1] for at, t, _ in fleet.captured(capture) if t.startswith(f"helio/v1/{family}/") and at > after]
+
+
+@pytest.mark.long
+def test_scale_out_a_database_that_stands_still_ends_no_server_and_nothing_is_done_twice(postgres, fleet_of):
+    lease_ms = 2000
+    fleet, first, second = pair(postgres, fleet_of, lease_ms=lease_ms)
+    terms = postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder")
+    capture = fleet.capture("helio/v1/hb/#", "helio/v1/rsp/#")
+    wait_for(lambda: set(clients_of(fleet, capture, "rsp", 0)) == set(CLIENTS), 20, "all are answered")
+    for client in CLIENTS:
+        fleet.ctl("exec", client, "ping")
+    each_process(postgres, signal.SIGSTOP)
+    stopped = time.time()
+    try:
+        wait_for(lambda: time.time() > stopped + 1.5 * lease_ms / 1000 and len(clients_of(fleet, capture, "hb", stopped + 1)) >= len(CLIENTS), 30,
+                 "more heartbeats, and all leases ran out")
+        assert not clients_of(fleet, capture, "rsp", stopped + 1), "an answer without a store"
+    finally:
+        each_process(postgres, signal.SIGCONT)
+    went_on = time.time()
+    wait_for(lambda: set(clients_of(fleet, capture, "rsp", went_on)) == set(CLIENTS), 20, "all are answered again")
+    for client in CLIENTS:
+        wait_for(lambda c=client: commands(postgres, c) == (1, 1), 20, f"the command of {client} done, once")
+    wait_for(lambda: divided(postgres), 20, "each has its half")
+    # Nobody was ended, and nobody took another for dead.
+    assert first.alive() and second.alive()
+    assert postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder") == terms
+    for each in (first, second):
+        assert not each.lines("STORE-RESTORED") and not each.lines("STORE-OLDER")
