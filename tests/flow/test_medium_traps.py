@@ -200,3 +200,23 @@ def test_C4_names_that_become_links_while_they_are_read_lead_nowhere(fleet_of, f
     assert not any(w.opened() for w in watched)
     open(target / "secret" if target.is_dir() else target).close()  # the control: inotify tells when somebody does
     assert any(w.opened() for w in watched)
+
+
+@pytest.mark.parametrize("name", ["../../../../../out", "/tmp/helio-outside-x", "a/../../../../../o", "..", "."])
+def test_names_of_an_image_that_lead_out_of_it_are_refused(fleet_of, folder, name):
+    """bsdtar makes the image; in its Rock Ridge names the one of a file is changed to another of the same length."""
+    fleet = fleet_of(clients=("f2",))
+    before, made = "q" * len(name), folder / "made" / ORDERS
+    made.mkdir(parents=True)
+    (made / before).write_bytes(b"not for a device")
+    image = folder / "evil.iso"
+    subprocess.run(["bsdtar", "-cf", image, "--format", "iso9660", "--options", "!joliet", "-C", folder / "made", "helio"], check=True)
+    assert importing(fleet, "f2", image).stderr.count("reason=order") == 1      # the control: as it is, it is read, and no order
+    data = image.read_bytes()
+    entry = b"NM" + bytes([5 + len(name), 1, 0])
+    assert data.count(entry + before.encode()) == 1
+    image.write_bytes(data.replace(entry + before.encode(), entry + name.encode()))
+    done = importing(fleet, "f2", image)
+    assert done.returncode != 0 and "media refused reason=" in done.stderr and "reason=order" not in done.stderr, done.stderr[-1500:]
+    assert not os.path.exists("/tmp/helio-outside-x") and not (folder / "f2/import/image").exists()
+    assert not [p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and "made" not in p.parts and p.read_bytes() == b"not for a device"]
