@@ -168,8 +168,12 @@ static void core_init(struct core *core)
 	ratelimit_init(&core->views_unchanged, views / 4 + 1, views / 100 + 1, core->now.mono);
 	ratelimit_init(&core->resyncs_allowed, core->config.resyncs_per_s,
 		core->config.resyncs_per_s, core->now.mono);
-	uint32_t operations = core->config.operations_per_s;
-	ratelimit_init(&core->operations_allowed, operations, operations / 100 + 10, core->now.mono);
+	// Of a quarter of a second, so that a crowd which beats together begins together; where
+	// others are answered all the time, as many as these do not feel.
+	uint32_t operations = core->config.operations_per_s, unfelt = operations / 100 + 10;
+	uint32_t burst = operations / 4 > unfelt ? operations / 4 : unfelt;
+	ratelimit_init(&core->operations_allowed, operations, burst, core->now.mono);
+	core->operations_spared = burst - unfelt;
 	ratelimit_init(&core->tellings, TELLINGS_PER_S, 10 * TELLINGS_PER_S, core->now.mono);
 	ratelimit_init(&core->raises_allowed, 1, RAISE_COST * RAISES_AT_ONCE, core->now.mono);
 	ratelimit_init(&core->offers.all, core->config.offers_per_s, core->config.offers_per_s,

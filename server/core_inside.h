@@ -195,8 +195,10 @@ struct core {
 	} rest;
 	struct pace {
 		struct mono since;
-		size_t answers; // since then
-		bool pressed;   // as many in the time before that views come after them
+		size_t answers;    // since then
+		size_t idle;       // of these, to clients that nothing waits for
+		bool pressed;      // as many in the time before that views come after them
+		double idle_per_s; // smoothed
 	} pace;
 
 	struct id16 boot, hash_key;
@@ -248,9 +250,10 @@ struct core {
 	size_t save_cursor;
 	struct ratelimit resyncs_allowed;
 	struct ratelimit operations_allowed;
-	bool turn_waits;     // of the client that is answered now: it shall ask again soon
-	uint32_t turn_ms;    // then: when those before it had their turn
-	int64_t turn_due_us; // when the last that waits has its turn
+	uint32_t operations_spared; // of these, while thousands are answered all the time
+	bool turn_waits;            // of the client that is answered now: it shall ask again soon
+	uint32_t turn_ms;           // then: when those before it had their turn
+	int64_t turn_due_us;        // when the last that waits has its turn
 	struct ratelimit raises_allowed; // of the incarnation, on a client's word
 	struct ratelimit tellings;       // log lines of what devices do wrong
 	struct message_meter meter;
@@ -292,6 +295,9 @@ struct passed {
 // ---- departures.c: the end of turns; what they said leaves when their commit is on the disk
 
 void said_forget(struct core *core); // of the turns that are not committed
+// Thousands of clients that nothing waits for are answered in a second, and were for a while.
+void pace_count_idle(struct core *core);
+bool pace_lasts(const struct core *core);
 // All that is committed is on the disk, and left.
 enum err departures_settle(struct core *core) MUST_CHECK;
 

@@ -21,6 +21,7 @@
 #define REST_MS 8
 #define PACE_MS 100
 #define PACE_PRESSED 200 // answers in that time
+#define PACE_LASTING_MS 2000
 
 static void outbox_publish(struct core *core, struct outbox *o)
 {
@@ -118,6 +119,21 @@ static void rest_do(struct core *core)
 	core->rest = (struct rest){.groups = db_is_waiting(core->db), .since = core->now.mono};
 }
 
+// Who beats and wants nothing: a crowd that has something to do is not counted.
+void pace_count_idle(struct core *core)
+{
+	core->pace.idle++;
+}
+
+bool pace_lasts(const struct core *core)
+{
+	const struct pace *p = &core->pace;
+	int64_t ms = mono_since_ms(core->now.mono, p->since);
+	double left = ms < PACE_LASTING_MS ? 1 - (double)ms / PACE_LASTING_MS : 0;
+
+	return left * p->idle_per_s * PACE_MS >= PACE_PRESSED * 1000.0;
+}
+
 // A view costs more than its answer: signed, and published at QoS 1. While thousands are answered
 // in a second they are few, and come when nobody waits.
 static bool is_pressed(struct core *core)
@@ -126,9 +142,11 @@ static bool is_pressed(struct core *core)
 	int64_t ms = mono_since_ms(core->now.mono, p->since);
 
 	if (ms >= PACE_MS) {
+		double part = ms < PACE_LASTING_MS ? (double)ms / PACE_LASTING_MS : 1;
+		p->idle_per_s += part * ((double)p->idle * 1000.0 / (double)ms - p->idle_per_s);
 		p->pressed = p->answers >= PACE_PRESSED && ms < 2 * PACE_MS;
 		p->since = core->now.mono;
-		p->answers = 0;
+		p->answers = p->idle = 0;
 	}
 	p->answers += core->outbox.count;
 	return p->pressed || core->rest.groups >= REST_PRESSED;

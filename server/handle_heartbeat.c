@@ -375,7 +375,8 @@ static struct next_event beat_select(struct core *core, const struct passed *p,
 		in.correction_waits = !ratelimit_take(&core->resyncs_allowed, 1, core->now.mono);
 	struct next_event next = next_event_decide(&in);
 	if (!next_event_is_of_many(&in, &next) ||
-		ratelimit_take(&core->operations_allowed, 1, core->now.mono))
+		ratelimit_take_above(&core->operations_allowed, 1,
+			pace_lasts(core) ? core->operations_spared : 0, core->now.mono))
 		return next;
 	in.turn_waits = true;
 	return next_event_decide(&in);
@@ -526,6 +527,8 @@ static enum err beat_answer(struct core *core, const struct passed *p, const str
 	struct next_event next = beat_select(core, p, h, &a, &at);
 	if (next.act == NEXT_CANCEL && a.mismatch && client_rare_get(p->client))
 		patience_disagreed(core, p->number, true, next.why);
+	if (next.code == REASON_CAUGHT_UP)
+		pace_count_idle(core);
 	core->turn_waits = next.code == REASON_TURN;
 	if (core->turn_waits)
 		core->turn_ms = turn_place(core);

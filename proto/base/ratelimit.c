@@ -4,8 +4,7 @@
 void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now)
 {
 	*r = (struct ratelimit){
-		.rate_per_s = rate_per_s, .burst = burst, .tokens = (double)burst, .last = now
-	};
+		.rate_per_s = rate_per_s, .burst = burst, .tokens = (double)burst, .last = now};
 }
 
 static double tokens_at(const struct ratelimit *r, struct mono now)
@@ -37,6 +36,12 @@ bool ratelimit_take(struct ratelimit *r, uint64_t n, struct mono now)
 	r->tokens = tokens - (double)n;
 	r->last = now;
 	return true;
+}
+
+bool ratelimit_take_above(struct ratelimit *r, uint64_t n, uint64_t spared, struct mono now)
+{
+	return (r->rate_per_s == 0 || tokens_at(r, now) >= (double)(n + spared)) &&
+	       ratelimit_take(r, n, now);
 }
 
 int64_t ratelimit_wait_ms(const struct ratelimit *r, uint64_t n, struct mono now)

@@ -6,9 +6,9 @@
 #include <stdbool.h>
 
 struct ratelimit {
-	uint64_t rate_per_s;    // 0: no limit
+	uint64_t rate_per_s; // 0: no limit
 	uint64_t burst;
-	double tokens;          // may be negative: a debt that time pays
+	double tokens; // may be negative: a debt that time pays
 	struct mono last;
 };
 
@@ -25,6 +25,8 @@ void ratelimit_init(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, st
 void ratelimit_set(struct ratelimit *r, uint64_t rate_per_s, uint64_t burst, struct mono now);
 // True when n tokens, or a full bucket, are there now, and takes them.
 bool ratelimit_take(struct ratelimit *r, uint64_t n, struct mono now);
+// The same, of what is above `spared` tokens.
+bool ratelimit_take_above(struct ratelimit *r, uint64_t n, uint64_t spared, struct mono now);
 // Milliseconds until take(n) can be true; 0 now.
 int64_t ratelimit_wait_ms(const struct ratelimit *r, uint64_t n, struct mono now);
 

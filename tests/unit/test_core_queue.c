@@ -100,6 +100,56 @@ static void a_rollout_is_begun_at_a_rate(void **state)
 		agent_gets(a[i], KIND_RETRIEVE_INFORMATION);
 }
 
+// All beat at this moment.
+static unsigned that_begin(struct rig *r, struct agent **a, unsigned count)
+{
+	struct now now = r->now;
+	unsigned begun = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		r->now.mono.ms = now.mono.ms - 1000; // a beat takes a second
+		begun += agent_step(a[i]) == KIND_RETRIEVE_INFORMATION;
+	}
+	r->now = now;
+	return begun;
+}
+
+// A crowd that beats together begins together, where nobody else is held up by it: its first rounds
+// are not what makes the server busy. Where thousands are answered all the time, few begin at once.
+static void a_quiet_server_lets_a_crowd_begin_together(void **state)
+{
+	enum {
+		CROWD = 12
+	};
+	struct rig *r = *state;
+	struct agent *a[CROWD];
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	struct digest next = rig_add_package(r, "art", "2", PACKAGE_IMAGES);
+	char id[8];
+
+	r->config.operations_per_s = 100; // 25 at once, 11 where others are answered
+	rig_restart(r);
+	for (int i = 0; i < CROWD; i++) {
+		(void)snprintf(id, sizeof(id), "f%d", i);
+		a[i] = rig_settled(r, id);
+	}
+	append_display(r, "default", &art);
+	rig_pass(r, 10000);
+	assert_int_equal(that_begin(r, a, CROWD), CROWD);
+	for (int i = 0; i < CROWD; i++) {
+		agent_hold(a[i], &art);
+		agent_done_gets(a[i], KIND_NO_ACTION);
+	}
+	// 6,000 a second for more than a second.
+	for (int64_t end = r->now.mono.ms + 1200; r->now.mono.ms < end; rig_pass(r, 2))
+		assert_int_equal(that_begin(r, a, CROWD), 0);
+	append_display(r, "default", &next);
+	assert_int_equal(that_begin(r, a, CROWD), 11);
+	// Control: a while after they went, all that are left begin.
+	rig_pass(r, 10000);
+	assert_int_equal(that_begin(r, a, CROWD), 1);
+}
+
 static void a_failed_retrieve_is_tried_again_and_then_given_up(void **state)
 {
 	struct rig *r = *state;
@@ -567,6 +617,7 @@ int main(void)
 		T(S000_8_an_unknown_operation_is_cancelled_and_an_unknown_response_resynced),
 		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
 		T(a_rollout_is_begun_at_a_rate),
+		T(a_quiet_server_lets_a_crowd_begin_together),
 		T(a_failed_retrieve_is_tried_again_and_then_given_up),
 		T(what_was_withdrawn_is_not_tried_again),
 		T(a_cancelled_operation_ends_once_and_so_does_the_cancel),
