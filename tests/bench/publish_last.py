@@ -1,10 +1,11 @@
 """Row publish_to_last: of each client, from its first heartbeat after `helioctl channel publish` returned until the server took its report
 that it has the package, verified; the row is the longest. Beside it, in turn, as many clients that have four rounds with the echo server
-and fetch the same bytes raw. Part `agents`: real agents, 10 MB. Part `devices`: simulated ones that all beat at the same moment, 100 kB:
+and fetch the same bytes raw. Part `agents`: real agents, 10 MB, each with a store of its own, in memory: a crowd has as many disks. Part `devices`: simulated ones that all beat at the same moment, 100 kB:
 they hash every object, and do not verify the two signatures or write, which a real device does on a processor of its own."""
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from lib.procs import Proc
 from lib.wait import wait_for
 
 pb = wire.pb
+MARK = "look/mark"
 
 
 class Devices:
@@ -50,7 +52,7 @@ class World:
 
     def __init__(self, folder, count, agents):
         ids = [f"f{i}" for i in range(count)] if agents else []
-        self.count, self.seen, self.topics, self.version, self.parts = count, set(), folder / "topics", 0, []
+        self.count, self.seen, self.topics, self.version, self.parts, self.stores = count, set(), folder / "topics", 0, [], folder
         folder.mkdir()
         self.topics.write_text("")
         self.fleet = Fleet(folder / "ours", data_brokers=("da",), clients=ids, interval_ms=200 if agents else 60000, log_types="error", tls=False,
@@ -71,8 +73,9 @@ class World:
         fleet.heliod(wait=False)
         wait_for(lambda: fleet.ctl("status", check=False).returncode == 0, 60, "heliod answers")
         fleet.publisher()
+        self.stores = pathlib.Path(tempfile.mkdtemp(prefix="helio-last-", dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else fleet.folder))
         for id_ in ids:
-            fleet.agent(id_)
+            fleet.agent(id_, {"agent": {"state_dir": self.stores / id_}})
         for id_ in ids:
             fleet.wait_client(id_, lambda c: c["reach"] == "online" and c["at_tail"])
         self.devices = None if ids else Devices(fleet, self.count, self.topics)
@@ -87,26 +90,34 @@ class World:
     def package(self, size):
         """A new one, and its topics in the order in which an agent asks for them."""
         self.version += 1
+        # What lies there: also deltas of the version before, which go again.
+        self._look([MARK], lambda messages: any(m.topic == MARK for m in messages) and not self.seen.update(m.topic for m in messages))
         home = self.fleet.folder / f"content-{self.version}"
         home.mkdir()
         (home / "image.bin").write_bytes(os.urandom(size))
         package = self.fleet.software_package("bench", str(self.version), home)
         wait_for(lambda: self.fleet.ctl("package", "show", package)["state"] in ("stored", "linger"), 60, "it is stored")
-        look = wire.Client(self.fleet.port["da"], client_id="look")
         head = [f"helio/v1/idx/pub/{package}/full", f"helio/v1/pkg/pub/{package}"]
-        look.subscribe("helio/v1/chunk/pub/+", *head)
         found = {}
 
-        def all_seen():
-            found.update((m.topic, len(m.payload)) for m in look.messages)
+        def all_seen(messages):
+            found.update((m.topic, len(m.payload)) for m in messages)
             return sum(n for t, n in found.items() if "/chunk/" in t and t not in self.seen) >= size and all(t in found for t in head)
-        wait_for(all_seen, 20, "all of it is seen")
-        look.close()
+        self._look(head, all_seen)
         fresh = {t: n for t, n in found.items() if "/chunk/" in t and t not in self.seen}
         self.seen |= set(fresh)
         lines = [f"0 {t}" for t in head] + [f"{2 if n > 30000 else 1} {t}" for t, n in fresh.items()]
         self.topics.write_text("\n".join(lines) + "\n")
         return package
+
+    def _look(self, more, is_enough):
+        look = wire.Client(self.fleet.port["da"], client_id="look")
+        look.subscribe("helio/v1/chunk/pub/+", *more)
+        look.m.publish(MARK, b"", qos=1)    # behind all that is retained
+        try:
+            wait_for(lambda: is_enough(look.messages), 20, "all of it is seen")
+        finally:
+            look.close()
 
     def ours(self, package):
         """{most_ms, ...}"""
@@ -141,6 +152,7 @@ class World:
             (part.down if isinstance(part, Devices) else part.stop)()
         self.echo.down()
         self.fleet.down()
+        shutil.rmtree(self.stores, ignore_errors=True)
 
 
 def measure(row, folder, part, count, size, pairs):
