@@ -20,10 +20,29 @@
 
 #define READ_BYTES ((size_t)256 * 1024)
 
+// Where the image goes. libarchive never frees what it holds for a way out that failed: this one
+// keeps its error, and takes the rest to nowhere.
+struct way_out {
+	int fd, error;
+};
+
+static la_ssize_t on_write(struct archive *a, void *ctx, const void *data, size_t size)
+{
+	struct way_out *w = ctx;
+
+	(void)a;
+	if (!w->error && fd_write_all(w->fd, data, size) != ERR_OK)
+		w->error = errno ? errno : EIO;
+	return (la_ssize_t)size;
+}
+
+// Closed first, for the same reason: one that gave up is only freed.
 static void archive_close(struct archive **a)
 {
-	if (*a)
-		archive_write_free(*a);
+	if (!*a)
+		return;
+	(void)archive_write_close(*a);
+	(void)archive_write_free(*a);
 }
 
 static enum err refused(struct archive *a, const char *what)
@@ -102,6 +121,7 @@ static enum err entry_write(
 
 static enum err image_write(const struct medium_content *m, int fd)
 {
+	struct way_out out = {.fd = fd};
 	__attribute__((cleanup(archive_close))) struct archive *a = archive_write_new();
 	char options[160];
 
@@ -113,7 +133,8 @@ static enum err image_write(const struct medium_content *m, int fd)
 		m->volume);
 	if (archive_write_set_format_iso9660(a) != ARCHIVE_OK ||
 		archive_write_set_options(a, options) != ARCHIVE_OK ||
-		archive_write_open_fd(a, fd) != ARCHIVE_OK)
+		archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
+		archive_write_open(a, &out, NULL, on_write, NULL) != ARCHIVE_OK)
 		return refused(a, "the image");
 	if (m->count > MEDIUM_IMAGE_FILES_MAX)
 		return err_set(ERR_FULL, "%zu files are too many for an image: record onto a stick",
@@ -123,7 +144,10 @@ static enum err image_write(const struct medium_content *m, int fd)
 		TRY(folders_write(a, m, m->entries[i].path, i ? m->entries[i - 1].path : ""));
 		TRY(entry_write(a, m, &m->entries[i]));
 	}
-	return archive_write_close(a) == ARCHIVE_OK ? ERR_OK : refused(a, "the image");
+	if (archive_write_close(a) != ARCHIVE_OK)
+		return refused(a, "the image");
+	errno = out.error;
+	return out.error ? err_set_errno("the image") : ERR_OK;
 }
 
 // ---- the moment of writing

@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from . import store, wire
-from .procs import Proc, free_ports, port_answers
+from .procs import SESSIONS, Proc, free_ports, port_answers
 from .wait import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -322,14 +322,15 @@ class Fleet:
         assert not failures, "\n".join(failures)
 
     def leftovers(self):
-        """Processes that still work in this fleet's folder: ended by id, and a failure of the test."""
+        """Processes of tests that still work in this fleet's folder: ended by id, and a failure of the test."""
         found = []
         for entry in pathlib.Path("/proc").iterdir():
             try:
                 text = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                ours = str(self.folder).encode() + b"/" in text and os.getsid(int(entry.name)) in SESSIONS
             except OSError:
                 continue
-            if str(self.folder).encode() + b"/" in text and int(entry.name) != os.getpid():
+            if ours and int(entry.name) != os.getpid():
                 found.append((int(entry.name), text.replace(b"\0", b" ").decode(errors="replace")))
                 os.kill(int(entry.name), signal.SIGKILL)
         return found

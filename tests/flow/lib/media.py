@@ -10,7 +10,7 @@ from lib.wait import wait_for
 
 pb = wire.pb
 
-QUICK = {"silent_after_s": 1, "reconnect_spread_s": 0, "medium_after_s": 2, "medium_never_after_s": 0}
+QUICK = {"silent_after_s": 2, "reconnect_spread_s": 0, "medium_after_s": 2, "medium_never_after_s": 0}
 
 
 def rig(fleet_of, clients=("f1", "f2"), agents=("f1",), data=None, **server):

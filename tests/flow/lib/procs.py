@@ -20,6 +20,9 @@ def port_answers(port, host="127.0.0.1"):
         return False
 
 
+SESSIONS = {os.getsid(0)}   # of this test and of what it started
+
+
 class Proc:
     def __init__(self, name, argv, folder, env=None, cwd=None):
         self.name, self.argv = name, [str(a) for a in argv]
@@ -32,6 +35,7 @@ class Proc:
         with open(self.log, "ab") as out:
             self.p = subprocess.Popen(self.argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                       env=self.env, cwd=self.cwd, start_new_session=True)
+        SESSIONS.add(self.p.pid)
         return self
 
     @property
