@@ -155,15 +155,6 @@ static enum err removed_rows_go(struct core *core, const char *client)
 	return rows_principal_delete(core->db, client);
 }
 
-static enum err client_left(struct core *core, const struct letter_said *l)
-{
-	TRY(removed_rows_go(core, l->client));
-	if (!core->enrolment_waits)
-		return ERR_OK;
-	core->enrolment_waits = false;
-	return core->hooks.letter ? core->hooks.letter(core->hooks.ctx, core, l) : ERR_OK;
-}
-
 static enum err changes_append(struct core *core, const struct letter_said *l)
 {
 	struct response_body body;
@@ -244,7 +235,7 @@ static enum err letter_obey(struct core *core, const struct letter_said *l)
 	case LETTER_REMOVED:
 		return client_removed(core, l);
 	case LETTER_LEFT:
-		return client_left(core, l);
+		return removed_rows_go(core, l->client);
 	case LETTER_CHANNEL:
 		return channel_follow(core, l->text);
 	case LETTER_WITHDRAWN:
@@ -294,6 +285,16 @@ static void places_fill(const struct core *core, char places[LETTER_PLACES + 1])
 	places[LETTER_PLACES] = '\0';
 }
 
+// As long as the letter lies there its client is not enrolled: who waits for that is told after it.
+static void left_tell(struct core *core, const struct letter_said *l)
+{
+	if (l->kind != LETTER_LEFT || core->db->failed || !core->enrolment_waits)
+		return;
+	core->enrolment_waits = false;
+	if (core->hooks.letter)
+		share_fail(core, core->hooks.letter(core->hooks.ctx, core, l));
+}
+
 static void letter_take(struct core *core, const struct letter_row *row)
 {
 	const struct letter_said l = {.kind = (enum letter)row->kind,
@@ -313,6 +314,7 @@ static void letter_take(struct core *core, const struct letter_row *row)
 		core->letters_seen = row->number;
 	else
 		share_fail(core, rows_letter_take(core->db, row->number));
+	left_tell(core, &l);
 }
 
 // False: none waits for us any more.

@@ -417,6 +417,7 @@ enum err core_load(struct core *core)
 	core->flow_count = 0;
 	memset(core->gains, 0, sizeof(core->gains));
 	share_read(core);
+	core->enrolment_waits = core->shared; // who did, in a turn that failed, is not known
 	TRY(rows_letter_last(core->db, &core->letters_seen));
 	TRY(mirrors_begin(core));
 	TRY(why_init(&core->why, core->config.why_entries));

@@ -115,12 +115,23 @@ static bool owned_differs(struct shards *s, const enum shard_owner *before)
 	return differs;
 }
 
+// Where the database stood still meanwhile, all were late when they were judged: nobody was then.
+static enum err others_judge(struct shards *s, struct now now)
+{
+	if (mono_since_ms(now.mono, s->judge_at) < 0)
+		return ERR_OK;
+	TRY(rows_servers_bury(s->db));
+	lateness_note(s, now.mono, s->lease_ms);
+	if (mono_since_ms(now.mono, s->judge_at) < 0)
+		db_rollback(s->db);
+	return ERR_OK;
+}
+
 // A commit that failed may have been done: then what was given away is another's by now.
 static enum err shards_move(struct shards *s, struct now now)
 {
 	struct shard_moves moves = {0};
-	bool judges = mono_since_ms(now.mono, s->judge_at) >= 0;
-	enum err e = judges ? rows_servers_bury(s->db) : ERR_OK;
+	enum err e = others_judge(s, now);
 
 	if (e == ERR_OK)
 		e = moves_make(s, &moves);

@@ -91,7 +91,8 @@ enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing)
 _Static_assert(SHARD_LEASE_MOST_MS == 60000, "IS_OVER says the same");
 
 // Who holds its row is a turn of its own that did not end: of a server that was stopped, or whose
-// network is gone while the database tells it something.
+// network is gone while the database tells it something. One that goes on lives: it renews, or ends
+// the same term as we do.
 static enum err turn_end(struct db *db, const char *holder, int64_t fencing)
 {
 	struct db_rows rows;
@@ -100,12 +101,14 @@ static enum err turn_end(struct db *db, const char *holder, int64_t fencing)
 	TRY(db_query(db, &rows,
 		"SELECT pg_terminate_backend(a.pid) FROM server_lease s JOIN pg_stat_activity a"
 		" ON a.backend_xid = s.xmax WHERE s.holder = $1 AND s.fencing = $2"
-		" AND a.pid <> pg_backend_pid() AND a.usename = current_user",
+		" AND a.pid <> pg_backend_pid() AND a.usename = current_user AND " IS_OVER
+		" AND a.state_change < clock_timestamp() - interval '500 milliseconds'",
 		DB_T(holder), DB_I(fencing)));
 	while (db_next(&rows))
 		ended++;
-	log_warn("SHARD-TURN-ENDED", "holder=%s fencing=%lld ended=%zu", holder, (long long)fencing,
-		ended);
+	if (ended)
+		log_warn("SHARD-TURN-ENDED", "holder=%s fencing=%lld ended=%zu", holder,
+			(long long)fencing, ended);
 	return db_end(&rows);
 }
 

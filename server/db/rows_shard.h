@@ -26,8 +26,8 @@ enum err rows_server_renew(struct db *db, const char *holder, uint64_t fencing, 
 // The term is held until this transaction ends: whoever would end it waits. Errors: ERR_STALE.
 enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing) MUST_CHECK;
 // Ends the terms that ran out, or end later than any can (the clock was set back), and frees their
-// shards. Waits for nobody: whose turn is still open in the database has that ended there, and goes
-// the next time.
+// shards. Waits for nobody: whose turn stands open in the database for half a second has that ended
+// there, and goes the next time.
 enum err rows_servers_bury(struct db *db) MUST_CHECK;
 enum err rows_servers_count(struct db *db, size_t *count) MUST_CHECK;
 struct server_row {

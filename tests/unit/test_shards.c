@@ -232,6 +232,36 @@ static void who_was_late_itself_judges_nobody_for_a_lease(void **state)
 	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
 }
 
+static const struct db_engine *engine_below;
+
+static enum err prepare_late(struct db *db, const char *sql, struct db_stmt **out)
+{
+	if (strstr(sql, "ORDER BY fencing LIMIT"))
+		nap(LEASE_MS + 50);
+	return engine_below->prepare(db, sql, out);
+}
+
+// It stood still between the renewal and the look at the others.
+static void who_was_late_in_judging_judged_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", LEASE_MS);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	begin(&b, f, "server.2", LEASE_MS);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	engine_below = f->db->engine;
+	struct db_engine slow = *engine_below;
+	slow.prepare = prepare_late;
+	b.judge_at = (struct mono){0};
+	f->db->engine = &slow;
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	f->db->engine = engine_below;
+	assert_int_equal(tick_as(&a, &changed), ERR_OK); // and not ERR_STALE
+}
+
 static void clock_back(struct fixture *f, const char *holder, int64_t by_ms)
 {
 	db_guard(f->db, NULL, NULL);
@@ -454,6 +484,29 @@ static void a_turn_that_never_ends_keeps_nobody_waiting(void **state)
 	db_close(stuck);
 }
 
+// It is late and lives: it came to its turn as the other came to judge it.
+static void a_turn_that_goes_on_is_not_ended_by_others(void **state)
+{
+	struct fixture *f = *state;
+	struct db *late = NULL;
+	struct shards a, b;
+	bool changed = false;
+
+	store_must_be_postgres();
+	db_close(f->db);
+	assert_int_equal(store_postgres_of(f->file, true, &late), ERR_OK);
+	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
+	assert_int_equal(shards_begin(&a, late, "server.1", LEASE_MS, false, clock_now()), ERR_OK);
+	assert_int_equal(tick_now(&a, &changed), ERR_OK);
+	assert_int_equal(shards_begin(&b, f->db, "server.2", 60000, false, clock_now()), ERR_OK);
+	nap(LEASE_MS + 50);
+	assert_int_equal(rows_meta_put_number(late, "a", 1), ERR_OK);
+	assert_int_equal(rows_meta_number(late, "a", &(int64_t){0}), ERR_OK); // it is there
+	assert_int_equal(tick_now(&b, &changed), ERR_OK);
+	assert_int_equal(db_commit(late), ERR_OK);
+	db_close(late);
+}
+
 // What those that are stopped would do without the fencing number.
 static void without_its_guard_a_late_leader_would_write(void **state)
 {
@@ -476,11 +529,13 @@ int main(void)
 		T(who_leaves_in_order_is_not_waited_for),
 		T(who_stands_by_takes_all_or_nothing),
 		T(who_was_late_itself_judges_nobody_for_a_lease),
+		T(who_was_late_in_judging_judged_nobody),
 		T(a_clock_that_was_set_back_keeps_no_dead_server_alive),
 		T(who_may_have_given_shards_away_ends_its_term),
 		T(a_stopped_leader_that_goes_on_writes_nothing),
 		T(a_leader_that_is_stopped_within_a_turn_does_not_end_it),
 		T(a_turn_that_never_ends_keeps_nobody_waiting),
+		T(a_turn_that_goes_on_is_not_ended_by_others),
 		T(without_its_guard_a_late_leader_would_write),
 	};
 

@@ -532,6 +532,41 @@ static void rows_of_who_was_removed_go_when_its_server_has_let_go_of_it(void **s
 	assert_int_equal(number_of(r, "SELECT count(*) FROM principal WHERE id = 'f1'"), 1);
 }
 
+static enum err when_it_left; // what an enrolment came to in the turn of that letter
+
+static enum err enrols_who_left(void *ctx, struct core *core, const struct letter_said *l)
+{
+	const struct agent *a = ctx;
+
+	if (l->kind == LETTER_LEFT)
+		when_it_left = core_enrol(core, &(struct enrolment){.id = l->client,
+							.role = ROLE_CLIENT,
+							.public_key = *sign_key_public(a->key),
+							.name = l->client});
+	return ERR_OK;
+}
+
+static void who_waits_to_be_enrolled_again_is_when_its_letter_is_gone(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	owned[shard_byte("f1")] = false;
+	shares(r);
+	assert_int_equal(core_principal_remove(r->core, "f1"), ERR_OK);
+	core_turn_end(r->core, r->now);
+	assert_int_equal(enrolled_again(r, a), ERR_NOT_NOW);
+	owned[shard_byte("f1")] = true;
+	shares(r);
+	core_set_hooks(r->core, &(struct core_hooks){.ctx = a, .letter = enrols_who_left});
+	when_it_left = ERR_IO;
+	for (int i = 0; i < 3; i++)
+		letters_pass(r);
+	assert_int_equal(when_it_left, ERR_OK);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM principal WHERE id = 'f1'"), 1);
+	assert_int_equal(number_of(r, "SELECT count(*) FROM letter WHERE client = 'f1'"), 0);
+}
+
 static void who_is_revoked_elsewhere_is_silenced_there(void **state)
 {
 	struct rig *r = *state;
@@ -697,6 +732,7 @@ int main(void)
 		T(a_leases_rate_stands_in_its_row),
 		T(an_owner_forgets_who_was_removed_and_deletes_nothing),
 		T(rows_of_who_was_removed_go_when_its_server_has_let_go_of_it),
+		T(who_waits_to_be_enrolled_again_is_when_its_letter_is_gone),
 		T(who_is_revoked_elsewhere_is_silenced_there),
 		T(a_leader_that_takes_a_shard_keeps_no_channel_that_was_left),
 		T(a_walk_asks_the_store_for_no_client_of_the_others),
