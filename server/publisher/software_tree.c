@@ -2,6 +2,7 @@
 #include "proto/base/file.h"
 #include "proto/limits.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/major.h>
 #include <signal.h>
@@ -154,9 +155,16 @@ static enum err folder_read(struct walk *w, const char *path)
 		close(fd);
 		return err_set_errno("cannot read folder %s", path);
 	}
-	for (struct dirent *x = readdir(d); x && e == ERR_OK; x = readdir(d))
+	while (e == ERR_OK) {
+		errno = 0;
+		const struct dirent *x = readdir(d);
+		if (!x && errno != 0) // what was not listed is not absent
+			e = err_set_errno("cannot read folder %s", path);
+		if (!x)
+			break;
 		if (strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0)
 			e = entry_take(w, fd, path, x->d_name);
+	}
 	closedir(d);
 	return e;
 }

@@ -3,12 +3,16 @@
 #include "proto/base/clock.h"
 #include "tests/unit/package_helper.h"
 #include "tests/unit/publisher_fixture.h"
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -18,6 +22,24 @@
 
 #define MIB ((size_t)1 << 20)
 #define NOW 1000000
+
+// Names that the disk still gives; -1: all.
+static int names_left = -1;
+
+struct dirent *readdir(DIR *d)
+{
+	static struct dirent *(*next)(DIR *);
+	void *at = next ? NULL : dlsym(RTLD_NEXT, "readdir64");
+
+	if (at)
+		memcpy(&next, &at, sizeof next);
+	if (names_left == 0) {
+		errno = EIO;
+		return NULL;
+	}
+	names_left -= names_left > 0;
+	return next(d);
+}
 
 struct fixture {
 	struct store_home home;
@@ -461,6 +483,26 @@ static void a_group_whose_file_changed_unseen_is_refused(void **state)
 	tree_fini(&t);
 }
 
+static void a_folder_that_cannot_be_read_is_no_part_of_itself(void **state)
+{
+	struct fixture *f = *state;
+	struct tree t;
+
+	file_put(f, "a", 5000, 1);
+	file_put(f, "b", 5000, 2);
+	file_put(f, "c", 5000, 3);
+	SCOPED_FD int fd = open(f->home.tree, O_RDONLY | O_DIRECTORY);
+	names_left = 3; // with . and .. one file at least
+	enum err e = tree_walk(fd, UINT64_MAX, &t);
+	names_left = -1;
+	if (e == ERR_OK)
+		fail_msg("%zu of 3 files are a package", t.count);
+	assert_int_equal(e, ERR_IO);
+	assert_int_equal(tree_walk(fd, UINT64_MAX, &t), ERR_OK); // the control
+	assert_int_equal(t.count, 3);
+	tree_fini(&t);
+}
+
 // ---- marks
 
 static void a_file_that_changed_here_and_there_is_cut_as_it_would_be_anew(void **state)
@@ -673,6 +715,7 @@ int main(void)
 		T(a_file_that_changed_here_and_there_is_cut_as_it_would_be_anew),
 		T(a_file_that_ends_elsewhere_is_cut_as_it_would_be_anew),
 		T(what_a_mark_says_is_taken),
+		T(a_folder_that_cannot_be_read_is_no_part_of_itself),
 		cmocka_unit_test(a_mark_is_poly1305),
 		T(what_is_longest_unused_is_forgotten),
 		T(a_row_that_cannot_be_is_as_if_it_were_not_there),
