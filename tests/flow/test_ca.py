@@ -14,6 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 from cryptography.x509.oid import NameOID
 
 from lib import wire
+from lib.cut import Cutter
 from lib.fleet import PROGRAMS
 
 pb = wire.pb
@@ -250,3 +251,21 @@ def test_ca_revocation_list_names_the_certificate(ca):
     assert re.search(r"Last Update: Jan  1 00:00:00 1970", text)
     assert ctl("ca", "revoke", "nobody", "--ca", ca, check=False).returncode == 5
     assert ctl("enrol", "client", "f2", "--ca", ca, check=False).returncode == 4, "a revoked id is not given again"
+
+
+def test_ca_a_folder_that_cannot_be_read_leaves_nobody_out_of_the_list(ca, folder):
+    """ptrace answers in the disk's place: from the first listing of what was revoked on nothing of it is read."""
+    for id_ in ("f1", "f2"):
+        ctl("enrol", "client", id_, "--ca", ca)
+    ctl("ca", "revoke", "f2", "--ca", ca)
+    cutter = Cutter(folder)
+
+    def again(number):
+        return subprocess.run(cutter.argv(f"{number}:out", ca / "revoked", [PROGRAMS["helioctl"], "ca", "revoke", "f2", "--ca", ca]),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert again(0).returncode == 0
+    kept = (ca / "crl.pem").read_bytes()
+    done = again(cutter.names().index("getdents64") + 1)
+    assert done.returncode != 0 and "cannot read" in done.stderr, done
+    crl = x509.load_pem_x509_crl((ca / "crl.pem").read_bytes())
+    assert (ca / "crl.pem").read_bytes() == kept and [r.serial_number for r in crl] == [cert_of(ca / "out/f2/tls.crt").serial_number]
