@@ -23,6 +23,8 @@
 // Where the image goes. libarchive never frees what it holds for a way out that failed: this one
 // keeps its error, and takes the rest to nowhere.
 struct way_out {
+	struct archive *archive;
+	const struct medium_content *m;
 	int fd, error;
 };
 
@@ -31,18 +33,22 @@ static la_ssize_t on_write(struct archive *a, void *ctx, const void *data, size_
 	struct way_out *w = ctx;
 
 	(void)a;
+	if (!w->error && w->m->cancel && *w->m->cancel)
+		w->error = ECANCELED;
 	if (!w->error && fd_write_all(w->fd, data, size) != ERR_OK)
 		w->error = errno ? errno : EIO;
 	return (la_ssize_t)size;
 }
 
-// Closed first, for the same reason: one that gave up is only freed.
-static void archive_close(struct archive **a)
+// Closed first, for the same reason: one that gave up is only freed. What it collected of an image
+// that failed goes to nowhere.
+static void way_out_close(struct way_out *w)
 {
-	if (!*a)
+	w->error = ECANCELED;
+	if (!w->archive)
 		return;
-	(void)archive_write_close(*a);
-	(void)archive_write_free(*a);
+	(void)archive_write_close(w->archive);
+	(void)archive_write_free(w->archive);
 }
 
 static enum err refused(struct archive *a, const char *what)
@@ -121,8 +127,9 @@ static enum err entry_write(
 
 static enum err image_write(const struct medium_content *m, int fd)
 {
-	struct way_out out = {.fd = fd};
-	__attribute__((cleanup(archive_close))) struct archive *a = archive_write_new();
+	__attribute__((cleanup(way_out_close))) struct way_out out = {
+		.archive = archive_write_new(), .m = m, .fd = fd};
+	struct archive *a = out.archive;
 	char options[160];
 
 	if (!a)
@@ -146,6 +153,7 @@ static enum err image_write(const struct medium_content *m, int fd)
 	}
 	if (archive_write_close(a) != ARCHIVE_OK)
 		return refused(a, "the image");
+	TRY(medium_check(m));
 	errno = out.error;
 	return out.error ? err_set_errno("the image") : ERR_OK;
 }

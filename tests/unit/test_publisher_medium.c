@@ -408,6 +408,29 @@ static void a_publisher_that_ends_waits_for_no_medium(void **state)
 	many_drop(&x);
 }
 
+// libarchive writes all that it collected when it is freed.
+static void an_image_that_fails_is_not_written_first(void **state)
+{
+	struct many x;
+	struct stat st;
+	struct digest sum;
+	uint64_t size = 0;
+
+	(void)state;
+	many_make(&x, 300);
+	SCOPED_FD int fd = open(x.out, O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	x.entries[299].object = sha256("no object", 9);
+	assert_int_equal(medium_write_image(&x.m, fd, &sum, &size), ERR_NOT_FOUND);
+	assert_non_null(strstr(err_text(), digest_hex(&x.entries[299].object)));
+	assert_true(fstat(fd, &st) == 0 && st.st_size == 0);
+	// The control: one that does not fail is.
+	x.m.count = 299;
+	assert_int_equal(medium_write_image(&x.m, fd, &sum, &size), ERR_OK);
+	assert_true(fstat(fd, &st) == 0 && st.st_size > 299 * 2048);
+	many_drop(&x);
+}
+
 static void a_folder_that_was_cut_leaves_nothing_in_the_next(void **state)
 {
 	struct many x;
@@ -435,6 +458,7 @@ int main(void)
 		cmocka_unit_test(an_image_is_collected_where_media_are_kept),
 		cmocka_unit_test(who_takes_nothing_of_a_stream_holds_nobody_up),
 		cmocka_unit_test(a_publisher_that_ends_waits_for_no_medium),
+		cmocka_unit_test(an_image_that_fails_is_not_written_first),
 		cmocka_unit_test(what_a_publisher_writes_an_agent_reads),
 		cmocka_unit_test(a_folder_that_was_cut_leaves_nothing_in_the_next),
 	};
