@@ -136,7 +136,9 @@ enum err depot_scan(struct depot *s)
 	if (d == NULL)
 		return err_set_errno("cannot list %s", dir);
 	s->held_count = 0;
-	for (struct dirent *e; (e = readdir(d)) != NULL;) {
+	enum err listed;
+	const struct dirent *e = NULL;
+	while ((listed = folder_next(d, dir, &e)) == ERR_OK && e != NULL) {
 		struct digest id;
 		if (!id_of_name(e->d_name, &id) || s->held_count == LIMIT_HOLDINGS)
 			continue;
@@ -147,7 +149,7 @@ enum err depot_scan(struct depot *s)
 			package_demote(s, e->d_name, &id);
 	}
 	closedir(d);
-	return ERR_OK;
+	return listed;
 }
 
 const struct held_package *depot_find(const struct depot *s, const struct digest *id)

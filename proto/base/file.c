@@ -56,8 +56,8 @@ enum err dir_sync(const char *dir)
 #define TREE_DEPTH_MAX 64
 
 // Goes down with a stack of its own: the depth of a tree comes from outside.
-static enum err tree_empty(DIR *stack[TREE_DEPTH_MAX], char names[TREE_DEPTH_MAX][NAME_MAX + 1],
-	const char *top)
+static enum err tree_empty(
+	DIR *stack[TREE_DEPTH_MAX], char names[TREE_DEPTH_MAX][NAME_MAX + 1], const char *top)
 {
 	int depth = 0;
 
@@ -71,8 +71,10 @@ static enum err tree_empty(DIR *stack[TREE_DEPTH_MAX], char names[TREE_DEPTH_MAX
 				return err_set_errno("cannot read a folder below %s", top);
 			closedir(stack[depth]);
 			stack[depth--] = NULL;
-			if (depth >= 0 && unlinkat(dirfd(stack[depth]), names[depth + 1], AT_REMOVEDIR) < 0)
-				return err_set_errno("cannot remove %s below %s", names[depth + 1], top);
+			if (depth >= 0 &&
+				unlinkat(dirfd(stack[depth]), names[depth + 1], AT_REMOVEDIR) < 0)
+				return err_set_errno(
+					"cannot remove %s below %s", names[depth + 1], top);
 			continue;
 		}
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
@@ -82,7 +84,8 @@ static enum err tree_empty(DIR *stack[TREE_DEPTH_MAX], char names[TREE_DEPTH_MAX
 		if (errno != EISDIR && errno != EPERM)
 			return err_set_errno("cannot remove %s below %s", e->d_name, top);
 		if (depth + 1 >= TREE_DEPTH_MAX)
-			return err_set(ERR_RANGE, "%s is deeper than %d levels", top, TREE_DEPTH_MAX);
+			return err_set(
+				ERR_RANGE, "%s is deeper than %d levels", top, TREE_DEPTH_MAX);
 		// A folder without rights for its owner cannot be emptied.
 		int chmodded = fchmodat(fd, e->d_name, 0700, 0);
 		(void)chmodded;
@@ -104,7 +107,7 @@ enum err tree_remove(const char *path)
 		return ERR_OK;
 	if (errno != EISDIR && errno != EPERM)
 		return err_set_errno("cannot remove %s", path);
-	DIR *stack[TREE_DEPTH_MAX] = { NULL };
+	DIR *stack[TREE_DEPTH_MAX] = {NULL};
 	SCOPED_FREE char(*names)[NAME_MAX + 1] = malloc(TREE_DEPTH_MAX * sizeof(*names));
 
 	if (!names)
@@ -257,7 +260,8 @@ static enum err parent_sync(const char *path)
 
 static enum err temporary_write(const char *temporary, const void *data, size_t size, mode_t mode)
 {
-	SCOPED_FD int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	SCOPED_FD int fd =
+		open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
 
 	if (fd < 0)
 		return err_set_errno("cannot create %s", temporary);
@@ -291,6 +295,13 @@ enum err file_write_atomic(const char *path, const void *data, size_t size, mode
 static bool level_is_safe(const char *level, size_t n)
 {
 	return n > 0 && n <= 100 && level[0] != '.' && name_is_plain(level, n);
+}
+
+enum err folder_next(DIR *d, const char *path, const struct dirent **out)
+{
+	errno = 0;
+	*out = readdir(d);
+	return *out || errno == 0 ? ERR_OK : err_set_errno("cannot read folder %s", path);
 }
 
 bool path_is_safe(const char *relative)
@@ -331,7 +342,7 @@ enum err lock_take(const char *path, int *fd)
 	if (flock(f, LOCK_EX | LOCK_NB) < 0) {
 		bool held = errno == EWOULDBLOCK;
 		enum err e = held ? err_set(ERR_EXISTS, "another process holds %s", path)
-		                  : err_set_errno("cannot lock %s", path);
+				  : err_set_errno("cannot lock %s", path);
 
 		close(f);
 		return e;

@@ -4,6 +4,7 @@
 #define HELIO_BASE_FILE_H
 
 #include "proto/base/mem.h"
+#include <dirent.h>
 #include <sys/types.h>
 
 // Creates dir and its parents, 0700. An existing folder is kept as it is.
@@ -23,6 +24,10 @@ enum err fd_write_all(int fd, const void *data, size_t size) MUST_CHECK;
 enum err fd_pwrite_all(int fd, const void *data, size_t size, off_t at) MUST_CHECK;
 // Fewer than size bytes is ERR_CORRUPT.
 enum err fd_pread_all(int fd, void *data, size_t size, off_t at) MUST_CHECK;
+
+// The next entry of a folder; *out NULL: it has no more. What cannot be listed is no end: without
+// it, files that are there would be taken for absent. Errors: ERR_IO ..., that name `path`.
+enum err folder_next(DIR *d, const char *path, const struct dirent **out) MUST_CHECK;
 
 // A relative path of levels [A-Za-z0-9._-]{1,100} without a leading dot, at most 16 levels and
 // 512 characters (attack C3: no other path ever reaches the file system).

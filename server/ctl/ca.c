@@ -640,15 +640,10 @@ static enum err revoked_add_all(X509_CRL *crl, const char *folder)
 
 	if (!dir)
 		return err_set_errno("cannot open %s", folder);
-	while (e == ERR_OK) {
-		errno = 0;
-		const struct dirent *d = readdir(dir);
-		size_t n = d ? strlen(d->d_name) : 0;
+	const struct dirent *d = NULL;
+	while (e == ERR_OK && (e = folder_next(dir, folder, &d)) == ERR_OK && d) {
+		size_t n = strlen(d->d_name);
 
-		if (!d && errno != 0) // who was not listed is revoked all the same
-			e = err_set_errno("cannot read %s", folder);
-		if (!d)
-			break;
 		if (n < 5 || strcmp(d->d_name + n - 4, ".crt") != 0)
 			continue;
 		e = path_of(path, folder, "", d->d_name);

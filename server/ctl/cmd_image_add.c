@@ -3,6 +3,7 @@
 // Several pictures are under way at a time, and the publisher is asked first whether it knows the
 // file by its digest: an import that was cut in the middle, or a folder that grew, costs only what
 // is new. A picture that is refused does not stop the others; a publisher that is gone does.
+#include "proto/base/file.h"
 #include "proto/digest.h"
 #include "server/criteria.h"
 #include "server/ctl/image_args.h"
@@ -123,7 +124,8 @@ static enum err folder_look(struct files *f, struct folders *w, const char *fold
 
 	if (!dir)
 		return err_set_errno("cannot open %s", folder);
-	for (struct dirent *d; e == ERR_OK && (d = readdir(dir));) {
+	const struct dirent *d = NULL;
+	while (e == ERR_OK && (e = folder_next(dir, folder, &d)) == ERR_OK && d) {
 		int n = snprintf(path, sizeof(path), "%s/%s", folder, d->d_name);
 
 		if (n > 0 && (size_t)n < sizeof(path))

@@ -155,16 +155,10 @@ static enum err folder_read(struct walk *w, const char *path)
 		close(fd);
 		return err_set_errno("cannot read folder %s", path);
 	}
-	while (e == ERR_OK) {
-		errno = 0;
-		const struct dirent *x = readdir(d);
-		if (!x && errno != 0) // what was not listed is not absent
-			e = err_set_errno("cannot read folder %s", path);
-		if (!x)
-			break;
+	const struct dirent *x = NULL;
+	while (e == ERR_OK && (e = folder_next(d, path, &x)) == ERR_OK && x)
 		if (strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0)
 			e = entry_take(w, fd, path, x->d_name);
-	}
 	closedir(d);
 	return e;
 }

@@ -340,6 +340,7 @@ def rollout_with_kills(fleet, folder, seed, victims, megabytes=20):
                 assert bodies.setdefault(r.body.response_id, r.body.SerializeToString()) == r.body.SerializeToString()
         assert not list((fleet.folder / client / "staging").iterdir()), "staging is empty after a rollout"
     assert integrity(fleet) == "ok"
+    watch.close()       # the next one has its id
 
 
 def kill_fleet(fleet_of):
