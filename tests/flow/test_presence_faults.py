@@ -170,7 +170,7 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     boss = FakeServer(fleet)
     fleet.publisher()
     boss.session(7)
-    size = 40_000_000
+    size = 100_000_000
     package = fleet.ctl("package", "build", "--name", "app", "--version", "1", "--software", software(fleet.folder, "app-1", size))["package"]
     id_ = bytes.fromhex(package)
     asking = threading.Thread(target=lambda: fleet.ctl("package", "publish", package, check=False))
@@ -196,7 +196,7 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     paused = quiet_counts(fleet)
     lying = late(fleet, "da", "helio/v1/chunk/pub/+")
     print(f"{first} objects until DEFER was seen, {more} after it")
-    assert more <= 8 and 0 < len(lying) < 130 and not boss.heard(pb.PUB_STORED), "it was over before it was told to wait"
+    assert more <= 8 and lying and not boss.heard(pb.PUB_STORED), "it was over before it was told to wait"
     assert not lies_at(fleet, package)
     assert published(fleet) == paused and all_there(fleet, "da", lying)
     # It goes on where it stopped, also after it was killed: what lies there is not sent again.
@@ -207,6 +207,8 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     mark = len(fleet.broker_log("da"))
     boss.say(pb.TRANSMIT, id_, 20, "da")
     wait_for(lambda: boss.heard(pb.PUB_STORED, id_), 30, "it is stored")
+    total = len(set(re.findall(r"Received PUBLISH from pub \(.*'(helio/v1/chunk/\S+)'", fleet.broker_log("da"))))
+    assert len(lying) < total
     again = set(re.findall(r"Received PUBLISH from pub \(.*'(helio/v1/chunk/\S+)'", fleet.broker_log("da")[mark:])) & set(lying)
     assert len(again) <= 6, f"{len(again)} of {len(lying)} were sent again"
     assert lies_at(fleet, package) == ["da"]
@@ -214,7 +216,7 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     boss.say(pb.STOP, id_, 30, "da")
     wait_for(lambda: boss.heard(pb.PUB_STOPPED, id_), 20)
     more, first = interrupted((pb.STOP, "stop"), 40)
-    assert more <= 8 and first < 130
+    assert more <= 8 and first < total, f"{first} of {total} objects until STOP was seen, {more} after it"
     wait_for(lambda: len(boss.heard(pb.PUB_STOPPED, id_)) > 1, 20)
     assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
     asking.join()

@@ -19,6 +19,11 @@ def routed(fleet, client, way):
     return re.findall(rf"route client={client} via={way} reason=([a-z-]+)", fleet.procs["heliod"].text())
 
 
+def taken_by_link(fleet, client):
+    """Told so, or quicker: it asked, and its way was chosen then."""
+    return routed(fleet, client, "LINK") or re.search(rf"ROUTE-ASKED client={client} \S+ route=LINK", fleet.procs["heliod"].text())
+
+
 def view_of(fleet, client, number):
     text = fleet.mosquitto_sub(f"helio/v1/view/media/{client}/{number}", "-C", "1", "-N")
     return fleet.protoc("MediaOrder", text)
@@ -35,7 +40,7 @@ def test_S001_c1_who_is_heard_gets_the_link_who_is_not_gets_a_medium(fleet_of):
     assert 'client_id: "f2"' in view and "MEDIA_" in view and 'reason: "never-heard"' in view, view
     fleet.wait_client("f1", lambda c: one in c["holdings"], 20)
     wait_for(lambda: pb.RETRIEVE_INFORMATION in [m.decode(pb.Response).body.kind for m in spy.of("helio/v1/rsp/f1")], 10, "it was asked to retrieve")
-    wait_for(lambda: routed(fleet, "f1", "LINK") and routed(fleet, "f2", "MEDIUM") == ["never-heard"], 10, "both ways are logged")
+    wait_for(lambda: taken_by_link(fleet, "f1") and routed(fleet, "f2", "MEDIUM") == ["never-heard"], 10, "both ways are logged")
     # Negative: no medium for who is heard, no word to who is not.
     assert orders(fleet, "f1") == [] and spy.of("helio/v1/rsp/f2") == [] and routed(fleet, "f1", "MEDIUM") == []
     assert fleet.mosquitto_sub("helio/v1/view/media/f1/#", "-C", "1", "-N", timeout=1, check=False) == b""

@@ -91,7 +91,7 @@ def test_a_slow_line_has_a_small_window_and_a_small_broker_drops_nothing(fleet_o
         site.fetched(slow, "slow")
         log = fleet.broker_log("da")[mark:]
         settled = outstanding(log)[len(outstanding(log)) // 2:]
-        assert max(settled) <= min(6, wide - 2), f"{max(settled)} objects under way on a slow line, {wide} on a fast one"
+        assert max(settled) <= max(6, wide // 2), f"{max(settled)} objects under way on a slow line, {wide} on a fast one"
         assert len(asked(log)) <= len(set(asked(log))) + 3, "asked for twice"
         counted(fleet)
         assert site.dropped() == 0
