@@ -727,10 +727,12 @@ def bench_display(quick):
                          ("defaults", 2500, 1000, "fit", "000000"), *lines])
             at, looks = fades_seen(stage, 8 if quick else 16)
             cpu = cpu_seconds(stage.proc.pid) - before
-            fades, gaps = 1, []
+            fades, gaps, begin = 1, [], at[0]
             for a, b in zip(at, at[1:]):
                 fades += b - a > 500
-                gaps += [b - a] if b - a <= 500 else []
+                # A fade ends softly: in its last tenth the next of 255 levels is several frames away, and nothing is drawn.
+                gaps += [b - a] if b - a <= 500 and a - begin < 850 else []
+                begin = b if b - a > 500 else begin
             # A frame that came late or never leaves a gap of two; looked at twice a frame, one that is in time may be seen half of one late. Their
             # number says nothing: the witness may begin and end within a fade.
             late = sum(round(gap * 60 / 1000) - 1 for gap in gaps if gap > 29)
