@@ -338,7 +338,9 @@ def rollout_with_kills(fleet, folder, seed, victims, megabytes=20):
         for r in responses(watch, client):
             if r.body.kind != pb.NO_ACTION:
                 assert bodies.setdefault(r.body.response_id, r.body.SerializeToString()) == r.body.SerializeToString()
-        assert not list((fleet.folder / client / "staging").iterdir()), "staging is empty after a rollout"
+        # Older ones that were being removed at a kill may lie there as seeds: two at most (DEPOT_STAGING_KEPT).
+        left = [p.name for p in (fleet.folder / client / "staging").iterdir()]
+        assert package not in left and len(left) <= 2, f"staging holds {left} after a rollout"
     assert integrity(fleet) == "ok"
     watch.close()       # the next one has its id
 
