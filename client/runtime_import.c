@@ -464,11 +464,10 @@ static void orders_read(struct import *i)
 		return;
 	}
 	unsigned looked = 0;
+	const struct dirent *at = NULL;
 	while (i->count < ORDERS_MAX) {
-		errno = 0;
-		const struct dirent *at = readdir(dir);
-		if (at == NULL && errno != 0) // pulled out: what was not listed is not "nothing"
-			refuse(i, 0, "io", strerror(errno));
+		if (folder_next(dir, path, &at) != ERR_OK)
+			refuse(i, 0, "io", err_text());
 		if (at == NULL)
 			break;
 		if (at->d_name[0] == '.')

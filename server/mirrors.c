@@ -5,8 +5,7 @@
 //
 // One server's writes are numbered in the order of its commits, so nothing is missed and nothing is
 // read twice; what it costs follows from what changed, not from how large the fleet is. A term that
-// is over is read to its end,
-// also where it came and went between two looks.
+// is over is read to its end, also where it came and went between two looks.
 //
 // They stand in their queues as the rows say. A pointer only rises, so an old look holds back too
 // much and never too little; but who was detached comes back at a tail that its server read a

@@ -3,6 +3,7 @@
 // deep; lengths that promise gigabytes. A decode stays inside its budget, and the process within
 // 8 MiB of what it had. The control: protobuf-c takes far more for the same bytes.
 #include "tests/unit/codec_helper.h"
+#include "tests/unit/memory_meter.h"
 
 #include "proto/base/file.h"
 #include <fcntl.h>
@@ -20,30 +21,6 @@
 #ifndef RSS_IS_OURS
 #define RSS_IS_OURS 1
 #endif
-
-// ---- what the process has
-
-static size_t status_kib(const char *field)
-{
-	char line[256];
-	size_t kib = 0;
-	FILE *f = fopen("/proc/self/status", "re");
-
-	assert_non_null(f);
-	while (kib == 0 && fgets(line, sizeof(line), f))
-		if (strncmp(line, field, strlen(field)) == 0)
-			kib = strtoul(line + strlen(field) + 1, NULL, 10);
-	fclose(f);
-	return kib;
-}
-
-// The highest from now on.
-static void peak_reset(void)
-{
-	SCOPED_FD int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0 && write(fd, "5", 1) == 1);
-}
 
 // ---- making bombs
 
@@ -126,10 +103,9 @@ static void throw_at(struct range *r, const struct codec_table *t, struct bytes 
 
 	assert_non_null(message);
 	arena_init(&a, (size_t)1 << 30, 1 << 24); // the caller's own bound is not what holds here
-	peak_reset();
-	size_t base = status_kib("VmRSS:");
+	size_t base = meter_begin_kib();
 	enum err e = codec_decode(t, &a, bomb, message);
-	size_t peak = status_kib("VmHWM:"), grown = peak > base ? peak - base : 0;
+	size_t grown = meter_grown_kib(base);
 	assert_true(e == ERR_OK || err_text()[0]);
 	assert_true(a.used <= budget && a.count <= (t->allocations ? t->allocations : 4096));
 	if (RSS_IS_OURS && grown > RSS_BOUND_KIB)
@@ -143,10 +119,9 @@ static void throw_at(struct range *r, const struct codec_table *t, struct bytes 
 // What protobuf-c takes for the same.
 static void control(struct range *r, const struct codec_table *t, struct bytes bomb)
 {
-	peak_reset();
-	size_t base = status_kib("VmRSS:");
+	size_t base = meter_begin_kib();
 	ProtobufCMessage *m = protobuf_c_message_unpack(t->descriptor, NULL, bomb.size, bomb.data);
-	size_t peak = status_kib("VmHWM:"), grown = peak > base ? peak - base : 0;
+	size_t grown = meter_grown_kib(base);
 
 	if (m)
 		protobuf_c_message_free_unpacked(m, NULL);

@@ -2,7 +2,7 @@
 // with the promise of what was signed, with none, behind a huge window, a dictionary, another
 // frame; as a chunk, told with a prefix, as a patch, and sealed. Nothing yields more than was
 // signed, and memory grows by no more than that. The control: libzstd itself goes on and on.
-#include "tests/unit/helper.h"
+#include "tests/unit/memory_meter.h"
 
 #include "proto/content.h"
 #include "proto/delta.h"
@@ -64,20 +64,6 @@ static void bomb_make(struct buf *b, enum shape shape, uint64_t promise)
 	assert_in_range(b->size, 1000, LIMIT_OBJECT);
 }
 
-static size_t status_kib(const char *field)
-{
-	char line[256];
-	size_t kib = 0;
-	FILE *f = fopen("/proc/self/status", "re");
-
-	assert_non_null(f);
-	while (kib == 0 && fgets(line, sizeof(line), f))
-		if (strncmp(line, field, strlen(field)) == 0)
-			kib = strtoul(line + strlen(field) + 1, NULL, 10);
-	fclose(f);
-	return kib;
-}
-
 // ---- throwing it
 
 static const uint8_t base[2000];
@@ -103,13 +89,10 @@ static enum err throw_it(struct thrown *t, enum coding coding, struct bytes bomb
 		.base_count = has_base,
 		.base_size_count = has_base};
 	struct bytes plain = {0};
-	SCOPED_FD int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-
-	assert_true(fd >= 0 && write(fd, "5", 1) == 1);
-	size_t before = status_kib("VmRSS:");
+	size_t before = meter_begin_kib();
 	enum err e = object_open(t->d, &o, t->run, bomb,
 		has_base ? bytes_of(base, sizeof(base)) : (struct bytes){0}, &plain);
-	size_t peak = status_kib("VmHWM:"), grown = peak > before ? peak - before : 0;
+	size_t grown = meter_grown_kib(before);
 	t->worst_kib = grown > t->worst_kib ? grown : t->worst_kib;
 	t->count++;
 	assert_true(e != ERR_OK || plain.size == SIGNED_BYTES);

@@ -453,6 +453,20 @@ static void a_leader_that_is_stopped_within_a_turn_does_not_end_it(void **state)
 	assert_in_range(t.ms, 1, 3000);
 }
 
+// server.1 with a lease and a connection of its own, beside that of the fixture.
+static struct db *begun_beside(struct fixture *f, struct shards *first)
+{
+	struct db *db = NULL;
+	bool changed = false;
+
+	db_close(f->db);
+	assert_int_equal(store_postgres_of(f->file, true, &db), ERR_OK);
+	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
+	assert_int_equal(shards_begin(first, db, "server.1", LEASE_MS, false, clock_now()), ERR_OK);
+	assert_int_equal(tick_now(first, &changed), ERR_OK);
+	return db;
+}
+
 // The database cannot end it by itself: it still tells the stopped server something, or was told to
 // wait for ever. Whoever takes over ends it, and goes on renewing what it has.
 static void a_turn_that_never_ends_keeps_nobody_waiting(void **state)
@@ -463,11 +477,7 @@ static void a_turn_that_never_ends_keeps_nobody_waiting(void **state)
 	bool changed = false;
 
 	store_must_be_postgres();
-	db_close(f->db);
-	assert_int_equal(store_postgres_of(f->file, true, &stuck), ERR_OK);
-	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
-	assert_int_equal(shards_begin(&a, stuck, "server.1", LEASE_MS, false, clock_now()), ERR_OK);
-	assert_int_equal(tick_now(&a, &changed), ERR_OK);
+	stuck = begun_beside(f, &a);
 	assert_int_equal(
 		stuck->engine->exec(stuck, "SET idle_in_transaction_session_timeout = 0"), ERR_OK);
 	assert_int_equal(rows_meta_put_number(stuck, "a", 1), ERR_OK);
@@ -493,11 +503,7 @@ static void a_turn_that_goes_on_is_not_ended_by_others(void **state)
 	bool changed = false;
 
 	store_must_be_postgres();
-	db_close(f->db);
-	assert_int_equal(store_postgres_of(f->file, true, &late), ERR_OK);
-	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
-	assert_int_equal(shards_begin(&a, late, "server.1", LEASE_MS, false, clock_now()), ERR_OK);
-	assert_int_equal(tick_now(&a, &changed), ERR_OK);
+	late = begun_beside(f, &a);
 	assert_int_equal(shards_begin(&b, f->db, "server.2", 60000, false, clock_now()), ERR_OK);
 	nap(LEASE_MS + 50);
 	assert_int_equal(rows_meta_put_number(late, "a", 1), ERR_OK);

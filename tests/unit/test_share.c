@@ -142,6 +142,14 @@ static size_t letters_waiting(struct rig *r)
 	return count;
 }
 
+// A server that starts anew, has this client's shard only, and does not lead.
+static void owns_alone(struct rig *r, const char *client)
+{
+	own_all(false);
+	owned[shard_byte(client)] = true;
+	rig_restart(r);
+}
+
 // What an operator does to a client that another server answers waits for that one in the store.
 static void an_act_upon_anothers_client_is_done_by_its_owner_once(void **state)
 {
@@ -161,9 +169,7 @@ static void an_act_upon_anothers_client_is_done_by_its_owner_once(void **state)
 	letters_pass(r); // not ours to obey
 	assert_int_equal(letters_waiting(r), before + 2);
 	// The owner, after a start of its own, and not the leader any more.
-	own_all(false);
-	owned[shard_byte("f1")] = true;
-	rig_restart(r);
+	owns_alone(r, "f1");
 	letters_pass(r);
 	assert_int_equal(letters_waiting(r), before);
 	assert_int_equal(says(a), KIND_NO_ACTION); // the new boot
@@ -231,9 +237,7 @@ static void who_does_not_lead_reads_channels_by_their_sequence(void **state)
 
 	append_request(r, "default");
 	answers_request(r, a);
-	own_all(false);
-	owned[shard_byte("f1")] = true;
-	rig_restart(r);
+	owns_alone(r, "f1");
 	assert_int_equal(says(a), KIND_NO_ACTION); // the new boot
 	assert_int_equal(says(a), KIND_NO_ACTION);
 	leader_writes(r, seq + 1, seq + 1, seq);
@@ -363,9 +367,7 @@ static void the_leader_hears_that_anothers_client_left_a_channel(void **state)
 	// And its owner says so, when it takes the letter of the leader.
 	assert_int_equal(core_client_set_channels(r->core, "f1", both, 2), ERR_OK);
 	core_turn_end(r->core, r->now);
-	own_all(false);
-	owned[shard_byte("f1")] = true;
-	rig_restart(r);
+	owns_alone(r, "f1");
 	uint64_t wrote = 0, writes = 0;
 	assert_int_equal(rows_change_last(r->db, r->term, &wrote), ERR_OK);
 	letters_pass(r);
@@ -472,9 +474,7 @@ static void an_owner_forgets_who_was_removed_and_deletes_nothing(void **state)
 	struct rig *r = *state;
 	struct agent *a = rig_settled(r, "f1");
 
-	own_all(false);
-	owned[shard_byte("f1")] = true;
-	rig_restart(r);
+	owns_alone(r, "f1");
 	assert_int_equal(says(a), KIND_NO_ACTION);
 	assert_int_equal(says(a), KIND_NO_ACTION);
 	// What the leader does, in its own transaction.
@@ -572,9 +572,7 @@ static void who_is_revoked_elsewhere_is_silenced_there(void **state)
 	struct rig *r = *state;
 	struct agent *a = rig_settled(r, "f1");
 
-	own_all(false);
-	owned[shard_byte("f1")] = true;
-	rig_restart(r);
+	owns_alone(r, "f1");
 	assert_int_equal(says(a), KIND_NO_ACTION);
 	assert_int_equal(says(a), KIND_NO_ACTION);
 	assert_int_equal(rows_principal_revoke(r->db, "f1"), ERR_OK);
