@@ -26,7 +26,8 @@ static enum err delta_open(struct fetch_pool *p, const struct object *o,
 	return object_open(p->base_decoder, o, run, transported, buf_bytes(&p->base_bytes), plain);
 }
 
-static enum err delta_store(struct pool_worker *w, const struct pool_object *it)
+static enum err delta_store(
+	struct pool_worker *w, const struct pool_object *it, struct staging_pen *pen)
 {
 	struct fetch_pool *p = w->pool;
 	const struct object *o = it->object;
@@ -35,21 +36,21 @@ static enum err delta_store(struct pool_worker *w, const struct pool_object *it)
 	enum err e =
 		delta_open(p, o, &p->page->plan.chunks[o->first_chunk], it->payload.bytes, &plain);
 	if (e == ERR_OK)
-		e = staging_write(p->staging, p->page, o->first_chunk, o->chunk_count, plain);
+		e = staging_write(p->staging, p->page, pen, o->first_chunk, o->chunk_count, plain);
 	uv_mutex_unlock(&p->base_lock);
 	return e;
 }
 
-static enum err object_store(struct pool_worker *w, struct pool_object *it)
+static enum err object_store(struct pool_worker *w, struct pool_object *it, struct staging_pen *pen)
 {
 	const struct fetch_pool *p = w->pool;
 	const struct object *o = it->object;
 	if (coding_has_base(o->coding))
-		return delta_store(w, it);
+		return delta_store(w, it, pen);
 	const struct chunk_ref *run = &p->page->plan.chunks[o->first_chunk];
 	struct bytes plain;
 	TRY(object_open(w->decoder, o, run, it->payload.bytes, bytes_of(NULL, 0), &plain));
-	return staging_write(p->staging, p->page, o->first_chunk, o->chunk_count, plain);
+	return staging_write(p->staging, p->page, pen, o->first_chunk, o->chunk_count, plain);
 }
 
 // False: there is none.
@@ -68,10 +69,11 @@ static void worker_run(uv_work_t *work)
 	struct pool_worker *w = work->data;
 	struct fetch_pool *p = w->pool;
 	struct pool_object it;
+	struct staging_pen pen = STAGING_PEN;
 	uv_mutex_lock(&p->lock);
 	while (take(p, &it)) {
 		uv_mutex_unlock(&p->lock);
-		it.result = object_store(w, &it);
+		it.result = object_store(w, &it, &pen);
 		link_payload_free(&it.payload);
 		uv_mutex_lock(&p->lock);
 		if (it.result != ERR_OK && !str_copy(p->why, sizeof p->why, err_text()))
@@ -81,6 +83,7 @@ static void worker_run(uv_work_t *work)
 			uv_async_send(p->wake);
 	}
 	uv_mutex_unlock(&p->lock);
+	staging_pen_close(&pen);
 }
 
 static void workers_start(struct fetch_pool *p);

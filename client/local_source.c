@@ -30,6 +30,7 @@ struct local_search {
 	size_t table_size; // power of two
 	uint32_t missing;  // chunks still wanted
 	uint8_t *scratch;  // LIMIT_CHUNK
+	struct staging_pen pen;
 	const struct digest *installed; // the source at hand; NULL: an attempt, which owes nothing
 };
 
@@ -99,7 +100,7 @@ static enum err chunk_take(struct local_search *x, int fd, uint64_t offset, uint
 			rot_note(x->s->rot, x->installed, &ref->sha256);
 		return ERR_OK;
 	}
-	TRY(staging_write(x->s, x->p, chunk, 1, bytes_of(x->scratch, ref->size)));
+	TRY(staging_write(x->s, x->p, &x->pen, chunk, 1, bytes_of(x->scratch, ref->size)));
 	staging_mark(x->s, x->p->number, chunk);
 	x->s->copied_bytes += ref->size;
 	x->missing--;
@@ -216,6 +217,20 @@ static bool file_has_missing(const struct local_search *x, uint32_t file)
 	return missing && !crosses;
 }
 
+// What stands there goes only when the link is made: it may hold chunks that came already. Where no
+// link can be made (another file system, too many), it is filled chunk by chunk.
+static bool link_replace(const struct staging *s, const char *from, const char *to)
+{
+	char beside[DEPOT_PATH];
+	staging_link_path(s, beside);
+	if (link(from, beside) != 0)
+		return false;
+	if (rename(beside, to) == 0)
+		return true;
+	(void)unlink(beside);
+	return false;
+}
+
 static void file_link(struct local_search *x, const struct source_file *source)
 {
 	char from[DEPOT_PATH], to[DEPOT_PATH], rest[600];
@@ -228,18 +243,10 @@ static void file_link(struct local_search *x, const struct source_file *source)
 		!file_matches(x->s->look, from, source->f, x->scratch))
 		return;
 	depot_staging_path(x->s->store, &x->s->id, rest, to);
-	if (unlink(to) != 0)
+	if (!link_replace(x->s, from, to))
 		return;
-	if (link(from, to) == 0) {
-		x->p->linked[file] = true;
-		file_chunks_mark(x, (uint32_t)file);
-		return;
-	}
-	// No links here (another file system, too many): an empty file again, filled chunk by
-	// chunk.
-	SCOPED_FD int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || ftruncate(fd, (off_t)source->f->size_bytes) != 0)
-		log_warn("STAGING-FILE-LOST", "path=%s", log_quote(to));
+	x->p->linked[file] = true;
+	file_chunks_mark(x, (uint32_t)file);
 }
 
 // ---- one source: an installed package, an interrupted attempt, or the pages before ours
@@ -309,36 +316,44 @@ static enum err seeds_search(struct local_search *x)
 			continue;
 		look_note(s->look, ref->size);
 		TRY(look_check(s->look));
-		TRY(staging_write(s, x->p, c, 1, bytes_of(x->scratch, ref->size)));
+		TRY(staging_write(s, x->p, &x->pen, c, 1, bytes_of(x->scratch, ref->size)));
 		staging_mark(s, x->p->number, c);
 		s->copied_bytes += ref->size;
 	}
 	return ERR_OK;
 }
 
+static enum err everywhere_search(struct local_search *x)
+{
+	struct staging *s = x->s;
+	char dir[DEPOT_PATH];
+	TRY(table_make(x));
+	for (size_t i = 0; i < s->store->held_count && x->missing != 0; i++) {
+		x->installed = &s->store->held[i].id;
+		depot_package_path(s->store, x->installed, "", dir);
+		TRY(source_search(x, dir, LIMIT_PAGES, true));
+	}
+	x->installed = NULL;
+	struct digest attempts[DEPOT_STAGING_KEPT];
+	size_t count =
+		x->missing == 0 ? 0 : depot_staged(s->store, &s->id, attempts, DEPOT_STAGING_KEPT);
+	for (size_t i = 0; i < count && x->missing != 0; i++) {
+		depot_staging_path(s->store, &attempts[i], "", dir);
+		TRY(source_search(x, dir, LIMIT_PAGES, false));
+	}
+	depot_staging_path(s->store, &s->id, "", dir);
+	TRY(source_search(x, dir, x->p->number, false));
+	return x->missing == 0 ? ERR_OK : seeds_search(x);
+}
+
 enum err staging_fill_local(struct staging *s, struct staged_page *p)
 {
-	char dir[DEPOT_PATH];
-	struct local_search x = {.s = s, .p = p};
+	struct local_search x = {.s = s, .p = p, .pen = STAGING_PEN};
 	SCOPED_FREE uint8_t *scratch = malloc(LIMIT_CHUNK);
 	if (scratch == NULL)
 		return err_set(ERR_MEMORY, "no memory to look for chunks");
 	x.scratch = scratch;
-	TRY(table_make(&x));
-	for (size_t i = 0; i < s->store->held_count && x.missing != 0; i++) {
-		x.installed = &s->store->held[i].id;
-		depot_package_path(s->store, x.installed, "", dir);
-		TRY(source_search(&x, dir, LIMIT_PAGES, true));
-	}
-	x.installed = NULL;
-	struct digest attempts[DEPOT_STAGING_KEPT];
-	size_t count =
-		x.missing == 0 ? 0 : depot_staged(s->store, &s->id, attempts, DEPOT_STAGING_KEPT);
-	for (size_t i = 0; i < count && x.missing != 0; i++) {
-		depot_staging_path(s->store, &attempts[i], "", dir);
-		TRY(source_search(&x, dir, LIMIT_PAGES, false));
-	}
-	depot_staging_path(s->store, &s->id, "", dir);
-	TRY(source_search(&x, dir, p->number, false));
-	return x.missing == 0 ? ERR_OK : seeds_search(&x);
+	enum err e = everywhere_search(&x);
+	staging_pen_close(&x.pen);
+	return e;
 }

@@ -13,14 +13,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-// One arena, and freed memory goes back: the agent shares small devices with a display. Large
-// objects lie beside the heap, where they leave no holes; smaller ones do not, because each would
-// cost a page fault every 4 KiB.
+// One arena: the agent shares small devices with a display. When freed memory goes back is said by
+// link_library_init.
 static void memory_keep_small(void)
 {
 	mallopt(M_ARENA_MAX, 1);
-	mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024); // the fetcher trims when a fetch has ended
-	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	setenv("UV_THREADPOOL_SIZE", "3", 0);
 }
 

@@ -295,13 +295,31 @@ static enum err page_files_begin(struct staging *s, struct staged_page *p)
 
 // ---- writing
 
-enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
-	uint32_t count, struct bytes plain)
+void staging_pen_close(struct staging_pen *pen)
 {
-	SCOPED_FD int fd = -1;
-	uint32_t open_file = UINT32_MAX;
-	size_t at = 0;
+	scope_close(&pen->fd);
+	*pen = STAGING_PEN;
+}
+
+static enum err pen_take(const struct staging *s, const struct staged_page *p,
+	struct staging_pen *pen, uint32_t file)
+{
 	char path[DEPOT_PATH];
+	if (pen->fd >= 0 && pen->file == file)
+		return ERR_OK;
+	staging_pen_close(pen);
+	TRY(file_path(s, p->page.files[file].path, path));
+	pen->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (pen->fd < 0)
+		return err_set_errno("cannot open %s", path);
+	pen->file = file;
+	return ERR_OK;
+}
+
+enum err staging_write(const struct staging *s, const struct staged_page *p,
+	struct staging_pen *pen, uint32_t first, uint32_t count, struct bytes plain)
+{
+	size_t at = 0;
 	for (uint32_t c = first; c < first + count; c++) {
 		uint32_t size = p->plan.chunks[c].size;
 		if (at + size > plain.size)
@@ -310,15 +328,8 @@ enum err staging_write(const struct staging *s, const struct staged_page *p, uin
 			const struct chunk_place *place = &p->plan.places[p->place_of[k]];
 			if (p->linked[place->file])
 				continue;
-			if (place->file != open_file) {
-				TRY(file_path(s, p->page.files[place->file].path, path));
-				scope_close(&fd);
-				fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-				if (fd < 0)
-					return err_set_errno("cannot open %s", path);
-				open_file = place->file;
-			}
-			TRY(fd_pwrite_all(fd, plain.data + at, size, (off_t)place->offset));
+			TRY(pen_take(s, p, pen, place->file));
+			TRY(fd_pwrite_all(pen->fd, plain.data + at, size, (off_t)place->offset));
 		}
 		at += size;
 	}
@@ -387,6 +398,11 @@ enum err staging_begin_page(struct staging *s, uint32_t number, struct arena *a,
 
 // ---- open
 
+void staging_link_path(const struct staging *s, char *out)
+{
+	depot_staging_path(s->store, &s->id, "link", out);
+}
+
 // Counts what stands there for the pages that are known, so that the resume can be told at once.
 static void staging_look(struct staging *s)
 {
@@ -431,6 +447,9 @@ static enum err folders_make(struct staging *s, struct bytes envelope)
 		depot_staging_path(s->store, &s->id, folders[i], path);
 		TRY(dir_make(path));
 	}
+	staging_link_path(s, path); // of a moment that a kill cut short
+	if (unlink(path) != 0 && errno != ENOENT)
+		return err_set_errno("cannot remove %s", path);
 	depot_staging_path(s->store, &s->id, "manifest", path);
 	if (unlink(path) != 0 && errno != ENOENT)
 		return err_set_errno("cannot replace %s", path);

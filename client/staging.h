@@ -84,10 +84,19 @@ bool staging_has_chunk(const struct staging *s, uint32_t page, uint32_t chunk);
 void staging_mark(struct staging *s, uint32_t page, uint32_t chunk);
 uint32_t staging_page_missing(const struct staging *s, const struct staged_page *p);
 
+// The file that was written to last: who writes chunk after chunk opens it once. Of one thread and
+// one page; closed before the package is installed, for nobody may run what is open for writing.
+struct staging_pen {
+	int fd; // -1: none
+	uint32_t file;
+};
+#define STAGING_PEN ((struct staging_pen){.fd = -1})
+void staging_pen_close(struct staging_pen *pen);
+
 // Writes verified chunks [first, first + count) to all their places. Does not mark them. Several
-// threads may write different chunks.
-enum err staging_write(const struct staging *s, const struct staged_page *p, uint32_t first,
-	uint32_t count, struct bytes plain) MUST_CHECK;
+// threads may write different chunks, each with a pen of its own.
+enum err staging_write(const struct staging *s, const struct staged_page *p,
+	struct staging_pen *pen, uint32_t first, uint32_t count, struct bytes plain) MUST_CHECK;
 
 // A chunk that stands there, as the disk has it: hashing is the caller's. out: as long as the
 // chunk.
@@ -98,6 +107,9 @@ enum err staging_read(const struct staging *s, const struct staged_page *p, uint
 // installation then finds little left. Only a hint.
 void staging_flush(
 	const struct staging *s, const struct staged_page *p, const uint32_t *files, size_t count);
+
+// A name in the package's folder for a link that is to take a file's place.
+void staging_link_path(const struct staging *s, char *out);
 
 // local_source.c: fills chunks of p from installed packages, interrupted attempts, earlier pages
 // and seeds; marks them.
