@@ -1,6 +1,8 @@
-"""Row fan_out: a crowd fetches one package at the same time, from one, two and three brokers. Beside it, in turn, as many raw
-subscribers that only hash the same objects, and as many that write them too. Each client has a store of its own, in memory: a crowd
-has as many disks."""
+"""Row fan_out: a crowd fetches one package at the same time, from one, two and three brokers. Like is held against like, in turn:
+agents that verify and keep nothing (fan_out_verify) against raw subscribers that only hash the same objects, ratio_to_raw; agents that
+install against raw subscribers that write what they hash and sync it, ratio_to_raw_writing. What is written lies in memory, a store
+for each client: a crowd has as many disks. It is also the larger part of the work on a machine whose cores are all busy, which is why
+agents that install are not held against subscribers that write nothing: their ratio is there as installed_ratio_to_raw."""
 import pathlib
 import re
 import shutil
@@ -66,16 +68,19 @@ class Crowd:
         source.close()
 
     def run(self, kind, count, brokers, rate=0):
-        """When each client had all of it, in ms since all began. rate: what each agent is granted, bytes/s; 0: no limit."""
+        """When each client had all of it, in ms since all began. kind: raw, writing, verifying or agents. rate: what each agent is
+        granted, bytes/s; 0: no limit."""
         ports = ",".join(str(self.fleet.port[b]) for b in self.fleet.data_ids[:brokers])
         dir_ = pathlib.Path(tempfile.mkdtemp(prefix="helio-fan-", dir="/dev/shm" if pathlib.Path("/dev/shm").is_dir() else self.folder))
         b = self.fleet.bundle("pub")
         key = wire.raw_public(wire.read_key(b / "identity.key")).hex()
-        more = ["--topics", self.topics, *(["--dir", dir_] if kind == "writing" else [])] if kind != "agents" else [
+        is_agent = kind in ("agents", "verifying")
+        more = ["--topics", self.topics, *(["--dir", dir_] if kind == "writing" else [])] if not is_agent else [
             "--root-file", b / "root.bin", "--root-key", b / "root.pub", "--package", self.package, "--publisher", "pub",
             "--publisher-key", key, "--dir", dir_, "--window-bytes", WINDOW_BYTES, "--rate", int(rate)]
         each = count // PROCESSES
-        procs = [subprocess.Popen([str(a) for a in [BUILD / "tests/fan_out", "agents" if kind == "agents" else "raw", each, n * each, ports, *more]],
+        program = BUILD / ("tests/fan_out_verify" if kind == "verifying" else "tests/fan_out")
+        procs = [subprocess.Popen([str(a) for a in [program, "agents" if is_agent else "raw", each, n * each, ports, *more]],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(PROCESSES)]
         ended = []
 
@@ -115,9 +120,10 @@ def bench_fan_out(row, quick):
                 for brokers in (1, 2, 3):
                     if quick and clients == 1000 and brokers > 1:
                         continue
-                    ours, raws, writing = [], [], []
+                    ours, raws, writing, verifying = [], [], [], []
                     for _ in range(pairs):
                         raws.append(crowd.run("raw", clients, brokers))
+                        verifying.append(crowd.run("verifying", clients, brokers))
                         writing.append(crowd.run("writing", clients, brokers))
                         ours.append(crowd.run("agents", clients, brokers))
                     # Each is granted its share of nine tenths of what all of them got: then they end together.
@@ -132,7 +138,10 @@ def bench_fan_out(row, quick):
                         raw_first_to_last=statistics.median((r[-1] - r[0]) / r[-1] for r in raws),
                         rated_last_ms=rated[-1], rated_first_to_last=(rated[-1] - rated[0]) / rated[-1],
                         mb_per_s=clients * SIZE / 1e3 / statistics.median(last),
-                        ratio_to_raw=statistics.median(r[-1] / o[-1] for r, o in zip(raws, ours)),
+                        verified_last_ms=statistics.median(v[-1] for v in verifying), raw_writing_last_ms=statistics.median(w[-1] for w in writing),
+                        ratio_to_raw=statistics.median(r[-1] / v[-1] for r, v in zip(raws, verifying)),
+                        ratio_spread="{:.2f}..{:.2f}".format(*(f(r[-1] / v[-1] for r, v in zip(raws, verifying)) for f in (min, max))),
+                        installed_ratio_to_raw=statistics.median(r[-1] / o[-1] for r, o in zip(raws, ours)),
                         ratio_to_raw_writing=statistics.median(w[-1] / o[-1] for w, o in zip(writing, ours)), window_bytes=WINDOW_BYTES, qos=1, mqtt=5)
         finally:
             crowd.down()

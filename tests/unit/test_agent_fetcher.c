@@ -605,11 +605,8 @@ int main(void)
 	};
 	link_library_init();
 	const char *mib = getenv("FETCH_MIB"), *rounds = getenv("FETCH_ROUNDS");
-	if (mib != NULL) {
-		mallopt(M_ARENA_MAX, 1); // as helio-agent sets them
-		mallopt(M_TRIM_THRESHOLD, 1024 * 1024);
-		mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
-	}
+	if (mib != NULL)
+		mallopt(M_ARENA_MAX, 1); // as helio-agent
 	if (mib != NULL)
 		return measure(
 			strtoul(mib, NULL, 10), rounds != NULL ? (int)strtol(rounds, NULL, 10) : 5);

@@ -6,7 +6,8 @@
 //   fan_out raw COUNT FIRST PORTS --topics FILE [--window W] [--receive-maximum R] [--dir DIR]
 //
 // With --dir a raw subscriber writes what comes into a file of its own: the same work but for
-// trust.
+// trust. fan_out_verify is the same program, whose agents verify and write nothing: the same work
+// as a raw subscriber without --dir, but for trust.
 //
 // PORTS: brokers on this machine, 7001,7002; client n takes the (n mod brokers)-th. FIRST: the
 // number of the first client. Says "ready", waits for a line, begins, and prints `end N MS` for
@@ -17,6 +18,7 @@
 #include "proto/trust.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +26,7 @@
 
 #define PORTS_MAX 8
 #define RAW_BATCH 64
+#define KEPT_BYTES (64 * 1024 * 1024)
 
 struct client {
 	struct bench *bench;
@@ -360,6 +363,10 @@ int main(int argc, char **argv)
 	if (b.count == 0 || b.port_count == 0 || b.window == 0 || b.window > RAW_BATCH)
 		return 2;
 	link_library_init();
+	// As helio-agent, whose heap keeps what one fetch needs; this one fetches many times at
+	// once.
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
 	log_init("fan_out", LOG_WARN);
 	uv_loop_init(&b.loop);
 	b.clients = calloc(b.count, sizeof(*b.clients));
