@@ -53,7 +53,7 @@ sentence_set(const char *format, va_list args, const char *cause)
 	size_t used = (size_t)n < sizeof(fresh) ? (size_t)n : sizeof(fresh) - 1;
 	if (cause)
 		snprintf(fresh + used, sizeof(fresh) - used, ": %s", cause);
-	fresh[sizeof(fresh) - 1] = '\0';
+	fresh[text_whole(fresh, strlen(fresh))] = '\0';
 	text_blank(fresh, strlen(fresh)); // names in it are anybody's
 	memcpy(sentence, fresh, sizeof(sentence));
 }

@@ -105,7 +105,7 @@ void log_write(enum log_level level, const char *id, const char *format, ...)
 	va_end(args);
 	size_t size = (size_t)head + (body > 0 ? (size_t)body : 0);
 	if (size > sizeof(line) - 2)
-		size = sizeof(line) - 2;
+		size = text_whole(line, sizeof(line) - 2);
 	text_blank(line, size); // a value that came past log_quote makes no second line
 	line[size++] = '\n';
 	record_keep(line, size);
@@ -145,7 +145,7 @@ const char *log_quote(const char *s)
 		memcpy(out, s, size + 1);
 		return out;
 	}
-	size = size < 400 ? size : 400;
+	size = (size_t)text_most(s, 400);
 	out[at++] = '"';
 	for (size_t i = 0, n; i < size; i += n) {
 		uint32_t c = text_next(s + i, size - i, &n);

@@ -1,17 +1,25 @@
 // A decoder of UTF-8 that refuses overlong forms and surrogates, and a list of what is hostile.
 #include "proto/base/text.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
+
+// Of a character that begins so; 0: none does.
+static size_t character_size(unsigned char first)
+{
+	return first < 0x80             ? 1
+	       : (first & 0xe0) == 0xc0 ? 2
+	       : (first & 0xf0) == 0xe0 ? 3
+	       : (first & 0xf8) == 0xf0 ? 4
+					: 0;
+}
 
 uint32_t text_next(const char *s, size_t size, size_t *length)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	const unsigned char *p = (const unsigned char *)s;
-	size_t n = p[0] < 0x80             ? 1
-		   : (p[0] & 0xe0) == 0xc0 ? 2
-		   : (p[0] & 0xf0) == 0xe0 ? 3
-		   : (p[0] & 0xf8) == 0xf0 ? 4
-					   : 0;
+	size_t n = character_size(p[0]);
 
 	*length = 1;
 	if (n == 1)
@@ -65,4 +73,38 @@ void text_blank(char *s, size_t size)
 		if ((c == 0xfffd && n == 1) || text_is_hostile(c))
 			memset(s + i, ' ', n);
 	}
+}
+
+// ---- cutting
+
+size_t text_whole(const char *s, size_t size)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t at = size;
+
+	while (at > 0 && size - at < 3 && (p[at - 1] & 0xc0) == 0x80)
+		at--;
+	if (at == 0 || p[at - 1] < 0xc0)
+		return size;
+	return character_size(p[at - 1]) > size - at + 1 ? at - 1 : size;
+}
+
+int text_most(const char *s, size_t most)
+{
+	size_t size = strnlen(s, most + 1);
+
+	return (int)(size <= most ? size : text_whole(s, most));
+}
+
+void text_format(char *out, size_t size, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	int n = vsnprintf(out, size, format, args);
+	va_end(args);
+	if (n < 0)
+		out[0] = '\0';
+	else if ((size_t)n >= size)
+		out[text_whole(out, size - 1)] = '\0';
 }

@@ -7,6 +7,7 @@
 #include "proto/base/log.h"
 #include "proto/base/ratelimit.h"
 #include "proto/base/settings.h"
+#include "proto/base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -325,6 +326,64 @@ static void C11_a_sentence_and_a_record_are_one_line_of_plain_text(void **state)
 		assert_in_range((unsigned char)*p, 0x20, 0x7e);
 }
 
+static bool is_utf8(const char *s)
+{
+	size_t size = strlen(s);
+
+	for (size_t i = 0, n; i < size; i += n)
+		if (text_next(s + i, size - i, &n) == 0xfffd && n == 1)
+			return false;
+	return true;
+}
+
+// What a cut at `most` bytes gives of s: as much as there is, and no half of a character.
+static void assert_cut(const char *s, const char *cut, size_t most)
+{
+	size_t size = strlen(cut);
+
+	assert_true(size <= most && memcmp(s, cut, size) == 0);
+	assert_true(is_utf8(cut));
+	assert_true(strlen(s) <= most ? size == strlen(s) : size + 4 > most);
+}
+
+// Characters of one to four bytes, begun at every offset, cut at every place.
+static void C11_text_is_cut_between_characters(void **state)
+{
+	static const char *const characters[] = {"x", "\u00fc", "\u20ac", "\U0001f600"};
+	char text[2200], cut[64], one[2];
+
+	(void)state;
+	for (size_t c = 0; c < 4; c++) {
+		for (size_t before = 0; before < 4; before++) {
+			size_t at = before, n = strlen(characters[c]);
+			memset(text, 'a', before);
+			for (; at + n < 48; at += n)
+				memcpy(text + at, characters[c], n);
+			text[at] = '\0';
+			for (size_t most = 1; most < 60; most++) {
+				text_format(cut, most + 1, "%s", text);
+				assert_cut(text, cut, most);
+				text_format(cut, sizeof(cut), "%.*s", text_most(text, most), text);
+				assert_cut(text, cut, most);
+			}
+			// A record, a value and a sentence cut what is longer than they are.
+			for (; at + n < sizeof(text); at += n)
+				memcpy(text + at, characters[c], n);
+			text[at] = '\0';
+			assert_true(is_utf8(log_quote(text)) && !strchr(log_quote(text), '\\'));
+			err_set(ERR_IO, "%s", text);
+			assert_cut(text, err_text(), 1023);
+		}
+	}
+	text_format(one, 1, "x");
+	assert_string_equal(one, "");
+	// What was no UTF-8 before the cut is left to others.
+	assert_int_equal(text_whole("a\xff\x80\x80\x80\x80", 6), 6);
+	assert_int_equal(text_whole("\x80\x80\x80", 3), 3);
+	assert_int_equal(text_whole("", 0), 0);
+	assert_int_equal(text_whole("\xf0\x9f\x98", 3), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +401,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_settings_name_file_line_and_row, temp_dir_make, temp_dir_drop),
 		cmocka_unit_test(a_token_bucket_keeps_its_rate),
 		cmocka_unit_test(a_log_value_cannot_make_a_second_line),
+		cmocka_unit_test(C11_text_is_cut_between_characters),
 		cmocka_unit_test(wall_time_is_printed_as_utc),
 	};
 
