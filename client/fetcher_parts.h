@@ -52,7 +52,8 @@ struct fetch_medium {
 	bool busy;
 	struct buf bytes;
 	enum err result;
-	char why[256]; // of ERR_IO
+	char why[256]; // of what was not read
+	size_t odd;    // such files; a few are told
 };
 
 struct fetch {

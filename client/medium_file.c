@@ -27,10 +27,16 @@
 static int below_open(int dir, const char *path, uint64_t flags)
 {
 	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | flags,
+		.flags = O_CLOEXEC | flags | (flags & O_PATH ? 0 : O_NONBLOCK),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+// Of us, not of the medium.
+static bool is_passing(int number)
+{
+	return number == EMFILE || number == ENFILE || number == EAGAIN || number == EINTR;
 }
 
 static enum err open_error(const char *path)
@@ -39,16 +45,47 @@ static enum err open_error(const char *path)
 		return err_set(ERR_NOT_FOUND, "%s is not on the medium", path);
 	if (errno == ELOOP || errno == EXDEV)
 		return err_set(ERR_DENIED, "%s is behind a link", path);
+	if (is_passing(errno))
+		return err_set(ERR_NOT_NOW, "%s: %s", path, strerror(errno));
 	return err_set_errno("%s", path);
+}
+
+// A folder that is gone was pulled with all that lies in it.
+static enum err medium_open(const char *dir, int *fd)
+{
+	*fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd >= 0)
+		return ERR_OK;
+	if (is_passing(errno))
+		return err_set(ERR_NOT_NOW, "the medium %s: %s", dir, strerror(errno));
+	enum err e = err_set_errno("the medium %s", dir);
+	return e == ERR_NOT_FOUND ? ERR_IO : e;
+}
+
+static enum err regular_check(int fd, const char *path, struct stat *st)
+{
+	if (fstat(fd, st) != 0)
+		return err_set_errno("%s", path);
+	return S_ISREG(st->st_mode) ? ERR_OK : err_set(ERR_DENIED, "%s is no file", path);
+}
+
+// What it is, is asked before it is opened: a socket, and a device that nobody drives, answer as a
+// stick does that was pulled, and to open a device may do something.
+static enum err regular_open(int dir, const char *path, int *fd)
+{
+	struct stat st;
+	SCOPED_FD int at = below_open(dir, path, O_PATH);
+	if (at < 0)
+		return open_error(path);
+	TRY(regular_check(at, path, &st));
+	*fd = below_open(dir, path, 0);
+	return *fd >= 0 ? ERR_OK : open_error(path);
 }
 
 static enum err regular_read(int fd, const char *path, struct buf *out)
 {
 	struct stat st;
-	if (fstat(fd, &st) != 0)
-		return err_set_errno("%s", path);
-	if (!S_ISREG(st.st_mode))
-		return err_set(ERR_DENIED, "%s is no file", path);
+	TRY(regular_check(fd, path, &st));
 	if (st.st_size < 0 || (uint64_t)st.st_size > out->max)
 		return err_set(ERR_FULL, "%s has %lld bytes", path, (long long)st.st_size);
 	size_t size = (size_t)st.st_size;
@@ -61,18 +98,17 @@ static enum err regular_read(int fd, const char *path, struct buf *out)
 
 enum err medium_file_read(const char *dir, const char *path, struct buf *out)
 {
-	SCOPED_FD int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0)
-		return err_set_errno("the medium %s", dir);
-	SCOPED_FD int fd = below_open(at, path, 0);
-	return fd < 0 ? open_error(path) : regular_read(fd, path, out);
+	SCOPED_FD int at = -1;
+	SCOPED_FD int fd = -1;
+	TRY(medium_open(dir, &at));
+	TRY(regular_open(at, path, &fd));
+	return regular_read(fd, path, out);
 }
 
 enum err medium_folder_open(const char *dir, const char *path, DIR **out)
 {
-	SCOPED_FD int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0)
-		return err_set_errno("the medium %s", dir);
+	SCOPED_FD int at = -1;
+	TRY(medium_open(dir, &at));
 	int fd = below_open(at, path, O_DIRECTORY);
 	if (fd < 0)
 		return open_error(path);

@@ -7,8 +7,10 @@
 
 #include <dirent.h>
 
-// Appends nothing on error. Errors: ERR_NOT_FOUND, ERR_DENIED (no regular file, or behind a link),
-// ERR_FULL (more than out->max), ERR_IO.
+// Appends nothing on error. ERR_IO is of the medium: it was pulled, or is worn. What is odd about one
+// name is ERR_DENIED (no regular file, behind a link, no right), ERR_FULL (more than out->max),
+// ERR_CORRUPT (it becomes shorter); ERR_NOT_NOW is ours, and another try may do (no descriptor is
+// left, a name was changed meanwhile). And ERR_NOT_FOUND, ERR_MEMORY.
 enum err medium_file_read(const char *dir, const char *path, struct buf *out) MUST_CHECK;
 
 // The folder, to be closed by the caller. Errors: as medium_file_read.

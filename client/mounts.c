@@ -1,12 +1,14 @@
 // See mounts.h.
 #include "client/mounts.h"
 
+#include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/digest.h"
 #include "proto/medium.h"
 #include "proto/topics.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -116,9 +118,14 @@ bool mounts_next(struct mounts *m, const char *dir, const char *client_id, char 
 {
 	size_t looked = 0;
 	bool due = snprintf(path, PATH_MAX, "%s", dir) < PATH_MAX && path_is_due(m, dir, client_id);
+	errno = 0;
 	DIR *d = due ? NULL : opendir(dir);
-	for (const struct dirent *e;
-		d != NULL && !due && looked < MOUNTS_LOOKED && (e = readdir(d)) != NULL;) {
+	bool listed = d != NULL || errno == ENOENT;
+	const struct dirent *e = NULL;
+	while (d != NULL && !due && looked < MOUNTS_LOOKED) {
+		listed = folder_next(d, dir, &e) == ERR_OK;
+		if (e == NULL)
+			break;
 		int n = snprintf(path, PATH_MAX, "%s/%s", dir, e->d_name);
 		if (e->d_name[0] == '.' || n < 0 || n >= PATH_MAX)
 			continue;
@@ -127,7 +134,7 @@ bool mounts_next(struct mounts *m, const char *dir, const char *client_id, char 
 	}
 	if (d != NULL)
 		(void)closedir(d);
-	if (!due)
+	if (!due && listed)
 		gone_forget(m);
 	return due;
 }

@@ -2,7 +2,7 @@
 // next. Each once while it is there; again when it was away, or when other orders lie on it. A
 // folder is a medium when it has orders (of others too: that is told once) or collects what goes
 // back; an image is a file NAME.iso that did not change between two looks: who copies it is at the
-// end.
+// end. Where the folder cannot be listed, nothing of it is away.
 #ifndef HELIO_CLIENT_MOUNTS_H
 #define HELIO_CLIENT_MOUNTS_H
 

@@ -11,6 +11,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -369,13 +370,18 @@ static void on_missing(void *ctx, const struct digest *objects, size_t count)
 	struct stat st;
 	struct topic t = topic_chunk(i->orders[i->at].medium.package->publisher, &objects[0]);
 	(void)count;
-	bool there = path_join(path, sizeof path, i->dir, t.s) == ERR_OK && lstat(path, &st) == 0;
+	bool named = path_join(path, sizeof path, i->dir, t.s) == ERR_OK;
+	bool there = named && lstat(path, &st) == 0;
 	bool file = there && S_ISREG(st.st_mode);
+	bool shut = (file || !there) && named && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) != 0 &&
+		    errno == EACCES;
 	refuse(i, i->orders[i->at].number,
-		file    ? "hash"
+		shut    ? "denied"
+		: file  ? "hash"
 		: there ? "denied"
 			: "missing",
-		file    ? "an object is not what its name says"
+		shut    ? "there is no right to read an object"
+		: file  ? "an object is not what its name says"
 		: there ? "an object is no file"
 			: "an object is not on the medium");
 	order_end(i);
@@ -411,7 +417,16 @@ static int order_newest(const void *a, const void *b)
 	return x->number < y->number ? 1 : x->number > y->number ? -1 : 0;
 }
 
-static enum err order_read(struct import *i, const char *name)
+// The word for what is wrong with it.
+static const char *order_word(enum err e)
+{
+	return e == ERR_AUTH                         ? "signature"
+	       : e == ERR_IO                         ? "io"
+	       : e == ERR_DENIED || e == ERR_NOT_NOW ? err_word(e)
+						     : "order";
+}
+
+static enum err order_read(struct import *i, const char *name, const char **word)
 {
 	char path[LIMIT_TOPIC];
 	SCOPED_BUF struct buf envelope;
@@ -421,26 +436,22 @@ static enum err order_read(struct import *i, const char *name)
 	const char *client = i->rt->config.client_id;
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
 	(void)snprintf(path, sizeof path, MEDIUM_ORDERS "/%s/%.64s", client, name);
-	TRY(medium_file_read(i->dir, path, &envelope));
-	TRY(envelope_open(PURPOSE_MEDIUM, buf_bytes(&envelope), root->online_keys,
-		root->online_key_count, 1, &payload));
+	enum err e = medium_file_read(i->dir, path, &envelope);
+	if (e == ERR_OK)
+		e = envelope_open(PURPOSE_MEDIUM, buf_bytes(&envelope), root->online_keys,
+			root->online_key_count, 1, &payload);
+	*word = order_word(e);
+	TRY(e);
 	struct bytes kept = arena_copy(&i->arena, payload);
 	if (kept.data == NULL)
 		return err_set(ERR_MEMORY, "no memory for an order");
 	TRY(medium_decode(&i->arena, kept, &o->medium));
+	*word = "other-client";
 	if (strcmp(o->medium.client_id, client) != 0)
 		return err_set(ERR_DENIED, "the order is for %s", o->medium.client_id);
 	o->number = o->medium.order;
 	i->count++;
 	return ERR_OK;
-}
-
-static const char *order_word(enum err e)
-{
-	return e == ERR_AUTH     ? "signature"
-	       : e == ERR_DENIED ? "other-client"
-	       : e == ERR_IO     ? "io"
-				 : "order";
 }
 
 static void orders_read(struct import *i)
@@ -449,7 +460,7 @@ static void orders_read(struct import *i)
 	DIR *dir = NULL;
 	(void)snprintf(path, sizeof path, MEDIUM_ORDERS "/%s", i->rt->config.client_id);
 	enum err e = medium_folder_open(i->dir, path, &dir);
-	if (e == ERR_DENIED || e == ERR_IO) {
+	if (e != ERR_OK && e != ERR_NOT_FOUND) {
 		refuse(i, 0, err_word(e), err_text());
 		return;
 	}
@@ -476,9 +487,9 @@ static void orders_read(struct import *i)
 			refuse(i, 0, "orders", "there are more names than a medium has");
 			break;
 		}
-		e = order_read(i, at->d_name);
-		if (e != ERR_OK)
-			refuse(i, 0, order_word(e), err_text());
+		const char *word = NULL;
+		if (order_read(i, at->d_name, &word) != ERR_OK)
+			refuse(i, 0, word, err_text());
 	}
 	(void)closedir(dir);
 	qsort(i->orders, i->count, sizeof i->orders[0], order_newest);

@@ -52,6 +52,32 @@ def test_C5_what_is_no_file_on_a_stick_is_not_read(fleet_of, folder):
     assert secret.read_text() == "not for a stick" and not list((folder / "f2/packages").iterdir())
 
 
+def test_C5_an_object_that_is_a_socket_does_not_end_what_is_read_of_the_rest(fleet_of, folder):
+    """A socket answers to who opens it as a stick does that was pulled."""
+    fleet = rig(fleet_of, clients=("f2",), agents=())
+    one = package(fleet, size=2_000_000)
+    fleet.ctl("channel", "publish", "default", one)
+    stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
+    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+        fleet.procs[name].stop()
+    chunks = sorted((stick / "helio/v1/chunk/pub").iterdir(), key=lambda p: p.stat().st_size)
+    assert len(chunks) > 5
+    chunks[-2].rename(folder / "away")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(folder / "sock"))
+    os.rename(folder / "sock", chunks[-2])
+    done = importing(fleet, "f2", stick, wait_s=120)
+    assert done.returncode != 0 and "media refused reason=denied" in done.stderr and shown(fleet, "f2") is None, done.stderr[-1500:]
+    assert f"{chunks[-2].name} is no file" in done.stderr and "MEDIUM-ODD" in done.stderr
+    # All the others came: what follows takes one object.
+    os.unlink(chunks[-2])
+    (folder / "away").rename(chunks[-2])
+    for path in chunks[-5:-2]:
+        os.unlink(path)
+    done = importing(fleet, "f2", stick)
+    assert done.returncode == 0 and shown(fleet, "f2") == one, done.stderr[-1500:]
+
+
 def test_C5_a_stick_with_names_without_end_is_given_up(fleet_of, folder):
     fleet, stick = fleet_of(clients=("f2",)), folder / "stick"
     (stick / ORDERS).mkdir(parents=True)
