@@ -1,5 +1,6 @@
 // The life of a fetch; see fetcher.h and fetcher_parts.h.
 #include "client/fetcher_parts.h"
+#include "proto/base/text.h"
 
 #include <malloc.h>
 #include <stdlib.h>
@@ -110,8 +111,7 @@ void fetch_fail(struct fetch *f, const char *word, const char *text)
 		return;
 	if (!str_copy(kept_word, sizeof kept_word, word))
 		(void)str_copy(kept_word, sizeof kept_word, "io");
-	if (!str_copy(kept_text, sizeof kept_text, text))
-		(void)str_copy(kept_text, sizeof kept_text, word);
+	text_format(kept_text, sizeof kept_text, "%s", text[0] != '\0' ? text : word);
 	log_warn("FETCH-FAILED", "package=%s reason=%s why=%s", digest_short(&f->package),
 		kept_word, log_quote(kept_text));
 	f->phase = FETCH_OVER;
@@ -146,8 +146,7 @@ void fetch_broker_failed(struct fetch *f, const char *why)
 	char kept[256];
 	if (f->phase == FETCH_OVER)
 		return;
-	if (!str_copy(kept, sizeof kept, why))
-		kept[0] = '\0';
+	text_format(kept, sizeof kept, "%s", why);
 	f->phase = FETCH_OVER;
 	fetch_released(f);
 	o->events.broker_failed(o->ctx, kept);

@@ -5,6 +5,7 @@
 #include "client/logs.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -39,7 +40,7 @@ static void tell(struct gather *g, const struct report_ready *r)
 static void tell_end(struct gather *g, enum op_status status, const char *detail)
 {
 	char copy[LIMIT_TEXT];
-	(void)snprintf(copy, sizeof copy, "%.480s", detail);
+	text_format(copy, sizeof copy, "%s", detail);
 	spool_drop(&g->spool);
 	tell(g, &(struct report_ready){.status = status, .detail = copy});
 }

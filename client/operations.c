@@ -7,6 +7,7 @@
 #include "client/agent_parts.h"
 
 #include "client/command_table.h"
+#include "proto/base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,8 +27,7 @@ void operation_end(
 	va_start(args, format);
 	int n = vsnprintf(op->detail, sizeof op->detail, format, args);
 	va_end(args);
-	if (n < 0)
-		op->detail[0] = '\0';
+	op->detail[n < 0 ? 0 : text_whole(op->detail, strlen(op->detail))] = '\0';
 	op->status = status;
 	if (status == OP_DONE)
 		op->percent = 100;

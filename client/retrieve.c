@@ -6,6 +6,7 @@
 // the operation. Releases are told until they are acknowledged, and nothing waits for them.
 #include "client/agent_parts.h"
 #include "proto/base/ratelimit.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,7 +184,7 @@ static enum err items_copy(struct retrieve_job *job, const struct retrieve_infor
 static void item_refuse(struct retrieve_job *job, const char *why)
 {
 	if (job->refusal[0] == '\0')
-		(void)snprintf(job->refusal, sizeof job->refusal, "%s", why);
+		text_format(job->refusal, sizeof job->refusal, "%s", why);
 }
 
 // Held already: only switched to, or kept for later. False: not yet, or the operation ended.
@@ -329,7 +330,7 @@ static void retrieve_fail(struct agent_core *c, struct now now, const char *word
 	char why[LIMIT_TEXT];
 	retrieve_stop(c, now, OP_FAILED);
 	if (is_refusal(word)) {
-		(void)snprintf(why, sizeof why, "reason=%s %.400s", word, text);
+		text_format(why, sizeof why, "reason=%s %s", word, text);
 		item_refuse(&c->retrieve, why);
 		c->retrieve.at++;
 		retrieve_step(c, now);

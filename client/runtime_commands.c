@@ -4,6 +4,7 @@
 #include "client/command_table.h"
 #include "client/runtime_update.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -25,8 +26,7 @@ static void answer_verb(
 {
 	char why[LIMIT_TEXT];
 	int rc = e == ERR_OK ? 0 : 1;
-	if (e == ERR_OK || !str_copy(why, sizeof why, err_text()))
-		(void)str_copy(why, sizeof why, done);
+	text_format(why, sizeof why, "%s", e == ERR_OK ? done : err_text());
 	log_info("EXEC", "client=%s verb=%s rc=%d op=%llu", rt->config.client_id, log_quote(verb),
 		rc, (unsigned long long)op_id);
 	answer(rt, op_id, e == ERR_OK ? OP_DONE : OP_FAILED, rc, why);
@@ -136,7 +136,7 @@ static void end_describe(const struct process_end *end, char detail[LIMIT_TEXT])
 		(void)snprintf(how, sizeof how, "signal=%d", end->signal);
 	else
 		(void)snprintf(how, sizeof how, "rc=%d", end->exit_code);
-	(void)snprintf(detail, LIMIT_TEXT, "%s bytes=%llu sha256=%s output=%s", how,
+	text_format(detail, LIMIT_TEXT, "%s bytes=%llu sha256=%s output=%s", how,
 		(unsigned long long)end->output_bytes, hex, tail);
 }
 

@@ -7,6 +7,7 @@
 #include "client/mounts.h"
 #include "proto/base/file.h"
 #include "proto/base/program.h"
+#include "proto/base/text.h"
 #include "proto/medium.h"
 
 #include <dirent.h>
@@ -134,8 +135,8 @@ static void back_run(uv_work_t *work)
 {
 	struct import *i = work->data;
 	i->work_result = return_write(&i->back, i->dir, &i->returned);
-	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
-		i->why[0] = '\0';
+	if (i->work_result != ERR_OK)
+		text_format(i->why, sizeof i->why, "%s", err_text());
 }
 
 static void back_after(uv_work_t *work, int status)
@@ -514,8 +515,8 @@ static void image_run(uv_work_t *work)
 		.bytes = room > reserve ? room - reserve : 0};
 	if (i->work_result == ERR_OK)
 		i->work_result = medium_image_open(i->path, i->image, &most);
-	if (i->work_result != ERR_OK && !str_copy(i->why, sizeof i->why, err_text()))
-		i->why[0] = '\0';
+	if (i->work_result != ERR_OK)
+		text_format(i->why, sizeof i->why, "%s", err_text());
 }
 
 static void image_after(uv_work_t *work, int status)

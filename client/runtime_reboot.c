@@ -9,6 +9,7 @@
 #include "client/runtime_update.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -121,7 +122,7 @@ static void on_order_done(void *ctx, const struct process_end *end)
 	if (record(rt)->op_id == 0 || (end->exit_code == 0 && end->signal == 0))
 		return;
 	runtime_tail(end->tail, tail, sizeof tail);
-	(void)snprintf(detail, sizeof detail, "the program that reboots: rc=%d signal=%d output=%s",
+	text_format(detail, sizeof detail, "the program that reboots: rc=%d signal=%d output=%s",
 		end->exit_code, end->signal, tail);
 	reboot_end(rt, OP_FAILED, end->exit_code, detail);
 }
@@ -147,7 +148,7 @@ static void reboot_order(struct runtime *rt)
 static void reboot_happened(struct runtime *rt)
 {
 	char detail[LIMIT_TEXT];
-	(void)snprintf(detail, sizeof detail, "rebooted: boot_counter=%llu%s",
+	text_format(detail, sizeof detail, "rebooted: boot_counter=%llu%s",
 		(unsigned long long)rt->core.state.boot_counter,
 		record(rt)->ordered ? "" : ", before it was ordered");
 	reboot_end(rt, OP_DONE, 0, detail);
@@ -158,9 +159,9 @@ static void reboot_wait_tell(struct runtime *rt, const struct reboot_limits *lim
 {
 	char detail[LIMIT_TEXT];
 	if (record(rt)->ordered)
-		(void)snprintf(detail, sizeof detail, "ordered");
+		text_format(detail, sizeof detail, "ordered");
 	else
-		(void)snprintf(detail, sizeof detail, "deferred by %s", who);
+		text_format(detail, sizeof detail, "deferred by %s", who);
 	agent_command_progress(&rt->core, record(rt)->op_id,
 		reboot_percent(record(rt), limits, look->mono_ms), detail);
 }

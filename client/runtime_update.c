@@ -8,6 +8,7 @@
 #include "client/update_file.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/base/zone.h"
 
 #include <stdio.h>
@@ -141,7 +142,7 @@ static void confirm(struct updates *u, struct update_record *r)
 
 static void trial_not_yet(struct updates *u, const char *text)
 {
-	(void)snprintf(u->health, sizeof u->health, "%s", text);
+	text_format(u->health, sizeof u->health, "%s", text);
 	u->again = mono_add_ms(clock_now().mono, UPDATE_AGAIN_MS);
 }
 
@@ -221,7 +222,7 @@ static void verb_unsure(
 			u->rt->config.client_id, log_quote(r->name), words_of(u->call.verb),
 			u->unsure, log_quote(why));
 	} else {
-		(void)snprintf(text, sizeof text, "%s: %.400s", words_of(u->call.verb), why);
+		text_format(text, sizeof text, "%s: %s", words_of(u->call.verb), why);
 		(void)update_take(u, r, UPDATE_FAILED, UPDATE_DEVICE, text);
 	}
 }
@@ -253,7 +254,7 @@ static void verb_end(struct updates *u, enum update_verdict v, const char *why)
 {
 	struct update_record *r = update_of_verb(u);
 	char text[LIMIT_TEXT];
-	(void)snprintf(text, sizeof text, "%s", why);
+	text_format(text, sizeof text, "%s", why);
 	if (r != NULL && v == VERDICT_GOOD)
 		verb_good(u, r);
 	else if (r != NULL && v == VERDICT_BAD)
@@ -377,7 +378,7 @@ static void on_work(uv_work_t *work)
 	u->work_result = u->checked ? u->call.row->handler->work(&u->call, &u->said)
 				    : update_package_check(&u->rt->store, &u->doing.package);
 	if (u->work_result != ERR_OK)
-		(void)snprintf(u->said.text, sizeof u->said.text, "%s", err_text());
+		text_format(u->said.text, sizeof u->said.text, "%s", err_text());
 }
 
 static void on_worked(uv_work_t *work, int status)
@@ -540,7 +541,7 @@ static void trial_look(struct updates *u, struct update_record *r)
 	char text[LIMIT_TEXT];
 	bool heard = r->unheard || beats_of(u) >= s->update_trial_beats;
 	if (in_state_ms(u) > (int64_t)s->update_trial_s * 1000) {
-		(void)snprintf(text, sizeof text, "%llu of %u heartbeats answered in %u s%s%.300s",
+		text_format(text, sizeof text, "%llu of %u heartbeats answered in %u s%s%s",
 			(unsigned long long)beats_of(u), s->update_trial_beats, s->update_trial_s,
 			u->health[0] != '\0' ? ": " : "", u->health);
 		(void)update_take(u, r, UPDATE_LATE, heard ? "health" : "no-heartbeats", text);

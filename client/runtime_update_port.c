@@ -5,6 +5,7 @@
 #include "client/update_file.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,9 +121,10 @@ const char *updates_refuse(struct runtime *rt, const struct digest *package)
 	}
 	if (p->until_unix_ms != INT64_MAX)
 		(void)snprintf(until, sizeof until, "unix_ms=%lld", (long long)p->until_unix_ms);
-	(void)snprintf(u->refusal, sizeof u->refusal,
-		"reason=penalty: %.100s %.100s failed %u time%s (%s); not before %s", p->name,
-		p->version, p->failures, p->failures == 1 ? "" : "s", p->reason, until);
+	text_format(u->refusal, sizeof u->refusal,
+		"reason=penalty: %.*s %.*s failed %u time%s (%s); not before %s",
+		text_most(p->name, 100), p->name, text_most(p->version, 100), p->version,
+		p->failures, p->failures == 1 ? "" : "s", p->reason, until);
 	return u->refusal;
 }
 
@@ -193,8 +195,9 @@ void updates_view(struct runtime *rt, struct arena *a, struct update_status **ou
 		if (r->state == UPDATE_NONE || r->state == UPDATE_CONFIRMED)
 			continue;
 		struct update_status *s = &(*out)[(*count)++];
-		const char *text = arena_printf(a, "%s%s%.120s", r->reason,
-			r->reason[0] != '\0' && r->detail[0] != '\0' ? ": " : "", r->detail);
+		const char *text = arena_printf(a, "%s%s%.*s", r->reason,
+			r->reason[0] != '\0' && r->detail[0] != '\0' ? ": " : "",
+			text_most(r->detail, 120), r->detail);
 		*s = (struct update_status){.name = r->name,
 			.version = r->version,
 			.package = r->package,

@@ -1,5 +1,6 @@
 // See update.h. One table: a cell is the state that follows; NONE refuses.
 #include "client/update.h"
+#include "proto/base/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,7 +120,7 @@ static const char *cut_word(enum update_state s)
 
 static void text_put(char *out, size_t size, const char *text)
 {
-	(void)snprintf(out, size, "%s", text != NULL ? text : "");
+	text_format(out, size, "%s", text != NULL ? text : "");
 }
 
 // The first failure is the reason; what goes wrong while it is undone is told behind it.
@@ -130,7 +131,7 @@ static void reason_put(struct update_record *r, const char *word, const char *de
 		text_put(r->reason, sizeof r->reason, word);
 		text_put(r->detail, sizeof r->detail, detail);
 	} else if (detail != NULL && strstr(r->detail, detail) == NULL) {
-		(void)snprintf(r->detail + used, sizeof r->detail - used, "; then: %s", detail);
+		text_format(r->detail + used, sizeof r->detail - used, "; then: %s", detail);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "proto/mqtt_link_internal.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/limits.h"
 #include <assert.h>
 #include <malloc.h>
@@ -110,7 +111,8 @@ static void on_up(struct mqtt_link *l)
 	l->stats.connects++;
 	l->packet_max = n->packet_max;
 	l->keepalive_limit_s = n->server_keepalive_s;
-	l->outstanding_limit = outstanding_below(l->config.outstanding_max, (uint32_t)n->receive_maximum);
+	l->outstanding_limit =
+		outstanding_below(l->config.outstanding_max, (uint32_t)n->receive_maximum);
 	bool found = socket_set_nodelay(a->port, l->resolved, l->resolved_count, l->peer,
 			     sizeof(l->peer)) > 0 ||
 		     socket_set_nodelay(a->port, NULL, 0, l->peer, sizeof(l->peer)) > 0;
@@ -192,7 +194,8 @@ static bool turn_begin(struct mqtt_link *l)
 static void look_ahead(struct mqtt_link *l)
 {
 	size_t length;
-	const char *topic = l->events.ahead ? inbox_ahead(&l->inbox, LINK_AHEAD - 1, &length) : NULL;
+	const char *topic =
+		l->events.ahead ? inbox_ahead(&l->inbox, LINK_AHEAD - 1, &length) : NULL;
 
 	if (topic && l->state == LINK_UP)
 		l->events.ahead(l->ctx, topic, length);
@@ -235,7 +238,7 @@ static size_t link_drain(struct mqtt_link *l)
 	if (atomic_load(&l->inbox.broken) && l->conn) {
 		atomic_store(&l->inbox.broken, false);
 		conn_close(l);
-		snprintf(l->why, sizeof(l->why), "there is no memory for what the broker said");
+		text_format(l->why, sizeof(l->why), "there is no memory for what the broker said");
 		link_fail_later(l);
 	}
 	if (!inbox_is_empty(&l->inbox))

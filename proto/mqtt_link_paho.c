@@ -9,6 +9,7 @@
 #include "proto/mqtt_link_internal.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <MQTTProperties.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,7 +160,7 @@ static int on_tls_error(const char *line, size_t size, void *context)
 		if (!field || !rest)
 			break;
 	}
-	snprintf(c->news.tls, sizeof(c->news.tls), "%.150s", at && field ? field : copy);
+	text_format(c->news.tls, sizeof(c->news.tls), "%s", at && field ? field : copy);
 	return 1;
 }
 
@@ -420,24 +421,24 @@ bool conn_explain(struct mqtt_link *l, bool was_up)
 	l->too_old = n->code == 132 || (n->code == 1 && strstr(n->message, "CONNACK"));
 	snprintf(where, sizeof(where), "%s port %u", a->host, a->port);
 	if (n->disconnect >= 0)
-		snprintf(l->why, sizeof(l->why), "%s ended the connection: %s (%d)", where,
+		text_format(l->why, sizeof(l->why), "%s ended the connection: %s (%d)", where,
 			link_reason_text(n->disconnect), n->disconnect);
 	else if (was_up)
-		snprintf(l->why, sizeof(l->why), "the connection to %s broke", where);
+		text_format(l->why, sizeof(l->why), "the connection to %s broke", where);
 	else if (l->too_old)
-		snprintf(l->why, sizeof(l->why), "%s speaks no MQTT 5, only MQTT 3.1.1 or older",
+		text_format(l->why, sizeof(l->why), "%s speaks no MQTT 5, only MQTT 3.1.1 or older",
 			where);
 	else if (n->code >= 128)
-		snprintf(l->why, sizeof(l->why), "%s refused us: %s (%d)", where,
+		text_format(l->why, sizeof(l->why), "%s refused us: %s (%d)", where,
 			link_reason_text(n->code), n->code);
 	else if (n->tls[0])
-		snprintf(l->why, sizeof(l->why), "TLS with %s failed: %s", where, n->tls);
+		text_format(l->why, sizeof(l->why), "TLS with %s failed: %s", where, n->tls);
 	else if (strstr(n->message, "timeout"))
-		snprintf(l->why, sizeof(l->why), "%s did not answer in time", where);
+		text_format(l->why, sizeof(l->why), "%s did not answer in time", where);
 	else if (is_before_connect(n->message))
 		return false;
 	else
-		snprintf(l->why, sizeof(l->why), "%s closed the connection before it answered%s",
+		text_format(l->why, sizeof(l->why), "%s closed the connection before it answered%s",
 			where, certificate);
 	return true;
 }

@@ -1,17 +1,18 @@
 // Which address is tried next, and when.
 //
-// The addresses are walked in order: the service of SRV records with its targets, then the name, then
-// the address, as the configuration gives them. A name is
-// resolved here, by libuv's pool, before Paho sees it: Paho resolves with its one lock held, and a
-// resolver that does not answer would stop every link of the process and with them the loop. (With
-// TLS it resolves once more, for the certificate is checked against the name in its URI; by then
-// the resolver has just answered.)
+// The addresses are walked in order: the service of SRV records with its targets, then the name,
+// then the address, as the configuration gives them. A name is resolved here, by libuv's pool,
+// before Paho sees it: Paho resolves with its one lock held, and a resolver that does not answer
+// would stop every link of the process and with them the loop. (With TLS it resolves once more, for
+// the certificate is checked against the name in its URI; by then the resolver has just answered.)
 // When every address failed, the walk rests for a time drawn evenly between 0 and
-// min(max, min << n), or the spread of the fleet where that is more. A connection that was good begins a new walk at the first address, also
-// after such a rest, for a broker that restarts is met by all its clients at once.
+// min(max, min << n), or the spread of the fleet where that is more. A connection that was good
+// begins a new walk at the first address, also after such a rest, for a broker that restarts is met
+// by all its clients at once.
 #include "proto/mqtt_link_internal.h"
 
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -38,7 +39,7 @@ static void on_connect_limit(uv_timer_t *timer)
 	struct mqtt_link *l = timer->data;
 	const struct link_address *a = walk_address(l);
 
-	snprintf(l->why, sizeof(l->why),
+	text_format(l->why, sizeof(l->why),
 		l->state == LINK_RESOLVING ? "%s did not resolve within %u s"
 					   : "%s did not answer within %u s",
 		a->host, l->config.connect_timeout_s);
@@ -54,7 +55,7 @@ static void connect_now(struct mqtt_link *l)
 		link_nudge(l);
 		return;
 	}
-	snprintf(l->why, sizeof(l->why), "%s", err_text());
+	text_format(l->why, sizeof(l->why), "%s", err_text());
 	link_fail_later(l);
 }
 
@@ -73,7 +74,7 @@ static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *
 		if (status == 0 && l->resolved_count > 0) {
 			connect_now(l);
 		} else {
-			snprintf(l->why, sizeof(l->why), "%s does not resolve: %s",
+			text_format(l->why, sizeof(l->why), "%s does not resolve: %s",
 				walk_address(l)->host,
 				uv_strerror(status ? status : UV_EAI_NONAME));
 			link_fail_later(l);
@@ -124,7 +125,7 @@ static void address_start(struct mqtt_link *l)
 	}
 	l->state = LINK_RESOLVING;
 	if (resolve_start(l) != ERR_OK) {
-		snprintf(l->why, sizeof(l->why), "%s", err_text());
+		text_format(l->why, sizeof(l->why), "%s", err_text());
 		link_fail_later(l);
 	}
 }
@@ -136,7 +137,7 @@ static void srv_run(uv_work_t *request)
 	struct link_srv *s = request->data;
 
 	if (srv_query(s->name, &s->found) != ERR_OK)
-		snprintf(s->why, sizeof(s->why), "%s", err_text());
+		text_format(s->why, sizeof(s->why), "%s", err_text());
 }
 
 static void target_pick(struct mqtt_link *l, size_t i)
@@ -159,7 +160,7 @@ static void on_srv(uv_work_t *request, int status)
 			target_pick(l, 0);
 			address_start(l);
 		} else {
-			snprintf(l->why, sizeof(l->why), "%s",
+			text_format(l->why, sizeof(l->why), "%s",
 				status ? uv_strerror(status) : s->why);
 			link_fail_later(l);
 		}
@@ -182,7 +183,7 @@ static void srv_start(struct mqtt_link *l)
 		}
 		free(s);
 	}
-	snprintf(l->why, sizeof(l->why), "the records of a service cannot be asked for");
+	text_format(l->why, sizeof(l->why), "the records of a service cannot be asked for");
 	link_fail_later(l);
 }
 
@@ -229,16 +230,16 @@ static void why_refused(struct mqtt_link *l, int error)
 	const struct link_address *a = walk_address(l);
 
 	if (error != 0)
-		snprintf(l->why, sizeof(l->why), "%s port %u: %s", a->host, a->port,
+		text_format(l->why, sizeof(l->why), "%s port %u: %s", a->host, a->port,
 			uv_strerror(-error));
 	else if (l->config.tls)
-		snprintf(l->why, sizeof(l->why),
+		text_format(l->why, sizeof(l->why),
 			"TLS with %s port %u failed: its certificate does not carry the name '%s', "
 			"or it "
 			"does not accept our certificate",
 			a->host, a->port, a->host);
 	else
-		snprintf(l->why, sizeof(l->why), "%s port %u closed the connection at once",
+		text_format(l->why, sizeof(l->why), "%s port %u closed the connection at once",
 			a->host, a->port);
 }
 

@@ -1,5 +1,6 @@
 // Making, merging and reading the bodies of queue elements.
 #include "server/event_body.h"
+#include "proto/base/text.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -127,12 +128,23 @@ static const char *retrieve_text(struct arena *a, const struct retrieve_informat
 		return arena_printf(a, "command %s of %s", digest_short(&r->command->sha256),
 			r->command->publisher);
 	for (size_t i = 0; i < r->package_count && at < 300; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s@%.60s", at ? " " : "",
-			r->packages[i].name, r->packages[i].version);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.*s@%.*s", at ? " " : "",
+			text_most(r->packages[i].name, 60), r->packages[i].name,
+			text_most(r->packages[i].version, 60), r->packages[i].version);
 	for (size_t i = 0; i < r->change_count && at < 300; i++)
-		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.60s=%.60s", at ? " " : "",
-			r->changes[i].key, r->changes[i].value);
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%.*s=%.*s", at ? " " : "",
+			text_most(r->changes[i].key, 60), r->changes[i].key,
+			text_most(r->changes[i].value, 60), r->changes[i].value);
 	return arena_strdup(a, text);
+}
+
+static const char *execute_text(
+	struct arena *a, enum element_type type, const struct execute_command *x)
+{
+	const char *arg = x->arg_count ? x->args[0] : "";
+
+	return arena_printf(a, "%s %.*s%s%.*s", type == ELEMENT_CONTROL ? "control" : "exec",
+		text_most(x->verb, 100), x->verb, arg[0] ? " " : "", text_most(arg, 200), arg);
 }
 
 const char *event_body_text(
@@ -143,10 +155,7 @@ const char *event_body_text(
 	if (body->send)
 		text = arena_printf(a, "ask %s", info_kind_word(body->send->what));
 	else if (body->execute)
-		text = arena_printf(a, "%s %.100s%s%.200s",
-			type == ELEMENT_CONTROL ? "control" : "exec", body->execute->verb,
-			body->execute->arg_count ? " " : "",
-			body->execute->arg_count ? body->execute->args[0] : "");
+		text = execute_text(a, type, body->execute);
 	else if (body->retrieve)
 		text = retrieve_text(a, body->retrieve);
 	return text ? text : "";

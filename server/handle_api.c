@@ -1,19 +1,22 @@
 // One request of an operator's seat: the verb, its arguments, exactly one effect, one answer.
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "server/db/rows_content.h"
 #include "server/operator.h"
 
 static void answer(struct operator_room *room, const char *seat, const struct api_request *m,
 	enum err e, const char *error, struct bytes json)
 {
+	char why[LIMIT_TEXT + 1];
 	struct api_reply r = {
 		.request_id = m->request_id,
 		.answer_level = m->answer_level,
 		.error_word = e == ERR_OK ? NULL : err_word(e),
-		.error = e == ERR_OK ? NULL : error,
+		.error = e == ERR_OK ? NULL : why,
 		.json = json,
 	};
 
+	text_format(why, sizeof(why), "%s", error);
 	if (core_send_api_answer(room->core, seat, &r) != ERR_OK)
 		log_warn("API-UNANSWERED", "seat=%s verb=%s why=%s", seat, log_quote(m->verb),
 			log_quote(err_text()));
@@ -82,8 +85,8 @@ static void run(struct operator_call *c, const struct api_request *m)
 		else
 			e = err_set(ERR_MEMORY, "no memory for the answer");
 	}
-	if (e != ERR_OK && !str_copy(error, sizeof(error), err_text()))
-		str_copy(error, sizeof(error), err_word(e));
+	if (e != ERR_OK)
+		text_format(error, sizeof(error), "%s", err_text());
 	if (c->verb->writes) {
 		log_info("API", "seat=%s verb=%s request=%llu result=%s", c->seat, c->verb->name,
 			(unsigned long long)m->request_id, e == ERR_OK ? "ok" : err_word(e));

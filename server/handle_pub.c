@@ -2,6 +2,7 @@
 // directive: the one in force for its package, or NOTED. A refused offer obtains NOTED with a
 // reason that begins with "refused: ", and no directive id.
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "server/bases.h"
 #include "server/copies.h"
 #include "server/db/rows_content.h"
@@ -39,10 +40,8 @@ static void refused(const struct pub *c, const char *why)
 {
 	char reason[LIMIT_TEXT + 1];
 	static struct log_gate gate;
-	int n = snprintf(reason, sizeof(reason), "refused: %s", why);
 
-	if (n < 0 || (size_t)n >= sizeof(reason))
-		str_copy(reason, sizeof(reason), "refused");
+	text_format(reason, sizeof(reason), "refused: %s", why);
 	if (log_gate_open(&gate, c->now.mono.ms, 1000))
 		log_warn("PUB-REFUSED", "publisher=%s state=%s package=%s why=%s", c->publisher,
 			publisher_state_word(c->m->state), digest_short(&c->m->package),

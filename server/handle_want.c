@@ -4,6 +4,7 @@
 // The same request id obtains the same lease again. A refusal is no state: the question is answered
 // anew.
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/digest.h"
 #include "proto/topics.h"
 #include "server/bases.h"
@@ -88,13 +89,15 @@ static void grant_send(struct presence *p, const char *client, struct grant *g)
 static void deny(struct presence *p, const char *client, const struct digest *package,
 	uint64_t request_id, const char *reason, uint32_t retry_after_ms)
 {
+	char why[LIMIT_TEXT + 1];
 	struct grant g = {
 		.request_id = request_id,
 		.package = *package,
-		.reason = reason,
+		.reason = why,
 		.retry_after_ms = retry_after_ms,
 	};
 
+	text_format(why, sizeof(why), "%s", reason);
 	p->denials++;
 	log_debug("GRANT-DENIED", "client=%s package=%s why=%s retry_ms=%u", client,
 		digest_short(package), log_quote(reason), retry_after_ms);

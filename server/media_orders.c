@@ -2,6 +2,7 @@
 #include "server/media_orders.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/topics.h"
 #include "server/db/rows.h"
 #include "server/db/rows_content.h"
@@ -305,7 +306,8 @@ static void untold(struct media *m, struct media_row *r, enum err e)
 	char why[LIMIT_TEXT + 1];
 	enum log_level loud = e == ERR_NOT_FOUND ? LOG_INFO : LOG_WARN;
 
-	if (!str_copy(why, sizeof(why), err_text()) || strcmp(r->detail, why) == 0)
+	text_format(why, sizeof(why), "%s", err_text());
+	if (strcmp(r->detail, why) == 0)
 		return;
 	log_write(loud, "MEDIA-UNTOLD", "order=%" PRIu64 " client=%s publisher=%s why=%s",
 		r->number, r->client, r->publisher, log_quote(why));
@@ -644,7 +646,7 @@ static void look_waiting(struct media *m, struct findings *out)
 		    &a, &rows, &count) != ERR_OK ||
 		!count)
 		return;
-	(void)snprintf(what, sizeof(what), "%zu%s %s; %" PRIu64 " for %s: %.300s", count,
+	text_format(what, sizeof(what), "%zu%s %s; %" PRIu64 " for %s: %s", count,
 		count == MEDIA_LOOKED_AT ? " and more" : "",
 		count == 1 ? "medium cannot be recorded" : "media cannot be recorded",
 		rows[0].number, rows[0].client, rows[0].detail);
@@ -660,7 +662,7 @@ void media_look(struct media *m, struct findings *out)
 	look_waiting(m, out);
 	if (rows_media_count(core_db(m->core), MEDIA_RECORDED, &count) != ERR_OK || !count)
 		return;
-	(void)snprintf(what, sizeof(what),
+	text_format(what, sizeof(what),
 		"%llu recorded %s to be posted to devices that the link does not reach",
 		(unsigned long long)count, count == 1 ? "medium waits" : "media wait");
 	finding_add(out, FINDING_WARN, "", "MEDIA-TO-POST", what,

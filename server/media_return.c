@@ -2,6 +2,7 @@
 #include "server/media_return.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/envelope.h"
 #include "server/db/rows.h"
 #include "server/usage_take.h"
@@ -68,7 +69,7 @@ static enum err result_merge(struct media *m, const char *client, const struct m
 				r->order);
 		TRY(media_told(m, &row, true, "", &changed));
 	} else {
-		(void)snprintf(detail, sizeof(detail), "refused by the device: %s", r->outcome);
+		text_format(detail, sizeof(detail), "refused by the device: %s", r->outcome);
 		TRY(media_told(m, &row, false, detail, &changed));
 	}
 	out->orders_new += changed;

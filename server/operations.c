@@ -5,6 +5,7 @@
 //        --FAILED, deadline, resync-------> SEND, RETRIEVE: waits for its next attempt, after the
 //        last ended
 //                                           EXECUTE_COMMAND: ended, never repeated unasked
+#include "proto/base/text.h"
 #include "server/core_inside.h"
 #include <stdlib.h>
 #include <string.h>
@@ -411,8 +412,9 @@ enum err operation_retry(struct core *core, uint32_t number, uint64_t seq)
 		.retrieve = body.retrieve,
 		.execute = body.execute,
 	};
-	a.text = arena_printf(&core->arena, "attempt %u of %u: %.300s", a.attempt,
-		core->config.attempts_max, old->detail[0] ? old->detail : "the one before failed");
+	const char *before = old->detail[0] ? old->detail : "the one before failed";
+	a.text = arena_printf(&core->arena, "attempt %u of %u: %.*s", a.attempt,
+		core->config.attempts_max, text_most(before, 300), before);
 	if (!a.text)
 		a.text = "";
 	enum err e = operation_open(core, number, seq, &a);

@@ -2,6 +2,7 @@
 #include "server/orders_inside.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "server/db/rows_content.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,13 +160,13 @@ static void order_look(const struct order_row *r, int64_t now_ms, struct finding
 
 	(void)snprintf(mend, sizeof(mend), "helioctl customer show %s", r->customer);
 	if (r->answered < r->revision && now_ms - r->changed_ms > ORDERS_LATE_MS) {
-		(void)snprintf(what, sizeof(what), "publisher %s does not answer an order of %s",
+		text_format(what, sizeof(what), "publisher %s does not answer an order of %s",
 			r->publisher, r->customer);
 		finding_add(out, FINDING_WARN, "", r->id, what,
 			"systemctl status helio-publisher, on its machine");
 	} else if (r->answered == r->revision && digest_is_zero(&r->package)) {
-		(void)snprintf(what, sizeof(what), "%s gets nothing new on %.80s: %.300s",
-			r->customer, r->id, r->reason);
+		text_format(what, sizeof(what), "%s gets nothing new on %s: %s", r->customer, r->id,
+			r->reason);
 		finding_add(out, FINDING_WARN, "", r->id, what, mend);
 	}
 }
@@ -197,7 +198,8 @@ static const struct order_row *room_lacked(const struct orders *o, const struct 
 			bsearch(info.places[i].channel, rows, count, sizeof(*rows), row_compare);
 
 		if (r && !r->withdrawn && r->size_bytes > c->free_bytes &&
-			!digest_is_zero(&r->shown) && !core_client_holds_at(o->core, c->place, &r->shown))
+			!digest_is_zero(&r->shown) &&
+			!core_client_holds_at(o->core, c->place, &r->shown))
 			return r;
 	}
 	return NULL;
@@ -208,8 +210,8 @@ static void room_tell(const struct order_row *r, const struct client_brief *c, s
 	char what[LIMIT_TEXT + 1], id[LIMIT_ID + 1], mend[160];
 
 	(void)snprintf(id, sizeof(id), "ROOM-%.50s", c->id);
-	(void)snprintf(what, sizeof(what),
-		"%s has %" PRIu64 " bytes free, and the package of %.80s takes up to %" PRIu64
+	text_format(what, sizeof(what),
+		"%s has %" PRIu64 " bytes free, and the package of %s takes up to %" PRIu64
 		": less what it holds of it already, that may not fit",
 		c->id, c->free_bytes, r->id, r->size_bytes);
 	(void)snprintf(mend, sizeof(mend), "helioctl customer set %s --max-bytes ..., or more room",
@@ -221,7 +223,7 @@ static void rest_tell(size_t rest, struct findings *out)
 {
 	char what[LIMIT_TEXT + 1];
 
-	(void)snprintf(what, sizeof(what),
+	text_format(what, sizeof(what),
 		"%zu more clients have less room than the largest package of an order: doctor "
 		"looks "
 		"at %d at a time, and the next time goes on behind them",

@@ -2,6 +2,7 @@
 // gives it; here the open operation is read, joined with it, and ended.
 #include "server/overtake.h"
 
+#include "proto/base/text.h"
 #include "server/core_inside.h"
 #include "server/event_body.h"
 #include <stdio.h>
@@ -104,9 +105,10 @@ enum err open_overtake(struct core *core, uint32_t number, struct answer *a)
 	if (!from || !joined)
 		return err_set(ERR_NOT_NOW, "the open operation cannot be overtaken");
 	TRY(join_fits(core, &older, a->retrieve, joined));
-	const char *text = arena_printf(&core->arena, "%.200s, in place of %.100s@%.60s", a->text,
-		from->name, from->version);
-	(void)snprintf(op->detail, sizeof(op->detail), "superseded: %.200s", a->text);
+	const char *text = arena_printf(&core->arena, "%.*s, in place of %.*s@%.*s",
+		text_most(a->text, 200), a->text, text_most(from->name, 100), from->name,
+		text_most(from->version, 60), from->version);
+	text_format(op->detail, sizeof(op->detail), "superseded: %s", a->text);
 	a->retrieve = joined;
 	a->text = text ? text : a->text;
 	return operation_close(core, number, OP_CANCELLED, "a newer version waits");

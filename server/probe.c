@@ -1,6 +1,7 @@
 #include "server/probe.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,12 +180,12 @@ static void nagle_judge(struct probe *p)
 	char what[200];
 
 	if (trip_ms - base_ms < PROBE_NAGLE_MS) {
-		snprintf(what, sizeof(what), "a subscription brings its message in %lld ms",
+		text_format(what, sizeof(what), "a subscription brings its message in %lld ms",
 			(long long)trip_ms);
 		found(p, FINDING_OK, "PROBE-NODELAY", what, "");
 		return;
 	}
-	snprintf(what, sizeof(what),
+	text_format(what, sizeof(what),
 		"a subscription brings its message in %lld ms, a publish its answer in %lld: the "
 		"broker waits before it sends small packets",
 		(long long)trip_ms, (long long)base_ms);
@@ -234,7 +235,7 @@ static void large_done(struct probe *p, struct now now)
 
 	if (!p->arrived || !p->acked)
 		return;
-	snprintf(what, sizeof(what), "a message of %zu bytes passes", p->config.large_bytes);
+	text_format(what, sizeof(what), "a message of %zu bytes passes", p->config.large_bytes);
 	found(p, FINDING_OK, "PROBE-PACKET", what, "");
 	step_to(p, STEP_IDLE, now);
 }
@@ -262,7 +263,7 @@ static void publish_refused(struct probe *p, int reason, struct now now)
 {
 	char what[160];
 
-	snprintf(what, sizeof(what), "the broker refuses our message with reason %d", reason);
+	text_format(what, sizeof(what), "the broker refuses our message with reason %d", reason);
 	if (p->step == STEP_LARGE) {
 		found(p, FINDING_ERROR, "PROBE-PACKET", what, packet_line(p));
 		step_to(p, STEP_IDLE, now);
@@ -365,7 +366,7 @@ void probe_version(struct probe *p, const char *version)
 	unsigned major = 0, minor = 0, patch = 0;
 	char what[160];
 
-	snprintf(what, sizeof(what), "the broker says it is %.100s", version);
+	text_format(what, sizeof(what), "the broker says it is %s", version);
 	if (sscanf(version, "mosquitto version %u.%u.%u", &major, &minor, &patch) < 2) {
 		found(p, FINDING_OK, "PROBE-VERSION", what, "");
 		return;

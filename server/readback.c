@@ -1,6 +1,7 @@
 #include "server/readback.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "server/offer.h"
 #include <stdio.h>
 
@@ -101,8 +102,7 @@ static void order_fail(struct order *o, const char *why)
 	if (o->failed)
 		return;
 	o->failed = true;
-	if (!str_copy(o->why, sizeof(o->why), why))
-		str_copy(o->why, sizeof(o->why), "it cannot be read");
+	text_format(o->why, sizeof(o->why), "%s", why);
 }
 
 static bool heads_are_done(const struct readback *r)

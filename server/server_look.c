@@ -5,6 +5,7 @@
 #include "proto/base/descriptors.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "server/db/rows_usage.h"
 #include <inttypes.h>
 
@@ -31,7 +32,7 @@ static void look_brokers(struct server *s, struct findings *out)
 	for (size_t i = 0; i < s->brokers.count; i++) {
 		const struct data_broker *b = &s->brokers.items[i];
 
-		snprintf(what, sizeof(what), "not reachable: %.200s", b->why);
+		text_format(what, sizeof(what), "not reachable: %s", b->why);
 		if (!b->up)
 			finding_add(out, FINDING_ERROR, b->id, "BROKER-DOWN", what,
 				"systemctl status mosquitto, on its machine");
@@ -52,12 +53,12 @@ static void look_packages(struct server *s, struct findings *out)
 		int64_t age_ms = s->now.wall.ms - k->since.ms;
 
 		snprintf(id, sizeof(id), "PACKAGE-%s", digest_short(&k->id));
-		snprintf(what, sizeof(what), "%s %s is %s: %.300s", k->name, k->version,
+		text_format(what, sizeof(what), "%s %s is %s: %s", k->name, k->version,
 			place_state_word(k->state), k->detail);
 		if (k->state == PLACE_DEFERRED && age_ms > DIRECTIVE_LATE_MS)
 			finding_add(out, FINDING_WARN, "", id, what,
 				"a data broker that is reachable; helioctl brokers");
-		snprintf(what, sizeof(what), "publisher %s does not answer %s for %s %s",
+		text_format(what, sizeof(what), "publisher %s does not answer %s for %s %s",
 			k->publisher, directive_word(k->directive), k->name, k->version);
 		if (!k->answered && k->directive && age_ms > DIRECTIVE_LATE_MS)
 			finding_add(out, FINDING_WARN, "", id, what,
@@ -75,7 +76,7 @@ static void look_clients(struct server *s, struct findings *out)
 		if (c.role != ROLE_CLIENT || c.state != CS_CLONE_SUSPECT)
 			continue;
 		snprintf(id, sizeof(id), "CLONE-%.50s", c.id);
-		snprintf(what, sizeof(what), "%s may be two devices with one identity", c.id);
+		text_format(what, sizeof(what), "%s may be two devices with one identity", c.id);
 		snprintf(mend, sizeof(mend), "helioctl client accept %s", c.id);
 		finding_add(out, FINDING_WARN, "", id, what, mend);
 	}
@@ -86,7 +87,7 @@ static enum err usage_tell(void *ctx, const char *client, uint64_t count)
 	char what[256], id[LIMIT_ID + 1], mend[128];
 
 	snprintf(id, sizeof(id), "USAGE-%.50s", client);
-	snprintf(what, sizeof(what),
+	text_format(what, sizeof(what),
 		"%" PRIu64 " showings of %s are in no sum: two devices of this name told them",
 		count, client);
 	snprintf(mend, sizeof(mend), "helioctl usage gaps %s", client);
@@ -129,7 +130,7 @@ void server_look(void *ctx, struct findings *out)
 			"release");
 	if (disk_free(s->settings->state_dir, &free_bytes) == ERR_OK &&
 		free_bytes < DISK_LOW_BYTES) {
-		snprintf(what, sizeof(what), "%" PRIu64 " bytes are free where the state lies",
+		text_format(what, sizeof(what), "%" PRIu64 " bytes are free where the state lies",
 			free_bytes);
 		finding_add(out, FINDING_WARN, "", "DISK", what, "more room for state_dir");
 	}

@@ -4,6 +4,7 @@
 // has a budget of its own, so that what changed never waits for what did not. When a whole fleet is
 // due, as after a start, a list takes the first of them and the table is looked through for the
 // others, a part with a turn: a list of all would cost each client four bytes for good.
+#include "proto/base/text.h"
 #include "server/core_inside.h"
 #include <string.h>
 
@@ -403,7 +404,8 @@ static enum err element_fill(const struct element *e, struct arena *a, struct qu
 		.standing = e->standing,
 	};
 	if (e->first_seq != e->seq)
-		out->text = arena_printf(a, "%u..%u %.400s", e->first_seq, e->seq, e->text);
+		out->text = arena_printf(
+			a, "%u..%u %.*s", e->first_seq, e->seq, text_most(e->text, 400), e->text);
 	return out->text ? ERR_OK : err_set(ERR_FULL, "no room for a view");
 }
 

@@ -5,6 +5,7 @@
 #include "client/display/display_limits.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -121,7 +122,7 @@ static void job_run(const struct job *job, int file, struct frame frame, struct 
 	a->err = job->kind == JOB_DECODE ? picture_decode(file, &job->wish, frame, &a->facts)
 					 : picture_write_png(file, frame);
 	if (a->err != ERR_OK)
-		snprintf(a->text, sizeof(a->text), "%.199s", err_text());
+		text_format(a->text, sizeof(a->text), "%s", err_text());
 }
 
 // Never returns. `out` takes the answer; all but file, frame and out was closed by close-on-exec's
@@ -134,7 +135,7 @@ static NORETURN void child_main(const struct job *job, int file, int frame_fd, i
 
 	if (px == MAP_FAILED) {
 		a.err = err_set(ERR_MEMORY, "no memory for a frame");
-		snprintf(a.text, sizeof(a.text), "%.199s", err_text());
+		text_format(a.text, sizeof(a.text), "%s", err_text());
 	} else {
 		child_limit();
 		job_run(job, file, (struct frame){px, job->w, job->h}, &a);
@@ -149,16 +150,16 @@ static void gone_describe(int status, bool timed_out, struct decoder_answer *a)
 {
 	a->err = ERR_CORRUPT;
 	if (timed_out) {
-		snprintf(a->text, sizeof(a->text), "decoding took longer than %d s",
+		text_format(a->text, sizeof(a->text), "decoding took longer than %d s",
 			DECODE_WALL_MS / 1000);
 	} else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU) {
-		snprintf(a->text, sizeof(a->text), "decoding took more than %d s of CPU",
+		text_format(a->text, sizeof(a->text), "decoding took more than %d s of CPU",
 			DECODE_CPU_S);
 	} else if (WIFSIGNALED(status)) {
-		snprintf(a->text, sizeof(a->text), "the decoder was ended by signal %d",
+		text_format(a->text, sizeof(a->text), "the decoder was ended by signal %d",
 			WTERMSIG(status));
 	} else {
-		snprintf(
+		text_format(
 			a->text, sizeof(a->text), "the decoder ended with %d", WEXITSTATUS(status));
 	}
 }
@@ -191,7 +192,7 @@ static void job_keep(const struct job *job, int file, int frame_fd, int display)
 	int pipe_fd[2];
 
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0) {
-		snprintf(a.text, sizeof(a.text), "no pipe for the decoder");
+		text_format(a.text, sizeof(a.text), "no pipe for the decoder");
 	} else {
 		pid_t child = fork();
 
@@ -204,7 +205,7 @@ static void job_keep(const struct job *job, int file, int frame_fd, int display)
 		if (child > 0)
 			child_await(child, pipe_fd[0], display, &a);
 		else
-			snprintf(a.text, sizeof(a.text), "no process for the decoder");
+			text_format(a.text, sizeof(a.text), "no process for the decoder");
 		close(pipe_fd[0]);
 	}
 	a.ticket = job->ticket;

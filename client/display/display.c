@@ -4,6 +4,7 @@
 #include "client/display/display_parts.h"
 #include "client/display/waiting.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ static void card_prepare(struct display *d, const struct show_plan *p)
 	if (screen_put(d->screen, 0, m.frame) != ERR_OK)
 		log_warn("CARD-FAILED", "why=%s", log_quote(err_text()));
 	frame_memory_free(&m);
-	snprintf(d->card_line, sizeof(d->card_line), "%s", line);
+	text_format(d->card_line, sizeof(d->card_line), "%s", line);
 	d->card_stale = false;
 	d->redraw = true;
 }

@@ -2,6 +2,7 @@
 #include "client/display/display_parts.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@ void fault_add(struct display *d, struct now now, const char *id, const char *wh
 	char copy[200];
 
 	// err_text is overwritten by whatever fails next.
-	snprintf(copy, sizeof(copy), "%.199s", why);
+	text_format(copy, sizeof(copy), "%s", why);
 	log_warn(id, "what=%s why=%s", log_quote(what), log_quote(copy));
 	status_fault_add(&d->status, now.wall, what, copy);
 	d->status_news = true;

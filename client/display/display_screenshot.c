@@ -8,6 +8,7 @@
 #include "client/display/display_parts.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -66,8 +67,8 @@ static void ask_answer(struct display *d, const char *error)
 	if (d->ask == 0)
 		return;
 	if (error != NULL)
-		size = snprintf(
-			text, sizeof(text), "n\t%" PRIu64 "\nerror\t%.200s\n", d->ask, error);
+		size = snprintf(text, sizeof(text), "n\t%" PRIu64 "\nerror\t%.*s\n", d->ask,
+			text_most(error, 200), error);
 	else
 		size = snprintf(text, sizeof(text), "n\t%" PRIu64 "\nsize\t%u\t%u\n", d->ask,
 			d->screenshot.frame.w, d->screenshot.frame.h);
@@ -105,7 +106,7 @@ static void screenshot_failed(struct display *d, const char *why)
 {
 	char copy[200];
 
-	snprintf(copy, sizeof(copy), "%.199s", why);
+	text_format(copy, sizeof(copy), "%s", why);
 	log_warn("SCREENSHOT-FAILED", "why=%s", log_quote(copy));
 	ask_answer(d, copy);
 }

@@ -2,6 +2,7 @@
 #include "client/display/status.h"
 
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,8 +13,8 @@ void status_fault_add(struct status *s, struct wall now, const char *what, const
 	struct status_fault *f = &s->faults[s->fault_count++ % FAULTS_MAX];
 
 	f->when = now;
-	snprintf(f->what, sizeof(f->what), "%.199s", what);
-	snprintf(f->why, sizeof(f->why), "%.199s", why);
+	text_format(f->what, sizeof(f->what), "%s", what);
+	text_format(f->why, sizeof(f->why), "%s", why);
 }
 
 static enum err percent_append(struct buf *b, const char *s)

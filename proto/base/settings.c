@@ -1,5 +1,6 @@
 // Rows decide, libinih reads.
 #include "proto/base/settings.h"
+#include "proto/base/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -217,7 +218,7 @@ static enum err place_tell(const char *file, int line, enum err e)
 	struct place p = {.line = 0};
 	char why[512];
 
-	snprintf(why, sizeof(why), "%s", err_text());
+	text_format(why, sizeof(why), "%s", err_text());
 	if (sscanf(why, "[%63[^]]] %63[A-Za-z0-9_]", p.section, p.key) == 2)
 		place_look(file, &p);
 	if (p.count == 1)
@@ -257,7 +258,7 @@ enum err setting_blame(const char *section, const char *key, enum err e)
 
 	if (e == ERR_OK)
 		return ERR_OK;
-	snprintf(why, sizeof(why), "%s", err_text());
+	text_format(why, sizeof(why), "%s", err_text());
 	return err_set(e, "[%s] %s: %s", section, key, why);
 }
 

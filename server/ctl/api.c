@@ -3,6 +3,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/mqtt_link.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -53,7 +54,7 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	struct api *a = ctx;
 
 	a->subscribed = false;
-	snprintf(a->why, sizeof(a->why), "%s", why);
+	text_format(a->why, sizeof(a->why), "%s", why);
 	a->gave_up = retry_ms < 0;
 	log_debug("CTL-DISCONNECTED", "why=%s", log_quote(why));
 }
@@ -230,7 +231,7 @@ enum err api_open(struct ctl *c, struct api **out)
 	if (e != ERR_OK) {
 		char why[512];
 
-		snprintf(why, sizeof(why), "%s", err_text());
+		text_format(why, sizeof(why), "%s", err_text());
 		api_close(a);
 		return err_set(e, "%s", why);
 	}

@@ -3,6 +3,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include "proto/envelope.h"
 #include "proto/topics.h"
 #include <dirent.h>
@@ -588,7 +589,7 @@ enum err ca_enrol(const char *dir, const struct ca_request *r, char out_dir[PATH
 	if (done != ERR_OK) {
 		char why[512];
 
-		snprintf(why, sizeof(why), "%s", err_text());
+		text_format(why, sizeof(why), "%s", err_text());
 		snprintf(file, sizeof(file), "%s.crt", r->id);
 		if (path_of(path, dir, "issued", file) == ERR_OK)
 			unlink(path);

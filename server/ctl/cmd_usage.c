@@ -2,8 +2,8 @@
 //
 // The export walks the server's pages; each page is written as it comes, so that its length is
 // bounded by nothing here. CSV as RFC 4180, JSON as one array.
-#include "server/ctl/text.h"
 #include "server/ctl/show.h"
+#include "server/ctl/text.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +199,7 @@ static void csv_field(FILE *to, const char *text)
 	formula = formula || strncmp(text, "\uff1d", 3) == 0 || strncmp(text, "\uff0b", 3) == 0 ||
 		  strncmp(text, "\uff0d", 3) == 0 || strncmp(text, "\uff20", 3) == 0;
 	buf_init(&plain, 64 * 1024);
-	if (text_escape(&plain, text, strnlen(text, 8192)) != ERR_OK)
+	if (text_escape(&plain, text, (size_t)text_most(text, 8192)) != ERR_OK)
 		return;
 	const char *s = (const char *)plain.data;
 	bool quoted = formula;

@@ -57,7 +57,7 @@ const char *ctl_safe(const char *text)
 
 	buf_init(&safe, sizeof(slots[0]) - 1);
 	// Longer ones are cut where the buffer is full.
-	if (text_escape(&safe, text, strnlen(text, 512)) != ERR_OK && safe.size == 0)
+	if (text_escape(&safe, text, (size_t)text_most(text, 512)) != ERR_OK && safe.size == 0)
 		return "?";
 	if (safe.size > 0)
 		memcpy(out, safe.data, safe.size);

@@ -49,12 +49,12 @@ const char *show_digest(const cJSON *object, const char *key)
 
 const char *show_package(const cJSON *object)
 {
-	const char *name = json_text(object, "name");
+	const char *name = json_text(object, "name"), *version = json_text(object, "version");
 	char *out = slot();
 
 	if (!*name)
 		return show_digest(object, "package");
-	snprintf(out, 160, "%.80s@%.70s", name, json_text(object, "version"));
+	snprintf(out, 160, "%.*s@%.*s", text_most(name, 80), name, text_most(version, 70), version);
 	return out;
 }
 

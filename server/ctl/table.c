@@ -61,7 +61,7 @@ void table_add_style(struct table *t, const char *text, enum style style)
 	buf_init(&safe, 64 * 1024);
 	text = text ? text : "";
 	// A cell that is too long for us is cut by the escape running full, which is fine.
-	enum err e = text_escape(&safe, text, strnlen(text, 4096));
+	enum err e = text_escape(&safe, text, (size_t)text_most(text, 4096));
 	char *copy = must(calloc(1, safe.size + 1));
 	if (e == ERR_OK && safe.size > 0)
 		memcpy(copy, safe.data, safe.size);

@@ -25,7 +25,7 @@ void text_print(FILE *to, const char *s)
 	SCOPED_BUF struct buf out;
 
 	buf_init(&out, 1024 * 1024);
-	if (text_escape(&out, s, strnlen(s, 64 * 1024)) != ERR_OK)
+	if (text_escape(&out, s, (size_t)text_most(s, 64 * 1024)) != ERR_OK)
 		return;
 	if (out.size > 0)
 		fwrite(out.data, 1, out.size, to);

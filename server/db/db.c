@@ -1,5 +1,6 @@
 // What every engine has in common: values, the transaction of a turn, reading rows.
 #include "server/db/db.h"
+#include "proto/base/text.h"
 #include "server/db/db_engine.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,7 +140,7 @@ void db_fail(struct db *db, enum err e)
 		return;
 	db->failed = true;
 	db->why = e;
-	(void)snprintf(db->sentence, sizeof(db->sentence), "%s", err_text());
+	text_format(db->sentence, sizeof(db->sentence), "%s", err_text());
 }
 
 enum err db_run_values(struct db *db, const char *sql, const struct db_value *values, size_t count)

@@ -7,6 +7,7 @@
 // While the applier is at it the connection, its statements and its transaction are its own. The
 // commit says which group is its last one, as every commit does: what fails, or is cut, is run
 // again from the log.
+#include "proto/base/text.h"
 #include "server/db/db_sqlite.h"
 
 #include <stdio.h>
@@ -82,7 +83,7 @@ void sqlite_apply(void *ctx)
 	s->apply_verdict = applied(s);
 	if (s->apply_verdict == ERR_OK)
 		return;
-	(void)snprintf(s->apply_sentence, sizeof(s->apply_sentence), "%s", err_text());
+	text_format(s->apply_sentence, sizeof(s->apply_sentence), "%s", err_text());
 	if (!sqlite3_get_autocommit(s->handle))
 		(void)sqlite3_exec(s->handle, "ROLLBACK", NULL, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -328,7 +329,7 @@ enum err redo_after_crash(struct sqlite_db *s)
 	if (backup)
 		return redo_leave(s, "the store is a backup; its redo log is not used");
 	enum err e = redo_all(s);
-	(void)snprintf(why, sizeof(why), "%s", e == ERR_OK ? "" : err_text());
+	text_format(why, sizeof(why), "%s", e == ERR_OK ? "" : err_text());
 	if (e == ERR_STALE)
 		return redo_leave(s, why);
 	if (e == ERR_OK || e == ERR_NO_SPACE || e == ERR_READ_ONLY || e == ERR_MEMORY)

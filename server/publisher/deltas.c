@@ -2,6 +2,7 @@
 #include "deltas.h"
 #include "delta_store.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -56,12 +57,14 @@ static struct wanted *wanted_find(
 static void tell(struct deltas *d, enum publisher_state state, const struct wanted *w,
 	const struct job_report *r, const char *detail)
 {
+	char why[LIMIT_TEXT + 1];
 	struct publisher_msg m = {.state = state,
 		.package = w->package,
 		.base = w->base,
 		.broker_id = r ? r->broker : "",
-		.detail = detail};
+		.detail = detail ? why : NULL};
 
+	text_format(why, sizeof why, "%s", detail ? detail : "");
 	if (r) {
 		m.mark = r->mark;
 		m.index_sha256 = r->index_sha256;
@@ -91,8 +94,8 @@ static void thread_main(void *arg)
 
 	(void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE); // of this thread alone
 	d->result = delta_build(&d->job, &d->built);
-	if (d->result != ERR_OK && !str_copy(d->why, sizeof d->why, err_text()))
-		(void)str_copy(d->why, sizeof d->why, err_word(d->result));
+	if (d->result != ERR_OK)
+		text_format(d->why, sizeof d->why, "%s", err_text());
 	uv_async_send(&d->ended);
 }
 

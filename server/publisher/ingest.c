@@ -3,6 +3,7 @@
 #include "server/publisher/ingest.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include "proto/digest.h"
 #include "server/publisher/ingest_wire.h"
 #include <errno.h>
@@ -26,7 +27,7 @@ extern char **environ;
 static enum err refuse(struct ingested *out, enum picture_word w, const char *text)
 {
 	out->word = w;
-	snprintf(out->text, sizeof out->text, "%s", text);
+	text_format(out->text, sizeof out->text, "%s", text);
 	return ERR_OK;
 }
 

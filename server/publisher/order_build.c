@@ -3,6 +3,7 @@
 // were when it began, because nothing is collected while a build runs.
 #include "server/publisher/orders_inside.h"
 
+#include "proto/base/text.h"
 #include "proto/envelope.h"
 #include "server/offer.h"
 #include "server/publisher/ingest.h"
@@ -82,7 +83,7 @@ static void build_run(struct work *work)
 
 	j->e = package_build(&j->job, &j->built);
 	if (j->e != ERR_OK)
-		snprintf(j->why, sizeof j->why, "%s", err_text());
+		text_format(j->why, sizeof j->why, "%s", err_text());
 }
 
 // Signed only when the root lets this key sign pictures: what the server would refuse is not made.
@@ -117,7 +118,7 @@ static enum err package_sign_built(struct publisher *p, const struct package_bui
 	enum err e = envelope_of(p, buf_bytes(&b->manifest), &envelope);
 	if (e != ERR_OK) {
 		char why[400];
-		snprintf(why, sizeof why, "%s", err_text());
+		text_format(why, sizeof why, "%s", err_text());
 		return err_set(e, "no-key: %s", why);
 	}
 	e = package_set_envelope(&p->store, &b->id, buf_bytes(&envelope));
@@ -171,7 +172,7 @@ static void build_failed(struct order_job *j, struct order *r, enum err e)
 		j->o->pause_until = mono_add_ms(clock_now().mono, ORDER_PAUSE_MS);
 		return;
 	}
-	snprintf(text, sizeof text, e == ERR_AUTH || e == ERR_DENIED ? "%s" : "broken: %.480s",
+	text_format(text, sizeof text, e == ERR_AUTH || e == ERR_DENIED ? "%s" : "broken: %s",
 		err_text());
 	next.package = next.content = (struct digest){{0}};
 	next.matched = j->matched;
@@ -269,7 +270,7 @@ static enum err size_make(struct size_work *w)
 
 	TRY(ingest_run(w->fd, &limits, &result));
 	if (result.word != PICTURE_GOOD) {
-		snprintf(w->why, sizeof w->why, "%s", result.text);
+		text_format(w->why, sizeof w->why, "%s", result.text);
 		return ERR_OK; // sha256 stays zero: it cannot be made
 	}
 	enum err e = ingested_hash(&result, &w->variant.sha256);
@@ -286,7 +287,7 @@ static void size_run(struct work *work)
 
 	w->e = size_make(w);
 	if (w->e != ERR_OK)
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		text_format(w->why, sizeof w->why, "%s", err_text());
 }
 
 // A variant that is not smaller in bytes is the picture itself.

@@ -1,4 +1,5 @@
 // One order against the pictures of now: what it would be, and what is to be done for it.
+#include "proto/base/text.h"
 #include "proto/seal_content.h"
 #include "server/publisher/keyring.h"
 #include "server/publisher/orders_inside.h"
@@ -52,7 +53,7 @@ enum err orders_evaluate(
 		&o->library, order->screen_width_px, order->screen_height_px, out->shipped));
 	enum err e = selection_make(order, &o->library.catalog, out->shipped, now, &out->selection);
 	if (e == ERR_FULL) { // more than any package takes
-		(void)snprintf(out->why_not, sizeof out->why_not, "too-large: %.400s", err_text());
+		text_format(out->why_not, sizeof out->why_not, "too-large: %s", err_text());
 		return ERR_OK;
 	}
 	TRY(e);
@@ -122,7 +123,7 @@ static void no_key(struct orders *o, struct order *r, struct order_row *next)
 {
 	char text[LIMIT_TEXT + 1];
 
-	snprintf(text, sizeof text, "no-key: %.400s", err_text());
+	text_format(text, sizeof text, "no-key: %s", err_text());
 	none(o, r, next, text);
 }
 

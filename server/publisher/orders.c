@@ -1,3 +1,4 @@
+#include "proto/base/text.h"
 #include "server/publisher/orders_inside.h"
 
 #include <stdio.h>
@@ -288,7 +289,7 @@ static void offer_refused(struct orders *o, struct order *r, const char *reason)
 
 	if (store_end(s, package_set_state(s, &r->row.package, PACKAGE_SIGNED)) != ERR_OK)
 		log_error("ORDER-STORE-WRITE", "why=%s", log_quote(err_text()));
-	snprintf(text, sizeof text, "%.500s", reason);
+	text_format(text, sizeof text, "%s", reason);
 	next.package = (struct digest){{0}};
 	next.reason = text;
 	order_outcome(o, r, &next);

@@ -1,5 +1,6 @@
 // What the three formats have in common: words, limits, pixels, orientation.
 #include "server/publisher/picture.h"
+#include "proto/base/text.h"
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ enum picture_word picture_refuse(struct picture *p, enum picture_word w, const c
 	va_start(args, format);
 	vsnprintf(p->text, sizeof p->text, format, args);
 	va_end(args);
+	p->text[text_whole(p->text, strlen(p->text))] = '\0';
 	return w;
 }
 

@@ -4,6 +4,7 @@
 #include "medium_set.h"
 #include "medium_shelf.h"
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -40,12 +41,14 @@ static void recording_free(struct recording *r)
 static void answer(struct publisher *p, const struct digest *package, const struct recording *r,
 	uint64_t order, const char *failed)
 {
+	char why[LIMIT_TEXT + 1];
 	struct medium_outcome o = {.order = order,
 		.medium_kind = r && r->iso ? "iso9660" : "folder",
 		.path = r && !failed[0] ? r->path : "",
-		.failed = failed};
+		.failed = why};
 	struct publisher_msg m = {.state = PUB_RECORDED, .package = *package, .recorded = &o};
 
+	text_format(why, sizeof(why), "%s", failed);
 	if (r && !failed[0]) {
 		o.sha256 = r->sha256;
 		o.size_bytes = r->size;

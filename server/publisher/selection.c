@@ -1,6 +1,7 @@
 #include "server/publisher/selection.h"
 
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,8 @@ struct making {
 static void warn(struct making *m, const char *plan, const char *sentence)
 {
 	struct selection *s = m->out;
-	char *text = arena_printf(&s->words, "plan %s: %.400s", plan, sentence);
+	char *text =
+		arena_printf(&s->words, "plan %s: %.*s", plan, text_most(sentence, 400), sentence);
 
 	if (text && s->warning_count < LIMIT_WARNINGS)
 		s->warnings[s->warning_count++] = text;
@@ -185,7 +187,7 @@ static void part_warn_tags(struct making *m, const struct plan_part *p)
 		}
 		if (found)
 			continue;
-		snprintf(text, sizeof text, "no picture has the tag %.100s", tag);
+		text_format(text, sizeof text, "no picture has the tag %s", tag);
 		warn(m, p->plan, text);
 	}
 }
@@ -360,7 +362,7 @@ static void day_text(int64_t unix_ms, char out[16])
 	char whole[32];
 
 	wall_format((struct wall){unix_ms}, whole);
-	snprintf(out, 16, "%.10s", whole);
+	text_format(out, 16, "%.10s", whole);
 }
 
 static void term_explain(
@@ -370,15 +372,16 @@ static void term_explain(
 	struct criteria_why why = {0};
 
 	if (!c || criteria_parse(p->expression, c) != ERR_OK) {
-		snprintf(out, LIMIT_TEXT + 1, "plan %s cannot be read", p->plan);
+		text_format(out, LIMIT_TEXT + 1, "plan %s cannot be read", p->plan);
 		return;
 	}
 	(void)criteria_match(c, &i->facts, &why);
 	const char *verdict = why.holds
 				      ? (in ? "holds" : "holds, and is not wanted")
 				      : (in ? "does not hold, as it should not" : "does not hold");
-	snprintf(out, LIMIT_TEXT + 1, "plan %s: `%.*s` %s", p->plan,
-		(int)(why.size < 300 ? why.size : 300), c->text + why.at, verdict);
+	text_format(out, LIMIT_TEXT + 1, "plan %s: `%.*s` %s", p->plan,
+		(int)text_whole(c->text + why.at, why.size < 300 ? why.size : 300),
+		c->text + why.at, verdict);
 }
 
 void selection_explain(const struct package_order *o, const struct catalog *c,
@@ -405,11 +408,11 @@ void selection_explain(const struct package_order *o, const struct catalog *c,
 	if (why == WHY_EXPIRED || why == WHY_NOT_RELEASED) {
 		day_text(why == WHY_EXPIRED ? i->facts.expires_unix_ms : i->facts.released_unix_ms,
 			day);
-		snprintf(out, LIMIT_TEXT + 1, "plan %s: the picture %s on %s", p->plan,
+		text_format(out, LIMIT_TEXT + 1, "plan %s: the picture %s on %s", p->plan,
 			why == WHY_EXPIRED ? "expired" : "is released only", day);
 		return;
 	}
-	snprintf(out, LIMIT_TEXT + 1, "plan %s: %s", p->plan, sentences[why]);
+	text_format(out, LIMIT_TEXT + 1, "plan %s: %s", p->plan, sentences[why]);
 }
 
 size_t selection_telling_part(const struct package_order *o, const struct selection *s,
@@ -441,13 +444,14 @@ bool selection_fits(const struct package_order *o, const struct selection *s, ui
 
 	why[0] = 0;
 	if (s->pick_count == 0) {
-		snprintf(why, LIMIT_TEXT + 1, "empty-match: no picture is wanted by any plan%s%s",
+		text_format(why, LIMIT_TEXT + 1,
+			"empty-match: no picture is wanted by any plan%s%s",
 			s->warning_count ? "; " : "", s->warning_count ? s->warnings[0] : "");
 		return false;
 	}
 	if (s->size_bytes <= max)
 		return true;
-	snprintf(why, LIMIT_TEXT + 1,
+	text_format(why, LIMIT_TEXT + 1,
 		"too-large: %u pictures have %llu bytes, the order takes %llu: %llu too many",
 		s->included, (unsigned long long)s->size_bytes, (unsigned long long)max,
 		(unsigned long long)(s->size_bytes - max));

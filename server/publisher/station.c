@@ -1,6 +1,7 @@
 #include "delta_store.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/content.h"
 #include "proto/link_addresses.h"
 #include "proto/topics.h"
@@ -84,7 +85,7 @@ static void job_fail(struct station *s, const char *why)
 	struct job *j = job_head(s);
 	char text[300];
 
-	snprintf(text, sizeof text, "%s", why);
+	text_format(text, sizeof text, "%s", why);
 	log_warn("PUBLISH-FAILED", "broker=%s package=%s directive=%llu why=%s", s->broker,
 		digest_short(&j->package), (unsigned long long)j->directive_id, log_quote(text));
 	if (j->kind == JOB_TRANSMIT &&
@@ -457,7 +458,7 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 	if (s->up)
 		s->down_since = mono_now();
 	s->up = false;
-	snprintf(s->why, sizeof s->why, "%s", why);
+	text_format(s->why, sizeof s->why, "%s", why);
 	memset(s->slots, 0, sizeof s->slots);
 	s->outstanding = 0;
 	s->mark_state = MARK_UNKNOWN;
@@ -470,8 +471,8 @@ static void on_down(void *ctx, const char *why, int64_t retry_ms)
 		job_pop(s);
 	else if (s->stood && job_head(s) && ++r->breaks >= BREAKS_MAX) {
 		char text[600];
-		snprintf(text, sizeof text, "broker %s takes nothing and breaks off: %s", s->broker,
-			s->why);
+		text_format(text, sizeof text, "broker %s takes nothing and breaks off: %s",
+			s->broker, s->why);
 		job_fail(s, text);
 	}
 	s->stood = false;
@@ -502,8 +503,8 @@ static void on_published(void *ctx, uint64_t token, int reason)
 	s->progress_at = mono_now();
 	if (reason >= 128 && job_head(s)) {
 		char text[200];
-		snprintf(text, sizeof text, "the broker refuses: %s (%d)", link_reason_text(reason),
-			reason);
+		text_format(text, sizeof text, "the broker refuses: %s (%d)",
+			link_reason_text(reason), reason);
 		job_fail(s, text);
 	} else if (object < s->run.object_count && !s->run.objects[object].done) {
 		s->run.objects[object].done = true;
@@ -635,7 +636,7 @@ void station_tick(struct station *s, struct mono now)
 		return;
 	}
 	if (!s->up && mono_since_ms(now, s->down_since) > s->config->station_patience_ms) {
-		snprintf(text, sizeof text, "broker %s is out of reach: %s", s->broker, s->why);
+		text_format(text, sizeof text, "broker %s is out of reach: %s", s->broker, s->why);
 		job_fail(s, text);
 		return;
 	}

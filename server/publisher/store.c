@@ -2,6 +2,7 @@
 #include "store.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,7 +206,7 @@ enum err store_end(struct store *s, enum err e)
 		e = db_commit(s->db);
 	if (e == ERR_OK)
 		return ERR_OK;
-	snprintf(why, sizeof why, "%s", err_text());
+	text_format(why, sizeof why, "%s", err_text());
 	db_rollback(s->db);
 	e = e == ERR_IO ? io_cause(s, why) : err_set(e, "%s", why);
 	if (e == ERR_IO)

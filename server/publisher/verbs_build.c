@@ -3,6 +3,7 @@
 #include "picture.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/topics.h"
 #include "publisher.h"
 #include "show_package.h"
@@ -326,7 +327,7 @@ static void outcome_note(struct build_work *w, enum err e)
 {
 	w->e = e;
 	if (e != ERR_OK)
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		text_format(w->why, sizeof w->why, "%s", err_text());
 }
 
 // Its turn has come: what the builds before it saw counts, and of those that wait nobody holds any.

@@ -3,6 +3,7 @@
 #include "ingest.h"
 #include "orders.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/digest.h"
 #include "publisher.h"
 #include <stdio.h>
@@ -52,7 +53,7 @@ static void image_run(struct work *work)
 	w->result.fd = -1;
 	w->e = image_make(w);
 	if (w->e != ERR_OK)
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		text_format(w->why, sizeof w->why, "%s", err_text());
 }
 
 static void image_reply(struct image_work *w, bool duplicate)
@@ -76,7 +77,7 @@ static enum err image_record(struct image_work *w, bool *duplicate)
 	w->image.added_unix_ms = clock_now().wall.ms;
 	enum err e = store_end(s, image_add(s, &w->image, duplicate));
 	if (e != ERR_OK) {
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		text_format(w->why, sizeof w->why, "%s", err_text());
 		if (image_find(s, &w->image.sha256, &old) == ERR_NOT_FOUND &&
 			blob_remove(&s->images, &w->image.sha256) != ERR_OK)
 			log_warn("IMAGE-LEFT-BEHIND", "image=%s", digest_short(&w->image.sha256));

@@ -4,6 +4,7 @@
 #include "orders.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "publisher.h"
 #include "variant_gc.h"
 #include <stdio.h>
@@ -201,7 +202,7 @@ static void thumb_run(struct work *work)
 	w->result.fd = -1;
 	w->e = thumb_make(w);
 	if (w->e != ERR_OK)
-		snprintf(w->why, sizeof w->why, "%s", err_text());
+		text_format(w->why, sizeof w->why, "%s", err_text());
 }
 
 static void thumb_free(struct thumb_work *w)

@@ -3,6 +3,7 @@
 // write to.
 #include "medium_set.h"
 #include "proto/base/file.h"
+#include "proto/base/text.h"
 #include "recorder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +28,8 @@ static void media_run(struct work *w)
 
 	m->e = m->iso ? medium_write_image(&m->set.content, m->fd, &m->sha256, &m->size)
 		      : medium_write_stream(&m->set.content, m->fd, MEDIUM_PATIENCE_MS, &m->size);
-	if (m->e != ERR_OK && !str_copy(m->why, sizeof(m->why), err_text()))
-		(void)str_copy(m->why, sizeof(m->why), err_word(m->e));
+	if (m->e != ERR_OK)
+		text_format(m->why, sizeof(m->why), "%s", err_text());
 }
 
 static void media_free(struct media_work *m)

@@ -775,6 +775,26 @@ static void a_failed_fetch_fails_the_operation_with_its_word(void **state)
 	assert_int_equal(world_want(w).release->outcome, OP_FAILED);
 }
 
+// Half of a character is in no message: a device that cut one could not even say that it lives.
+static void C11_a_long_reason_is_told_wherever_it_is_cut(void **state)
+{
+	struct world *w = *state;
+	char text[1000];
+	for (size_t before = 0; before < 4; before++) {
+		memset(text, 'a', before);
+		for (size_t at = before; at < sizeof text - 4; at += 4)
+			memcpy(text + at, "\U0001f600", 5);
+		agent_fetch_failed(&w->core, w->now, "io", text);
+		assert_int_equal(w->core.state.op.status, OP_FAILED);
+		struct heartbeat h = world_next_beat(w);
+		assert_non_null(h.op);
+		assert_int_equal(h.op->status, OP_FAILED);
+		assert_true(strlen(h.op->detail) > 500);
+		world_retrieve(w);
+		world_grant(w, NULL);
+	}
+}
+
 // What its manifest says against this device no second try changes.
 static void a_package_that_does_not_fit_is_refused_at_once_and_the_next_one_fetched(void **state)
 {
@@ -951,6 +971,7 @@ int main(void)
 		FETCHING(a_broker_that_failed_and_missing_objects_go_back_to_the_server),
 		IN_SESSION(brokers_that_always_fail_end_the_operation),
 		FETCHING(a_failed_fetch_fails_the_operation_with_its_word),
+		FETCHING(C11_a_long_reason_is_told_wherever_it_is_cut),
 		FETCHING(a_package_that_does_not_fit_is_refused_at_once_and_the_next_one_fetched),
 		FETCHING(the_rate_of_a_response_reaches_the_fetch),
 		IN_SESSION(an_interval_is_an_operation_of_its_own),

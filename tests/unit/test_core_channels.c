@@ -597,6 +597,34 @@ static void a_private_queue_is_there_only_while_it_is_used(void **state)
 	assert_int_equal(view.elements[1].seq, seq + 1);
 }
 
+// What an operator wrote stands in a view, at most so much of it.
+static void C11_a_queue_is_told_wherever_its_texts_are_cut(void **state)
+{
+	struct rig *r = *state;
+	SCOPED_BUF struct buf out;
+	struct queue_view view;
+
+	buf_init(&out, LIMIT_VIEW);
+	(void)rig_settled(r, "f1");
+	for (size_t before = 0; before < 4; before++) {
+		char text[240] = "aaa";
+		text[before] = '\0';
+		for (size_t at = before; at < sizeof(text) - 4; at += 4)
+			memcpy(text + at, "\U0001f600", 5);
+		const char *args[] = {text};
+		struct execute_command command = {
+			.verb = "say", .timeout_ms = 1000, .args = args, .arg_count = 1};
+		const struct event said = {
+			.type = ELEMENT_COMMAND, .command = &command, .author = "alice.1"};
+		assert_int_equal(core_append_event(r->core, "@f1", &said, NULL, NULL), ERR_OK);
+		turn(r);
+		assert_int_equal(core_queue_view(r->core, "@f1", &r->arena, &view), ERR_OK);
+		if (queue_view_encode(&view, &out) != ERR_OK)
+			fail_msg("%s", err_text());
+		buf_clear(&out);
+	}
+}
+
 // ---- a random history, with kills
 
 #define READERS 3
@@ -770,6 +798,7 @@ int main(void)
 		T(a_paused_channel_does_not_hold_another),
 		T(channels_are_refused_that_cannot_be),
 		T(a_private_queue_is_there_only_while_it_is_used),
+		T(C11_a_queue_is_told_wherever_its_texts_are_cut),
 		T(S004_9_kills_at_every_kind_of_moment_lose_and_repeat_nothing),
 	};
 
