@@ -4,8 +4,6 @@
 #include "server/shard_plan.h"
 #include <string.h>
 
-#define LATE_AGAIN 3 // leases after which one may be late again
-
 static enum err guard(void *ctx, struct db *db)
 {
 	const struct shards *s = ctx;
@@ -15,7 +13,6 @@ static enum err guard(void *ctx, struct db *db)
 
 static void term_held(struct shards *s, struct mono asked)
 {
-	s->held_at = asked;
 	s->good_until = mono_add_ms(asked, s->lease_ms - s->lease_ms / SHARDS_MARGIN);
 	s->renew_at = mono_add_ms(asked, s->lease_ms / SHARDS_RENEW);
 }
@@ -69,28 +66,11 @@ static enum err committed(struct db *db, enum err e)
 	return e;
 }
 
-// left_ms: of our own lease, when the database came to renew it.
-static void lateness_note(struct shards *s, struct mono asked, int64_t left_ms)
-{
-	struct mono now = clock_now().mono;
-	bool was_late = mono_since_ms(asked, s->held_at) > s->lease_ms / 2 ||
-			mono_since_ms(now, asked) > s->lease_ms / SHARDS_MARGIN || left_ms <= 0 ||
-			left_ms > s->lease_ms;
-
-	// Where all is slow for long, somebody must judge all the same.
-	if (!was_late || mono_since_ms(now, s->judge_at) < (int64_t)LATE_AGAIN * s->lease_ms)
-		return;
-	s->judge_at = mono_add_ms(now, s->lease_ms);
-	log_info("SHARDS-LATE", "holder=%s left_ms=%lld", s->holder, (long long)left_ms);
-}
-
 static enum err term_renew(struct shards *s, struct now now)
 {
-	int64_t left_ms = 0;
-	enum err e = rows_server_renew(s->db, s->holder, s->fencing, s->lease_ms, &left_ms);
+	enum err e = rows_server_renew(s->db, s->holder, s->fencing, s->lease_ms);
 
 	TRY(committed(s->db, e));
-	lateness_note(s, now.mono, left_ms);
 	term_held(s, now.mono);
 	return ERR_OK;
 }
@@ -115,24 +95,51 @@ static bool owned_differs(struct shards *s, const enum shard_owner *before)
 	return differs;
 }
 
-// Where the database stood still meanwhile, all were late when they were judged: nobody was then.
-static enum err others_judge(struct shards *s, struct now now)
+static enum err other_see(void *ctx, const struct server_row *row)
 {
-	if (mono_since_ms(now.mono, s->judge_at) < 0)
-		return ERR_OK;
-	TRY(rows_servers_bury(s->db));
-	lateness_note(s, now.mono, s->lease_ms);
-	if (mono_since_ms(now.mono, s->judge_at) < 0)
-		db_rollback(s->db);
+	struct shards *s = ctx;
+
+	if (strcmp(row->holder, s->holder) != 0)
+		shard_watch_see(&s->watch, row);
+	return ERR_OK;
+}
+
+static enum err others_look(struct shards *s)
+{
+	int64_t passed_ms = shard_watch_begin(&s->watch, s->lease_ms, clock_now().mono);
+
+	if (passed_ms > s->lease_ms / 2)
+		log_info("SHARDS-LATE", "holder=%s by_ms=%lld", s->holder, (long long)passed_ms);
+	TRY(rows_servers_each(s->db, other_see, s));
+	shard_watch_end(&s->watch, clock_now().mono);
+	return ERR_OK;
+}
+
+// Whose row is locked goes the next time.
+static enum err others_judge(struct shards *s)
+{
+	for (size_t i = 0; i < s->watch.count; i++) {
+		const struct shard_seen *o = &s->watch.seen[i];
+		bool ended = false;
+
+		if (!shard_watch_is_dead(o, s->lease_ms))
+			continue;
+		TRY(rows_server_bury(s->db, o->holder, o->fencing, o->until_ms, &ended));
+		if (ended)
+			log_warn("SHARD-TERM-ENDED", "holder=%s fencing=%llu still_ms=%lld",
+				o->holder, (unsigned long long)o->fencing, (long long)o->still_ms);
+	}
 	return ERR_OK;
 }
 
 // A commit that failed may have been done: then what was given away is another's by now.
-static enum err shards_move(struct shards *s, struct now now)
+static enum err shards_move(struct shards *s)
 {
 	struct shard_moves moves = {0};
-	enum err e = others_judge(s, now);
+	enum err e = others_look(s);
 
+	if (e == ERR_OK)
+		e = others_judge(s);
 	if (e == ERR_OK)
 		e = moves_make(s, &moves);
 	if (e != ERR_OK) {
@@ -143,6 +150,14 @@ static enum err shards_move(struct shards *s, struct now now)
 	return e == ERR_OK || !moves.give_count
 		       ? e
 		       : err_set(ERR_STALE, "whether shards were given away is not known");
+}
+
+static void look_soon(struct shards *s, struct mono from, int64_t in_ms)
+{
+	struct mono at = mono_add_ms(from, in_ms);
+
+	if (mono_since_ms(s->renew_at, at) > 0)
+		s->renew_at = at;
 }
 
 // What is owned counts when the commit has said so.
@@ -160,7 +175,7 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 	memcpy(before, s->owner, sizeof(before));
 	enum err e = term_renew(s, now);
 	if (e == ERR_OK)
-		e = shards_move(s, now);
+		e = shards_move(s);
 	if (e == ERR_STALE) {
 		owned_forget(s);
 		return e;
@@ -169,8 +184,8 @@ enum err shards_tick(struct shards *s, struct now now, bool *changed)
 		memcpy(s->owner, before, sizeof(before));
 		return e;
 	}
-	if (s->unsettled && mono_since_ms(s->renew_at, now.mono) > SHARDS_SOON_MS)
-		s->renew_at = mono_add_ms(now.mono, SHARDS_SOON_MS);
+	look_soon(s, now.mono, s->unsettled ? SHARDS_SOON_MS : s->lease_ms);
+	look_soon(s, s->watch.looked_at, shard_watch_left_ms(&s->watch, s->lease_ms));
 	*changed = owned_differs(s, before);
 	if (*changed)
 		log_info("SHARDS", "holder=%s owned=%zu lead=%d", s->holder, s->count,

@@ -3,10 +3,9 @@
 //
 //   shards_begin   a term: a row of this server with a fencing number that nobody had before
 //   shards_tick    renews it, and commits that; then, with a commit of its own, ends the terms of
-//                  servers that say nothing any more, takes what is free and gives up what is too
-//                  much (shard_plan.h). Who was late itself, because the database stood still or
-//                  its clock was set, judges nobody for the time of a lease: the others were late
-//                  for the same reason
+//                  servers that say nothing any more (shard_watch.h: of what stood still, it was
+//                  watched for a whole lease), takes what is free and gives up what is too much
+//                  (shard_plan.h)
 //   guard          each transaction that writes begins by locking this server's row where its
 //                  number is still its own (db_guard). Who takes over deletes that row first: it
 //                  waits for the turn at hand, and every later one of the former owner fails with
@@ -27,6 +26,7 @@
 #include "proto/base/clock.h"
 #include "proto/limits.h"
 #include "server/db/rows_shard.h"
+#include "server/shard_watch.h"
 
 struct shards {
 	struct db *db;
@@ -38,8 +38,8 @@ struct shards {
 	enum err (*leaving)(void *ctx, const unsigned *shards, size_t count);
 	void *ctx;
 	uint64_t fencing; // 0: no term
-	struct mono held_at, good_until, renew_at;
-	struct mono judge_at; // not earlier are the terms of others ended
+	struct mono good_until, renew_at;
+	struct shard_watch watch; // of the others
 	enum shard_owner owner[SHARD_PLACES];
 	size_t count;   // of shards that are ours
 	bool unsettled; // others have too much or too little: looked at again soon

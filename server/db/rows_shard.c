@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define NOW DB_NOW_MS
-#define BURIED_AT_ONCE 16
 
 static enum err shards_make(struct db *db)
 {
@@ -56,16 +55,10 @@ static enum err term_check(struct db_rows *rows)
 		     : err_set(ERR_STALE, "another server has taken over what this one had");
 }
 
-enum err rows_server_renew(
-	struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms, int64_t *left_ms)
+enum err rows_server_renew(struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms)
 {
 	struct db_rows rows;
 
-	TRY(db_query(db, &rows,
-		"SELECT until_ms - " NOW " FROM server_lease WHERE holder = $1 AND fencing = $2",
-		DB_T(holder), DB_I(fencing)));
-	*left_ms = db_next(&rows) ? db_int(&rows, 0) : 0;
-	TRY(db_end(&rows));
 	TRY(db_run(db,
 		"UPDATE server_lease SET until_ms = " NOW
 		" + $1 WHERE holder = $2 AND fencing = $3",
@@ -87,13 +80,10 @@ enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing)
 	return term_check(&rows);
 }
 
-#define IS_OVER "(until_ms <= " NOW " OR until_ms > " NOW " + 60000)"
-_Static_assert(SHARD_LEASE_MOST_MS == 60000, "IS_OVER says the same");
-
 // Who holds its row is a turn of its own that did not end: of a server that was stopped, or whose
 // network is gone while the database tells it something. One that goes on lives: it renews, or ends
 // the same term as we do.
-static enum err turn_end(struct db *db, const char *holder, int64_t fencing)
+static enum err turn_end(struct db *db, const char *holder, uint64_t fencing, int64_t until_ms)
 {
 	struct db_rows rows;
 	size_t ended = 0;
@@ -101,67 +91,61 @@ static enum err turn_end(struct db *db, const char *holder, int64_t fencing)
 	TRY(db_query(db, &rows,
 		"SELECT pg_terminate_backend(a.pid) FROM server_lease s JOIN pg_stat_activity a"
 		" ON a.backend_xid = s.xmax WHERE s.holder = $1 AND s.fencing = $2"
-		" AND a.pid <> pg_backend_pid() AND a.usename = current_user AND " IS_OVER
+		" AND s.until_ms = $3"
+		" AND a.pid <> pg_backend_pid() AND a.usename = current_user"
 		" AND a.state_change < clock_timestamp() - interval '500 milliseconds'",
-		DB_T(holder), DB_I(fencing)));
+		DB_T(holder), DB_I(fencing), DB_I(until_ms)));
 	while (db_next(&rows))
 		ended++;
 	if (ended)
-		log_warn("SHARD-TURN-ENDED", "holder=%s fencing=%lld ended=%zu", holder,
-			(long long)fencing, ended);
+		log_warn("SHARD-TURN-ENDED", "holder=%s fencing=%llu ended=%zu", holder,
+			(unsigned long long)fencing, ended);
 	return db_end(&rows);
 }
 
-// *mine: its row is locked here, and it is over. Otherwise it was renewed, or somebody holds it.
-static enum err server_lock(struct db *db, const char *holder, int64_t fencing, bool *mine)
+// *free: its row is as it was, and nobody holds it.
+static enum err server_is_free(
+	struct db *db, const char *holder, uint64_t fencing, int64_t until_ms, bool *free)
 {
 	struct db_rows rows;
 
 	TRY(db_query(db, &rows,
-		"SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2 AND " IS_OVER
+		"SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2 AND until_ms = $3"
 		" FOR UPDATE SKIP LOCKED",
-		DB_T(holder), DB_I(fencing)));
-	*mine = db_next(&rows);
+		DB_T(holder), DB_I(fencing), DB_I(until_ms)));
+	*free = db_next(&rows);
 	return db_end(&rows);
 }
 
-static enum err server_end(struct db *db, const char *holder, int64_t fencing)
+static enum err term_is_over(struct db *db, const char *holder, uint64_t fencing, bool *over)
 {
-	bool mine = true;
+	struct db_rows rows;
 
-	if (db->engine->shared)
-		TRY(server_lock(db, holder, fencing, &mine));
-	if (!mine)
-		return turn_end(db, holder, fencing);
-	TRY(db_run(db, "DELETE FROM server_lease WHERE holder = $1 AND fencing = $2 AND " IS_OVER,
+	TRY(db_query(db, &rows, "SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2",
 		DB_T(holder), DB_I(fencing)));
-	return db_run(db,
+	*over = !db_next(&rows);
+	return db_end(&rows);
+}
+
+// It may be renewed between any two of these statements.
+enum err rows_server_bury(
+	struct db *db, const char *holder, uint64_t fencing, int64_t until_ms, bool *ended)
+{
+	bool free = true;
+
+	*ended = false;
+	if (db->engine->shared)
+		TRY(server_is_free(db, holder, fencing, until_ms, &free));
+	if (!free)
+		return turn_end(db, holder, fencing, until_ms);
+	TRY(db_run(db,
+		"DELETE FROM server_lease WHERE holder = $1 AND fencing = $2 AND until_ms = $3",
+		DB_T(holder), DB_I(fencing), DB_I(until_ms)));
+	TRY(db_run(db,
 		"UPDATE shard_lease SET holder = '', fencing = 0 WHERE holder = $1 AND fencing = $2"
 		" AND NOT EXISTS (SELECT 1 FROM server_lease WHERE holder = $1 AND fencing = $2)",
-		DB_T(holder), DB_I(fencing));
-}
-
-enum err rows_servers_bury(struct db *db)
-{
-	struct {
-		char holder[LIMIT_ID + 1];
-		int64_t fencing;
-	} dead[BURIED_AT_ONCE];
-	size_t count = 0;
-	struct db_rows rows;
-
-	TRY(db_query(db, &rows,
-		"SELECT holder, fencing FROM server_lease WHERE " IS_OVER
-		" ORDER BY fencing LIMIT $1",
-		DB_I(BURIED_AT_ONCE)));
-	while (count < BURIED_AT_ONCE && db_next(&rows)) {
-		(void)str_copy(dead[count].holder, sizeof(dead[count].holder), db_text(&rows, 0));
-		dead[count++].fencing = db_int(&rows, 1);
-	}
-	TRY(db_end(&rows));
-	for (size_t i = 0; i < count; i++)
-		TRY(server_end(db, dead[i].holder, dead[i].fencing));
-	return ERR_OK;
+		DB_T(holder), DB_I(fencing)));
+	return term_is_over(db, holder, fencing, ended);
 }
 
 enum err rows_servers_count(struct db *db, size_t *count)

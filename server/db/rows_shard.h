@@ -19,16 +19,16 @@ enum err rows_server_term(
 	struct db *db, const char *holder, uint32_t lease_ms, uint64_t *fencing) MUST_CHECK;
 #define SHARD_LEASE_MOST_MS 60000
 
-// lease_ms more from now. *left_ms: what was left of it before. Errors: ERR_STALE (the term was
-// ended by another).
-enum err rows_server_renew(struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms,
-	int64_t *left_ms) MUST_CHECK;
+// lease_ms more from now. Errors: ERR_STALE (the term was ended by another).
+enum err rows_server_renew(
+	struct db *db, const char *holder, uint64_t fencing, uint32_t lease_ms) MUST_CHECK;
 // The term is held until this transaction ends: whoever would end it waits. Errors: ERR_STALE.
 enum err rows_server_guard(struct db *db, const char *holder, uint64_t fencing) MUST_CHECK;
-// Ends the terms that ran out, or end later than any can (the clock was set back), and frees their
-// shards. Waits for nobody: whose turn stands open in the database for half a second has that ended
-// there, and goes the next time.
-enum err rows_servers_bury(struct db *db) MUST_CHECK;
+// Ends a term that was not renewed since it said until_ms, and frees its shards. Waits for nobody:
+// whose turn stands open in the database for half a second has that ended there, and goes the next
+// time. *ended: it is over when this is committed.
+enum err rows_server_bury(struct db *db, const char *holder, uint64_t fencing, int64_t until_ms,
+	bool *ended) MUST_CHECK;
 enum err rows_servers_count(struct db *db, size_t *count) MUST_CHECK;
 struct server_row {
 	const char *holder;

@@ -102,6 +102,14 @@ static enum err tick_as(struct shards *s, bool *changed)
 	return tick_now(s, changed);
 }
 
+// The others stood still for a lease, as far as s has seen: only what their rows say now counts.
+static void watched(struct shards *s)
+{
+	assert_true(s->watch.count > 0);
+	for (size_t i = 0; i < s->watch.count; i++)
+		s->watch.seen[i].still_ms = s->lease_ms;
+}
+
 static void the_first_server_has_all_and_gives_the_second_its_share(void **state)
 {
 	struct fixture *f = *state;
@@ -145,8 +153,10 @@ static void what_runs_out_is_taken_over_and_its_former_owner_writes_nothing(void
 	assert_int_equal(tick_as(&a, &changed), ERR_OK);
 	assert_int_equal(rows_meta_put_number(f->db, "a", 1), ERR_OK);
 	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	nap(LEASE_MS + 50);
 	assert_false(shards_lead(&a, clock_now())); // silent, before anybody took over
+	watched(&b);
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	assert_true(changed);
 	assert_int_equal(b.count, 256);
@@ -204,8 +214,23 @@ static void who_stands_by_takes_all_or_nothing(void **state)
 
 // ---- who judges whom
 
-// The database stood still: all leases ran out, and everybody lives.
-static void who_was_late_itself_judges_nobody_for_a_lease(void **state)
+// Who stays away is judged, a lease later.
+static void taken_over_after_a_lease(struct shards *s)
+{
+	struct mono from = clock_now().mono;
+	bool changed = false;
+
+	for (int i = 0; i < 500 && s->count < 256; i++) {
+		nap(20);
+		assert_int_equal(tick_as(s, &changed), ERR_OK);
+	}
+	assert_int_equal(s->count, 256);
+	assert_true(mono_since_ms(clock_now().mono, from) >= LEASE_MS / 2);
+}
+
+// The database or the machine stood still, again and again: all leases ran out, and everybody
+// lives.
+static void who_stood_still_with_the_others_judges_nobody(void **state)
 {
 	struct fixture *f = *state;
 	struct shards a, b;
@@ -215,20 +240,61 @@ static void who_was_late_itself_judges_nobody_for_a_lease(void **state)
 	assert_int_equal(tick_as(&a, &changed), ERR_OK);
 	begin(&b, f, "server.2", LEASE_MS);
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	for (int i = 0; i < 4; i++) {
+		nap(LEASE_MS + 50);
+		assert_int_equal(tick_as(&b, &changed), ERR_OK);
+		assert_int_equal(tick_as(&a, &changed), ERR_OK); // and not ERR_STALE
+	}
+	taken_over_after_a_lease(&b);
+	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
+}
+
+// It cannot know whether the others stood still before it came.
+static void who_has_just_begun_judges_nobody(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a, b;
+	bool changed = false;
+
+	begin(&a, f, "server.1", LEASE_MS);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
 	nap(LEASE_MS + 50);
-	b.judge_at = (struct mono){0}; // it was not late at its start, however busy the machine is
+	begin(&b, f, "server.2", LEASE_MS);
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	assert_int_equal(b.count, 0);
 	assert_int_equal(tick_as(&a, &changed), ERR_OK); // and not ERR_STALE
-	assert_int_equal(a.count, 256 - SHARD_GIVES_AT_ONCE);
-	// Control: who stays away is judged, a lease later.
-	struct mono from = clock_now().mono;
-	for (int i = 0; i < 100 && b.count < 256; i++) {
-		nap(20);
-		assert_int_equal(tick_as(&b, &changed), ERR_OK);
-	}
-	assert_int_equal(b.count, 256);
-	assert_true(mono_since_ms(clock_now().mono, from) >= LEASE_MS - 100);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	taken_over_after_a_lease(&b);
+	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
+}
+
+static enum err until_note(void *ctx, const struct server_row *row)
+{
+	*(int64_t *)ctx = row->until_ms;
+	return ERR_OK;
+}
+
+static void a_term_that_was_renewed_as_it_was_judged_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct shards a;
+	int64_t before = 0, after = 0;
+	bool changed = false, ended = true;
+
+	begin(&a, f, "server.1", 60000);
+	assert_int_equal(rows_servers_each(f->db, until_note, &before), ERR_OK);
+	nap(5);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_int_equal(rows_servers_each(f->db, until_note, &after), ERR_OK);
+	assert_true(after > before);
+	assert_int_equal(rows_server_bury(f->db, "server.1", a.fencing, before, &ended), ERR_OK);
+	assert_false(ended);
+	assert_int_equal(db_commit(f->db), ERR_OK);
+	assert_int_equal(tick_as(&a, &changed), ERR_OK);
+	assert_int_equal(rows_servers_each(f->db, until_note, &after), ERR_OK);
+	assert_int_equal(rows_server_bury(f->db, "server.1", a.fencing, after, &ended), ERR_OK);
+	assert_true(ended);
+	assert_int_equal(db_commit(f->db), ERR_OK);
 	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
 }
 
@@ -236,7 +302,7 @@ static const struct db_engine *engine_below;
 
 static enum err prepare_late(struct db *db, const char *sql, struct db_stmt **out)
 {
-	if (strstr(sql, "ORDER BY fencing LIMIT"))
+	if (strstr(sql, "ORDER BY fencing"))
 		nap(LEASE_MS + 50);
 	return engine_below->prepare(db, sql, out);
 }
@@ -255,7 +321,6 @@ static void who_was_late_in_judging_judged_nobody(void **state)
 	engine_below = f->db->engine;
 	struct db_engine slow = *engine_below;
 	slow.prepare = prepare_late;
-	b.judge_at = (struct mono){0};
 	f->db->engine = &slow;
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	f->db->engine = engine_below;
@@ -293,9 +358,13 @@ static void a_clock_that_was_set_back_keeps_no_dead_server_alive(void **state)
 	begin(&b, f, "server.2", 5000);
 	clock_back(f, "server.1", 50000);
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	watched(&b);
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	assert_true(b.count < 256);
 	clock_back(f, "server.1", 3600000);
-	b.judge_at = (struct mono){0};
+	assert_int_equal(tick_as(&b, &changed), ERR_OK);
+	assert_true(b.count < 256);
+	watched(&b);
 	assert_int_equal(tick_as(&b, &changed), ERR_OK);
 	assert_int_equal(b.count, 256);
 	assert_int_equal(tick_as(&a, &changed), ERR_STALE);
@@ -414,7 +483,7 @@ static struct took take_over(struct fixture *f, bool stop, bool guarded)
 	assert_true(WIFSTOPPED(status));
 	struct mono stopped = clock_now().mono;
 	assert_int_equal(store_postgres_of(f->file, true, &f->db), ERR_OK);
-	assert_int_equal(shards_begin(&s, f->db, "server.2", 60000, true, clock_now()), ERR_OK);
+	assert_int_equal(shards_begin(&s, f->db, "server.2", LEASE_MS, true, clock_now()), ERR_OK);
 	while (!shards_lead(&s, clock_now())) {
 		assert_true(mono_since_ms(clock_now().mono, stopped) < 10000);
 		assert_int_equal(tick_now(&s, &changed), ERR_OK);
@@ -482,8 +551,7 @@ static void a_turn_that_never_ends_keeps_nobody_waiting(void **state)
 		stuck->engine->exec(stuck, "SET idle_in_transaction_session_timeout = 0"), ERR_OK);
 	assert_int_equal(rows_meta_put_number(stuck, "a", 1), ERR_OK);
 	assert_int_equal(rows_meta_number(stuck, "a", &(int64_t){0}), ERR_OK); // it is there
-	assert_int_equal(shards_begin(&b, f->db, "server.2", 60000, false, clock_now()), ERR_OK);
-	nap(LEASE_MS + 50);
+	assert_int_equal(shards_begin(&b, f->db, "server.2", LEASE_MS, false, clock_now()), ERR_OK);
 	struct mono from = clock_now().mono;
 	while (b.count < 256) {
 		assert_true(mono_since_ms(clock_now().mono, from) < 3000);
@@ -505,7 +573,9 @@ static void a_turn_that_goes_on_is_not_ended_by_others(void **state)
 	store_must_be_postgres();
 	late = begun_beside(f, &a);
 	assert_int_equal(shards_begin(&b, f->db, "server.2", 60000, false, clock_now()), ERR_OK);
+	assert_int_equal(tick_now(&b, &changed), ERR_OK);
 	nap(LEASE_MS + 50);
+	watched(&b);
 	assert_int_equal(rows_meta_put_number(late, "a", 1), ERR_OK);
 	assert_int_equal(rows_meta_number(late, "a", &(int64_t){0}), ERR_OK); // it is there
 	assert_int_equal(tick_now(&b, &changed), ERR_OK);
@@ -534,7 +604,9 @@ int main(void)
 		T(what_runs_out_is_taken_over_and_its_former_owner_writes_nothing),
 		T(who_leaves_in_order_is_not_waited_for),
 		T(who_stands_by_takes_all_or_nothing),
-		T(who_was_late_itself_judges_nobody_for_a_lease),
+		T(who_stood_still_with_the_others_judges_nobody),
+		T(who_has_just_begun_judges_nobody),
+		T(a_term_that_was_renewed_as_it_was_judged_goes_on),
 		T(who_was_late_in_judging_judged_nobody),
 		T(a_clock_that_was_set_back_keeps_no_dead_server_alive),
 		T(who_may_have_given_shards_away_ends_its_term),
