@@ -176,6 +176,14 @@ static void group_end(struct core *core)
 		leaving_take(core);
 }
 
+// What rooms that did not know wrote since: it is not kept, and nobody waits for its locks.
+static void degraded_end(struct core *core)
+{
+	said_forget(core);
+	if (db_is_dirty(core->db))
+		db_rollback(core->db);
+}
+
 // Neither those that leave, whose flush failed, nor those behind them.
 static void flush_failed(struct core *core, enum err e, const char *what)
 {
@@ -187,7 +195,7 @@ void core_turn_tell(struct core *core, struct now now)
 {
 	core->now = now;
 	if (core->degraded)
-		said_forget(core);
+		degraded_end(core);
 	else if (!db_is_flushing(core->db))
 		group_end(core);
 	arena_reset(&core->arena);

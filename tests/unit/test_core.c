@@ -3,6 +3,7 @@
 #include "core_rig.h"
 #include "proto/base/log.h"
 #include "server/accordance.h"
+#include "server/db/rows.h"
 
 #ifndef HONEST_SEEDS
 #define HONEST_SEEDS 5
@@ -340,6 +341,29 @@ static void X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself(void *
 	agent_gets(a, KIND_EXECUTE_COMMAND);
 	agent_done_gets(a, KIND_NO_ACTION);
 	assert_int_equal(agent_info(r, a).mismatches, 0);
+}
+
+// A room that does not know writes on: what it began holds locks, and is over with its turn.
+static void a_degraded_server_holds_no_transaction_over_a_turn(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+	int64_t n = 0;
+
+	append_command(r, "@f1", "ping");
+	r->commit_fails = ERR_NO_SPACE;
+	assert_false(agent_beat(r, a, &a->got));
+	assert_true(core_is_degraded(r->core));
+	assert_int_equal(rows_meta_put_number(r->db, "unknowing", 1), ERR_OK);
+	assert_true(db_is_dirty(r->db));
+	core_turn_end(r->core, r->now);
+	assert_false(db_is_dirty(r->db));
+	assert_false(r->db->in_transaction);
+	assert_int_equal(rows_meta_number(r->db, "unknowing", &n), ERR_OK);
+	assert_int_equal(n, 0);
+	r->commit_fails = ERR_OK;
+	rig_pass(r, 40000);
+	assert_false(core_is_degraded(r->core));
 }
 
 static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
@@ -711,6 +735,7 @@ int main(void)
 		T(S004_9_a_kill_between_commit_and_publish_loses_and_doubles_nothing),
 		T(S000_7_a_restart_keeps_the_state_and_judges_by_it),
 		T(X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself),
+		T(a_degraded_server_holds_no_transaction_over_a_turn),
 		T(S000_7_a_store_that_takes_no_writes_answers_nobody),
 		T(a_beat_of_an_earlier_boot_counts_for_nothing),
 		T(hoarded_beats_keep_nobody_alive),
