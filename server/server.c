@@ -128,13 +128,15 @@ static void pipeline_close(struct server *s)
 }
 
 // After a stall of our own the timer comes before what waited on the links meanwhile: nobody is
-// called late before that was read.
-static bool tick_is_late(struct server *s)
+// called late before that was read. By the next tick it was; where each comes late, every other one
+// is left out.
+static bool tick_waits(struct server *s)
 {
 	bool late = mono_since_ms(s->now.mono, s->ticked) > 3 * SERVER_TICK_MS;
 
 	s->ticked = s->now.mono;
-	return late;
+	s->tick_waited = late && !s->tick_waited;
+	return s->tick_waited;
 }
 
 // ---------------------------------------------------------------- what a start leaves for later
@@ -210,7 +212,7 @@ static void on_tick(uv_timer_t *timer)
 	struct server *s = timer->data;
 
 	s->now = clock_now();
-	if (!server_term_hold(s) || tick_is_late(s))
+	if (!server_term_hold(s) || tick_waits(s))
 		return;
 	server_share_tick(s);
 	core_tick(s->core, s->now);

@@ -90,6 +90,7 @@ struct server {
 	struct mono rested;
 	bool turned; // since the last look
 	struct mono ticked;
+	bool tick_waited;         // the last one, for what the links had
 	uint64_t ticks, up_ticks; // up: of the control link
 	unsigned in_turn;         // messages since the last end of one
 	struct load_meter load;

@@ -344,6 +344,26 @@ def test_scale_out_a_stopped_leader_that_goes_on_writes_nothing(postgres, fleet_
     wait_for(lambda: commands(postgres, theirs[0]) == (1, 1), 20, "a command done, once")
 
 
+def hosts(fleet, capture, server):
+    """The counters that a server told of its life."""
+    return [pb.HostState.FromString(p).counter for _, t, p in fleet.captured(capture) if t == f"helio/v1/host/{server}"]
+
+
+def test_scale_out_renewals_that_are_slow_leave_time_for_the_rest(postgres, fleet_of):
+    fleet, first, second = pair(postgres, fleet_of, lease_ms=2000)
+    terms = postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder")
+    # Each takes longer than three ticks, and longer than from one to the next.
+    postgres.sql("CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$;"
+                 " CREATE TRIGGER slowly BEFORE UPDATE ON server_lease FOR EACH ROW EXECUTE FUNCTION slowly()")
+    capture = fleet.capture("helio/v1/host/+")
+    client = of_owner(postgres, "server.2")[0]
+    fleet.ctl("exec", client, "ping", timeout=120)
+    wait_for(lambda: commands(postgres, client) == (1, 1), 30, "a letter went from one to the other, and back")
+    for server in ("server.1", "server.2"):
+        wait_for(lambda s=server: len(set(hosts(fleet, capture, s))) >= 2, 30, f"{server} tells that it lives")
+    assert postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder") == terms
+
+
 def processes(postgres):
     """PostgreSQL's own, each of which leads a group of its own."""
     return [postgres.p.pid, *map(int, pathlib.Path(f"/proc/{postgres.p.pid}/task/{postgres.p.pid}/children").read_text().split())]
