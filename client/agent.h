@@ -190,12 +190,22 @@ enum host_trust {
 	HOST_STALE
 };
 
-struct host_watch {
-	bool subscribed, seen, risen;
+#define HOSTS_WATCHED 8 // servers of one fleet; of more, those that were heard last
+
+// What one server says of itself: each counts for itself, and a counter is compared with nobody
+// else's.
+struct host_seen {
+	char server[LIMIT_ID + 1]; // "": free
+	bool risen;
 	uint64_t counter;
 	struct id16 boot;
 	uint32_t period_ms;
 	struct mono heard;
+};
+
+struct host_watch {
+	bool subscribed;
+	struct host_seen of[HOSTS_WATCHED];
 };
 
 enum retrieve_phase {

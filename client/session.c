@@ -352,25 +352,46 @@ enum err session_grant(struct agent_core *c, struct bytes payload, struct grant 
 // ---- the server's own sign of life, watched only while answers are missing: a filter that all
 // clients share costs the broker O(clients) for each SUBSCRIBE
 
-static enum err host_take(struct agent_core *c, struct now now, struct bytes payload)
+static struct host_seen *host_seen_of(struct host_watch *w, const char *server)
 {
-	struct host_state h;
-	struct host_watch *w = &c->host;
-	TRY(host_state_decode(c->config->scratch, payload, &h));
-	if (!h.up)
-		return ERR_OK; // a will is a hint
-	if (!id_is_valid(h.server))
+	struct host_seen *oldest = &w->of[0];
+	for (size_t i = 0; i < HOSTS_WATCHED; i++) {
+		struct host_seen *h = &w->of[i];
+		if (h->server[0] == '\0' || strcmp(h->server, server) == 0)
+			return h;
+		if (mono_since_ms(oldest->heard, h->heard) > 0)
+			oldest = h;
+	}
+	*oldest = (struct host_seen){0};
+	return oldest;
+}
+
+static enum err host_check(struct agent_core *c, struct bytes payload, const struct host_state *h)
+{
+	if (!id_is_valid(h->server))
 		return err_set(ERR_FORMAT, "the host state names no server");
-	struct topic topic = topic_of(TOPIC_HOST, h.server);
+	struct topic topic = topic_of(TOPIC_HOST, h->server);
 	enum err e = err_set(ERR_AUTH, "the root lists no online key");
 	for (size_t i = 0; i < c->config->root->online_key_count && e != ERR_OK; i++)
 		e = seal_check_signature(payload, topic.s, &c->config->root->online_keys[i]);
-	TRY(e);
-	bool same_boot = w->seen && memcmp(&h.boot, &w->boot, sizeof h.boot) == 0;
+	return e;
+}
+
+// The first one of a server may have lain at the broker for long: it is fresh when it rises.
+static enum err host_take(struct agent_core *c, struct now now, struct bytes payload)
+{
+	struct host_state h;
+	TRY(host_state_decode(c->config->scratch, payload, &h));
+	if (!h.up)
+		return ERR_OK; // a will is a hint
+	TRY(host_check(c, payload, &h));
+	struct host_seen *w = host_seen_of(&c->host, h.server);
+	bool seen = w->server[0] != '\0';
+	bool same_boot = seen && memcmp(&h.boot, &w->boot, sizeof h.boot) == 0;
 	if (same_boot && h.counter <= w->counter)
 		return ERR_OK;
-	w->risen = same_boot || (w->seen && h.counter > w->counter);
-	w->seen = true;
+	w->risen = same_boot || (seen && h.counter > w->counter);
+	(void)str_copy(w->server, sizeof w->server, h.server); // an id
 	w->boot = h.boot;
 	w->counter = h.counter;
 	w->period_ms = h.period_ms < HOST_PERIOD_MIN_MS   ? HOST_PERIOD_MIN_MS
@@ -387,13 +408,19 @@ void session_host(struct agent_core *c, struct now now, struct bytes payload)
 			log_quote(err_text()));
 }
 
+// Of any of them: whoever lives takes over the clients of who does not.
 enum host_trust agent_host_trust(const struct agent_core *c, struct mono now)
 {
-	const struct host_watch *w = &c->host;
-	if (!w->risen)
-		return HOST_UNKNOWN;
-	return mono_since_ms(now, w->heard) <= (int64_t)HOST_PERIODS * w->period_ms ? HOST_FRESH
-										    : HOST_STALE;
+	enum host_trust trust = HOST_UNKNOWN;
+	for (size_t i = 0; i < HOSTS_WATCHED; i++) {
+		const struct host_seen *h = &c->host.of[i];
+		if (!h->risen)
+			continue;
+		if (mono_since_ms(now, h->heard) <= (int64_t)HOST_PERIODS * h->period_ms)
+			return HOST_FRESH;
+		trust = HOST_STALE;
+	}
+	return trust;
 }
 
 uint64_t agent_unanswered(const struct agent_core *c)

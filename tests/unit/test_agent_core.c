@@ -245,6 +245,85 @@ static void another_boot_is_learned_from_the_answer(void **state)
 	assert_true(h.holdings != NULL && h.holdings->full);
 }
 
+static struct id16 boot_told(struct world *w)
+{
+	return world_next_beat(w).boot;
+}
+
+// An answer of the server that had the client before, which was stopped as it said it: the beat is
+// an older one. What it sets is over; its operation stands in the store, and is one and the same.
+static void a_late_word_of_the_former_server_sets_nothing(void **state)
+{
+	struct world *w = *state;
+	SCOPED_BUF struct buf late, order;
+	buf_init(&late, LIMIT_RESPONSE);
+	buf_init(&order, LIMIT_RESPONSE);
+	world_no_action(w);
+	world_run(w, 1000);
+	struct world_answer *x = world_answer(w, KIND_NO_ACTION);
+	x->r.heartbeat_interval_ms = 5000;
+	x->r.hold = true;
+	x->r.rate_bytes_per_s = 7;
+	x->r.epoch = 3;
+	world_answer_encode(w, &late);
+	world_run(w, 1000);
+	world_answer_execute(w, "backup", NULL);
+	world_answer_encode(w, &order);
+	world_run(w, 1000);
+	// The other one has the client now, under a higher number.
+	w->boot.b[9] = 42;
+	w->response_id += 1ull << 32;
+	x = world_answer(w, KIND_NO_ACTION);
+	x->reason.code = REASON_STALE_BOOT;
+	x->r.epoch = 4;
+	world_answer_send(w);
+	world_deliver(w, TOPIC_RSP, &late);
+	assert_int_equal(w->core.grid.interval_ms, 1000);
+	assert_false(w->core.hold);
+	assert_int_equal(w->core.epoch, 4);
+	assert_int_equal(boot_told(w).b[9], 42);
+	// The operation is said by both, and done once.
+	world_deliver(w, TOPIC_RSP, &order);
+	assert_int_equal(w->commands, 1);
+	uint64_t op = w->core.state.op.op_id;
+	x = world_answer_execute(w, "backup", NULL);
+	x->b.response_id = x->b.op_id = op;
+	world_answer_send(w);
+	assert_int_equal(w->commands, 1);
+	assert_int_equal(boot_told(w).b[9], 42);
+	// And what it said after the other's operation is refused.
+	uint64_t refused = w->core.counters.refused;
+	world_execute(w, "backup", NULL);
+	assert_int_equal(w->core.state.op.op_id, w->response_id);
+	world_run(w, 1000);
+	x = world_answer_execute(w, "backup", NULL);
+	x->b.response_id = x->b.op_id = op + 1;
+	world_answer_send(w);
+	assert_int_equal(w->core.counters.refused, refused + 1);
+	assert_int_not_equal(w->core.state.op.op_id, op + 1);
+}
+
+// Two answer one beat, because the clock of one does not go: the first is heard, and the next beat
+// is judged by whoever has the client.
+static void of_two_answers_of_two_servers_to_one_beat_one_counts(void **state)
+{
+	struct world *w = *state;
+	world_no_action(w);
+	world_run(w, 1000);
+	uint64_t refused = w->core.counters.refused;
+	w->boot.b[9] = 42;
+	world_no_action(w);
+	w->boot.b[9] = 7;
+	world_answer(w, KIND_NO_ACTION)->r.heartbeat_interval_ms = 5000;
+	world_answer_send(w);
+	assert_int_equal(w->core.counters.refused, refused + 1);
+	assert_int_equal(w->core.grid.interval_ms, 1000);
+	assert_int_equal(boot_told(w).b[9], 42);
+	world_answer(w, KIND_NO_ACTION)->reason.code = REASON_STALE_BOOT;
+	world_answer_send(w);
+	assert_int_equal(boot_told(w).b[9], 7);
+}
+
 static void changes_ride_until_the_server_holds_them(void **state)
 {
 	struct world *w = *state;
@@ -368,20 +447,25 @@ static void the_first_phase_is_random(void **state)
 
 // ---- the host's sign of life, and signing in again
 
-static void host_send(struct world *w, uint64_t counter)
+static void host_says(struct world *w, const char *server, uint8_t boot, uint64_t counter)
 {
 	SCOPED_BUF struct buf out;
-	struct host_state h = {.server = "server.1",
+	struct host_state h = {.server = server,
 		.counter = counter,
-		.boot = w->boot,
+		.boot = {{boot}},
 		.server_unix_ms = w->now.wall.ms,
 		.period_ms = 1000,
 		.up = true};
-	struct topic topic = topic_of(TOPIC_HOST, "server.1");
+	struct topic topic = topic_of(TOPIC_HOST, server);
 	buf_init(&out, LIMIT_OFFER);
 	assert_int_equal(host_state_encode(&h, &out), ERR_OK);
 	assert_int_equal(seal_signature(&out, topic.s, w->online_key), ERR_OK);
 	agent_message(&w->core, w->now, topic.s, strlen(topic.s), buf_bytes(&out), true);
+}
+
+static void host_send(struct world *w, uint64_t counter)
+{
+	host_says(w, "server.1", 1, counter);
 }
 
 static void the_host_is_fresh_only_while_its_counter_rises(void **state)
@@ -398,6 +482,59 @@ static void the_host_is_fresh_only_while_its_counter_rises(void **state)
 	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_STALE);
 	host_send(w, 6);
 	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_STALE);
+}
+
+// Both are dead: what lies at the broker of one is no sign of life of the other.
+static void the_counter_of_one_server_says_nothing_of_another(void **state)
+{
+	struct world *w = *state;
+	host_says(w, "server.1", 1, 5);
+	host_says(w, "server.2", 2, 900);
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_UNKNOWN);
+	host_says(w, "server.1", 1, 5);
+	host_says(w, "server.2", 2, 900);
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_UNKNOWN);
+	host_says(w, "server.1", 1, 6);
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_FRESH);
+}
+
+static void two_servers_that_live_are_fresh_whoever_speaks_last(void **state)
+{
+	struct world *w = *state;
+	host_says(w, "server.1", 1, 900);
+	host_says(w, "server.2", 2, 5);
+	for (uint64_t i = 1; i < 10; i++) {
+		w->now.mono.ms += 500;
+		host_says(w, "server.1", 1, 900 + i);
+		assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_FRESH);
+		w->now.mono.ms += 500;
+		host_says(w, "server.2", 2, 5 + i);
+		assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_FRESH);
+	}
+	// One dies: the other takes over its clients.
+	for (uint64_t i = 10; i < 20; i++) {
+		w->now.mono.ms += 1000;
+		host_says(w, "server.2", 2, 5 + i);
+		assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_FRESH);
+	}
+	w->now.mono.ms += 3001;
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_STALE);
+}
+
+static void of_more_servers_than_are_watched_the_last_heard_are_kept(void **state)
+{
+	struct world *w = *state;
+	char name[16];
+	for (uint64_t round = 1; round <= 3; round++) {
+		for (unsigned i = 0; i < HOSTS_WATCHED + 3; i++) {
+			(void)snprintf(name, sizeof name, "server.%u", i);
+			w->now.mono.ms++;
+			host_says(w, name, (uint8_t)(i + 1), round);
+		}
+	}
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_UNKNOWN);
+	host_says(w, name, HOSTS_WATCHED + 3, 4);
+	assert_int_equal(agent_host_trust(&w->core, w->now.mono), HOST_FRESH);
 }
 
 static void six_unanswered_beats_under_a_fresh_host_sign_in_again(void **state)
@@ -460,6 +597,8 @@ int main(void)
 		IN_SESSION(an_older_operation_is_refused),
 		IN_SESSION(a_beat_without_answer_for_two_intervals_asks_for_a_resend),
 		IN_SESSION(another_boot_is_learned_from_the_answer),
+		IN_SESSION(a_late_word_of_the_former_server_sets_nothing),
+		IN_SESSION(of_two_answers_of_two_servers_to_one_beat_one_counts),
 		IN_SESSION(changes_ride_until_the_server_holds_them),
 		IN_SESSION(beats_keep_the_grid_for_ever_and_only_the_server_changes_it),
 		IN_SESSION(a_beat_that_was_due_without_a_link_leaves_when_it_is_up),
@@ -468,6 +607,9 @@ int main(void)
 		IN_SESSION(the_interval_of_a_response_is_obeyed_within_its_limits),
 		CASE(the_first_phase_is_random),
 		IN_SESSION(the_host_is_fresh_only_while_its_counter_rises),
+		IN_SESSION(the_counter_of_one_server_says_nothing_of_another),
+		IN_SESSION(two_servers_that_live_are_fresh_whoever_speaks_last),
+		IN_SESSION(of_more_servers_than_are_watched_the_last_heard_are_kept),
 		IN_SESSION(six_unanswered_beats_under_a_fresh_host_sign_in_again),
 		IN_SESSION(unanswered_beats_without_a_fresh_host_keep_the_session),
 		IN_SESSION(a_session_ends_after_a_day_at_the_latest),
