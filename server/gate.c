@@ -32,6 +32,15 @@ const char *reject_word(enum reject why)
 	return (unsigned)why < REJECT_COUNT ? reject_words[why] : "?";
 }
 
+// The decoder's sentence, which names the field: who is newer than we are is refused in words.
+static const char *reject_sentence(enum reject why)
+{
+	bool decoded = why == REJECT_SCHEMA || why == REJECT_FORMAT || why == REJECT_NO_STATUS ||
+		       why == REJECT_IP;
+
+	return decoded ? err_text() : "";
+}
+
 void gate_reject(struct core *core, enum reject why, const char *id, const char *topic)
 {
 	struct log_gate *gate = &core->reject_gates[why];
@@ -39,8 +48,9 @@ void gate_reject(struct core *core, enum reject why, const char *id, const char 
 	core->rejects[why]++;
 	if (!log_gate_open(gate, core->now.mono.ms, 1000))
 		return;
-	log_warn("GATE-REJECT", "reject reason=%s id=%s topic=%s count=%llu", reject_word(why),
-		log_quote(id), log_quote(topic), (unsigned long long)core->rejects[why]);
+	log_warn("GATE-REJECT", "reject reason=%s id=%s topic=%s count=%llu why=%s",
+		reject_word(why), log_quote(id), log_quote(topic),
+		(unsigned long long)core->rejects[why], log_quote(reject_sentence(why)));
 }
 
 // One message on its way: what was read, and what all kinds have in common.
