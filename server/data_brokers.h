@@ -51,6 +51,7 @@ struct data_broker {
 	bool is_relay;                // of sites alone (relays.h)
 	struct waiting *line;         // clients that wait for one of its slots, the first one first
 	uint32_t in_line;             // so many
+	uint64_t tickets;             // given to those who ever stood there
 };
 
 struct data_brokers {

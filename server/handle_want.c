@@ -4,6 +4,7 @@
 // The same request id obtains the same lease again. A refusal is no state: the question is answered
 // anew.
 #include "proto/base/log.h"
+#include "proto/base/ratelimit.h"
 #include "proto/base/text.h"
 #include "proto/digest.h"
 #include "proto/topics.h"
@@ -35,6 +36,7 @@ static void line_join(struct waiting *w, struct data_broker *b)
 	line_leave(w);
 	DL_APPEND(b->line, w);
 	b->in_line++;
+	w->ticket = ++b->tickets;
 	w->at = b;
 }
 
@@ -357,16 +359,23 @@ static void wait_for(const struct want_call *c, const char *reason)
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason, PRESENCE_RETRY_MS);
 }
 
-// When it would be its turn: those before it take about as long as it would itself.
-static uint32_t turn_ms(const struct presence *p, const struct package *k, const char *client,
-	const struct data_broker *b)
+// Its place in the line, from 1. Who left it from the middle may still be counted.
+static uint32_t line_place(const struct waiting *w)
 {
-	uint64_t one_ms = k->object_bytes * 1000 / lease_rate_next(p, client, b);
-	uint64_t turn = one_ms * (b->in_line + 1) / (b->leases ? b->leases : 1);
+	uint64_t place = w->ticket - w->at->line->ticket + 1;
 
-	return turn < PRESENCE_RETRY_MS  ? PRESENCE_RETRY_MS
-	       : turn > PRESENCE_TURN_MS ? PRESENCE_TURN_MS
-					 : (uint32_t)turn;
+	return place < w->at->in_line ? (uint32_t)place : w->at->in_line;
+}
+
+// Until its turn comes: those that fetch, and those before it, take about as long as it will.
+static uint64_t turn_ms(const struct presence *p, const struct waiting *w)
+{
+	const struct data_broker *b = w->at;
+	uint64_t leases = b->leases ? b->leases : 1;
+	uint64_t each = rates_of_broker(p->rates, b->id, b->capacity_bytes_per_s) / leases;
+	uint64_t rate = rate_lower(each, rates_client_cap(p->rates, w->client));
+
+	return w->package->object_bytes * 1000 / (rate ? rate : 1) * line_place(w) / leases;
 }
 
 // So many fetch that the broker has no slot: it is told when one is free, and to ask again only for
@@ -376,21 +385,35 @@ static void wait_for_slot(const struct want_call *c, const char *place)
 	struct data_broker *b = data_brokers_find(c->p->brokers, place);
 	struct waiting *w;
 	char reason[160];
+	uint64_t turn = PRESENCE_RETRY_MS;
 
 	waiting_add(c->p, c->k, c->client, c->m->request_id, &c->m->base);
 	w = waiting_find(c->k, c->client);
 	if (w)
 		line_join(w, b);
-	snprintf(reason, sizeof(reason), "slots: %u fetch at once from %s, %u wait for their turn",
-		b->leases, b->id, b->in_line);
+	if (w)
+		turn = turn_ms(c->p, w);
+	snprintf(reason, sizeof(reason),
+		"slots: %u fetch at once from %s, %u wait for their turn, this one about %" PRIu64
+		" s",
+		b->leases, b->id, b->in_line, turn / 1000);
+	turn = turn < PRESENCE_RETRY_MS ? PRESENCE_RETRY_MS : turn;
 	deny(c->p, c->client, &c->k->id, c->m->request_id, reason,
-		turn_ms(c->p, c->k, c->client, b));
+		turn < PRESENCE_TURN_MS ? (uint32_t)turn : PRESENCE_TURN_MS);
 }
 
 static void package_move(struct presence *p, struct package *k, struct now now)
 {
 	memcpy(k->avoid, k->broker, sizeof(k->avoid));
 	package_place(p, k, 0, "who wants it cannot reach the broker", now);
+}
+
+// What we saw ourselves needs no second word of the client.
+static void broker_blame(
+	struct presence *p, const char *client, const char *broker, struct mono now)
+{
+	for (int i = 0; i < UNREACHABLE_COMPLAINTS; i++)
+		unreachable_note(p->unreachable, client, broker, now);
 }
 
 bool lease_move(struct presence *p, struct lease *l, struct now now)
@@ -401,8 +424,7 @@ bool lease_move(struct presence *p, struct lease *l, struct now now)
 
 	if (!k)
 		return false;
-	for (int i = 0; i < UNREACHABLE_COMPLAINTS; i++) // what we saw needs no second word
-		unreachable_note(p->unreachable, l->client, l->broker, now.mono);
+	broker_blame(p, l->client, l->broker, now.mono);
 	memcpy(w.client, l->client, sizeof(w.client));
 	place = copies_choose(p, k, w.client, now);
 	if (place && strcmp(place, l->broker) != 0) {
@@ -443,7 +465,8 @@ static bool moved(const struct want_call *c, struct lease *l)
 {
 	struct package *k = c->k;
 
-	if (!wants_elsewhere(c->p, k, c->client, c->now.mono))
+	if (!wants_elsewhere(c->p, k, c->client, c->now.mono) ||
+		copies_choose(c->p, k, c->client, c->now)) // there is a copy within its reach
 		return false;
 	if (l)
 		lease_end(c->p, l, "its client cannot reach the broker", c->now);
@@ -472,23 +495,46 @@ static struct digest missing_hash(const struct fetch_request *m)
 	return sha256(m->missing_objects, m->missing_count * sizeof(m->missing_objects[0]));
 }
 
-// The copy was read back a moment ago, and since this client first complained of these objects.
-// Kept with the lease: clients that miss different objects do not wear out each other's complaint.
-static bool was_looked_at(const struct want_call *c, struct lease *l)
+// It complained of the same objects before, and since then we read them there. Kept with the lease:
+// clients that miss different objects do not wear out each other's complaint.
+static bool is_contradicted(const struct want_call *c, struct lease *l, struct mono verified)
 {
 	struct digest hash = missing_hash(c->m);
-	bool is_fresh = c->k->verified_mono.ms != 0 &&
-			mono_since_ms(c->now.mono, c->k->verified_mono) < PRESENCE_CHECKED_MS;
 
-	if (is_fresh && (c->m->missing_count == 0 || !l ||
-				(digest_equal(&hash, &l->complaint) &&
-					c->k->verified_mono.ms >= l->complained.ms)))
-		return true;
-	if (l) {
-		l->complaint = hash;
-		l->complained = c->now.mono;
-	}
+	if (!l || c->m->missing_count == 0)
+		return false;
+	if (l->complained.ms != 0 && digest_equal(&hash, &l->complaint))
+		return verified.ms >= l->complained.ms;
+	l->complaint = hash;
+	l->complained = c->now.mono;
 	return false;
+}
+
+// We read the copy back a moment ago, and the client says nothing new.
+static bool was_looked_at(
+	const struct want_call *c, const struct lease *l, struct mono verified, bool contradicted)
+{
+	bool is_fresh =
+		verified.ms != 0 && mono_since_ms(c->now.mono, verified) < PRESENCE_CHECKED_MS;
+
+	return is_fresh && (c->m->missing_count == 0 || !l || contradicted);
+}
+
+// A complaint of this broker, where the copy was read back last. True: it was looked at, and
+// another broker may do.
+static bool complaint_note(
+	const struct want_call *c, struct lease *l, const char *broker, struct mono verified)
+{
+	bool contradicted = is_contradicted(c, l, verified);
+
+	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu again=%s",
+		c->client, digest_short(&c->k->id), broker, c->m->missing_count,
+		contradicted ? "yes" : "no");
+	if (contradicted) // what is wrong lies between the two
+		broker_blame(c->p, c->client, broker, c->now.mono);
+	else if (strcmp(c->m->failed_broker, broker) == 0)
+		unreachable_note(c->p->unreachable, c->client, broker, c->now.mono);
+	return was_looked_at(c, l, verified, contradicted);
 }
 
 // The copy that the client complains of; NULL: it is of the first placement, or of nothing of ours.
@@ -510,14 +556,8 @@ static bool complaint_of_copy(const struct want_call *c)
 	if (!at || (!names_broker && c->m->missing_count == 0) || !place_is_stored(at->state) ||
 		(l && l->request_id == c->m->request_id))
 		return false;
-	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
-		digest_short(&k->id), at->broker, c->m->missing_count);
-	if (names_broker)
-		unreachable_note(c->p->unreachable, c->client, at->broker, c->now.mono);
-	if (at->verified.ms != 0 &&
-		mono_since_ms(c->now.mono, at->verified) < PRESENCE_CHECKED_MS &&
-		c->m->missing_count == 0)
-		return false; // it was read back a moment ago: another one may do
+	if (complaint_note(c, l, at->broker, at->verified))
+		return false;
 	missing_take(c);
 	copies_doubt(c->p, k, at, c->now);
 	wait_for(c, "checking: the copy is read back");
@@ -538,13 +578,10 @@ static bool complaint(const struct want_call *c)
 		return false; // the same complaint again: it was looked at
 	if (complained_copy(c, l))
 		return false; // no matter of the first placement
-	log_warn("FETCH-COMPLAINT", "client=%s package=%s broker=%s missing=%zu", c->client,
-		digest_short(&k->id), k->broker, c->m->missing_count);
-	if (names_broker)
-		unreachable_note(c->p->unreachable, c->client, k->broker, c->now.mono);
+	bool looked_at = complaint_note(c, l, k->broker, k->verified_mono);
 	if (moved(c, l))
 		return true;
-	if (was_looked_at(c, l))
+	if (looked_at)
 		return false;
 	missing_take(c);
 	package_step(c->p, k, PLACE_EV_DOUBT, "a client misses objects or the broker", c->now);

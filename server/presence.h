@@ -118,6 +118,7 @@ struct waiting {
 	int64_t until_attended_ms;
 	struct package *package;
 	struct data_broker *at; // in whose line it stands; NULL: in none
+	uint64_t ticket;        // rises along the line
 	struct waiting *prev, *next;
 	UT_hash_handle hh;
 };

@@ -760,6 +760,7 @@ static void a_wrong_complaint_is_looked_at_once(void **state)
 	int before;
 
 	stored(w);
+	presence_broker(w->p, "db", false, "away", w->now); // there is no other
 	want(w, "f1", (struct fetch_request){.request_id = 1});
 	want(w, "f1", f);
 	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
@@ -782,6 +783,7 @@ static void complaints_of_two_clients_do_not_wear_each_other_out(void **state)
 	int before = 0;
 
 	stored(w);
+	presence_broker(w->p, "db", false, "away", w->now);
 	want(w, "f1", (struct fetch_request){.request_id = 1});
 	want(w, "f2", (struct fetch_request){.request_id = 1});
 	for (uint64_t round = 2; round < 6; round++) {
@@ -794,6 +796,30 @@ static void complaints_of_two_clients_do_not_wear_each_other_out(void **state)
 	}
 	assert_int_equal(w->readbacks, before);
 	assert_true(w->grant.grant.granted);
+}
+
+// It lies there for us and not for the client: it is believed the second time it says so.
+static void who_misses_again_what_is_there_is_served_from_elsewhere(void **state)
+{
+	struct world *w = *state;
+	struct digest missing = sha256("object", 6);
+	struct fetch_request r = {.missing_objects = &missing, .missing_count = 1};
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	r.request_id = 2;
+	want(w, "f1", r);
+	presence_readback(w->p, w->order_broker, &w->package, READBACK_PROVEN, "", w->now);
+	assert_string_equal(w->grant.broker, "da");
+	for (int i = 0; i < 20; i++) { // however long it took to find out
+		presence_lease_renew(w->p, "f1", w->grant.grant.lease, 1000);
+		pass(w, 1);
+	}
+	r.request_id = 3;
+	want(w, "f1", r);
+	assert_false(w->grant.grant.granted);
+	assert_string_equal(pack(w)->broker, "db");
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
 }
 
 static void an_only_consumer_that_cannot_reach_the_broker_gets_another(void **state)
@@ -1052,6 +1078,53 @@ static void who_finds_no_slot_waits_and_is_granted_when_one_is_free(void **state
 	}
 }
 
+static void budget_of_da(struct world *w, uint64_t bytes_per_s, uint32_t fetches)
+{
+	const struct budget b = {.kind = BUDGET_BROKER,
+		.name = "da",
+		.bytes_per_s = bytes_per_s,
+		.fetches = fetches,
+		.is_stored = true};
+
+	assert_int_equal(budgets_put(rates_budgets(w->p->rates), &b), ERR_OK);
+	rates_budgets_changed(w->p->rates);
+}
+
+static uint32_t turn_told(
+	struct world *w, const char *client, uint64_t request_id, const char *text)
+{
+	want(w, client, (struct fetch_request){.request_id = request_id});
+	assert_false(w->grant.grant.granted);
+	assert_non_null(strstr(w->grant.reason, text));
+	return w->grant.grant.retry_after_ms;
+}
+
+// Two at once share 1 MB/s, of 4 MB each: every four seconds one of them is done.
+static void who_waits_for_a_slot_is_told_when_its_turn_comes(void **state)
+{
+	struct world *w = *state;
+	uint64_t lease;
+
+	stored(w);
+	pack(w)->object_bytes = 4000000;
+	budget_of_da(w, 1000000, 2);
+	want(w, "c1", (struct fetch_request){.request_id = 1});
+	lease = w->grant.grant.lease;
+	want(w, "c2", (struct fetch_request){.request_id = 1});
+	assert_true(w->grant.grant.granted);
+	assert_int_equal(turn_told(w, "c3", 1, "2 fetch at once from da, 1 wait"), 4000);
+	assert_int_equal(turn_told(w, "c4", 1, "2 wait for their turn, this one about 8 s"), 8000);
+	assert_int_equal(turn_told(w, "c5", 1, "about 12 s"), 12000);
+	assert_int_equal(turn_told(w, "c4", 2, "about 8 s"), 8000); // it keeps its place
+	release(w, "c1", lease);
+	assert_string_equal(w->grant.to, "c3");
+	assert_int_equal(turn_told(w, "c5", 2, "about 8 s"), 8000); // and comes forward
+	budget_of_da(w, 10000, 2);
+	assert_int_equal(turn_told(w, "c4", 3, "about 400 s"), PRESENCE_TURN_MS);
+	pack(w)->object_bytes = 1000;
+	assert_int_equal(turn_told(w, "c4", 4, "about 0 s"), PRESENCE_RETRY_MS);
+}
+
 static void when_no_further_broker_may_be_chosen_the_share_is_small(void **state)
 {
 	struct world *w = *state;
@@ -1169,6 +1242,19 @@ static void a_complaint_of_a_copy_is_no_matter_of_the_first_one(void **state)
 		assert_int_equal(pack(w)->copies[0].state, PLACE_VERIFYING);
 		assert_int_equal(pack(w)->state, PLACE_STORED);
 	}
+}
+
+static void who_cannot_reach_the_first_broker_is_served_by_a_further_copy(void **state)
+{
+	struct world *w = *state;
+
+	a_crowd_gets_a_further_copy_on_another_broker(state);
+	want(w, "c1", (struct fetch_request){.request_id = 7, .failed_broker = "da"});
+	want(w, "c1", (struct fetch_request){.request_id = 8, .failed_broker = "da"});
+	assert_true(w->grant.grant.granted); // at once, whoever else fetches
+	assert_string_equal(w->grant.broker, "db");
+	assert_string_equal(pack(w)->broker, "da");
+	assert_int_equal(pack(w)->state, PLACE_STORED);
 }
 
 static void a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten(void **state)
@@ -1465,6 +1551,29 @@ static void a_relay_that_is_not_filled_in_time_is_not_waited_for(void **state)
 	expect_place(w, "l2", 1, "db");
 }
 
+// It shows us the right bytes, and one of its clients others.
+static void a_relay_that_lies_to_a_client_is_left_by_that_one(void **state)
+{
+	struct world *w = *state;
+	struct digest wrong = sha256("object", 6);
+	struct fetch_request r = {.missing_objects = &wrong, .missing_count = 1};
+
+	relay_filled(w);
+	expect_place(w, "l2", 1, "db");
+	r.request_id = 2;
+	want(w, "l1", r);
+	assert_int_equal(pack(w)->copies[0].state, PLACE_VERIFYING);
+	presence_readback(w->p, "db", &w->package, READBACK_PROVEN, "", w->now);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.broker, "db"); // it may have been a moment's fault
+	r.request_id = 3;
+	want(w, "l1", r);
+	assert_true(w->grant.grant.granted);
+	assert_string_equal(w->grant.to, "l1");
+	assert_string_equal(w->grant.broker, "da");
+	expect_place(w, "l3", 1, "db"); // nobody else said anything
+}
+
 static void a_relay_that_cannot_be_filled_is_done_without(void **state)
 {
 	struct world *w = *state;
@@ -1546,6 +1655,7 @@ int main(void)
 		T(content_that_is_wanted_moves_when_its_broker_stays_away),
 		T(missing_objects_are_looked_for_and_repaired),
 		T(a_wrong_complaint_is_looked_at_once),
+		T(who_misses_again_what_is_there_is_served_from_elsewhere),
 		T(complaints_of_two_clients_do_not_wear_each_other_out),
 		T(an_only_consumer_that_cannot_reach_the_broker_gets_another),
 		T(S001_c26_who_cannot_reach_a_broker_waits_until_nobody_fetches_there),
@@ -1555,6 +1665,7 @@ int main(void)
 		T(a_crowd_gets_a_further_copy_on_another_broker),
 		T(a_thousand_that_ask_in_the_same_second_are_all_served),
 		T(who_finds_no_slot_waits_and_is_granted_when_one_is_free),
+		T(who_waits_for_a_slot_is_told_when_its_turn_comes),
 		T(when_no_further_broker_may_be_chosen_the_share_is_small),
 		T(who_waits_for_a_copy_waits_a_bounded_time),
 		T(a_relay_is_filled_when_its_site_asks_and_serves_nobody_else),
@@ -1562,6 +1673,7 @@ int main(void)
 		T(a_crowd_elsewhere_gets_no_copy_on_a_relay),
 		T(when_the_relay_is_gone_its_site_is_served_like_all),
 		T(a_relay_that_is_not_filled_in_time_is_not_waited_for),
+		T(a_relay_that_lies_to_a_client_is_left_by_that_one),
 		T(a_relay_that_cannot_be_filled_is_done_without),
 		T(who_can_be_served_a_delta_does_not_wait_for_a_relay),
 		T(a_relay_never_becomes_the_first_placement),
@@ -1569,6 +1681,7 @@ int main(void)
 		T(a_copy_takes_the_place_of_a_first_one_that_is_lost),
 		T(copies_and_their_leases_survive_a_restart),
 		T(a_complaint_of_a_copy_is_no_matter_of_the_first_one),
+		T(who_cannot_reach_the_first_broker_is_served_by_a_further_copy),
 		T(a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten),
 		T(a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewhere),
 		T(what_a_placement_leaves_is_withdrawn_there),
