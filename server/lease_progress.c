@@ -21,8 +21,12 @@ static void sample_take(struct lease_progress *p, const struct lease_shown *s)
 
 void lease_progress_note(struct lease_progress *p, const struct lease_shown *s)
 {
+	int64_t silent_ms = s->attended_ms - p->heard_attended_ms - s->silence_ms;
 	bool moved = s->have != p->have || s->total != p->total || s->looked_mb != p->looked_mb;
 
+	p->heard_attended_ms = s->attended_ms;
+	if (silent_ms > 0)
+		p->moved_attended_ms += silent_ms;
 	if (moved) {
 		p->moved_attended_ms = s->attended_ms;
 		p->is_stalled = false;

@@ -18,6 +18,7 @@ struct lease_progress {
 	uint32_t have, total;
 	uint32_t looked_mb;        // of its own files, before anything comes
 	int64_t moved_attended_ms; // when the count was another last, or the lease began
+	int64_t heard_attended_ms; // last, or the lease began
 	uint32_t sample_have;
 	struct mono sample_at;
 	uint64_t bytes_per_s; // smoothed
@@ -28,6 +29,7 @@ struct lease_shown {
 	uint32_t have, total;  // total 0: the client does not know it yet
 	uint32_t looked_mb;    // of its own files; 0: it does not look
 	uint64_t object_bytes; // of the package
+	uint32_t silence_ms;   // of which counts so much
 	int64_t attended_ms;
 	struct mono now;
 };

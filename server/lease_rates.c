@@ -57,7 +57,8 @@ static void flow_begin(
 		.stored = stored,
 	};
 
-	l->progress = (struct lease_progress){.moved_attended_ms = p->attended_ms};
+	l->progress = (struct lease_progress){
+		.moved_attended_ms = p->attended_ms, .heard_attended_ms = p->attended_ms};
 	l->rate_bytes_per_s = rates_join(p->rates, &flow, now.mono);
 	broker_count(p, l->broker, 1, l);
 }
@@ -160,6 +161,7 @@ void lease_progress_heard(struct presence *p, const char *client, const struct h
 						  .total = h->chunks_total,
 						  .looked_mb = h->looked_mb,
 						  .object_bytes = k->object_bytes,
+						  .silence_ms = lease_told_for_ms(told_interval_ms),
 						  .attended_ms = p->attended_ms,
 						  .now = now.mono,
 					  });

@@ -3,6 +3,7 @@
 #include "tests/unit/helper.h"
 
 #define PATIENCE_MS 120000
+#define SILENCE_MS 16000
 
 static void show(struct lease_progress *p, int64_t ms, uint32_t have, uint32_t looked_mb)
 {
@@ -10,6 +11,7 @@ static void show(struct lease_progress *p, int64_t ms, uint32_t have, uint32_t l
 		.total = 900,
 		.looked_mb = looked_mb,
 		.object_bytes = 900 * UINT64_C(180000),
+		.silence_ms = SILENCE_MS,
 		.attended_ms = ms,
 		.now = {ms}};
 	lease_progress_note(p, &s);
@@ -53,12 +55,36 @@ static void a_look_that_hangs_stands_too(void **state)
 	assert_true(lease_progress_stands(&p, 2 * PATIENCE_MS, PATIENCE_MS));
 }
 
+static void who_is_not_heard_does_not_stand(void **state)
+{
+	struct lease_progress p = {0};
+	int64_t ms = 1000, beat_ms = 5000;
+	(void)state;
+	show(&p, ms, 30, 0);
+	ms += 10 *
+	      PATIENCE_MS; // its link was cut: the first beat after it shows what the last one did
+	show(&p, ms, 30, 0);
+	assert_false(lease_progress_stands(&p, ms, PATIENCE_MS));
+	while (ms < 11 * PATIENCE_MS - SILENCE_MS) { // heard again, and nothing moves
+		assert_false(lease_progress_stands(&p, ms, PATIENCE_MS));
+		show(&p, ms += beat_ms, 30, 0);
+	}
+	show(&p, ms += beat_ms, 30, 0);
+	assert_true(lease_progress_stands(&p, ms, PATIENCE_MS));
+	// Nor does it help to be heard now and then: each silence counts in part.
+	p = (struct lease_progress){0};
+	for (ms = 0; ms <= 8 * PATIENCE_MS; ms += PATIENCE_MS)
+		show(&p, ms, 30, 0);
+	assert_true(lease_progress_stands(&p, ms - PATIENCE_MS, PATIENCE_MS));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_transfer_stands_when_nothing_moves),
 		cmocka_unit_test(a_client_that_reads_its_own_files_gets_on),
 		cmocka_unit_test(a_look_that_hangs_stands_too),
+		cmocka_unit_test(who_is_not_heard_does_not_stand),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
