@@ -16,13 +16,13 @@ from lib.fleet import Fleet
 from lib.postgres import Postgres, one, programs
 from lib.presence import Record
 from lib.recording import conversation
-from lib.transfers import MB, OBJECT, installed, joins, per_second, published, rates_told, sent
+from lib.transfers import MB, OBJECT, installed, joins, per_second, published, rates_told, sent, unstalled
 from lib.wait import wait_for
 
 pb = wire.pb
 pytestmark = pytest.mark.skipif(not programs(), reason="PostgreSQL is not installed (Debian: postgresql-15)")
 CLIENTS = [f"f{n}" for n in range(1, 9)]
-LEASE_MS = 5000  # a busy machine stops a server for a second or two
+LEASE_MS = 15000  # a busy machine stops a server for some seconds; where a server is ended, its lease is waited for
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def started(postgres, fleet):
     return fleet, first, second
 
 
-def options(postgres, lease_ms=LEASE_MS, **more):
+def options(postgres, **more):
     return {"servers": ["server.1", "server.2"], "clients": CLIENTS, "data_brokers": ["da", "db"],
-            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": lease_ms},
-                       "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "stalled_after_s": 2}}, **more}
+            "server": {"server": {"store": postgres.url, "share": True, "lease_ms": LEASE_MS},
+                       "data": {"recent_period_s": 0, "sys_interval_s": 1, "share_bytes_per_s": 0, "stalled_after_s": 6}}, **more}
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_chang
     for client in (near, far):
         fleet.ctl("customer", "client", "acme", client, "--place", "lobby")
     fleet.ctl("budget", "set", "site", "acme/lobby", 3 * MB)
-    package = published_to(fleet, far, 16 * MB, "both")
+    package = published_to(fleet, far, 40 * MB, "both")
     at = wait_for(lambda: record.grants(far, package), 20, "a grant")[0][2]
     assert at.rate_bytes_per_s == 3 * MB
     home = getattr(at, "from").broker_id
@@ -223,13 +223,14 @@ def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_chang
     shown = {x["client"]: x for x in fleet.ctl("leases")["leases"]}
     assert shown[far]["due_bytes_per_s"] == 1_500_000 and shown[far]["chunks_have"] > 0 and shown[far]["measured_bytes_per_s"] > 0
     seconds = per_second(sorted(slow[near] + slow[far]))
-    assert seconds and max(seconds) <= 3 * MB + 2 * OBJECT, seconds
+    assert seconds and max(unstalled(seconds, 3 * MB), default=0) <= 3 * MB + 2 * OBJECT, seconds
+    assert sum(seconds) <= 3 * MB * len(seconds) * 1.05 + 2 * OBJECT, seconds
     # More, while it runs: both hear it, and the transfer goes on.
     fleet.ctl("budget", "set", "site", "acme/lobby", 16 * MB)
     for client in (near, far):
         wait_for(lambda c=client: [r for _, r in rates_told(record, c) if r == 8 * MB], 20, f"{client} is told more")
     for client in (near, far):
-        wait_for(lambda c=client: installed(fleet, c, package), 40, f"{client} has it")
+        wait_for(lambda c=client: installed(fleet, c, package), 60, f"{client} has it")
         assert len(record.grants(client, package)) == 1
     assert never_above(record, (near, far), 16 * MB) > 3 * MB
     # Whose word each took: the two servers' own.
@@ -238,10 +239,10 @@ def test_scale_out_S001_c28_a_budget_of_a_site_holds_over_both_servers_and_chang
     # Control: who stands elsewhere is not held back by the site.
     fleet.ctl("budget", "set", "site", "acme/lobby", 1 * MB)
     fleet.ctl("channel", "publish", beyond, package)
-    wait_for(lambda: installed(fleet, beyond, package), 30, "the one beyond has it")
+    wait_for(lambda: installed(fleet, beyond, package), 60, "the one beyond has it")
     assert wait_for(lambda: record.grants(beyond, package), 10, "its grant is recorded")[0][2].rate_bytes_per_s == fleet.capacity
-    quick = sent(fleet, beyond, home)  # at the site's rate it takes 16 s, and no second has more than that and two objects
-    assert quick[-1][0] - quick[0][0] < 12 or max(per_second(quick)) > 1 * MB + 2 * OBJECT, per_second(quick)
+    quick = sent(fleet, beyond, home)  # at the site's rate it takes 40 s, and no second has more than that and two objects
+    assert quick[-1][0] - quick[0][0] < 30 or max(per_second(quick)) > 1 * MB + 2 * OBJECT, per_second(quick)
 
 
 def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_server(calm):
@@ -254,11 +255,11 @@ def test_scale_out_a_transfer_that_stands_is_moved_for_a_client_of_the_other_ser
     home = getattr(wait_for(lambda: record.grants(client, package), 20, "a grant")[0][2], "from").broker_id
     other = "db" if home == "da" else "da"
     wait_for(lambda: sent(fleet, client, home), 20, "bytes come")
-    fleet.ctl("budget", "set", "client", client, 4 * MB)
-    wait_for(lambda: [r for _, r in rates_told(record, client) if r == 4 * MB], 10, "the new rate is told")
-    assert not installed(fleet, client, package)
     fleet.procs[f"broker-{home}"].pause()  # it holds the connection and sends nothing
     try:
+        assert not installed(fleet, client, package)
+        fleet.ctl("budget", "set", "client", client, 4 * MB)
+        wait_for(lambda: [r for _, r in rates_told(record, client) if r == 4 * MB], 10, "the new rate is told")
         wait_for(lambda: fleet.procs["heliod"].lines("FETCH-STALLED"), 60, "the leader reports it")
         wait_for(lambda: installed(fleet, client, package), 60, "it goes on from the other one")
     finally:
@@ -287,7 +288,7 @@ def test_scale_out_helioctl_tells_who_owns_what_as_the_store_has_it(calm):
     assert {s["server"]: str(s["fencing"]) for s in told["servers"]} == dict(postgres.sql("SELECT holder, fencing FROM server_lease"))
     assert all(0 < s["left_ms"] <= LEASE_MS and s["shards"] == 128 for s in told["servers"]) and told["nobody"]["shards"] == 0
     shown = fleet.ctl_plain("--config", fleet.ctl_config(), "servers").stdout
-    assert re.search(r"^server\.1 +leads +128 +\d\.\d s", shown, re.M) and re.search(r"^server\.2 +128 ", shown, re.M), shown
+    assert re.search(r"^server\.1 +leads +128 +\d+\.\d s", shown, re.M) and re.search(r"^server\.2 +128 ", shown, re.M), shown
 
 
 def test_scale_out_a_killed_server_is_taken_over_and_nothing_is_lost_or_done_twice(postgres, fleet_of):
@@ -307,7 +308,7 @@ def test_scale_out_a_killed_server_is_taken_over_and_nothing_is_lost_or_done_twi
     def by_the_other(client):
         said = [s.at for s in conversation(fleet, capture, client) if s.r and s.at > killed and s.r.boot[4:] != boot[client]]
         return said and min(said)
-    took = max(wait_for(lambda c=c: by_the_other(c), 20, f"{c} is answered by the other") for c in theirs) - killed
+    took = max(wait_for(lambda c=c: by_the_other(c), 60, f"{c} is answered by the other") for c in theirs) - killed
     print(f"all {len(theirs)} clients answered by the other after {took:.2f} s")
     assert shares(postgres) == {"server.2": 256} and leader(postgres) == "server.2"
     assert int(one(postgres, "SELECT fencing FROM server_lease")) == fencing
@@ -330,8 +331,8 @@ def test_scale_out_a_stopped_leader_that_goes_on_writes_nothing(postgres, fleet_
     fleet, first, second = pair(postgres, fleet_of)
     theirs = of_owner(postgres, "server.1")
     first.pause()
-    wait_for(lambda: shares(postgres) == {"server.2": 256}, 20, "taken over")
-    wait_for(lambda: leader(postgres) == "server.2", 5, "led")
+    wait_for(lambda: shares(postgres) == {"server.2": 256}, 60, "taken over")
+    wait_for(lambda: leader(postgres) == "server.2", 20, "led")
     capture = fleet.capture("helio/v1/rsp/#")
     wait_for(lambda: set(theirs) <= {t.rsplit("/", 1)[1] for _, t, _ in fleet.captured(capture)}, 20, "all are answered")
     incarnations = set(one(postgres, "SELECT number FROM meta WHERE key = 'incarnation'").split())
@@ -381,8 +382,7 @@ def clients_of(fleet, capture, family, after):
 
 @pytest.mark.long
 def test_scale_out_a_database_that_stands_still_ends_no_server_and_nothing_is_done_twice(postgres, fleet_of):
-    lease_ms = 2000
-    fleet, first, second = pair(postgres, fleet_of, lease_ms=lease_ms)
+    fleet, first, second = pair(postgres, fleet_of)
     terms = postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder")
     capture = fleet.capture("helio/v1/hb/#", "helio/v1/rsp/#")
     wait_for(lambda: set(clients_of(fleet, capture, "rsp", 0)) == set(CLIENTS), 20, "all are answered")
@@ -391,7 +391,7 @@ def test_scale_out_a_database_that_stands_still_ends_no_server_and_nothing_is_do
     each_process(postgres, signal.SIGSTOP)
     stopped = time.time()
     try:
-        wait_for(lambda: time.time() > stopped + 1.5 * lease_ms / 1000 and len(clients_of(fleet, capture, "hb", stopped + 1)) >= len(CLIENTS), 30,
+        wait_for(lambda: time.time() > stopped + 1.5 * LEASE_MS / 1000 and len(clients_of(fleet, capture, "hb", stopped + 1)) >= len(CLIENTS), 60,
                  "more heartbeats, and all leases ran out")
         assert not clients_of(fleet, capture, "rsp", stopped + 1), "an answer without a store"
     finally:

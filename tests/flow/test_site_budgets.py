@@ -4,7 +4,7 @@ import pytest
 
 from lib import wire
 from lib.presence import Record, package_of, stored
-from lib.sockets import SentSamples, most_within, rates_over, total
+from lib.sockets import SentSamples, lasts, most_within, rates_over, steady, total
 from lib.wait import wait_for
 from test_presence_leases import installed, joins, same_file
 
@@ -27,6 +27,18 @@ def site_fleet(fleet_of):
         fleet.ctl("customer", "place", "acme", place)
         fleet.ctl("customer", "client", "acme", client, "--place", place)
     return fleet
+
+
+def most_in_a_second(samples):
+    """Where the machine did not stand still, and that is most of it."""
+    found = steady(samples)
+    return max((most_within(s, 1) for s in found), default=0), lasts(found)
+
+
+def all_of_it(samples, rate):
+    """How much more came, from the first byte to the last, than the rate allows for so long: no stall makes it more."""
+    came = [r for r, last in zip(samples[1:], samples) if r[2] > last[2]]
+    return came[-1][2] - came[0][2] - rate * (came[-1][1] - came[0][0])
 
 
 def two_packages(fleet, size):
@@ -73,15 +85,19 @@ def test_S001_c28_a_sites_budget_holds_over_its_devices_and_brokers_and_a_restar
         # Taken back while it runs: what the settings say counts again, and they say nothing of sites.
         told = fleet.ctl("budget", "unset", "site", "acme/lobby")
         all_there(fleet, packages)
-        # Control: who stands elsewhere never was held up by it, and the witness sees more when there is more.
-        fleet.ctl("channel", "publish", "f3", packages["f1"])
-        wait_for(lambda: installed(fleet, "f3", packages["f1"]), 60, "f3 has it")
+        before = len(samples.rows)
+        # Control: who stands elsewhere never was held up by it, nor the site any more, and the witness sees more when there is more.
+        for client in ("f2", "f3"):
+            fleet.ctl("channel", "publish", client, packages["f1"])
+        for client in ("f2", "f3"):
+            wait_for(lambda: installed(fleet, client, packages["f1"]), 60, f"{client} has it")
     finally:
         samples.stop()
     assert [row.split("|")[1:] for row in rows] == [["acme/lobby", str(rate)], ["f3", str(40 * MB)]]
-    assert len(limited) > 10 and most_within(limited, 1) <= rate + OBJECT, most_within(limited, 1)
+    most, judged = most_in_a_second(limited)
+    assert most <= rate + OBJECT and all_of_it(limited, rate) <= 2 * OBJECT, (most, judged, all_of_it(limited, rate))
     assert told["bytes_per_s"] == 0 and budgets(fleet) == {("client", "f3"): 40 * MB, ("client", "f9"): MB}
-    assert most_within(samples.of(*SITE), 1) > rate + OBJECT, "without the budget it went no faster"
+    assert most_within(samples.of("f2")[before:], 1) > rate + OBJECT, "without the budget it went no faster"
     assert most_within(samples.of("f3"), 1) > rate + OBJECT
     for client in SITE:
         grants = wait_for(lambda: [g for _, _, g in record.grants(client, packages[client])], 10, "its grant is recorded")
@@ -96,17 +112,19 @@ def test_S001_c28_a_sites_budget_holds_over_its_devices_and_brokers_and_a_restar
 @pytest.mark.long
 def test_S001_c28_any_ten_seconds_of_a_site_hold_its_budget_within_five_percent(site_fleet):
     fleet, rate = site_fleet, 2 * MB
-    packages = two_packages(fleet, 28 * MB)
+    packages = two_packages(fleet, 45 * MB)
     fleet.ctl("budget", "set", "site", "acme/lobby", rate)
     samples = SentSamples(fleet)
     try:
         both_fetch(fleet, packages)
-        wait_for(lambda: total(samples.of(*SITE)) > 50 * MB, 90, "50 MB came")
+        wait_for(lambda: total(samples.of(*SITE)) > 80 * MB, 120, "80 MB came")
     finally:
         samples.stop()
     all_there(fleet, packages)
     rows = samples.of(*SITE)
-    both = [r for r in rows if 2 * MB < r[2] < 50 * MB]    # both are under way
-    assert most_within(both, 1) <= rate + OBJECT, most_within(both, 1)
-    rates = rates_over(both, 10)
-    assert len(rates) > 100 and 0.95 * rate <= min(rates) and max(rates) <= 1.05 * rate, (min(rates), max(rates))
+    both = [r for r in rows if 2 * MB < r[2] < 80 * MB]    # both are under way
+    most, judged = most_in_a_second(both)
+    assert most <= rate + OBJECT and all_of_it(both, rate) <= 2 * OBJECT, (most, judged, all_of_it(both, rate))
+    # Any ten seconds in which the machine did not stand still; there are some, and there would be none if it went by fits and starts.
+    rates = [r for s in steady(both) for r in rates_over(s, 10)]
+    assert len(rates) > 100 and 0.95 * rate <= min(rates) and max(rates) <= 1.05 * rate, (len(rates), min(rates), max(rates))

@@ -55,9 +55,9 @@ class Site:
         assert same_file(self.fleet, "f1", package, f"app-{version}")
 
 
-def asked(log):
-    """The chunks that f1 subscribed to, in order."""
-    return re.findall(r": f1 1 (helio/v1/chunk/\S+)", log)
+def asked(log, who="f1"):
+    """The chunks that it subscribed to, in order."""
+    return re.findall(rf": {who} 1 (helio/v1/chunk/\S+)", log)
 
 
 def outstanding(log):
@@ -160,6 +160,9 @@ def test_a_crowd_takes_the_slots_of_a_brokers_memory_in_turn(fleet_of):
     for one in clients:
         wait_for(lambda: installed(fleet, one, package), 60, f"{one} has it")
         assert same_file(fleet, one, package)
+    # Each walks through it in an order of its own, so that no filter is everybody's.
+    orders = [asked(fleet.broker_log("da"), one) for one in clients]
+    assert len({tuple(o) for o in orders}) == len(clients) and len({frozenset(o) for o in orders}) == 1, orders
     refused = wait_for(lambda: [g for _, _, g in record.grants(package=package, granted=False)], 10, "the record is there")
     assert all(g.reason.startswith("slots: ") and g.retry_after_ms >= 1000 for g in refused), refused
     # Two at a time, and never a third one.

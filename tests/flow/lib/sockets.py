@@ -49,6 +49,29 @@ def total(samples):
     return samples[-1][2] if samples else 0
 
 
+def steady(samples, rest=0.5, after=1.0):
+    """The samples in stretches that no stall bends: where nothing came for so long, or nobody looked, what waited comes at once for a
+    while. A program that always stands and hurries has no stretch at all."""
+    stretches, grown = [[]], None
+    for before, row in zip([None, *samples], samples):
+        came = before is not None and row[2] > before[2]
+        if came and grown is not None and row[1] - grown > rest:
+            stretches[-1] = [r for r in stretches[-1] if r[0] <= grown]
+            stretches.append([])
+            begins = row[1] + after
+        elif came and grown is None:
+            begins = row[0]
+        if came:
+            grown = row[0]
+        if grown is not None and row[0] >= begins:
+            stretches[-1].append(row)
+    return [s for s in stretches if len(s) > 1]
+
+
+def lasts(stretches):
+    return sum(s[-1][0] - s[0][0] for s in stretches)
+
+
 def most_within(samples, seconds):
     """The most that came between two samples that lie no further apart than this."""
     most, first = 0, 0

@@ -30,6 +30,11 @@ def per_second(rows):
     return list(sums.values())[1:-1]
 
 
+def unstalled(seconds, rate):
+    """Of these sums of seconds those before which nothing had stood still: what a busy machine keeps waiting comes at once afterwards."""
+    return [n for before, n in zip(seconds, seconds[1:]) if before >= rate / 2]
+
+
 def installed(fleet, client, package):
     return (fleet.folder / client / "packages" / package).exists()
 
