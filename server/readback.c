@@ -32,6 +32,8 @@ struct readback {
 	size_t count, batch;
 	enum phase phase;
 	struct mono deadline;
+	char fence[LIMIT_ID + 1]; // whose mark was asked for behind the objects; "": nobody's yet
+	bool fence_came;
 	struct topic filters[READBACK_BATCH * (PRESENCE_MISSING_MAX + 4)];
 	size_t filter_count;
 	struct arena arena;
@@ -116,13 +118,19 @@ static bool heads_are_done(const struct readback *r)
 	return true;
 }
 
-static bool objects_are_done(const struct readback *r)
+// Who has a mark here, and objects that have not come.
+static const struct order *missing_find(const struct readback *r)
 {
 	for (size_t i = 0; i < r->batch; i++)
 		for (size_t j = 0; !r->queue[i].failed && j < r->queue[i].object_count; j++)
 			if (!r->queue[i].seen[j])
-				return false;
-	return true;
+				return &r->queue[i];
+	return NULL;
+}
+
+static bool objects_are_done(const struct readback *r)
+{
+	return missing_find(r) == NULL;
 }
 
 static enum readback_verdict order_verdict(const struct order *o, const char **why)
@@ -179,6 +187,8 @@ static void batch_begin(struct readback *r, struct now now)
 {
 	r->batch = r->count < READBACK_BATCH ? r->count : READBACK_BATCH;
 	r->filter_count = 0;
+	r->fence[0] = 0;
+	r->fence_came = false;
 	r->phase = PHASE_HEADS;
 	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
 	for (size_t i = 0; i < r->batch; i++) {
@@ -212,14 +222,30 @@ static void objects_begin(struct readback *r, struct now now)
 		batch_end(r, true, now);
 }
 
+static void fence_set(struct readback *r, struct now now)
+{
+	const struct order *o = missing_find(r);
+	struct topic mark = topic_of(TOPIC_MARK, o->publisher);
+	const char *filter = mark.s;
+
+	str_copy(r->fence, sizeof(r->fence), o->publisher);
+	r->deadline = mono_add_ms(now.mono, READBACK_FENCE_MS);
+	r->ports.unsubscribe(r->ports.ctx, r->broker, &filter, 1);
+	if (r->ports.subscribe(r->ports.ctx, r->broker, &filter, 1) != ERR_OK)
+		batch_end(r, true, now);
+}
+
 static void advance(struct readback *r, struct now now)
 {
 	bool late = r->phase != PHASE_IDLE && mono_since_ms(now.mono, r->deadline) >= 0;
 
 	if (r->phase == PHASE_HEADS && (late || heads_are_done(r)))
 		objects_begin(r, now);
-	else if (r->phase == PHASE_OBJECTS && (late || objects_are_done(r)))
+	else if (r->phase == PHASE_OBJECTS &&
+		 (objects_are_done(r) || r->fence_came || (late && r->fence[0])))
 		batch_end(r, false, now);
+	else if (r->phase == PHASE_OBJECTS && late)
+		fence_set(r, now);
 	if (r->phase == PHASE_IDLE && r->count > 0)
 		batch_begin(r, now);
 }
@@ -297,6 +323,13 @@ static void take_object(struct order *o, const struct digest *id, struct bytes p
 			o->seen[j] = true;
 }
 
+// Something came: the line is slow, or there is much to come.
+static void deadline_move(struct readback *r, struct now now)
+{
+	if (r->phase != PHASE_IDLE && !r->fence[0])
+		r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+}
+
 static bool order_is_named(const struct order *o, const struct topic_parts *t, bool with_package)
 {
 	return strcmp(o->publisher, t->id) == 0 &&
@@ -314,6 +347,10 @@ bool readback_message(struct readback *r, const struct topic_parts *topic, struc
 	if (!kind_is_read(topic->kind))
 		return false;
 	retained = retained || topic->kind == TOPIC_CHUNK; // a shelf delivers them unmarked
+	if (retained)
+		deadline_move(r, now);
+	if (retained && topic->kind == TOPIC_MARK && r->phase == PHASE_OBJECTS)
+		r->fence_came = r->fence_came || strcmp(r->fence, topic->id) == 0;
 	for (size_t i = 0; retained && i < r->batch; i++) {
 		struct order *o = &r->queue[i];
 

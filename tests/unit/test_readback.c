@@ -263,8 +263,61 @@ static void a_wrong_or_missing_object_is_told_apart(void **state)
 	arrive(w, topic_chunk("pub", &missed), bytes_of("missed", 6), true);
 	assert_int_equal(w->done, 0);
 	late(w);
+	assert_int_equal(w->done, 0);
+	assert_string_equal(w->subscribed[w->subscribed_count - 1], topic_of(TOPIC_MARK, "pub").s);
+	mark_arrives(w, 7); // behind all that lies there
 	assert_int_equal(w->done, 1);
 	assert_int_equal(w->verdict, READBACK_OBJECTS_MISSING);
+}
+
+// Many seconds pass between its parts, and not one of them is missing.
+static void what_comes_slowly_is_there(void **state)
+{
+	struct world *w = *state;
+
+	readback_add(w->r, &w->order, w->now);
+	for (int i = 0; i < 3; i++) {
+		w->now.mono.ms += READBACK_DEADLINE_MS - 1;
+		readback_tick(w->r, w->now);
+		if (i == 0)
+			mark_arrives(w, 7);
+		else if (i == 1)
+			manifest_arrives(w);
+		else
+			index_arrives(w);
+	}
+	late(w);
+	late(w);
+	late(w);
+	assert_int_equal(w->done, 0);
+	object_arrives(w, "xyz");
+	assert_int_equal(w->done, 1);
+	assert_int_equal(w->verdict, READBACK_PROVEN);
+	assert_int_equal(w->unsubscribed, 5); // the mark was asked for twice
+	// One that says nothing any more is not waited for without an end.
+	readback_add(w->r, &w->order, w->now);
+	mark_arrives(w, 7);
+	manifest_arrives(w);
+	index_arrives(w);
+	late(w);
+	w->now.mono.ms += READBACK_FENCE_MS;
+	readback_tick(w->r, w->now);
+	assert_int_equal(w->done, 2);
+	assert_int_equal(w->verdict, READBACK_OBJECTS_MISSING);
+}
+
+static void a_mark_behind_the_objects_that_is_another_one_is_another_memory(void **state)
+{
+	struct world *w = *state;
+
+	readback_add(w->r, &w->order, w->now);
+	mark_arrives(w, 7);
+	manifest_arrives(w);
+	index_arrives(w);
+	late(w);
+	mark_arrives(w, 8);
+	assert_int_equal(w->done, 1);
+	assert_int_equal(w->verdict, READBACK_LOST);
 }
 
 static void a_broken_connection_says_nothing(void **state)
@@ -308,6 +361,8 @@ int main(void)
 		T(another_mark_is_another_memory),
 		T(an_index_that_is_not_the_publishers_is_refused),
 		T(a_wrong_or_missing_object_is_told_apart),
+		T(what_comes_slowly_is_there),
+		T(a_mark_behind_the_objects_that_is_another_one_is_another_memory),
 		T(a_broken_connection_says_nothing),
 		T(many_are_read_in_batches),
 	};
