@@ -151,28 +151,128 @@ static enum err run_restore(struct operator_call *c)
 
 #define FETCHES_LISTED 100
 
-static void json_holds(struct operator_call *c, cJSON *list, const struct data_broker *b)
+// What all who fetch a package at one broker have together.
+struct place_sum {
+	struct place_key {
+		struct digest package;
+		char broker[LIMIT_ID + 1];
+	} key;
+	uint64_t granted_bytes_per_s, measured_bytes_per_s;
+	uint32_t stalled;
+	UT_hash_handle hh;
+};
+
+static struct place_key key_of(const struct digest *package, const char *broker)
+{
+	struct place_key key;
+
+	memset(&key, 0, sizeof(key));
+	key.package = *package;
+	str_copy(key.broker, sizeof(key.broker), broker);
+	return key;
+}
+
+static struct place_sum *sum_find(struct place_sum *sums, const struct place_key *key)
+{
+	struct place_sum *s;
+
+	HASH_FIND(hh, sums, key, sizeof(*key), s);
+	return s;
+}
+
+static enum err sums_make(struct operator_call *c, struct place_sum **sums)
+{
+	const struct leases *leases = c->room->presence->leases;
+	struct place_sum *all = arena_array(c->arena, leases_count(leases) + 1, sizeof(*all));
+	const struct lease *l;
+	void *cursor = NULL;
+
+	*sums = NULL;
+	if (!all)
+		return err_set(ERR_FULL, "no memory for this request");
+	while ((l = leases_next(c->room->presence->leases, &cursor))) {
+		struct place_key key = key_of(&l->package, l->broker);
+		struct place_sum *s = sum_find(*sums, &key);
+
+		if (!s) {
+			s = all++;
+			*s = (struct place_sum){.key = key};
+			HASH_ADD(hh, *sums, key, sizeof(s->key), s);
+		}
+		s->granted_bytes_per_s += l->rate_bytes_per_s;
+		s->measured_bytes_per_s += l->progress.bytes_per_s;
+		s->stalled += l->progress.is_stalled;
+	}
+	return ERR_OK;
+}
+
+static const char *copy_detail(const struct copy *at, const struct data_broker *b)
+{
+	if (at->state == PLACE_STOPPING)
+		return at->failures ? "its withdrawal failed and is tried again"
+				    : "it is not wanted here any more";
+	return b->is_relay ? "for the sites that it serves" : "a further copy";
+}
+
+// b NULL: it lies nowhere.
+static void json_held(
+	cJSON *o, const struct package *k, const struct data_broker *b, struct place_sum *sums)
+{
+	const struct copy *at = b ? copies_find(k, b->id) : NULL;
+	const struct place_key key = key_of(&k->id, b ? b->id : "");
+	const struct place_sum *s = sum_find(sums, &key);
+
+	put_digest(o, "package", &k->id);
+	put_text(o, "name", k->name);
+	put_text(o, "version", k->version);
+	put_text(o, "publisher", k->publisher);
+	put_text(o, "state", place_state_word(at ? at->state : k->state));
+	put_text(o, "detail", at ? copy_detail(at, b) : k->detail);
+	put_time(o, "since_unix_ms", at ? at->since : k->since);
+	put_number(o, "leases", at ? at->leases : b ? copies_first_leases(k) : 0);
+	put_number(o, "waiting", at ? 0 : HASH_COUNT(k->waiting));
+	put_number(o, "stalled", s ? s->stalled : 0);
+	put_number(o, "granted_bytes_per_s", s ? s->granted_bytes_per_s : 0);
+	put_number(o, "measured_bytes_per_s", s ? s->measured_bytes_per_s : 0);
+	put_number(o, "object_bytes", k->object_bytes);
+	put_number(o, "sent_bytes", at ? 0 : k->sent_bytes);
+	put_number(o, "total_bytes", at ? 0 : k->total_bytes);
+}
+
+static void json_holds(
+	struct operator_call *c, cJSON *list, const struct data_broker *b, struct place_sum *sums)
 {
 	struct package *k, *next;
 
 	HASH_ITER(hh, c->room->presence->packages, k, next)
 	{
-		const struct copy *at = copies_find(k, b->id);
-		cJSON *o;
-
-		if (!at && strcmp(k->broker, b->id) != 0)
-			continue;
-		o = put_item(list);
-		put_digest(o, "package", &k->id);
-		put_text(o, "name", k->name);
-		put_text(o, "version", k->version);
-		put_text(o, "state", place_state_word(at ? at->state : k->state));
-		put_number(o, "leases", at ? at->leases : copies_first_leases(k));
-		put_number(o, "object_bytes", k->object_bytes);
+		if (copies_find(k, b->id) || strcmp(k->broker, b->id) == 0)
+			json_held(put_item(list), k, b, sums);
 	}
 }
 
-static void json_broker(struct operator_call *c, cJSON *o, const struct data_broker *b)
+// What is to lie on a broker and does not, or on one that is none of ours any more.
+static void json_unplaced(struct operator_call *c, cJSON *list)
+{
+	const struct presence *p = c->room->presence;
+	struct package *k, *next;
+
+	HASH_ITER(hh, p->packages, k, next)
+	{
+		bool is_due = k->state == PLACE_OFFERED || k->state == PLACE_DEFERRED ||
+			      place_is_on_broker(k->state) || package_is_wanted(k);
+		cJSON *o;
+
+		if (!is_due || data_brokers_find(p->brokers, k->broker))
+			continue;
+		o = put_item(list);
+		json_held(o, k, NULL, NULL);
+		put_text(o, "broker", k->broker);
+	}
+}
+
+static void json_broker(
+	struct operator_call *c, cJSON *o, const struct data_broker *b, struct place_sum *sums)
 {
 	const struct data_brokers *all = c->room->presence->brokers;
 	const char *site;
@@ -201,7 +301,7 @@ static void json_broker(struct operator_call *c, cJSON *o, const struct data_bro
 	put_number(o, "uptime_s", b->uptime_s);
 	put_text(o, "version", b->version);
 	put_text(o, "why", b->why);
-	json_holds(c, put_list(o, "holds"), b);
+	json_holds(c, put_list(o, "holds"), b, sums);
 	sites = put_list(o, "sites");
 	for (size_t i = 0; (site = relay_site(all, b->id, i)); i++)
 		cJSON_AddItemToArray(sites, cJSON_CreateString(site));
@@ -224,9 +324,13 @@ static enum err run_brokers(struct operator_call *c)
 {
 	const struct presence *p = c->room->presence;
 	cJSON *list = put_list(c->json, "brokers");
+	struct place_sum *sums;
 
+	TRY(sums_make(c, &sums));
 	for (size_t i = 0; i < p->brokers->count; i++)
-		json_broker(c, put_item(list), &p->brokers->items[i]);
+		json_broker(c, put_item(list), &p->brokers->items[i], sums);
+	HASH_CLEAR(hh, sums);
+	json_unplaced(c, put_list(c->json, "unplaced"));
 	json_fetches(c);
 	put_number(c->json, "recent_period_s", p->config.recent_period_s);
 	put_text(c->json, "policy", p->config.recent_fallback_oldest ? "oldest" : "defer");

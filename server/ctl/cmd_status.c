@@ -1,4 +1,4 @@
-// status, why, queue, brokers, operations, flow: what is, and why.
+// status, why, queue, operations, flow: what is, and why.
 #include "server/ctl/flow.h"
 #include "server/ctl/progress.h"
 #include "server/ctl/show.h"
@@ -303,77 +303,6 @@ enum exit_code cmd_queue(struct ctl *c, const struct args *a)
 	else
 		api_verb_add(&v, "channel", name);
 	return api_show(c, &v, args_has(a, "check") ? check_show : queue_show);
-}
-
-// ---- brokers
-
-static void broker_row(struct table *t, const cJSON *b)
-{
-	bool reachable = json_bool(b, "reachable"), stale = json_bool(b, "stale");
-	uint64_t limit = json_u64(b, "fetches_max");
-	char holds[512] = "", sites[512] = "", limit_text[32];
-	const cJSON *h;
-
-	snprintf(limit_text, sizeof(limit_text), " of %" PRIu64, limit);
-
-	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "holds"))
-	{
-		text_join(holds, sizeof(holds), "%s (%s)", show_package(h), json_text(h, "state"));
-	}
-	table_add_style(t, json_text(b, "id"), STYLE_BOLD);
-	table_add_style(t,
-		!reachable ? "down"
-		: stale    ? "stale"
-			   : "up",
-		!reachable ? STYLE_BAD
-		: stale    ? STYLE_WARN
-			   : STYLE_GOOD);
-	table_addf(t, "%s:%.0f", *json_text(b, "host") ? json_text(b, "host") : json_text(b, "ip"),
-		json_number(b, "port"));
-	table_addf(t, "%.0f%%", json_number(b, "busy") * 100);
-	table_addf(t, "%s/s", amount_text((uint64_t)json_number(b, "sent_bytes_per_s")));
-	table_addf(t, "%s/s", amount_text(json_u64(b, "granted_bytes_per_s")));
-	table_addf(t, "%s/s", amount_text(json_u64(b, "budget_bytes_per_s")));
-	table_addf(t, "%.0f%s%s", json_number(b, "leases"), limit ? limit_text : "",
-		json_u64(b, "in_line") ? "+" : "");
-	cJSON_ArrayForEach(h, cJSON_GetObjectItem(b, "sites"))
-	{
-		text_join(sites, sizeof(sites), "%s", h->valuestring ? h->valuestring : "?");
-	}
-	table_add(t, *sites ? sites : "all");
-	table_add(t, *holds ? holds : json_text(b, "why"));
-}
-
-static void brokers_show(const struct ctl *c, const cJSON *document)
-{
-	static const struct table_column columns[] = {{"BROKER", false, false, false},
-		{"LINK", false, false, false}, {"ADDRESS", false, true, true},
-		{"BUSY", true, false, false}, {"SENDING", true, false, false},
-		{"GRANTED", true, false, true}, {"BUDGET", true, false, true},
-		{"FETCHING", true, false, false}, {"SERVES", false, true, true},
-		{"HOLDS", false, true, false}};
-	struct table *t = table_new(columns, CTL_COUNT(columns));
-	uint64_t shown = (uint64_t)cJSON_GetArraySize(cJSON_GetObjectItem(document, "leases"));
-	const cJSON *b;
-
-	cJSON_ArrayForEach(b, cJSON_GetObjectItem(document, "brokers")) broker_row(t, b);
-	table_print(t, &c->out);
-	table_free(t);
-	if (json_u64(document, "lease_total") == 0)
-		return;
-	printf("\n");
-	leases_show(c, document);
-	if (json_u64(document, "lease_total") > shown)
-		printf("and %" PRIu64 " more: helioctl leases\n",
-			json_u64(document, "lease_total") - shown);
-}
-
-enum exit_code cmd_brokers(struct ctl *c, const struct args *a)
-{
-	struct api_verb v = {.verb = "brokers"};
-
-	(void)a;
-	return api_show(c, &v, brokers_show);
 }
 
 // ---- operations, flow
