@@ -309,8 +309,7 @@ static void copy_begin(struct presence *p, struct package *k, struct data_broker
 	c->state = PLACE_SENDING;
 	c->since = now.wall;
 	c->begun = c->heard = now.mono;
-	b->last_target = now.wall;
-	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
+	target_note(p, b, now);
 	copy_issue(p, k, c, DIRECTIVE_TRANSMIT, now);
 }
 

@@ -48,6 +48,7 @@ struct data_broker {
 	uint64_t fresh_bytes_per_s;   // of leases too young to be in the measured load
 	uint64_t slots_bytes;         // of its memory, for transfers (windows.h)
 	struct wall last_target;      // 0: never
+	struct mono target_at;        // the same, in this life of the server; 0: not in it
 	bool is_relay;                // of sites alone (relays.h)
 	struct waiting *line;         // clients that wait for one of its slots, the first one first
 	uint32_t in_line;             // so many

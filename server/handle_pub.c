@@ -267,15 +267,38 @@ static void package_failed(const struct pub *c, struct package *k)
 		c->m->detail[0] ? c->m->detail : "the publisher could not", c->now);
 }
 
-static void pub_failed(const struct pub *c, struct package *k)
+// What it could not withdraw lies there on, and is no less to go: it is told again, as of a copy.
+static void withdrawal_failed(const struct pub *c, struct package *k)
 {
-	if (!answers(c, k))
-		return;
-	noted(c, "");
-	if (k->state == PLACE_STOPPING) { // it could not withdraw: our read-back decides later
+	char broker[LIMIT_ID + 1];
+
+	if (!str_copy(broker, sizeof(broker), c->m->broker_id) || !broker[0])
+		memcpy(broker, k->broker, sizeof(broker));
+	if (k->state == PLACE_STOPPING) {
 		package_failed(c, k);
 		k->broker[0] = 0;
 		directive_issue(c->p, k, DIRECTIVE_WAIT, 0, c->now);
+	} else {
+		k->broker[0] = 0;
+		package_store(c->p, k);
+	}
+	copies_leave(c->p, k, broker, "what lies there could not be withdrawn", c->now);
+}
+
+static void pub_failed(const struct pub *c, struct package *k)
+{
+	// Whatever it was told when it failed: nothing of it is to lie anywhere.
+	if (k->state == PLACE_WITHDRAWN || k->state == PLACE_WAITING) {
+		k->answered |= c->m->directive_id == k->directive_id;
+		noted(c, "");
+		withdrawal_failed(c, k);
+		return;
+	}
+	if (!answers(c, k))
+		return;
+	noted(c, "");
+	if (k->state == PLACE_STOPPING) {
+		withdrawal_failed(c, k);
 		return;
 	}
 	if (is_transmit(k) && place_step(k->state, PLACE_EV_FAILED))

@@ -611,6 +611,14 @@ static void grant_now(const struct want_call *c)
 		wait_for(c, "preparing: it is sent to a data broker");
 }
 
+static void wait_deferred(const struct want_call *c)
+{
+	char reason[LIMIT_TEXT + 1];
+
+	snprintf(reason, sizeof(reason), "deferred: %.200s", c->k->detail);
+	wait_for(c, reason);
+}
+
 static void fetch_known(const struct want_call *c)
 {
 	if (complaint_of_copy(c) || complaint(c))
@@ -632,8 +640,10 @@ static void fetch_known(const struct want_call *c)
 	case PLACE_STOPPING:
 		wait_for(c, "stopping: it comes again after that");
 		break;
-	case PLACE_OFFERED:
 	case PLACE_DEFERRED:
+		wait_deferred(c);
+		break;
+	case PLACE_OFFERED:
 	case PLACE_SENDING:
 	case PLACE_VERIFYING:
 		wait_for(c, "preparing: it is sent to a data broker");

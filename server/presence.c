@@ -244,22 +244,31 @@ static bool is_beyond(
 	return false;
 }
 
+// A target of this life of ours is as recent as the clock that never steps says.
+static int64_t last_target_unix_ms(const struct data_broker *b, struct now now)
+{
+	if (b->target_at.ms == 0)
+		return b->last_target.ms;
+	return now.wall.ms - mono_since_ms(now.mono, b->target_at);
+}
+
 static void candidates_fill(struct presence *p, const struct package *k, bool use_avoid,
-	struct place_candidate *c, struct mono now)
+	struct place_candidate *c, struct now now)
 {
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		const struct data_broker *b = &p->brokers->items[i];
 		bool avoided = use_avoid &&
 			       (strcmp(b->id, k->avoid) == 0 || copies_find(k, b->id) != NULL ||
-				       is_beyond(p, k, b->id, now));
+				       is_beyond(p, k, b->id, now.mono));
 
 		c[i] = (struct place_candidate){
 			.id = b->id,
-			.usable = data_broker_is_candidate(b, p->brokers->sys_interval_s, now) &&
-				  !avoided && !b->is_relay,
+			.usable =
+				data_broker_is_candidate(b, p->brokers->sys_interval_s, now.mono) &&
+				!avoided && !b->is_relay,
 			.busy = data_broker_busy(b),
 			.leases = b->leases,
-			.last_target_unix_ms = b->last_target.ms,
+			.last_target_unix_ms = last_target_unix_ms(b, now),
 		};
 	}
 }
@@ -295,7 +304,7 @@ struct data_broker *package_choose_further(struct presence *p, struct package *k
 	struct place_candidate c[DATA_BROKERS_MAX];
 	struct place_choice choice;
 
-	candidates_fill(p, k, true, c, now.mono);
+	candidates_fill(p, k, true, c, now);
 	for (size_t i = 0; i < p->brokers->count; i++)
 		c[i].usable = c[i].usable && strcmp(c[i].id, k->broker) != 0;
 	choice = place_choose(c, p->brokers->count, &policy, now.wall.ms);
@@ -305,6 +314,13 @@ struct data_broker *package_choose_further(struct presence *p, struct package *k
 	return &p->brokers->items[choice.index];
 }
 
+// What lies somewhere, and cannot be reached just now, stays as it is until there is a better
+// place.
+static bool may_be_deferred(const struct package *k)
+{
+	return k->state != PLACE_DEFERRED && place_step(k->state, PLACE_EV_NO_BROKER);
+}
+
 static struct place_choice package_choose(struct presence *p, struct package *k, struct now now)
 {
 	const struct place_policy policy = policy_of(p);
@@ -312,15 +328,15 @@ static struct place_choice package_choose(struct presence *p, struct package *k,
 	struct place_choice choice;
 	size_t count = p->brokers->count;
 
-	candidates_fill(p, k, true, c, now.mono);
+	candidates_fill(p, k, true, c, now);
 	choice = place_choose(c, count, &policy, now.wall.ms);
 	if (choice.verdict == PLACE_NONE) { // better an avoided one than none
-		candidates_fill(p, k, false, c, now.mono);
+		candidates_fill(p, k, false, c, now);
 		choice = place_choose(c, count, &policy, now.wall.ms);
 	}
 	if (choice.verdict == PLACE_NONE)
 		choice.retry_after_ms = PRESENCE_RETRY_MS;
-	if (choice.verdict == PLACE_CHOSEN || k->state != PLACE_DEFERRED)
+	if (choice.verdict == PLACE_CHOSEN || may_be_deferred(k))
 		choice_log(k, c, count, &choice);
 	return choice;
 }
@@ -357,19 +373,27 @@ static void package_leave(
 static void package_defer(struct presence *p, struct package *k, uint64_t request_id,
 	const struct place_choice *choice, struct now now)
 {
-	bool is_new = k->state != PLACE_DEFERRED || k->directive != DIRECTIVE_DEFER;
+	bool is_new = may_be_deferred(k) ||
+		      (k->state == PLACE_DEFERRED && k->directive != DIRECTIVE_DEFER);
 	const char *because = choice->verdict == PLACE_DEFER
 				      ? "every data broker was a target lately"
 				      : "no data broker is reachable, fresh and fit";
 
 	k->retry_at_ms = now.mono.ms + choice->retry_after_ms;
-	if (!is_new && !request_id)
+	if (!is_new && (!request_id || k->state != PLACE_DEFERRED))
 		return;
 	if (!package_step(p, k, PLACE_EV_NO_BROKER, because, now))
 		return;
 	leases_to_waiting(p, k, k->broker, now);
 	package_leave(p, k, because, now);
 	directive_issue(p, k, DIRECTIVE_DEFER, request_id, now);
+}
+
+void target_note(struct presence *p, struct data_broker *b, struct now now)
+{
+	b->last_target = now.wall;
+	b->target_at = now.mono;
+	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
 }
 
 void package_place(struct presence *p, struct package *k, uint64_t request_id, const char *because,
@@ -398,8 +422,7 @@ void package_place(struct presence *p, struct package *k, uint64_t request_id, c
 	k->sent_bytes = k->total_bytes = 0;
 	if (!package_step(p, k, PLACE_EV_CHOSEN, because, now))
 		return;
-	b->last_target = now.wall;
-	presence_store(p, rows_target_put(p->db, b->id, now.wall.ms));
+	target_note(p, b, now);
 	directive_issue(p, k, DIRECTIVE_TRANSMIT, request_id, now);
 }
 

@@ -225,6 +225,8 @@ bool package_is_wanted(const struct package *k); // leases or waiting requests
 bool package_step(struct presence *p, struct package *k, enum place_event e, const char *because,
 	struct now now);
 void package_store(struct presence *p, const struct package *k);
+// It is a publishing target now.
+void target_note(struct presence *p, struct data_broker *b, struct now now);
 // Chooses a broker and tells the publisher TRANSMIT or DEFER. request_id: of the message this
 // answers, or 0.
 void package_place(struct presence *p, struct package *k, uint64_t request_id, const char *because,

@@ -64,6 +64,17 @@ struct lease_load {
 	struct now now;
 };
 
+// In attended time, which begins anew: as long ago as the clock says, so that what the broker
+// cannot have measured yet counts as before.
+static int64_t granted_attended_ms(const struct lease_load *load, const struct lease_row *r)
+{
+	int64_t age_ms = load->now.wall.ms - r->granted_ms;
+
+	if (age_ms < 0 || age_ms > PRESENCE_MEASURED_MS)
+		age_ms = PRESENCE_MEASURED_MS;
+	return load->p->attended_ms - age_ms;
+}
+
 static enum err load_lease(void *ctx, const struct lease_row *r)
 {
 	const struct lease_load *load = ctx;
@@ -74,7 +85,7 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 		.package = r->package,
 		.request_id = r->request_id,
 		.granted.ms = r->granted_ms,
-		.granted_attended_ms = p->attended_ms - PRESENCE_MEASURED_MS,
+		.granted_attended_ms = granted_attended_ms(load, r),
 		.expires_attended_ms = p->attended_ms + r->ttl_ms,
 		.ttl_ms = r->ttl_ms,
 	};
@@ -84,8 +95,8 @@ static enum err load_lease(void *ctx, const struct lease_row *r)
 	if (!str_copy(l.client, sizeof(l.client), r->client) ||
 		!str_copy(l.broker, sizeof(l.broker), r->broker) || !k)
 		return err_set(ERR_CORRUPT, "lease %" PRIu64 " makes no sense", r->id);
-	(void)window_choose(&p->config.windows,
-		&(struct window_wish){r->rate, k->object_bytes, 0}, &slot);
+	(void)window_choose(
+		&p->config.windows, &(struct window_wish){r->rate, k->object_bytes, 0}, &slot);
 	l.window_bytes = slot.bytes; // if it is granted again
 	l.slot_bytes = window_slot_most(k->object_bytes);
 	TRY(leases_add(p->leases, &l));
@@ -114,9 +125,11 @@ enum err presence_load(struct presence *p, struct now now)
 
 	presence_clear(p);
 	p->store_error = ERR_OK;
-	for (size_t i = 0; i < p->brokers->count; i++) // not away: not reached yet
-		if (!p->brokers->items[i].up)
+	for (size_t i = 0; i < p->brokers->count; i++) {
+		p->brokers->items[i].target_at.ms = 0;
+		if (!p->brokers->items[i].up) // not away: not reached yet
 			p->brokers->items[i].up_since = now.mono;
+	}
 	TRY(rows_target_each(p->db, load_target, p));
 	TRY(rows_package_each(p->db, load_package, p));
 	TRY(rows_placement_each(p->db, load_placement, p));

@@ -118,7 +118,11 @@ static bool broker_is_away(struct presence *p, const struct package *k, struct n
 
 static void package_on_broker_tick(struct presence *p, struct package *k, struct now now)
 {
-	bool may_stop = k->state == PLACE_LINGER || (k->viewed && k->state != PLACE_STORED);
+	// What was never seen stays until it was stored and nobody came; not at a broker that is
+	// none of ours any more, which nobody will read back.
+	bool is_ours = data_brokers_find(p->brokers, k->broker) != NULL;
+	bool may_stop =
+		k->state == PLACE_LINGER || ((k->viewed || !is_ours) && k->state != PLACE_STORED);
 
 	if (may_stop && package_is_over(p, k)) {
 		package_stop(

@@ -1296,6 +1296,137 @@ static void what_a_placement_leaves_is_withdrawn_there(void **state)
 	assert_int_equal(pack(w)->copy_count, 0);
 }
 
+static void say_of_directive(struct world *w, enum publisher_state state, const char *broker)
+{
+	struct publisher_msg m = {.state = state,
+		.package = w->package,
+		.directive_id = pack(w)->directive_id,
+		.broker_id = broker};
+
+	tell(w, "pub", &m);
+}
+
+static void it_is_stopped_at_da_until_it_has(struct world *w)
+{
+	assert_int_equal(pack(w)->copy_count, 1);
+	assert_string_equal(pack(w)->copies[0].broker, "da");
+	assert_int_equal(pack(w)->copies[0].state, PLACE_STOPPING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+	assert_string_equal(w->directive.broker, "da");
+	answer_copy(w, PUB_FAILED, "da");
+	pass(w, 3);
+	assert_false(pack(w)->copies[0].answered); // told once more
+	answer_copy(w, PUB_STOPPED, "da");
+	assert_int_equal(pack(w)->copy_count, 0);
+	pass(w, 100);
+	assert_int_equal(pack(w)->copy_count, 0);
+}
+
+static void S002_11_a_withdrawal_that_failed_is_told_again_until_it_is_done(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	pass(w, 101);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+	say_of_directive(w, PUB_FAILED, "da");
+	assert_int_equal(pack(w)->state, PLACE_WAITING);
+	assert_int_equal(pack(w)->directive, DIRECTIVE_WAIT);
+	it_is_stopped_at_da_until_it_has(w);
+	assert_int_equal(pack(w)->state, PLACE_WAITING);
+}
+
+static void S002_11_an_operators_withdrawal_that_failed_is_told_again(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	assert_int_equal(presence_withdraw(w->p, &w->package, w->now), ERR_OK);
+	say_of_directive(w, PUB_FAILED, "da");
+	it_is_stopped_at_da_until_it_has(w);
+	assert_int_equal(pack(w)->state, PLACE_WITHDRAWN);
+}
+
+static void S002_11_a_publishers_own_withdrawal_that_failed_is_told_again(void **state)
+{
+	struct world *w = *state;
+	struct publisher_msg m = {.state = PUB_WITHDRAWN, .package = w->package};
+
+	stored(w);
+	m.package = w->package;
+	tell(w, "pub", &m);
+	assert_int_equal(pack(w)->state, PLACE_WITHDRAWN);
+	m.state = PUB_FAILED; // to the directive of before
+	m.broker_id = "da";
+	m.directive_id = 1;
+	tell(w, "pub", &m);
+	it_is_stopped_at_da_until_it_has(w);
+}
+
+// Its line was taken out of the settings while nobody had asked for it yet.
+static void S002_15_what_lies_at_a_broker_of_before_goes_after_its_grace(void **state)
+{
+	struct world *w = *state;
+
+	stored(w);
+	(void)str_copy(w->brokers.items[0].id, sizeof(w->brokers.items[0].id), "dz");
+	restart(w);
+	presence_broker(w->p, "dz", true, "", w->now);
+	presence_broker(w->p, "db", true, "", w->now);
+	pass(w, 99);
+	assert_int_equal(pack(w)->state, PLACE_VERIFYING);
+	pass(w, 2);
+	assert_int_equal(pack(w)->state, PLACE_STOPPING);
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_STOP);
+	assert_string_equal(w->directive.broker, ""); // wherever the publisher knows that it lies
+	say_of_directive(w, PUB_STOPPED, "da");
+	assert_int_equal(pack(w)->state, PLACE_WAITING);
+}
+
+static void S002_5_a_step_of_the_clock_makes_nobody_less_recent(void **state)
+{
+	struct world *w = *state;
+
+	w->p->config.recent_period_s = 100;
+	offer_images(w, "1");
+	assert_string_equal(w->directive.broker, "da");
+	w->now.wall.ms += 3600000;
+	offer_images(w, "2");
+	assert_string_equal(w->directive.broker, "db");
+	offer_images(w, "3");
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_DEFER);
+	w->now.wall.ms -= 7200000;
+	offer_images(w, "4");
+	assert_int_equal(w->directive.directive.kind, DIRECTIVE_DEFER);
+	assert_in_range(w->directive.directive.retry_after_ms, 99000, 100000);
+	pass(w, 98);
+	assert_int_equal(pack(w)->state, PLACE_DEFERRED);
+	pass(w, 3);
+	assert_int_equal(pack(w)->state, PLACE_SENDING);
+}
+
+static void S002_4_what_was_granted_and_not_measured_yet_counts_over_a_restart(void **state)
+{
+	struct world *w = *state;
+	uint64_t fresh;
+
+	stored(w);
+	want(w, "f1", (struct fetch_request){.request_id = 1});
+	pass(w, 1);
+	fresh = w->brokers.items[0].fresh_bytes_per_s;
+	assert_int_equal(fresh, 1000000);
+	restart(w);
+	presence_lease_renew(w->p, "f1", 1, 60000);
+	pass(w, 1);
+	assert_int_equal(w->brokers.items[0].fresh_bytes_per_s, fresh);
+	pass(w, 60); // the broker's own average shows it by now
+	assert_int_equal(pack(w)->leases, 1);
+	assert_int_equal(w->brokers.items[0].fresh_bytes_per_s, 0);
+	restart(w);
+	pass(w, 1);
+	assert_int_equal(w->brokers.items[0].fresh_bytes_per_s, 0);
+}
+
 static void an_operators_withdrawal_holds_until_it_is_taken_back(void **state)
 {
 	struct world *w = *state;
@@ -1685,6 +1816,12 @@ int main(void)
 		T(a_copy_on_a_broker_that_is_none_of_ours_any_more_is_forgotten),
 		T(a_copy_that_is_not_there_is_left_and_its_clients_are_served_elsewhere),
 		T(what_a_placement_leaves_is_withdrawn_there),
+		T(S002_11_a_withdrawal_that_failed_is_told_again_until_it_is_done),
+		T(S002_11_an_operators_withdrawal_that_failed_is_told_again),
+		T(S002_11_a_publishers_own_withdrawal_that_failed_is_told_again),
+		T(S002_15_what_lies_at_a_broker_of_before_goes_after_its_grace),
+		T(S002_5_a_step_of_the_clock_makes_nobody_less_recent),
+		T(S002_4_what_was_granted_and_not_measured_yet_counts_over_a_restart),
 		T(an_operators_withdrawal_holds_until_it_is_taken_back),
 		T(a_removed_client_holds_no_lease),
 	};
