@@ -39,7 +39,7 @@ class Eraser:
         self.link = wire.Client(fleet.port[broker], client_id="eraser")
         self.erased = 0
         self.link.m.on_message = self._came
-        self.link.subscribe("helio/v1/idx/#")
+        self.link.subscribe("helio/v1/pkg/#", "helio/v1/idx/#")
         fleet.witnesses.append(self.link)
 
     def _came(self, c, u, m):
@@ -60,7 +60,8 @@ def test_S002_7_a_broker_that_accepts_and_forgets_is_left(fleet_of):
     assert same_file(fleet, "f1", package) and eraser.erased >= 1
     given = [getattr(g, "from").broker_id for g in (m.decode(pb.Grant) for m in watch.messages) if g.granted]
     assert given and given[-1] == "db", f"granted from what forgot it: {given}"
-    assert fleet.procs["heliod"].lines("PLACE-LOST")
+    # By the server's own look, or, where that was quicker than the eraser, by what the client said.
+    assert fleet.procs["heliod"].lines("PLACE-LOST") or fleet.procs["heliod"].lines("FETCH-COMPLAINT client=f1")
 
 
 @pytest.mark.long
@@ -164,6 +165,8 @@ def test_S002_12_S002_7_killed_in_each_state_it_goes_on_from_there(fleet_of, who
 
 # ---- within one chunk
 
+UNDER_WAY = 4       # objects that a publisher has handed over at most: what it sends while they are unacknowledged
+
 def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of):
     fleet = fleet_of(clients=(), publishers=("pub",), server={"probe": {"enabled": False}})
     fleet.brokers()
@@ -192,11 +195,13 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
         time.sleep(0.5)
         return len(chunks(fleet.broker_log("da"))) - came, came - before
 
+    more, first = interrupted((pb.WAIT, "wait"), 5)
+    assert more <= UNDER_WAY, f"{first} objects until WAIT was seen, {more} after it"
     more, first = interrupted((pb.DEFER, "defer"), 10)
     paused = quiet_counts(fleet)
     lying = late(fleet, "da", "helio/v1/chunk/pub/+")
     print(f"{first} objects until DEFER was seen, {more} after it")
-    assert more <= 8 and lying and not boss.heard(pb.PUB_STORED), "it was over before it was told to wait"
+    assert more <= UNDER_WAY and lying and not boss.heard(pb.PUB_STORED), "it was over before it was told to wait"
     assert not lies_at(fleet, package)
     assert published(fleet) == paused and all_there(fleet, "da", lying)
     # It goes on where it stopped, also after it was killed: what lies there is not sent again.
@@ -204,6 +209,7 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     fleet.publisher()
     boss.session(8)
     wait_for(lambda: len(boss.heard(pb.PUB_OFFER, id_)) > 1, 10)
+    assert quiet_counts(fleet) == paused, "started again in the middle, it sent something that nobody directed"
     mark = len(fleet.broker_log("da"))
     boss.say(pb.TRANSMIT, id_, 20, "da")
     wait_for(lambda: boss.heard(pb.PUB_STORED, id_), 30, "it is stored")
@@ -216,7 +222,7 @@ def test_S002_11_S002_12_a_publisher_stops_and_pauses_within_one_chunk(fleet_of)
     boss.say(pb.STOP, id_, 30, "da")
     wait_for(lambda: boss.heard(pb.PUB_STOPPED, id_), 20)
     more, first = interrupted((pb.STOP, "stop"), 40)
-    assert more <= 8 and first < total, f"{first} of {total} objects until STOP was seen, {more} after it"
+    assert more <= UNDER_WAY and first < total, f"{first} of {total} objects until STOP was seen, {more} after it"
     wait_for(lambda: len(boss.heard(pb.PUB_STOPPED, id_)) > 1, 20)
     assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
     asking.join()

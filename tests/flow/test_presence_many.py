@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lib import rogue, wire
-from lib.presence import Record, all_there, connected, content, late, lies_at, offer, package_of, stored
+from lib.presence import Record, all_there, connected, content, counted, late, lies_at, offer, package_of, stored, sys_value
 from lib.wait import stays, wait_for
 from test_acl import puback
 from test_presence_leases import answered, ask, fleet_for, installed, joins, release, same_file, told
@@ -90,6 +90,50 @@ def test_S002_12_what_two_packages_share_goes_with_the_last_of_them(fleet_of):
     fleet.ctl("package", "withdraw", two)
     wait_for(lambda: len(fleet.procs["pub"].lines("PUBLISH-STOPPED")) == 2, 10)
     assert not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#")
+
+
+def test_S002_14_publishers_that_hold_the_same_chunks_take_away_their_own_alone(fleet_of):
+    """The same file at two publishers, on one broker: each has its own copy of the objects there, and one's end is not the other's."""
+    fleet = fleet_for(fleet_of, clients=("f1",), first_viewer_grace_s=0, linger_s=1)
+    fleet.publishers.append("pub2")
+    fleet.enrol("publisher", "pub2")
+    fleet.up(agents=[])
+    one, two = package_of(fleet, "one", 500_000, seed="same"), package_of(fleet, "two", 500_000, seed="same", publisher="pub2")
+    for p in (one, two):
+        assert stored(fleet, p) == "da"
+    names = {p: {t.rsplit("/", 1)[1] for t in late(fleet, "da", f"helio/v1/chunk/{p}/+")} for p in ("pub", "pub2")}
+    assert len(names["pub"] & names["pub2"]) >= 2, "they share nothing"
+    theirs = [f"helio/v1/pkg/pub2/{two}", f"helio/v1/idx/pub2/{two}/full", *[f"helio/v1/chunk/pub2/{n}" for n in names["pub2"]]]
+    fleet.ctl("package", "withdraw", one)
+    wait_for(lambda: fleet.procs["pub"].lines("PUBLISH-STOPPED"), 10)
+    wait_for(lambda: not late(fleet, "da", "helio/v1/chunk/pub/+", "helio/v1/pkg/pub/+"), 10, "its own are gone")
+    assert all_there(fleet, "da", theirs)
+    fleet.agent("f1")
+    fleet.wait_client("f1", lambda c: c["reach"] == "online", 20)
+    fleet.ctl("channel", "publish", "default", two)
+    wait_for(lambda: installed(fleet, "f1", two), 30)
+    assert same_file(fleet, "f1", two, "two-1")
+
+
+def test_S002_12_a_brokers_memory_is_back_where_it_began_after_stop(fleet_of):
+    """By Mosquitto's own count of its heap. What it keeps of a topic that was cleared (200 B in 2.0.11) is its own affair."""
+    fleet = fleet_for(fleet_of, clients=(), first_viewer_grace_s=0).up()
+    small = package_of(fleet, "small", 1000)        # the publisher's connection and its mark are there before as after
+    stored(fleet, small)
+
+    def heap():
+        counted(fleet)
+        return sys_value(fleet, "da", "heap/current")
+    began, size = heap(), 30_000_000
+    for round in range(3):
+        package = package_of(fleet, "large", size, str(round))
+        stored(fleet, package)
+        wait_for(lambda: heap() > began + 0.99 * size, 20, "it lies in the broker's memory")
+        topics = len(late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#"))
+        fleet.ctl("package", "withdraw", package)
+        residue = (round + 1) * topics * 400 + 200_000
+        wait_for(lambda: heap() < began + residue, 30, f"it is given back but for {residue} B")
+    assert stored(fleet, small) == "da"
 
 
 def crowded(fleet_of, clients, brokers=("da", "db", "dc"), **data):
