@@ -1,10 +1,10 @@
-// What lies on a stick and is no file of a medium: told from a stick that was pulled; and the folder
-// of mounts.
+// What lies on a stick and is no file of a medium: told from a stick that was pulled; and the
+// folder of mounts.
 #include "client/medium_file.h"
 #include "client/mounts.h"
+#include "tests/unit/failing_readdir.h"
 #include "tests/unit/helper.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -24,24 +24,6 @@ ssize_t pread(int fd, void *data, size_t size, off_t at)
 		return -1;
 	}
 	return syscall(SYS_pread64, fd, data, size, at);
-}
-
-// Names that the disk still gives; -1: all.
-static int names_left = -1;
-
-struct dirent *readdir(DIR *d)
-{
-	static struct dirent *(*next)(DIR *);
-	void *at = next ? NULL : dlsym(RTLD_NEXT, "readdir64");
-
-	if (at)
-		memcpy(&next, &at, sizeof next);
-	if (names_left == 0) {
-		errno = EIO;
-		return NULL;
-	}
-	names_left -= names_left > 0;
-	return next(d);
 }
 
 static void file_put(const char *dir, const char *name, const char *text)
@@ -78,8 +60,9 @@ static void C5_what_is_odd_about_one_name_is_not_the_stick(void **state)
 	char path[200];
 
 	file_put(dir, "good", "good");
-	file_put(dir, "long", "much longer than anybody would take of it: this is a text of more "
-			      "than a hundred bytes, and nothing else");
+	file_put(dir, "long",
+		"much longer than anybody would take of it: this is a text of more "
+		"than a hundred bytes, and nothing else");
 	(void)snprintf(path, sizeof(path), "%s/pipe", dir);
 	assert_int_equal(mkfifo(path, 0644), 0);
 	(void)snprintf(path, sizeof(path), "%s/socket", dir);
@@ -142,7 +125,8 @@ static void without_a_descriptor_it_is_not_the_stick_either(void **state)
 	int free_fd = dup(0);
 	close(free_fd);
 	for (int more = 0; more < 3; more++) {
-		none = (struct rlimit){.rlim_cur = (rlim_t)(free_fd + more), .rlim_max = all.rlim_max};
+		none = (struct rlimit){
+			.rlim_cur = (rlim_t)(free_fd + more), .rlim_max = all.rlim_max};
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 		enum err file = reading(*state, "good");
 		enum err folder = medium_folder_open(*state, ".", &d);
@@ -183,9 +167,9 @@ static void what_is_not_listed_is_not_away(void **state)
 	assert_int_equal(dir_make(orders), ERR_OK);
 	assert_true(mounts_next(&m, dir, "f1", path));
 	assert_false(mounts_next(&m, dir, "f1", path));
-	names_left = 0; // the disk fails for a while
+	listings_left = 0; // the disk fails for a while
 	bool again = mounts_next(&m, dir, "f1", path);
-	names_left = -1;
+	listings_left = -1;
 	again |= mounts_next(&m, dir, "f1", path);
 	assert_false(again);
 	// The control: one that was away is new.

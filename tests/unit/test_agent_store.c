@@ -3,6 +3,7 @@
 #include "client/display_side.h"
 #include "client/installer.h"
 #include "client/staging.h"
+#include "tests/unit/failing_readdir.h"
 #include "tests/unit/package_helper.h"
 
 #include <ctype.h>
@@ -788,12 +789,32 @@ static void the_playlist_names_the_pictures_in_order_and_ends_with_its_hash(void
 	assert_int_not_equal(access(path, F_OK), 0);
 }
 
+// What is not listed would be fetched again, and its slot would name nothing.
+static void a_folder_of_packages_that_cannot_be_read_is_not_one_of_few(void **state)
+{
+	struct lab *x = *state;
+	uint32_t fetched = 0;
+	assert_int_equal(install(x, &x->v1, &fetched), ERR_OK);
+	assert_int_equal(install(x, &x->v2, &fetched), ERR_OK);
+	assert_int_equal(x->depot.held_count, 2);
+	for (int calls = 0; calls < 5; calls++) { // ., .., the two, and the end
+		listings_left = calls;
+		enum err e = depot_scan(&x->depot);
+		listings_left = -1;
+		assert_int_equal(e, ERR_IO);
+		assert_non_null(strstr(err_text(), "/packages"));
+	}
+	assert_int_equal(depot_scan(&x->depot), ERR_OK); // the control
+	assert_int_equal(x->depot.held_count, 2);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(an_installed_package_is_byte_for_byte_what_was_signed),
+		CASE(a_folder_of_packages_that_cannot_be_read_is_not_one_of_few),
 		CASE(chunks_that_stand_twice_are_fetched_once),
 		CASE(a_new_version_takes_what_it_shares_from_the_old_one),
 		CASE(what_an_attempt_links_keeps_its_rights),

@@ -1,10 +1,10 @@
 // What the publisher saw of files decides what it reads, and never what a package is: each build is
 // held against one of the same tree that remembers nothing.
 #include "proto/base/clock.h"
+#include "tests/unit/failing_readdir.h"
 #include "tests/unit/package_helper.h"
 #include "tests/unit/publisher_fixture.h"
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -22,24 +22,6 @@
 
 #define MIB ((size_t)1 << 20)
 #define NOW 1000000
-
-// Names that the disk still gives; -1: all.
-static int names_left = -1;
-
-struct dirent *readdir(DIR *d)
-{
-	static struct dirent *(*next)(DIR *);
-	void *at = next ? NULL : dlsym(RTLD_NEXT, "readdir64");
-
-	if (at)
-		memcpy(&next, &at, sizeof next);
-	if (names_left == 0) {
-		errno = EIO;
-		return NULL;
-	}
-	names_left -= names_left > 0;
-	return next(d);
-}
 
 struct fixture {
 	struct store_home home;
@@ -492,9 +474,9 @@ static void a_folder_that_cannot_be_read_is_no_part_of_itself(void **state)
 	file_put(f, "b", 5000, 2);
 	file_put(f, "c", 5000, 3);
 	SCOPED_FD int fd = open(f->home.tree, O_RDONLY | O_DIRECTORY);
-	names_left = 3; // with . and .. one file at least
+	listings_left = 3; // with . and .. one file at least
 	enum err e = tree_walk(fd, UINT64_MAX, &t);
-	names_left = -1;
+	listings_left = -1;
 	if (e == ERR_OK)
 		fail_msg("%zu of 3 files are a package", t.count);
 	assert_int_equal(e, ERR_IO);
