@@ -1,6 +1,5 @@
-// A medium as a folder: what is copied to a stick. The folder has another name until all of it is
-// on the disk, so its files are not synced one by one: a stick takes some ten milliseconds for
-// each.
+// A medium as a folder: what is copied to a stick. The folder is nobody's until all of it is on the
+// disk, so its files are not synced one by one: a stick takes some ten milliseconds for each.
 #include "medium_write.h"
 
 #include "proto/base/file.h"
@@ -50,56 +49,40 @@ static enum err entry_write(
 }
 
 // Open before the first file is written: a descriptor of later may not be told of what failed.
-static enum err part_fill(const struct medium_content *m, const char *part)
+static enum err folder_fill(const struct medium_content *m, const char *path)
 {
 	SCOPED_FD int watch = -1;
 
-	TRY(tree_remove(part)); // of a recording that was cut
-	TRY(dir_make(part));
-	watch = open(part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	TRY(tree_remove(path)); // of a recording that was cut
+	TRY(dir_make(path));
+	watch = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (watch < 0)
-		return err_set_errno("folder %s", part);
+		return err_set_errno("folder %s", path);
 	for (size_t i = 0; i < m->count; i++) {
 		TRY(medium_check(m));
-		TRY(entry_write(m, &m->entries[i], part));
+		TRY(entry_write(m, &m->entries[i], path));
 	}
-	return syncfs(watch) == 0 ? ERR_OK : err_set_errno("sync %s", part);
-}
-
-static enum err parent_sync(char *path)
-{
-	char *slash = strrchr(path, '/');
-
-	if (!slash)
-		return dir_sync(".");
-	*slash = '\0';
-	return dir_sync(path[0] ? path : "/");
+	return syncfs(watch) == 0 ? ERR_OK : err_set_errno("sync %s", path);
 }
 
 // What was written of it goes, and the reason stays.
-static enum err part_drop(const char *part, enum err e)
+static enum err folder_drop(const char *path, enum err e)
 {
 	char why[256];
 
 	if (!str_copy(why, sizeof(why), err_text()))
 		(void)str_copy(why, sizeof(why), err_word(e));
-	if (tree_remove(part) != ERR_OK) // the next start tries again
-		log_warn("MEDIUM-PART-STAYS", "path=%s why=%s", log_quote(part),
+	if (tree_remove(path) != ERR_OK) // the next start tries again
+		log_warn("MEDIUM-PART-STAYS", "path=%s why=%s", log_quote(path),
 			log_quote(err_text()));
 	return err_set(e, "%s", why);
 }
 
 enum err medium_write_folder(const struct medium_content *m, const char *path)
 {
-	char part[PATH_MAX];
-	int n = snprintf(part, sizeof(part), "%s.part", path);
+	enum err e = folder_fill(m, path);
 
-	if (n < 0 || (size_t)n >= sizeof(part))
-		return err_set(ERR_RANGE, "the path %s is too long", path);
-	enum err e = part_fill(m, part);
-	if (e == ERR_OK && rename(part, path) != 0)
-		e = err_set_errno("rename %s", part);
-	return e == ERR_OK ? parent_sync(part) : part_drop(part, e);
+	return e == ERR_OK ? e : folder_drop(path, e);
 }
 
 // ---- a stream

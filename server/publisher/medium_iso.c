@@ -311,18 +311,12 @@ enum err medium_write_image(
 enum err medium_write_iso(
 	const struct medium_content *m, const char *path, struct digest *sha256, uint64_t *size)
 {
-	char part[PATH_MAX];
-	int n = snprintf(part, sizeof(part), "%s.part", path);
+	SCOPED_FD int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	enum err e = fd >= 0 ? ERR_OK : err_set_errno("%s", path);
 
-	if (n < 0 || (size_t)n >= sizeof(part))
-		return err_set(ERR_RANGE, "the path %s is too long", path);
-	SCOPED_FD int fd = open(part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-	enum err e = fd >= 0 ? ERR_OK : err_set_errno("%s", part);
 	if (e == ERR_OK)
 		e = medium_write_image(m, fd, sha256, size);
-	if (e == ERR_OK && rename(part, path) != 0)
-		e = err_set_errno("rename %s", part);
 	if (e != ERR_OK)
-		(void)unlink(part);
+		(void)unlink(path);
 	return e;
 }

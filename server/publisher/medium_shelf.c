@@ -1,10 +1,12 @@
 // See medium_shelf.h.
 #include "medium_shelf.h"
 
+#include "medium_note.h"
 #include "proto/base/file.h"
 #include "recorder.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,18 +29,126 @@ struct medium_shelf {
 	uint64_t bytes;
 	size_t told; // of the list; count: all
 	struct mono tell_at;
+	int lock_fd; // -1: the folder is not there yet
 };
 
-static enum err path_make(
-	const struct medium_shelf *s, uint64_t order, const char *ending, char out[PATH_MAX])
-{
-	char base[PATH_MAX];
+// ---- paths
 
-	TRY(recorder_order_path(s->p, order, base));
-	int n = snprintf(
-		out, PATH_MAX, "%.*s%s", (int)(strlen(base) - strlen(".order")), base, ending);
+#define DIR_MAX 448 // of medium_dir
+#define MAKING ".making"
+#define LOCK ".lock"
+#define ORDER ".order"
+
+// The names of media, before their note's.
+static const char *const kinds[] = {"", ".iso"};
+
+static void medium_dir(const struct publisher *p, char out[DIR_MAX])
+{
+	const char *set = p->settings->medium_dir;
+
+	(void)snprintf(out, DIR_MAX, "%s%s", set[0] ? set : p->settings->state_dir,
+		set[0] ? "" : "/media");
+}
+
+static enum err path_make(const struct publisher *p, const char *folder, uint64_t order,
+	const char *ending, char out[PATH_MAX])
+{
+	char dir[DIR_MAX];
+
+	medium_dir(p, dir);
+	int n = snprintf(out, PATH_MAX, "%s/%s%" PRIu64 "%s", dir, folder, order, ending);
 	return n > 0 && n < PATH_MAX ? ERR_OK : err_set(ERR_RANGE, "medium_dir is too long");
 }
+
+enum err shelf_path(
+	const struct publisher *p, uint64_t order, const char *ending, char out[PATH_MAX])
+{
+	return path_make(p, "", order, ending, out);
+}
+
+enum err shelf_making_path(
+	const struct publisher *p, uint64_t order, const char *ending, char out[PATH_MAX])
+{
+	return path_make(p, MAKING "/", order, ending, out);
+}
+
+static enum err dir_path(const struct publisher *p, const char *name, char out[PATH_MAX])
+{
+	char dir[DIR_MAX];
+
+	medium_dir(p, dir);
+	return path_join(out, PATH_MAX, dir, name);
+}
+
+static enum err medium_dir_sync(const struct publisher *p)
+{
+	char dir[DIR_MAX];
+
+	medium_dir(p, dir);
+	return dir_sync(dir);
+}
+
+// ---- taking a place
+
+enum err shelf_file_put(const struct publisher *p, uint64_t order, const char *ending,
+	const void *data, size_t size)
+{
+	char made[PATH_MAX], path[PATH_MAX];
+
+	TRY(shelf_making_path(p, order, ending, made));
+	TRY(shelf_path(p, order, ending, path));
+	TRY(file_write_atomic(made, data, size, 0644));
+	if (rename(made, path) != 0)
+		return err_set_errno("rename %s", made);
+	return medium_dir_sync(p);
+}
+
+// Where the file system cannot be told, it is asked: nobody but us makes these names by program.
+static int rename_new(const char *from, const char *to)
+{
+	struct stat st;
+
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	if (lstat(to, &st) == 0) {
+		errno = EEXIST;
+		return -1;
+	}
+	return rename(from, to);
+}
+
+enum err shelf_place(const struct publisher *p, uint64_t order, const char *kind,
+	const struct digest *sha256, uint64_t size)
+{
+	struct medium_note n = {.sha256 = *sha256, .size = size};
+	char made[PATH_MAX], path[PATH_MAX], note[PATH_MAX], noted[PATH_MAX], ending[32];
+
+	(void)snprintf(ending, sizeof(ending), "%s" MEDIUM_NOTE, kind);
+	TRY(shelf_making_path(p, order, kind, made));
+	TRY(shelf_path(p, order, kind, path));
+	TRY(medium_note_mark(&n, made));
+	TRY(shelf_making_path(p, order, ending, note));
+	TRY(medium_note_write(&n, note));
+	if (rename_new(made, path) != 0)
+		return errno == EEXIST ? err_set(ERR_EXISTS,
+						 "%s is there, and is none that was recorded: "
+						 "move it away",
+						 path)
+				       : err_set_errno("rename %s", made);
+	TRY(shelf_path(p, order, ending, noted));
+	enum err e = medium_dir_sync(p);
+	if (e == ERR_OK && rename(note, noted) != 0)
+		e = err_set_errno("rename %s", note);
+	if (e != ERR_OK) {
+		(void)rename(path, made); // without its note it is nobody's
+		return e;
+	}
+	return medium_dir_sync(p);
+}
+
+// ---- the list
 
 static struct shelved *find(struct medium_shelf *s, uint64_t order)
 {
@@ -70,28 +180,67 @@ static int64_t ended_read(const struct medium_shelf *s, uint64_t order)
 	char path[PATH_MAX];
 	struct stat st;
 
-	if (path_make(s, order, ".ended", path) != ERR_OK || stat(path, &st) != 0)
+	if (shelf_path(s->p, order, ".ended", path) != ERR_OK || stat(path, &st) != 0)
 		return 0;
 	return (int64_t)st.st_mtim.tv_sec * 1000 + 1;
 }
 
+// Of "7.iso.recorded": 7, ".iso.recorded". 0: it is no such name.
+static uint64_t name_parse(const char *name, const char **ending)
+{
+	char exact[NAME_MAX + 1], *end = NULL;
+	uint64_t order = strtoull(name, &end, 10);
+
+	(void)snprintf(exact, sizeof(exact), "%" PRIu64 "%s", order, end);
+	*ending = end;
+	return strcmp(exact, name) == 0 ? order : 0;
+}
+
+// The name of the medium that a note of this ending is of; NULL: it is none.
+static const char *kind_of_note(const char *ending)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strncmp(ending, kinds[i], strlen(kinds[i])) == 0 &&
+			strcmp(ending + strlen(kinds[i]), MEDIUM_NOTE) == 0)
+			return kinds[i];
+	return NULL;
+}
+
 static void note_take(struct medium_shelf *s, const char *name)
 {
-	char path[PATH_MAX], hex[65] = "", *end = NULL;
-	SCOPED_BUF struct buf text;
-	struct shelved one = {.order = strtoull(name, &end, 10)};
+	char path[PATH_MAX];
+	const char *ending = NULL;
+	struct medium_note n;
+	struct shelved one = {.order = name_parse(name, &ending)};
 
-	buf_init(&text, 128);
-	if (s->count == SHELF_MAX || !one.order ||
-		(strcmp(end, ".recorded") != 0 && strcmp(end, ".iso.recorded") != 0) ||
-		find(s, one.order))
+	if (s->count == SHELF_MAX || !one.order || !kind_of_note(ending) || find(s, one.order))
 		return;
-	if (path_make(s, one.order, end, path) != ERR_OK || file_read(path, &text) != ERR_OK ||
-		buf_append(&text, "", 1) != ERR_OK ||
-		sscanf((const char *)text.data, "%64s %" SCNu64, hex, &one.bytes) != 2)
+	if (shelf_path(s->p, one.order, ending, path) != ERR_OK ||
+		medium_note_read(&n, path) != ERR_OK)
 		return;
+	one.bytes = n.size;
 	one.ended_ms = ended_read(s, one.order);
 	(void)add(s, &one);
+}
+
+// A crash came between a medium and its note: where it is of the very one that lies there, it
+// follows.
+static void note_follow(struct medium_shelf *s, const char *name)
+{
+	char made[PATH_MAX], path[PATH_MAX], medium[PATH_MAX];
+	const char *ending = NULL, *kind = NULL;
+	struct medium_note n;
+	uint64_t order = name_parse(name, &ending);
+
+	if (!order || !(kind = kind_of_note(ending)) ||
+		shelf_making_path(s->p, order, ending, made) != ERR_OK ||
+		shelf_path(s->p, order, ending, path) != ERR_OK ||
+		shelf_path(s->p, order, kind, medium) != ERR_OK)
+		return;
+	if (medium_note_read(&n, made) != ERR_OK || !n.inode || !medium_note_is_of(&n, medium))
+		return;
+	if (rename(made, path) == 0)
+		log_info("MEDIUM-NOTE-FOLLOWS", "path=%s", log_quote(medium));
 }
 
 static bool is_there(const struct medium_shelf *s, uint64_t order, const char *ending)
@@ -99,89 +248,111 @@ static bool is_there(const struct medium_shelf *s, uint64_t order, const char *e
 	char path[PATH_MAX];
 	struct stat st;
 
-	return path_make(s, order, ending, path) != ERR_OK || lstat(path, &st) == 0 ||
+	return shelf_path(s->p, order, ending, path) != ERR_OK || lstat(path, &st) == 0 ||
 	       errno != ENOENT; // in doubt it is
 }
 
+static bool has_medium(const struct medium_shelf *s, uint64_t order)
+{
+	return is_there(s, order, "") || is_there(s, order, MEDIUM_NOTE) ||
+	       is_there(s, order, ".iso") || is_there(s, order, ".iso" MEDIUM_NOTE);
+}
+
 // An order is kept for a medium that somebody makes by hand, as long as a medium would be.
-static bool order_is_old(const struct medium_shelf *s, uint64_t order)
+static void order_drop(struct medium_shelf *s, const char *name)
 {
 	char path[PATH_MAX];
+	const char *ending = NULL;
 	struct stat st;
+	uint64_t order = name_parse(name, &ending);
 
-	return path_make(s, order, ".order", path) == ERR_OK && lstat(path, &st) == 0 &&
-	       (clock_now().wall.ms / 1000 - st.st_mtim.tv_sec) > s->p->settings->medium_keep_s;
-}
-
-static bool is_rest(const struct medium_shelf *s, uint64_t order, const char *ending)
-{
-	static const char *const always[] = {".part", ".iso.part", ".order.tmp", ".recorded.tmp",
-		".iso.recorded.tmp", ".ended.tmp"};
-
-	if (!is_there(s, order, ".order"))
-		return false; // none of ours
-	for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
-		if (strcmp(ending, always[i]) == 0)
-			return true;
-	if (strcmp(ending, ".order") == 0)
-		return !is_there(s, order, ".recorded") && !is_there(s, order, ".iso.recorded") &&
-		       !is_there(s, order, "") && !is_there(s, order, ".iso") &&
-		       order_is_old(s, order);
-	return (ending[0] == '\0' && !is_there(s, order, ".recorded")) ||
-	       (strcmp(ending, ".iso") == 0 && !is_there(s, order, ".iso.recorded"));
-}
-
-static void rest_drop(struct medium_shelf *s, const char *name)
-{
-	char path[PATH_MAX], exact[NAME_MAX + 1], *end = NULL;
-	uint64_t order = strtoull(name, &end, 10);
-
-	(void)snprintf(exact, sizeof(exact), "%" PRIu64 "%s", order, end);
-	if (!order || strcmp(exact, name) != 0 || !is_rest(s, order, end))
+	if (!order || strcmp(ending, ORDER) != 0 || has_medium(s, order) ||
+		shelf_path(s->p, order, ORDER, path) != ERR_OK || lstat(path, &st) != 0 ||
+		clock_now().wall.ms / 1000 - st.st_mtim.tv_sec <= s->p->settings->medium_keep_s)
 		return;
-	if (path_make(s, order, end, path) == ERR_OK && tree_remove(path) == ERR_OK)
-		log_info("MEDIUM-REST-GONE", "path=%s", log_quote(path));
-	else
-		log_warn("MEDIUM-REST-STAYS", "name=%s why=%s", log_quote(name),
-			log_quote(err_text()));
+	if (unlink(path) == 0)
+		log_info("MEDIUM-ORDER-GONE", "path=%s", log_quote(path));
 }
 
 static void folder_look(
 	struct medium_shelf *s, const char *dir, void (*each)(struct medium_shelf *, const char *))
 {
 	DIR *d = opendir(dir);
+	const struct dirent *e = NULL;
+	enum err listed = d || errno == ENOENT ? ERR_OK : err_set_errno("%s", dir);
 
-	for (const struct dirent *e; d && (e = readdir(d));)
+	while (d && (listed = folder_next(d, dir, &e)) == ERR_OK && e)
 		each(s, e->d_name);
 	if (d)
 		closedir(d);
+	if (listed != ERR_OK)
+		log_warn("MEDIUM-UNLISTED", "why=%s", log_quote(err_text()));
+}
+
+static enum err dir_lock(struct medium_shelf *s, const char *dir)
+{
+	char path[PATH_MAX];
+
+	TRY(path_join(path, sizeof(path), dir, LOCK));
+	enum err e = lock_take(path, &s->lock_fd);
+	return e != ERR_EXISTS ? e
+			       : err_set(e,
+					 "medium_dir %s is that of another publisher, which is "
+					 "running: each has one of its own",
+					 dir);
+}
+
+enum err shelf_ready(struct medium_shelf *s)
+{
+	char dir[DIR_MAX], making[PATH_MAX];
+
+	medium_dir(s->p, dir);
+	TRY(dir_path(s->p, MAKING, making));
+	if (s->lock_fd >= 0)
+		return dir_make(making);
+	enum err made = dir_make(dir);
+	if (made != ERR_OK)
+		return made == ERR_EXISTS ? ERR_IO : made; // a file is in its place
+	TRY(dir_lock(s, dir));
+	folder_look(s, making, note_follow);
+	if (tree_remove(making) != ERR_OK)
+		log_warn("MEDIUM-REST-STAYS", "path=%s why=%s", log_quote(making),
+			log_quote(err_text()));
+	folder_look(s, dir, order_drop);
+	folder_look(s, dir, note_take);
+	s->told = s->count;
+	// Where libarchive collects the content of an image before it writes that: a temporary
+	// folder may be small, or memory.
+	if (setenv("TMPDIR", making, 1) != 0)
+		return err_set_errno("TMPDIR");
+	return dir_make(making);
 }
 
 enum err shelf_open(struct publisher *p, struct medium_shelf **out)
 {
 	struct medium_shelf *s = calloc(1, sizeof(*s));
-	char dir[PATH_MAX];
 
 	if (!s)
 		return err_set(ERR_MEMORY, "no memory for the media");
 	s->p = p;
+	s->lock_fd = -1;
 	*out = s;
-	TRY(recorder_order_path(p, 1, dir));
-	*strrchr(dir, '/') = '\0';
-	// Where libarchive collects the content of an image before it writes that: a temporary
-	// folder may be small, or memory.
-	if (dir_make(dir) != ERR_OK || setenv("TMPDIR", dir, 1) != 0)
-		(void)setenv("TMPDIR", p->settings->state_dir, 1);
-	folder_look(s, dir, rest_drop);
-	folder_look(s, dir, note_take);
-	s->told = s->count;
+	(void)setenv("TMPDIR", p->settings->state_dir, 1);
+	enum err e = shelf_ready(s);
+	if (e == ERR_EXISTS)
+		return e;
+	if (e != ERR_OK)
+		log_warn("MEDIUM-DIR", "why=%s", log_quote(err_text()));
 	return ERR_OK;
 }
 
 void shelf_free(struct medium_shelf *s)
 {
-	if (s)
-		free(s->list);
+	if (!s)
+		return;
+	if (s->lock_fd >= 0)
+		close(s->lock_fd);
+	free(s->list);
 	free(s);
 }
 
@@ -192,18 +363,36 @@ static enum err gone(const char *path)
 	return unlink(path) == 0 || errno == ENOENT ? ERR_OK : err_set_errno("%s", path);
 }
 
+// What was recorded, and nothing else that bears its name.
+static enum err medium_remove(const struct medium_shelf *s, uint64_t order, const char *kind)
+{
+	char path[PATH_MAX], note[PATH_MAX], ending[32];
+	struct medium_note n;
+
+	(void)snprintf(ending, sizeof(ending), "%s" MEDIUM_NOTE, kind);
+	TRY(shelf_path(s->p, order, kind, path));
+	TRY(shelf_path(s->p, order, ending, note));
+	enum err e = medium_note_read(&n, note);
+	if (e == ERR_OK && medium_note_is_of(&n, path))
+		return tree_remove(path);
+	if (e != ERR_OK && e != ERR_NOT_FOUND && e != ERR_FORMAT)
+		return e;
+	if (is_there(s, order, kind))
+		log_info("MEDIUM-NOT-OURS",
+			"path=%s why=\"it is not what was recorded, and stays\"", log_quote(path));
+	return ERR_OK;
+}
+
 // The medium first: what is left of a crash is found by its note again.
 static enum err files_remove(const struct medium_shelf *s, uint64_t order)
 {
-	static const char *const endings[] = {".order", ".iso.recorded", ".recorded", ".ended"};
+	static const char *const endings[] = {ORDER, ".iso" MEDIUM_NOTE, MEDIUM_NOTE, ".ended"};
 	char path[PATH_MAX];
 
-	TRY(path_make(s, order, "", path));
-	TRY(tree_remove(path));
-	TRY(path_make(s, order, ".iso", path));
-	TRY(gone(path));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		TRY(medium_remove(s, order, kinds[i]));
 	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		TRY(path_make(s, order, endings[i], path));
+		TRY(shelf_path(s->p, order, endings[i], path));
 		TRY(gone(path));
 	}
 	return ERR_OK;
@@ -272,12 +461,10 @@ void shelf_add(struct medium_shelf *s, uint64_t order, uint64_t bytes)
 void shelf_ended(struct medium_shelf *s, uint64_t order)
 {
 	struct shelved *one = find(s, order);
-	char path[PATH_MAX];
 
 	if (!one || one->ended_ms)
 		return;
-	if (path_make(s, order, ".ended", path) != ERR_OK ||
-		file_write_atomic(path, "", 0, 0644) != ERR_OK)
+	if (shelf_file_put(s->p, order, ".ended", "", 0) != ERR_OK)
 		log_warn(
 			"MEDIUM-UNNOTED", "order=%" PRIu64 " why=%s", order, log_quote(err_text()));
 	one->ended_ms = clock_now().wall.ms;
@@ -292,8 +479,7 @@ static void tell(struct medium_shelf *s, uint64_t order)
 	char path[PATH_MAX];
 
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
-	if (recorder_order_path(s->p, order, path) == ERR_OK &&
-		file_read(path, &envelope) == ERR_OK)
+	if (shelf_path(s->p, order, ORDER, path) == ERR_OK && file_read(path, &envelope) == ERR_OK)
 		recorder_say(s->p, buf_bytes(&envelope));
 }
 

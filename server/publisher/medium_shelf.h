@@ -1,6 +1,7 @@
 // The media that were recorded and are kept, in medium_dir: an image or a folder, its signed order
 // (N.order), what was recorded (N.iso.recorded, N.recorded), and since when nobody needs it
-// (N.ended).
+// (N.ended). People come here too, and unpack and copy: a medium is ours while it is the very file
+// or folder of its note, and all is made in .making, whose content nobody else's name is for.
 //
 //   recorded -> kept -> the server says that the order is over -> medium_keep_s later, or as soon
 //   as room is wanted, it goes
@@ -12,17 +13,36 @@
 #define HELIO_PUBLISHER_MEDIUM_SHELF_H
 
 #include "publisher.h"
+#include <limits.h>
 
 #define SHELF_MAX 100000 // media kept at a time
 
 struct medium_shelf;
 
-// Reads what lies there. A medium without its note was never told to anybody, because a crash came
-// before that: it goes, whole or in part, and is made again when the server asks again. So does an
-// order that nobody recorded within medium_keep_s. Errors: ERR_MEMORY.
+// Takes the folder for this publisher alone (.lock), and reads what lies there. What a crash left
+// half made goes, and is made again when the server asks again; so does an order that nobody
+// recorded within medium_keep_s. A folder that cannot be used is a warning: it is tried again for
+// each medium. Errors: ERR_EXISTS (it is that of another publisher, which runs), ERR_MEMORY. *out
+// is to be freed after an error too, unless it is NULL.
 enum err shelf_open(struct publisher *p, struct medium_shelf **out) MUST_CHECK;
 void shelf_free(struct medium_shelf *s);
 
+// Where media lie; ending: "", ".iso", ".order" ... Errors: ERR_RANGE.
+enum err shelf_path(const struct publisher *p, uint64_t order, const char *ending,
+	char out[PATH_MAX]) MUST_CHECK;
+// Where they are made; the same file system.
+enum err shelf_making_path(const struct publisher *p, uint64_t order, const char *ending,
+	char out[PATH_MAX]) MUST_CHECK;
+// A small file that is replaced as a whole.
+enum err shelf_file_put(const struct publisher *p, uint64_t order, const char *ending,
+	const void *data, size_t size) MUST_CHECK;
+// What was made as a whole takes its place, and then its note. kind: "" or ".iso". Errors:
+// ERR_EXISTS (something of that name lies there, and stays).
+enum err shelf_place(const struct publisher *p, uint64_t order, const char *kind,
+	const struct digest *sha256, uint64_t size) MUST_CHECK;
+
+// Before something is made there. Errors: as shelf_open, and why the folder cannot be used.
+enum err shelf_ready(struct medium_shelf *s) MUST_CHECK;
 // Room for a medium of about so many bytes. Errors: ERR_FULL, with a sentence.
 enum err shelf_room(struct medium_shelf *s, uint64_t bytes) MUST_CHECK;
 void shelf_add(struct medium_shelf *s, uint64_t order, uint64_t bytes);

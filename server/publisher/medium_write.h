@@ -30,12 +30,20 @@ static inline enum err medium_check(const struct medium_content *m)
 	return m->cancel && *m->cancel ? err_set(ERR_CLOSED, "the publisher ends") : ERR_OK;
 }
 
-// path appears by rename when it is whole and on the disk. Errors: ERR_NO_SPACE, ERR_READ_ONLY,
-// ERR_IO, ERR_NOT_FOUND and ERR_CORRUPT (an object).
+// Whole and on the disk after ERR_OK; after an error nothing is left there. What was there before
+// is lost. Errors: ERR_NO_SPACE, ERR_READ_ONLY, ERR_IO, ERR_NOT_FOUND and ERR_CORRUPT (an object).
 enum err medium_write_folder(const struct medium_content *m, const char *path) MUST_CHECK;
 enum err medium_write_iso(const struct medium_content *m, const char *path, struct digest *sha256,
 	uint64_t *size) MUST_CHECK;
 // Into an empty file that is open for reading and writing.
+//
+// While an image is written it takes its size twice, there and in a file without a name in $TMPDIR:
+// the folders of ISO 9660 stand before the files and say where each lies, so libarchive takes all
+// content first, and copies it afterwards. Nothing of that can be linked, renamed or cloned
+// instead: the file that it collects in is closed to us and has no frame around its content, and
+// objects of the store, whose files could be cloned block by block, begin in an image at sectors of
+// 2048 bytes, half of them inside of a block. Only a writer of ISO 9660 of our own would do
+// without. A folder takes its size once.
 enum err medium_write_image(
 	const struct medium_content *m, int fd, struct digest *sha256, uint64_t *size) MUST_CHECK;
 // One entry after the other: size of the path (2 bytes), of the content (4), path, content; the

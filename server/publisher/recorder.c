@@ -1,6 +1,7 @@
 // See recorder.h.
 #include "recorder.h"
 
+#include "medium_note.h"
 #include "medium_set.h"
 #include "medium_shelf.h"
 #include "proto/base/file.h"
@@ -12,7 +13,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define MEDIUM_DIR 448
 #define IMAGE_FRAME (400 * 1024) // what an image is larger than its files
 
 struct recording {
@@ -56,88 +56,56 @@ static void answer(struct publisher *p, const struct digest *package, const stru
 	control_tell(p->control, &m);
 }
 
-static void medium_dir(const struct publisher *p, char out[MEDIUM_DIR])
+// ---- what was recorded before: a line beside the medium
+
+static const char *kind_of(const struct recording *r)
 {
-	const char *set = p->settings->medium_dir;
-
-	(void)snprintf(out, MEDIUM_DIR, "%s%s", set[0] ? set : p->settings->state_dir,
-		set[0] ? "" : "/media");
-}
-
-enum err recorder_order_path(const struct publisher *p, uint64_t order, char out[PATH_MAX])
-{
-	char dir[MEDIUM_DIR];
-
-	medium_dir(p, dir);
-	int n = snprintf(out, PATH_MAX, "%s/%" PRIu64 ".order", dir, order);
-	return n > 0 && n < PATH_MAX ? ERR_OK : err_set(ERR_RANGE, "medium_dir is too long");
-}
-
-// ---- what was recorded before: a line beside the medium, written when that is whole
-
-static enum err note_path(const struct recording *r, char out[PATH_MAX])
-{
-	int n = snprintf(out, PATH_MAX, "%s.recorded", r->path);
-
-	return n > 0 && n < PATH_MAX ? ERR_OK : err_set(ERR_RANGE, "%s is too long", r->path);
-}
-
-static enum err note_write(const struct recording *r)
-{
-	char path[PATH_MAX], line[128];
-
-	TRY(note_path(r, path));
-	int n = snprintf(line, sizeof(line), "%s %" PRIu64 "\n", digest_hex(&r->sha256), r->size);
-	return file_write_atomic(path, line, (size_t)n, 0644);
+	return r->iso ? ".iso" : "";
 }
 
 static bool note_read(struct recording *r)
 {
-	char path[PATH_MAX], hex[65] = "";
-	SCOPED_BUF struct buf text;
+	char path[PATH_MAX];
+	struct medium_note n;
 	struct stat st;
 
-	buf_init(&text, 128);
-	return note_path(r, path) == ERR_OK && stat(r->path, &st) == 0 &&
-	       file_read(path, &text) == ERR_OK && buf_append(&text, "", 1) == ERR_OK &&
-	       sscanf((const char *)text.data, "%64s %" SCNu64, hex, &r->size) == 2 &&
-	       hex_decode(hex, r->sha256.b, sizeof(r->sha256.b)) == ERR_OK;
-}
-
-// The signed order stays, for a medium of several that somebody makes by hand.
-static enum err order_keep(const struct recording *r)
-{
-	char path[PATH_MAX];
-
-	TRY(recorder_order_path(r->p, r->order, path));
-	return file_write_atomic(path, r->order_bytes.data, r->order_bytes.size, 0644);
+	if (shelf_path(r->p, r->order, r->iso ? ".iso" MEDIUM_NOTE : MEDIUM_NOTE, path) != ERR_OK ||
+		stat(r->path, &st) != 0 || medium_note_read(&n, path) != ERR_OK)
+		return false;
+	r->sha256 = n.sha256;
+	r->size = n.size;
+	return true;
 }
 
 // ---- the work
 
-static enum err medium_make(struct recording *r)
+// The signed order stays, for a medium of several that somebody makes by hand.
+static enum err medium_make(struct recording *r, const char *made)
 {
 	const struct medium_content *content = &r->set.content;
 
-	TRY(order_keep(r));
+	TRY(shelf_file_put(r->p, r->order, ".order", r->order_bytes.data, r->order_bytes.size));
 	r->size = r->about; // of an image: told exactly below
-	TRY(r->iso ? medium_write_iso(content, r->path, &r->sha256, &r->size)
-		   : medium_write_folder(content, r->path));
-	return note_write(r);
+	TRY(r->iso ? medium_write_iso(content, made, &r->sha256, &r->size)
+		   : medium_write_folder(content, made));
+	return shelf_place(r->p, r->order, kind_of(r), &r->sha256, r->size);
 }
 
 // What nobody is told of does not stay; the order does, for a medium by hand.
 static void record_run(struct work *w)
 {
 	struct recording *r = (struct recording *)w;
+	char made[PATH_MAX] = "";
 
-	r->result = medium_make(r);
+	r->result = shelf_making_path(r->p, r->order, kind_of(r), made);
+	if (r->result == ERR_OK)
+		r->result = medium_make(r, made);
 	if (r->result == ERR_OK)
 		return;
 	if (!str_copy(r->why, sizeof(r->why), err_text()))
 		(void)str_copy(r->why, sizeof(r->why), err_word(r->result));
-	if (tree_remove(r->path) != ERR_OK)
-		log_warn("MEDIUM-REST-KEPT", "path=%s why=%s", log_quote(r->path),
+	if (made[0] && tree_remove(made) != ERR_OK) // the next start tries again
+		log_warn("MEDIUM-REST-KEPT", "path=%s why=%s", log_quote(made),
 			log_quote(err_text()));
 }
 
@@ -184,16 +152,11 @@ static uint64_t under_way(const struct publisher *p)
 static enum err recording_name(struct recording *r, const struct medium_order *order, bool *known)
 {
 	const struct medium *m = &order->says;
-	char dir[MEDIUM_DIR];
 
 	r->order = m->order;
 	r->package = m->package->package;
 	(void)str_copy(r->client, sizeof(r->client), m->client_id);
-	medium_dir(r->p, dir);
-	int n = snprintf(
-		r->path, sizeof(r->path), "%s/%" PRIu64 "%s", dir, r->order, r->iso ? ".iso" : "");
-	if (n < 0 || (size_t)n >= sizeof(r->path))
-		return err_set(ERR_RANGE, "medium_dir is too long");
+	TRY(shelf_path(r->p, r->order, kind_of(r), r->path));
 	TRY(buf_append(&r->order_bytes, order->envelope.data, order->envelope.size));
 	*known = note_read(r);
 	return ERR_OK;
@@ -203,15 +166,13 @@ static enum err recording_fill(struct recording *r, const struct directive *d, b
 {
 	SCOPED_ARENA struct arena a;
 	struct medium_order order;
-	char dir[MEDIUM_DIR];
 
 	arena_init(&a, 64 * 1024, 1024);
 	TRY(medium_order_open(r->p, d->medium, &a, &order));
 	TRY(recording_name(r, &order, known));
 	if (*known)
 		return ERR_OK;
-	medium_dir(r->p, dir);
-	TRY(dir_make(dir));
+	TRY(shelf_ready(r->p->shelf));
 	TRY(medium_set_add(&r->set, &order, d->held, d->held_count));
 	TRY(medium_set_finish(&r->set));
 	r->about = medium_set_bytes(&r->set) + (r->iso ? IMAGE_FRAME : 0);

@@ -5,14 +5,10 @@
 #define HELIO_PUBLISHER_RECORDER_H
 
 #include "publisher.h"
-#include <limits.h>
 
 void recorder_directive(struct publisher *p, const struct directive *d);
 // Tells the server once more of what was recorded for this signed order. A medium that somebody
 // took away is not told of, and not recorded anew.
 void recorder_say(struct publisher *p, struct bytes order);
-// Where the signed order of a medium is kept.
-enum err recorder_order_path(
-	const struct publisher *p, uint64_t order, char out[PATH_MAX]) MUST_CHECK;
 
 #endif

@@ -2,9 +2,9 @@
 // image into the file that the caller opened, or a stream for a stick that only the caller may
 // write to.
 #include "medium_set.h"
+#include "medium_shelf.h"
 #include "proto/base/file.h"
 #include "proto/base/text.h"
-#include "recorder.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,7 +71,7 @@ static enum err order_add(struct media_work *m, const char *text)
 	buf_init(&envelope, LIMIT_MEDIUM_ENVELOPE);
 	if (!text || !number || *end)
 		return err_set(ERR_FORMAT, "orders: a list of numbers");
-	TRY(recorder_order_path(m->publisher, number, path));
+	TRY(shelf_path(m->publisher, number, ".order", path));
 	if (file_read(path, &envelope) != ERR_OK)
 		return err_set(ERR_NOT_FOUND, "medium %s was not recorded here", text);
 	TRY(medium_order_open(m->publisher, buf_bytes(&envelope), &a, &order));

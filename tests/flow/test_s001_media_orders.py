@@ -183,4 +183,19 @@ def test_S001_c5_media_are_kept_until_they_are_over_and_no_more_than_fit(fleet_o
     fleet.ctl("media", "cancel", second["number"])
     fleet.publisher_extra["publisher"]["medium_keep_s"] = 0
     fleet.publisher()
-    wait_for(lambda: list((folder / "pub/media").iterdir()) == [], 20, "nothing is kept")
+    wait_for(lambda: not [p for p in (folder / "pub/media").iterdir() if p.name not in (".lock", ".making")], 20, "nothing is kept")
+    assert not list((folder / "pub/media/.making").iterdir())
+
+
+def test_S001_c5_two_publishers_do_not_share_a_folder_of_media(fleet_of, folder):
+    fleet = fleet_of(clients=("f1",), publishers=("pub", "other"), publisher={"publisher": {"medium_dir": folder / "media"}})
+    fleet.publisher("pub")
+    fleet.publisher("other")
+    fleet.procs["other"].wait_text("PUBLISHER-START-FAILED", 60)
+    assert f"medium_dir {folder / 'media'} is that of another publisher, which is running" in fleet.procs["other"].text()
+    wait_for(lambda: not fleet.procs["other"].alive(), 60, "the other ends")
+    # One that is killed holds nobody up.
+    assert fleet.procs["pub"].alive()
+    fleet.procs["pub"].kill()
+    fleet.publisher("other")
+    fleet.procs["other"].wait_text("PUBLISHER-STARTED", 60)
