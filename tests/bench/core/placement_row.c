@@ -227,7 +227,7 @@ void placement_row(void)
 		k->copies[i].state = PLACE_STORED;
 	double whole = grants_time(p, db, &id, now);
 	double place = choices_time(p, k, now), target = targets_time(&brokers, now);
-	printf("placement clients=%d brokers=%d leases=%zu granted=%llu "
+	printf("clients=%d brokers=%d leases=%zu granted=%llu "
 	       "place_ms_per_1000_grants=%.3f target_ms_per_1000=%.3f whole_ms_per_1000=%.2f\n",
 		CLIENTS, BROKERS, leases_count(p->leases), (unsigned long long)granted,
 		place * 1000, target * 1000, whole * 1000);
