@@ -34,6 +34,7 @@ from publishing import bench_publish_speed  # noqa: E402
 from rates import bench_rates  # noqa: E402
 from reconnect import bench_reconnect  # noqa: E402
 from scale_out import bench_scale_out  # noqa: E402
+from shelf import bench_shelf  # noqa: E402
 from witness import SocketCount, rss  # noqa: E402
 import data_sets  # noqa: E402
 
@@ -766,6 +767,7 @@ BENCHES = {"fetch_1g": bench_fetch_1g, "agent_memory": lambda quick: bench_agent
            "heartbeats": bench_heartbeats, "latency": bench_latency, "state_bytes": bench_state_bytes,
            "restart": bench_restart, "reconnect": lambda quick: bench_reconnect(row, quick), "growth": bench_growth, "media": bench_media, "orders": bench_orders, "queue": bench_queue, "placement": bench_placement, "shares": bench_shares, "rates": lambda quick: bench_rates(row, quick), "display": bench_display,
            "fan_out": lambda quick: bench_fan_out(row, quick), "publish_to_last": lambda quick: bench_publish_to_last(row, quick), "scale_out": lambda quick: bench_scale_out(row, quick),
+           "shelf": lambda quick: bench_shelf(row, Memory, quick),
            "ingest": lambda quick: bench_ingest(row, quick), "packaging": lambda quick: bench_packaging(row, quick)}
 
 

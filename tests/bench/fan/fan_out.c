@@ -42,8 +42,8 @@ struct client {
 
 	// A raw subscriber.
 	struct mqtt_link *link;
-	size_t asked, arrived, done_count;
-	const char *done[RAW_BATCH];
+	size_t asked, arrived, open_count, done_count;
+	const char *open[2 * RAW_BATCH], *done[RAW_BATCH]; // topics
 	uint8_t mixed; // of the digests, so that no compiler drops them
 	int file;      // -1: none
 };
@@ -187,7 +187,8 @@ static void raw_ask(struct client *c, size_t most)
 	if (n > 0 && link_subscribe(c->link, (const char *const *)b->topics + c->asked, n, 1, 0) !=
 			     ERR_OK)
 		die("subscribe");
-	c->asked += n;
+	for (size_t i = 0; i < n; i++)
+		c->open[c->open_count++] = b->topics[c->asked++];
 }
 
 static void raw_up(void *ctx, const struct link_address *via, bool session_present)
@@ -205,17 +206,36 @@ static void raw_down(void *ctx, const char *why, int64_t retry_ms)
 	client_end(ctx, why);
 }
 
+// One of those that it asked for, which a shelf may hand in another order. NULL: none of them.
+static const char *raw_take(struct client *c, const char *topic)
+{
+	for (size_t i = 0; i < c->open_count; i++) {
+		const char *found = c->open[i];
+
+		if (strcmp(found, topic) != 0)
+			continue;
+		c->open_count--;
+		memmove(c->open + i, c->open + i + 1, (c->open_count - i) * sizeof(*c->open));
+		return found;
+	}
+	return NULL;
+}
+
 static void raw_message(void *ctx, const struct link_message *m)
 {
 	struct client *c = ctx;
 	struct bench *b = c->bench;
 	size_t batch = b->window / 2 > 0 ? b->window / 2 : 1;
+	const char *topic = raw_take(c, m->topic);
 
+	if (!topic)
+		client_end(c, "it was sent what it did not ask for");
+	c->arrived++;
 	c->mixed ^= sha256(m->payload.data, m->payload.size).b[0];
 	if (c->file >= 0 &&
 		write(c->file, m->payload.data, m->payload.size) != (ssize_t)m->payload.size)
 		client_end(c, "its file cannot be written");
-	c->done[c->done_count++] = b->topics[c->arrived++]; // they come in the order of the asking
+	c->done[c->done_count++] = topic;
 	if (c->done_count == batch || c->arrived == b->topic_count) {
 		if (link_unsubscribe(c->link, c->done, c->done_count) != ERR_OK)
 			die("unsubscribe");
