@@ -4,8 +4,9 @@
 //   publish, retained   -> broker: may it write? -> shelf: file; the broker keeps nothing
 //   publish, empty      -> broker: may it write? -> shelf: the file goes
 //   subscribe           -> shelf_queue: it waits
-//   tick (each turn)    -> shelf_queue: whose turn? -> file -> the broker publishes it; for each
-//                          subscriber it asks: may it read? shelf: it waits, so let acl_file say
+//   tick (each turn)    -> shelf_backlog: what is still in memory? shelf_queue: whose turn? -> file
+//                          -> the broker publishes it; for each subscriber it asks: may it read?
+//                          shelf: it waits, so let acl_file say
 //   unsubscribe, leave  -> shelf_queue: nothing is its any more
 //
 // On the wire nothing changes but one bit: what comes from the shelf is not marked as retained.
@@ -15,10 +16,12 @@
 // its publishers send everything again, and so the folder is emptied at the start.
 //
 // 2.0.11 has no event for a subscription; the question whether a client may subscribe tells of it.
+#include "broker-conf/shelf/shelf_backlog.h"
 #include "broker-conf/shelf/shelf_folder.h"
 #include "broker-conf/shelf/shelf_queue.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <mosquitto.h>
 #include <mosquitto_broker.h>
 #include <mosquitto_plugin.h>
@@ -27,8 +30,20 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TURN_BYTES (16 * 1024 * 1024) // handed in one turn of the broker's loop
-#define SETTLE_MS 1000
+// An object passes through three blocks of memory of its size: what is read, the broker's copy, and
+// the packet to the client. Little at a time, the same blocks serve again while the processor has
+// them near. More only when the sockets have taken what there was: the loop may sleep then.
+#define TURN_BYTES (1024 * 1024)    // handed in one turn of the broker's loop
+#define LOW_BYTES (4 * 1024 * 1024) // or up to so much in memory
+#define TURN_OBJECTS 1024           // looked for at most, there or not
+#define LOOK_MS 100                 // the heap is asked as often, and whenever somebody waits
+#define QUIET_MS 1000
+// Mapped, touched and unmapped each time the blocks would cost more than all copying. So the heap
+// keeps them; what it kept it gives back when all is quiet.
+#define KEEP_BYTES (64 * 1024 * 1024)
+#define BLOCK_BYTES (4 * 1024 * 1024)
+
+#define MIB (1024 * 1024)
 
 struct shelf {
 	mosquitto_plugin_id_t *id;
@@ -36,6 +51,9 @@ struct shelf {
 	struct shelf_queue *queue;
 	bool handing;      // what the broker delivers now comes from the shelf
 	bool has_retained; // an object stayed in memory once: it was too large, or the folder full
+	bool has_handed;   // since the heap gave back what it kept
+	struct shelf_backlog backlog;
+	int64_t busy_ms, look_ms;
 	unsigned long long put, dropped, handed;
 };
 
@@ -49,6 +67,13 @@ static int64_t now_ms(void)
 
 // ---------------------------------------------------------------- what publishers send
 
+static int stays_in_memory(struct shelf *s, const struct mosquitto_evt_message *m)
+{
+	s->has_retained = true;
+	shelf_backlog_keep(&s->backlog, m->payloadlen);
+	return MOSQ_ERR_SUCCESS;
+}
+
 static int on_message(int event, void *data, void *ctx)
 {
 	struct mosquitto_evt_message *m = data;
@@ -60,10 +85,8 @@ static int on_message(int event, void *data, void *ctx)
 	s->handing = false;
 	if (!m->retain || !shelf_name_of(m->topic, &n))
 		return MOSQ_ERR_SUCCESS;
-	if (m->payloadlen > SHELF_OBJECT_MAX) {
-		s->has_retained = true;
-		return MOSQ_ERR_SUCCESS;
-	}
+	if (m->payloadlen > SHELF_OBJECT_MAX)
+		return stays_in_memory(s, m);
 	if (m->payloadlen == 0) {
 		// Clearing a retained message that is none costs the broker memory for ever.
 		(void)shelf_folder_drop(s->folder, &n);
@@ -76,8 +99,7 @@ static int on_message(int event, void *data, void *ctx)
 		mosquitto_log_printf(
 			MOSQ_LOG_WARNING, "shelf: %s stays in memory: %s", m->topic, strerror(e));
 		shelf_folder_drop(s->folder, &n);
-		s->has_retained = true;
-		return MOSQ_ERR_SUCCESS;
+		return stays_in_memory(s, m);
 	}
 	s->put++;
 	m->retain = false;
@@ -172,18 +194,53 @@ static size_t object_hand(struct shelf *s, const char *topic)
 	return size;
 }
 
+// What the heap says of the turns before. In a quiet moment it gives back what it kept.
+static uint64_t turn_begin(struct shelf *s, int64_t now)
+{
+	bool busy = shelf_queue_has_waiting(s->queue) || shelf_queue_recent_bytes(s->queue) > 0,
+	     quiet;
+	struct mallinfo2 heap;
+	uint64_t backlog;
+
+	if (busy)
+		s->busy_ms = now;
+	quiet = now - s->busy_ms >= QUIET_MS;
+	s->look_ms = now + LOOK_MS;
+	if (quiet && s->has_handed)
+		malloc_trim(0);
+	s->has_handed = s->has_handed && !quiet;
+	heap = mallinfo2();
+	backlog = shelf_backlog_bytes(
+		&s->backlog, heap.uordblks + heap.hblkhd, quiet, shelf_queue_held_bytes(s->queue));
+	shelf_queue_turn(s->queue, backlog, now);
+	return backlog + TURN_BYTES < LOW_BYTES ? LOW_BYTES - backlog : TURN_BYTES;
+}
+
+static void ahead_read(struct shelf *s)
+{
+	const char *topic;
+	struct shelf_name n;
+
+	while ((topic = shelf_queue_ahead(s->queue)))
+		if (shelf_name_of(topic, &n))
+			shelf_folder_ahead(s->folder, &n);
+}
+
 // What is published here is delivered at the beginning of the loop's next turn, before anything
 // else happens.
 static int on_tick(int event, void *data, void *ctx)
 {
 	struct shelf *s = ctx;
-	size_t turn = 0;
+	uint64_t turn = 0, most = 0;
+	int64_t now = now_ms();
 
 	(void)event;
 	(void)data;
 	s->handing = false;
-	while (turn < TURN_BYTES) {
-		const char *topic = shelf_queue_next(s->queue, now_ms());
+	if (now >= s->look_ms || shelf_queue_has_waiting(s->queue))
+		most = turn_begin(s, now);
+	for (int tries = 0; turn < most && tries < TURN_OBJECTS; tries++) {
+		const char *topic = shelf_queue_next(s->queue);
 		size_t size;
 
 		if (!topic)
@@ -194,6 +251,8 @@ static int on_tick(int event, void *data, void *ctx)
 		s->handing = s->handing || size > 0;
 		turn += size;
 	}
+	s->has_handed = s->has_handed || s->handing;
+	ahead_read(s);
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -222,6 +281,9 @@ static const char *options_take(
 			continue;
 		else if (strcmp(o[i].key, "client_bytes") == 0 &&
 			 bytes_option(&o[i], &limits->client_bytes))
+			continue;
+		else if (strcmp(o[i].key, "memory_bytes") == 0 &&
+			 bytes_option(&o[i], &limits->memory_bytes))
 			continue;
 		else
 			return o[i].key;
@@ -262,9 +324,10 @@ int mosquitto_plugin_init(
 	mosquitto_plugin_id_t *id, void **ctx, struct mosquitto_opt *options, int count)
 {
 	struct shelf_limits limits = {
-		.client_bytes = 72 * 1024 * 1024, // a full window: 64 objects
-		.budget_bytes = 64 * 1024 * 1024,
-		.settle_ms = SETTLE_MS,
+		.client_bytes = 72 * MIB, // a full window: 64 objects
+		.budget_bytes = 16 * MIB,
+		.memory_bytes = 512 * MIB,
+		.settle_ms = 1000,
 	};
 	const char *path = NULL, *wrong = options_take(options, count, &limits, &path);
 	struct shelf *s;
@@ -273,9 +336,8 @@ int mosquitto_plugin_init(
 
 	if (wrong) {
 		mosquitto_log_printf(MOSQ_LOG_ERR,
-			"shelf: plugin_opt_%s: folder is a path and has to be given, budget_bytes "
-			"and "
-			"client_bytes are at least %d",
+			"shelf: plugin_opt_%s: folder is a path and has to be given, budget_bytes, "
+			"client_bytes and memory_bytes are at least %d",
 			wrong, SHELF_OBJECT_MAX);
 		return MOSQ_ERR_INVAL;
 	}
@@ -285,6 +347,8 @@ int mosquitto_plugin_init(
 		return MOSQ_ERR_INVAL;
 	}
 	shelf_folder_clear(folder);
+	mallopt(M_MMAP_THRESHOLD, BLOCK_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEEP_BYTES);
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		abort();

@@ -190,6 +190,17 @@ int shelf_folder_look(int folder, const struct shelf_name *n, size_t *size)
 	return fd;
 }
 
+void shelf_folder_ahead(int folder, const struct shelf_name *n)
+{
+	size_t size;
+	int fd = shelf_folder_look(folder, n, &size);
+
+	if (fd < 0)
+		return;
+	posix_fadvise(fd, 0, (off_t)size, POSIX_FADV_WILLNEED);
+	close(fd);
+}
+
 bool shelf_folder_drop(int folder, const struct shelf_name *n)
 {
 	int place = place_open(folder, n, false);

@@ -28,6 +28,8 @@ void shelf_folder_clear(int folder);
 int shelf_folder_put(int folder, const struct shelf_name *n, const void *data, size_t size);
 // Opens it for reading; -1: it is not there. *size: of it.
 int shelf_folder_look(int folder, const struct shelf_name *n, size_t *size);
+// It will be read soon: the disk may begin.
+void shelf_folder_ahead(int folder, const struct shelf_name *n);
 // True when there was one.
 bool shelf_folder_drop(int folder, const struct shelf_name *n);
 

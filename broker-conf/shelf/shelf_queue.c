@@ -19,8 +19,8 @@ struct want {
 	char topic[SHELF_TOPIC_MAX];
 	struct client *client;
 	enum want_state state;
-	bool settles;
-	size_t size;
+	bool settles, is_ahead;
+	size_t size, way_bytes; // of the object; of memory that it takes on its way
 	int64_t had_ms;
 	struct want *prev, *next;               // of its client's that wait
 	struct want *settle_prev, *settle_next; // of all that settle, oldest first
@@ -43,8 +43,12 @@ struct shelf_queue {
 	struct client *clients; // by id
 	struct client *ring;    // those with waits and room, in order of their turns
 	struct want *settling;
-	uint64_t recent_bytes;
-	struct want *now; // what shelf_queue_next gave
+	uint64_t recent_bytes;  // of what settles
+	uint64_t held_bytes;    // of all clients
+	uint64_t way_bytes;     // of them at most so much is still in memory
+	uint64_t turn_bytes;    // handed in this turn, and not taken yet
+	uint64_t backlog_bytes; // at its beginning
+	struct want *now;       // what shelf_queue_next gave
 };
 
 struct shelf_queue *shelf_queue_new(const struct shelf_limits *limits)
@@ -83,7 +87,7 @@ static void settled(struct shelf_queue *q, struct want *w)
 	if (!w->settles)
 		return;
 	w->settles = false;
-	q->recent_bytes -= w->size;
+	q->recent_bytes -= w->way_bytes;
 	DL_DELETE2(q->settling, w, settle_prev, settle_next);
 }
 
@@ -96,8 +100,10 @@ static void want_leave(struct shelf_queue *q, struct want *w)
 		q->now = NULL;
 	if (w->state == WANT_WAITS)
 		DL_DELETE(c->waits, w);
-	else if (w->state == WANT_HAS)
+	else if (w->state == WANT_HAS) {
 		c->held_bytes -= w->size;
+		q->held_bytes -= w->size;
+	}
 	settled(q, w);
 }
 
@@ -192,6 +198,7 @@ void shelf_queue_want(struct shelf_queue *q, const char *client, const char *top
 	else
 		w = want_add(c, topic);
 	w->state = WANT_WAITS;
+	w->is_ahead = false;
 	DL_APPEND(c->waits, w);
 	ring_judge(q, c);
 }
@@ -219,28 +226,70 @@ void shelf_queue_gone(struct shelf_queue *q, const char *client)
 
 // ---------------------------------------------------------------- whose turn it is
 
-static void settle(struct shelf_queue *q, int64_t now_ms)
+void shelf_queue_turn(struct shelf_queue *q, uint64_t backlog_bytes, int64_t now_ms)
 {
 	while (q->settling && now_ms - q->settling->had_ms >= q->limits.settle_ms)
 		settled(q, q->settling);
+	q->way_bytes = q->recent_bytes < backlog_bytes ? q->recent_bytes : backlog_bytes;
+	q->turn_bytes = 0;
+	q->backlog_bytes = backlog_bytes;
 }
 
-const char *shelf_queue_next(struct shelf_queue *q, int64_t now_ms)
+bool shelf_queue_is_spent(const struct shelf_queue *q)
+{
+	uint64_t on_its_way = q->way_bytes + q->turn_bytes;
+
+	return on_its_way && on_its_way >= q->limits.budget_bytes;
+}
+
+// Memory is full of what nobody reads: one object a turn, to who holds none.
+static struct client *modest_find(const struct shelf_queue *q)
 {
 	struct client *c;
 
-	settle(q, now_ms);
-	if (!q->ring || (q->recent_bytes && q->recent_bytes >= q->limits.budget_bytes))
-		return NULL;
-	c = q->ring;
-	if (c->turn >= SHELF_TURN) {
-		DL_DELETE(q->ring, c);
-		DL_APPEND(q->ring, c);
-		c->turn = 0;
-		c = q->ring;
+	DL_FOREACH(q->ring, c)
+	{
+		if (c->held_bytes == 0)
+			return q->turn_bytes == 0 ? c : NULL;
 	}
-	q->now = c->waits;
-	return q->now->topic;
+	return NULL;
+}
+
+static struct client *turn_find(struct shelf_queue *q)
+{
+	struct client *c = q->ring;
+
+	if (q->backlog_bytes + q->turn_bytes >= q->limits.memory_bytes)
+		return modest_find(q);
+	if (c->turn < SHELF_TURN)
+		return c;
+	DL_DELETE(q->ring, c);
+	DL_APPEND(q->ring, c);
+	c->turn = 0;
+	return q->ring;
+}
+
+const char *shelf_queue_next(struct shelf_queue *q)
+{
+	struct client *c = q->ring && !shelf_queue_is_spent(q) ? turn_find(q) : NULL;
+
+	q->now = c ? c->waits : NULL;
+	return c ? q->now->topic : NULL;
+}
+
+const char *shelf_queue_ahead(struct shelf_queue *q)
+{
+	struct client *c;
+	struct want *w;
+	int seen = 0;
+
+	for (c = q->ring; c && seen < SHELF_AHEAD; c = c->next)
+		for (w = c->waits; w && seen < SHELF_AHEAD; w = w->next, seen++)
+			if (!w->is_ahead) {
+				w->is_ahead = true;
+				return w->topic;
+			}
+	return NULL;
 }
 
 void shelf_queue_hand(struct shelf_queue *q, size_t size)
@@ -255,6 +304,8 @@ void shelf_queue_hand(struct shelf_queue *q, size_t size)
 	c->turn++;
 	DL_DELETE(c->waits, w);
 	w->state = WANT_HANDED;
+	w->way_bytes = 2 * size; // the broker's copy, and the one in the packet to this client
+	q->turn_bytes += w->way_bytes;
 	if (size == 0) {
 		HASH_DEL(c->wants, w);
 		free(w);
@@ -270,19 +321,35 @@ bool shelf_queue_take(
 	struct client *c = client_find(q, client);
 	struct want *w = c ? want_find(c, topic) : NULL;
 
-	if (!w || w->state == WANT_HAS)
+	if (!w || w->state == WANT_HAS || (w->state == WANT_WAITS && shelf_queue_is_spent(q)))
 		return false;
-	if (w->state == WANT_WAITS)
+	if (w->state == WANT_WAITS) {
 		want_leave(q, w); // another one's turn brings it to this one too
+		w->way_bytes = size;
+	} else {
+		q->turn_bytes -= q->turn_bytes < w->way_bytes ? q->turn_bytes : w->way_bytes;
+	}
 	w->state = WANT_HAS;
 	w->size = size;
 	w->had_ms = now_ms;
 	w->settles = true;
 	c->held_bytes += size;
-	q->recent_bytes += size;
+	q->held_bytes += size;
+	q->recent_bytes += w->way_bytes;
+	q->way_bytes += w->way_bytes;
 	DL_APPEND2(q->settling, w, settle_prev, settle_next);
 	ring_judge(q, c);
 	return true;
+}
+
+uint64_t shelf_queue_held_bytes(const struct shelf_queue *q)
+{
+	return q->held_bytes;
+}
+
+bool shelf_queue_has_waiting(const struct shelf_queue *q)
+{
+	return q->ring != NULL;
 }
 
 size_t shelf_queue_clients(const struct shelf_queue *q)

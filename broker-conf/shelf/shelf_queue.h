@@ -2,8 +2,10 @@
 //
 // A client that subscribes to an object waits for it. Clients take turns, a few objects each. What
 // was handed to a client counts as its until it unsubscribes or leaves: at most client_bytes, so
-// that nobody fills the broker's memory by asking. What was handed lately, to all of them, is at
-// most budget_bytes: it is on its way through the broker's memory. Pure: times come in.
+// that nobody fills the broker's memory by asking. What is on its way to all of them through the
+// broker's memory is at most budget_bytes: what was handed lately, or less when the memory says so.
+// When those who do not read fill the memory nevertheless, nobody gets more who holds anything.
+// Pure: times and numbers come in.
 #ifndef HELIO_SHELF_QUEUE_H
 #define HELIO_SHELF_QUEUE_H
 
@@ -12,13 +14,15 @@
 #include <stdint.h>
 
 #define SHELF_TOPIC_MAX 160  // with its end
-#define SHELF_WANTS_MAX 1024 // of one client; it asks again for what is not noted
+#define SHELF_WANTS_MAX 1000 // of one client, as many as the broker queues for it
 #define SHELF_TURN 16        // objects of one client before the next one's
+#define SHELF_AHEAD 8
 
 struct shelf_limits {
 	uint64_t client_bytes, budget_bytes;
-	int64_t settle_ms; // so long after it was handed an object is in the broker's memory at
-			   // most
+	uint64_t memory_bytes; // with so much in memory only who holds nothing is handed an object
+	int64_t settle_ms;     // so long after it was handed an object is in the broker's memory at
+			       // most
 };
 
 struct shelf_queue;
@@ -31,16 +35,26 @@ void shelf_queue_want(struct shelf_queue *q, const char *client, const char *top
 void shelf_queue_drop(struct shelf_queue *q, const char *client, const char *topic);
 void shelf_queue_gone(struct shelf_queue *q, const char *client);
 
+// A turn begins: all that the turn before handed was delivered. backlog_bytes: what was handed and
+// is still in the broker's memory, or more.
+void shelf_queue_turn(struct shelf_queue *q, uint64_t backlog_bytes, int64_t now_ms);
 // The topic of the object that is handed next; NULL: none now. Valid until the next call.
-const char *shelf_queue_next(struct shelf_queue *q, int64_t now_ms);
+const char *shelf_queue_next(struct shelf_queue *q);
+// The topic of one of the next SHELF_AHEAD objects, each of them once; NULL: none. Valid until the
+// next call. A hint: it can be asked for from the disk.
+const char *shelf_queue_ahead(struct shelf_queue *q);
 // What shelf_queue_next gave is being handed: who waits for it takes it. size 0: it is not there,
 // and its client waits no more.
 void shelf_queue_hand(struct shelf_queue *q, size_t size);
 // The broker is about to deliver it to this client. True: the client waited for it, and has it now.
+// Who takes part in another one's turn waits on when the budget is spent.
 bool shelf_queue_take(
 	struct shelf_queue *q, const char *client, const char *topic, size_t size, int64_t now_ms);
 
 size_t shelf_queue_clients(const struct shelf_queue *q);
 uint64_t shelf_queue_recent_bytes(const struct shelf_queue *q);
+uint64_t shelf_queue_held_bytes(const struct shelf_queue *q); // by all clients
+bool shelf_queue_is_spent(const struct shelf_queue *q);       // the budget
+bool shelf_queue_has_waiting(const struct shelf_queue *q);
 
 #endif

@@ -157,3 +157,45 @@ def test_shelf_refuses_to_start_with_a_folder_that_others_write_to(fleet_of):
         with pytest.raises(AssertionError):
             fleet.broker("da")
         assert why in fleet.broker_log("da")
+
+
+def test_shelf_keeps_memory_for_those_who_read(fleet_of):
+    many = [f"idle{n}" for n in range(24)]
+    fleet = fleet_for(fleet_of, clients=("f1", *many))
+    shelf_of(fleet, shelf_budget_bytes=8 << 20)
+    fleet.broker("da")
+    fleet.procs["broker-da"].stop()
+    conf = fleet.folder / "broker-da/mosquitto.conf"
+    conf.write_text(conf.read_text().replace("plugin_opt_folder", f"plugin_opt_memory_bytes {16 << 20}\nplugin_opt_folder"))
+    pid = fleet.broker("da").pid
+
+    def memory():
+        return int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
+    with open("/dev/urandom", "rb") as random:
+        content = [random.read(1 << 20) for _ in range(12)]
+    topics = [chunk(hashlib.sha256(c).hexdigest()) for c in content]
+    publisher = reader(fleet, "pub", "helio/v1/host/+")
+    for topic, payload in zip(topics, content):
+        publisher.publish(topic, payload, retain=True)
+    before = memory()
+    # Each asks for 12 MiB, all of them for 288, and reads nothing.
+    idle = [wire.Client(fleet.port["da"], fleet.bundle(name)) for name in many]
+    for c in idle:
+        fleet.witnesses.append(c)
+        c.m.loop_stop()
+        c.m.subscribe([(t, 1) for t in topics])
+    wait_for(lambda: memory() - before > 16 << 20, 20, "they are handed what they do not read")
+    stays(lambda: memory() - before < 72 << 20, 5)
+    # Who reads is served beside them, one object at a time.
+    for topic, payload in zip(topics, content):
+        one = reader(fleet, "f1", topic)
+        wait_for(lambda: one.of(topic), 20, "it is served")
+        assert one.of(topic)[0].payload == payload
+        one.close()
+    # They leave: what they held goes, and what the broker's heap kept of it goes with it.
+    for c in idle:
+        c.m._sock_close()
+    wait_for(lambda: memory() - before < 6 << 20, 20, "the memory is given back")
+    full = reader(fleet, "f1", *topics)
+    wait_for(lambda: len(full.of("helio/v1/chunk/")) == len(topics), 20, "all of it, at once")
+    wait_for(lambda: memory() - before < 6 << 20, 20, "the memory is given back")
