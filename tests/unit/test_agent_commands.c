@@ -536,7 +536,7 @@ static void lines_that_say_how_far_it_is_are_no_output(void **state)
 	const char *argv[] = {"/usr/bin/printf", "%s", text, NULL};
 	uv_loop_t loop;
 	(void)state;
-	(void)program(&loop, argv, 5000);
+	(void)program(&loop, argv, 60000);
 	program_end(&loop);
 	assert_int_equal(seen.end.exit_code, 0);
 	assert_int_equal(seen.percent_count, 3);
@@ -555,7 +555,7 @@ static void the_tail_of_a_long_output_is_its_end(void **state)
 	const char *argv[] = {"/usr/bin/seq", "200000", NULL};
 	uv_loop_t loop;
 	(void)state;
-	(void)program(&loop, argv, 10000);
+	(void)program(&loop, argv, 60000);
 	program_end(&loop);
 	assert_int_equal(seen.end.output_bytes, 1288895); // seq 200000 | wc -c
 	assert_memory_equal(seen.tail + 1, "\n199999\n200000\n", 15);
@@ -575,11 +575,13 @@ static void a_program_that_takes_too_long_is_ended(void **state)
 
 static void a_stopped_program_that_ignores_sigterm_is_killed(void **state)
 {
-	const char *argv[] = {"/usr/bin/env", "--ignore-signal=TERM", "/usr/bin/sleep", "60", NULL};
+	const char *argv[] = {
+		"/bin/sh", "-c", "trap '' TERM; echo PERCENT 1; exec sleep 600", NULL};
 	uv_loop_t loop;
 	(void)state;
-	struct process *p = program(&loop, argv, 30000);
-	usleep(200000); // env has set the signal aside
+	struct process *p = program(&loop, argv, 300000);
+	while (seen.percent_count == 0 && !seen.ended) // the signal is set aside
+		uv_run(&loop, UV_RUN_ONCE);
 	process_stop(p);
 	uint64_t begin = uv_hrtime();
 	program_end(&loop);

@@ -75,7 +75,7 @@ static void play_begin(struct play *p, const char *const *lines)
 	assert_non_null(mkdtemp(p->folder));
 	snprintf(p->ctl.settings.publisher_socket, sizeof(p->ctl.settings.publisher_socket), "%s/s",
 		p->folder);
-	p->ctl.timeout_ms = 3000;
+	p->ctl.timeout_ms = 60000;
 	p->ctl.quiet = true;
 	int listener = listen_at(p->ctl.settings.publisher_socket);
 	p->child = fork();

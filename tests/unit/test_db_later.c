@@ -213,7 +213,7 @@ static struct tool held(struct fixture *f)
 	}
 	close(ends[0]);
 	assert_int_equal(write(ends[1], command, strlen(command)), strlen(command));
-	for (int i = 0; i < 10000 && access(flag, F_OK) != 0; i++)
+	for (int i = 0; i < 60000 && access(flag, F_OK) != 0; i++)
 		(void)usleep(1000);
 	assert_int_equal(access(flag, F_OK), 0);
 	return (struct tool){.pid = pid, .input = ends[1]};

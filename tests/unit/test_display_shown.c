@@ -282,8 +282,12 @@ static void test_kill_9_at_any_moment_keeps_every_row_and_number(void **state)
 
 	(void)state;
 	for (int round = 0; round < 20; round++) {
-		pid_t child = fork();
+		int ends[2], status;
+		char row;
 
+		assert_int_equal(pipe(ends), 0);
+		assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+		pid_t child = fork();
 		if (child == 0) {
 			if (shown_open(&s, dir, PART) != ERR_OK)
 				_exit(1);
@@ -291,13 +295,19 @@ static void test_kill_9_at_any_moment_keeps_every_row_and_number(void **state)
 				struct shown_row r = row_of("k.jpg", 1, 10);
 				if (shown_note(&s, &r) != ERR_OK || shown_append(&s, &r) != ERR_OK)
 					_exit(2);
+				ssize_t n = write(ends[1], "r", 1); // nobody need read it
+				(void)n;
 			}
 		}
-		usleep(3000 + (useconds_t)round * 700);
+		// It has written two; then some moment.
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(read(ends[0], &row, 1), 1);
+		usleep((useconds_t)round * 700);
 		kill(child, SIGKILL);
-		int status;
 		waitpid(child, &status, 0);
 		assert_true(WIFSIGNALED(status));
+		close(ends[0]);
+		close(ends[1]);
 	}
 	assert_int_equal(shown_open(&s, dir, PART), ERR_OK);
 	before = s.seq;

@@ -532,11 +532,12 @@ static void full_is_an_answer(void **state)
 
 #define FLEET 10000u
 
+// Of this process's own work: what the machine does for others is not counted.
 static double ms_since(const struct timespec *from)
 {
 	struct timespec to;
 
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	return (double)(to.tv_sec - from->tv_sec) * 1e3 +
 	       (double)(to.tv_nsec - from->tv_nsec) / 1e6;
 }
@@ -584,19 +585,19 @@ static void orders_cost_by_distinct_packages_and_not_by_clients(void **state)
 
 	EDITED("customer-add", "customer", "big");
 	ten_thousand(w);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	EDITED("customer-plan-set", "customer", "big", "revision", "1", "plan", "q00", "expression",
 		"sea");
 	double first_ms = ms_since(&from);
 	size_t orders = (size_t)cJSON_GetArraySize(cJSON_GetObjectItem(said, "orders"));
 	assert_int_equal(w->orders.standing, orders);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	while (w->orders.walks) {
 		customer_orders_work(&w->orders, w->now);
 		core_turn_end(w->core, w->now);
 	}
 	walk_ms = ms_since(&from);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	EDITED("customer-plan-set", "customer", "big", "revision", "2", "plan", "q00", "expression",
 		"sea and land");
 	edit_ms = ms_since(&from);

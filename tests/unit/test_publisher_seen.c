@@ -298,7 +298,7 @@ static bool slow_begin(struct slow_write *w, const char *path, size_t size)
 	assert_int_equal(ioctl(w->faults, UFFDIO_REGISTER, &missing), 0);
 	assert_int_equal(pthread_create(&w->thread, NULL, slow_main, w), 0);
 	fault = (struct pollfd){.fd = w->faults, .events = POLLIN};
-	assert_int_equal(poll(&fault, 1, 10000), 1);
+	assert_int_equal(poll(&fault, 1, 60000), 1);
 	assert_int_equal(fault.revents, POLLIN); // it has begun, and waits
 	return true;
 }
