@@ -118,19 +118,30 @@ static bool heads_are_done(const struct readback *r)
 	return true;
 }
 
-// Who has a mark here, and objects that have not come.
+// An order whose mark is here, and something else of it has not come in this phase.
 static const struct order *missing_find(const struct readback *r)
 {
-	for (size_t i = 0; i < r->batch; i++)
-		for (size_t j = 0; !r->queue[i].failed && j < r->queue[i].object_count; j++)
-			if (!r->queue[i].seen[j])
-				return &r->queue[i];
+	for (size_t i = 0; i < r->batch; i++) {
+		const struct order *o = &r->queue[i];
+
+		if (o->failed || !o->has_mark)
+			continue;
+		if (r->phase == PHASE_HEADS && !(o->has_manifest && o->has_index))
+			return o;
+		for (size_t j = 0; r->phase == PHASE_OBJECTS && j < o->object_count; j++)
+			if (!o->seen[j])
+				return o;
+	}
 	return NULL;
 }
 
 static bool objects_are_done(const struct readback *r)
 {
-	return missing_find(r) == NULL;
+	for (size_t i = 0; i < r->batch; i++)
+		for (size_t j = 0; !r->queue[i].failed && j < r->queue[i].object_count; j++)
+			if (!r->queue[i].seen[j])
+				return false;
+	return true;
 }
 
 static enum readback_verdict order_verdict(const struct order *o, const char **why)
@@ -207,6 +218,8 @@ static void objects_begin(struct readback *r, struct now now)
 	size_t first = r->filter_count;
 
 	r->phase = PHASE_OBJECTS;
+	r->fence[0] = 0;
+	r->fence_came = false;
 	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
 	for (size_t i = 0; i < r->batch; i++) {
 		const struct order *o = &r->queue[i];
@@ -222,30 +235,39 @@ static void objects_begin(struct readback *r, struct now now)
 		batch_end(r, true, now);
 }
 
-static void fence_set(struct readback *r, struct now now)
+// False: nobody's mark is here, so there is nothing to wait for.
+static bool fence_set(struct readback *r, struct now now)
 {
 	const struct order *o = missing_find(r);
-	struct topic mark = topic_of(TOPIC_MARK, o->publisher);
+	struct topic mark = o ? topic_of(TOPIC_MARK, o->publisher) : (struct topic){.s = ""};
 	const char *filter = mark.s;
 
+	if (!o)
+		return false;
 	str_copy(r->fence, sizeof(r->fence), o->publisher);
 	r->deadline = mono_add_ms(now.mono, READBACK_FENCE_MS);
 	r->ports.unsubscribe(r->ports.ctx, r->broker, &filter, 1);
 	if (r->ports.subscribe(r->ports.ctx, r->broker, &filter, 1) != ERR_OK)
 		batch_end(r, true, now);
+	return true;
+}
+
+// All that is to come in this phase has come, or would have.
+static bool phase_is_over(struct readback *r, struct now now)
+{
+	bool late = mono_since_ms(now.mono, r->deadline) >= 0;
+
+	if (r->fence_came || (r->phase == PHASE_HEADS ? heads_are_done(r) : objects_are_done(r)))
+		return true;
+	return late && (r->fence[0] || !fence_set(r, now));
 }
 
 static void advance(struct readback *r, struct now now)
 {
-	bool late = r->phase != PHASE_IDLE && mono_since_ms(now.mono, r->deadline) >= 0;
-
-	if (r->phase == PHASE_HEADS && (late || heads_are_done(r)))
+	if (r->phase == PHASE_HEADS && phase_is_over(r, now))
 		objects_begin(r, now);
-	else if (r->phase == PHASE_OBJECTS &&
-		 (objects_are_done(r) || r->fence_came || (late && r->fence[0])))
+	else if (r->phase == PHASE_OBJECTS && phase_is_over(r, now))
 		batch_end(r, false, now);
-	else if (r->phase == PHASE_OBJECTS && late)
-		fence_set(r, now);
 	if (r->phase == PHASE_IDLE && r->count > 0)
 		batch_begin(r, now);
 }
@@ -349,7 +371,7 @@ bool readback_message(struct readback *r, const struct topic_parts *topic, struc
 	retained = retained || topic->kind == TOPIC_CHUNK; // a shelf delivers them unmarked
 	if (retained)
 		deadline_move(r, now);
-	if (retained && topic->kind == TOPIC_MARK && r->phase == PHASE_OBJECTS)
+	if (retained && topic->kind == TOPIC_MARK && r->fence[0])
 		r->fence_came = r->fence_came || strcmp(r->fence, topic->id) == 0;
 	for (size_t i = 0; retained && i < r->batch; i++) {
 		struct order *o = &r->queue[i];

@@ -4,11 +4,11 @@
 // (broker-conf/shelf) keeps objects elsewhere. Mark, manifest and index are always retained.
 //
 // One per data broker. Orders are read in batches: first mark, manifest and index of each; then the
-// last object that each index names, and the objects a client missed. MQTT has no "not found": of
-// mark, manifest and index is not there what has not arrived when nothing came for the deadline. Of
-// objects, which may be large and the line to the broker slow, the mark is then asked for once
-// more: it is sent behind them, so what has not arrived before it is not there. Filters are
-// explicit, and unsubscribed when the batch is over, so that the next subscription is a fresh one.
+// last object that each index names, and the objects a client missed. MQTT has no "not found": a
+// mark is not there when nothing came for the deadline. What else has not come by then may be large
+// and the line to the broker slow: the mark is asked for once more. It is sent behind all that was
+// asked for before, so what has not arrived before it is not there. Filters are explicit, and
+// unsubscribed when the batch is over, so that the next subscription is a fresh one.
 #ifndef HELIO_SERVER_READBACK_H
 #define HELIO_SERVER_READBACK_H
 
@@ -17,7 +17,7 @@
 
 #define READBACK_BATCH 12
 #define READBACK_DEADLINE_MS 3000
-#define READBACK_FENCE_MS 60000 // the mark behind the objects: no longer than this
+#define READBACK_FENCE_MS 60000 // for the mark behind it, no longer than this
 #define READBACK_QUEUE 4096     // packages; more come again by presence_tick
 
 struct readback;

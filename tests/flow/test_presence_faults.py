@@ -1,5 +1,6 @@
 """What goes wrong at data brokers and between: they forget, are full, hang, are gone; programs are killed in every state. What is wanted
 arrives in the end, from a broker whose copy the server read back."""
+import datetime
 import re
 import threading
 import time
@@ -9,6 +10,7 @@ import pytest
 from lib import rogue, wire
 from lib.boss import FakeServer
 from lib.presence import Record, all_there, content, late, lies_at, offer, package_of, published, quiet_counts, software, stored
+from lib.proxy import Proxy
 from lib.wait import stays, wait_for
 from test_presence_leases import answered, ask, fleet_for, installed, joins, same_file, told
 
@@ -98,6 +100,36 @@ def test_S002_4_a_broker_that_hangs_while_it_is_filled_is_left(fleet_of):
     finally:
         for b in fleet.data_ids:
             fleet.procs[f"broker-{b}"].go_on()
+
+
+@pytest.mark.slow
+def test_S002_7_a_broker_behind_a_narrow_line_is_read_back_all_the_same(fleet_of):
+    """What says where the objects lie takes many seconds to come: nothing of it is missing, and nothing is sent again."""
+    fleet = fleet_for(fleet_of, clients=("f1",), sys_interval_s=30)
+    fleet.broker_extra["da"] = {"sys_interval_s": "30"}     # no room for them on this line
+    line = Proxy(fleet.port["da"]).start()
+    fleet.witnesses.append(line)
+    line.close = line.stop
+    fleet.server_extra["data"]["broker"] = [f"da localhost 127.0.0.1 {line.port} {fleet.capacity}"]
+    fleet.up()
+    heliod = fleet.procs["heliod"]
+    stored(fleet, package_of(fleet, "small", 1000))         # everybody is connected
+    line.rate = 100
+    package = package_of(fleet, "large", 2_000_000)
+    heliod.wait_text(f"READBACK broker=da package={package[:8]}", 120)
+    line.rate = 0
+    began = stamp(heliod.lines(f"package={package[:12]} name=large version=1 from=sending to=verifying")[0])
+    took = stamp(heliod.lines(f"READBACK broker=da package={package[:8]}")[0]) - began
+    assert took > 4, f"{took:.1f} s: it was no narrow line"
+    assert len(heliod.lines(f"READBACK broker=da package={package[:8]}")) == 1 and "verdict=proven" in heliod.lines("READBACK")[-1]
+    assert not heliod.lines("PLACE-LOST") and not heliod.lines("kind=repair")
+    fleet.ctl("channel", "publish", "default", package)
+    wait_for(lambda: installed(fleet, "f1", package), 60)
+    assert same_file(fleet, "f1", package, "large-1")
+
+
+def stamp(line):
+    return datetime.datetime.fromisoformat(line.split(" ")[0].replace("Z", "+00:00")).timestamp()
 
 
 def test_S002_5_with_all_brokers_gone_it_waits_and_goes_on_when_one_is_back(fleet_of):

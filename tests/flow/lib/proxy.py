@@ -64,7 +64,7 @@ class Proxy:
                 if self.held.is_set():
                     self.held_wait()
                 for s in ready:
-                    data = s.recv(8192 if self.rate and s is server else 65536)
+                    data = s.recv(max(64, min(8192, self.rate // 10)) if self.rate and s is server else 65536)
                     if not data:
                         return
                     if self.rate and s is server:
