@@ -108,7 +108,7 @@ static void state_cell(struct table *t, const cJSON *h)
 	uint64_t total = json_u64(h, "total_bytes"), sent = json_u64(h, "sent_bytes");
 	char text[64];
 
-	snprintf(text, sizeof(text), "%.40s", state);
+	snprintf(text, sizeof(text), "%.*s", text_most(state, 40), state);
 	if (strcmp(state, "sending") == 0 && total > 0)
 		snprintf(
 			text, sizeof(text), "sending %.0f%%", 100.0 * (double)sent / (double)total);

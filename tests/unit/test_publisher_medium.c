@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -324,6 +325,7 @@ static void two_publishers_do_not_share_a_folder_of_media(void **state)
 	assert_int_equal(pipe(channel), 0);
 	pid_t child = fork();
 	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		bool has = shelf_open(&h.p, &second) == ERR_OK;
 		if (write(channel[1], has ? "y" : "n", 1) == 1)
 			for (;;)
