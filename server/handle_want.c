@@ -615,7 +615,7 @@ static void wait_deferred(const struct want_call *c)
 {
 	char reason[LIMIT_TEXT + 1];
 
-	snprintf(reason, sizeof(reason), "deferred: %.200s", c->k->detail);
+	text_format(reason, sizeof(reason), "deferred: %s", c->k->detail);
 	wait_for(c, reason);
 }
 
