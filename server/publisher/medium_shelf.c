@@ -386,7 +386,7 @@ static enum err medium_remove(const struct medium_shelf *s, uint64_t order, cons
 // The medium first: what is left of a crash is found by its note again.
 static enum err files_remove(const struct medium_shelf *s, uint64_t order)
 {
-	static const char *const endings[] = {ORDER, ".iso" MEDIUM_NOTE, MEDIUM_NOTE, ".ended"};
+	static const char *const endings[] = {ORDER, (".iso" MEDIUM_NOTE), MEDIUM_NOTE, ".ended"};
 	char path[PATH_MAX];
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
