@@ -93,7 +93,7 @@ def test_S001_c28_any_ten_seconds_hold_the_rate_within_five_percent(fleet_of):
 
 
 @pytest.mark.slow
-def test_equal_wishes_get_equal_shares_also_of_those_who_come_later(fleet_of):
+def test_S001_c28_equal_wishes_get_equal_shares_also_of_those_who_come_later(fleet_of):
     """f1 is alone at first and has the widest window there is; f5 may not have more than a quarter of what the others get."""
     clients, rate = ("f1", "f2", "f3", "f4", "f5"), 5 * MB
     fleet = fleet_for(fleet_of, clients=clients, budgets=[f"broker da {rate}", f"client f5 {rate // 17}"])

@@ -109,6 +109,25 @@ def test_S001_c28_a_sites_budget_holds_over_its_devices_and_brokers_and_a_restar
     assert budgets(fleet)[("client", "f9")] == MB
 
 
+def drawn(rate, seconds=20, stall=(8, 14), late=0):
+    """Samples of a line that carries so much, but in the stall; then what waited comes at once."""
+    rows, n = [], 0
+    for tick in range(seconds * 25):
+        at = tick / 25
+        n += 0 if stall[0] <= at < stall[1] else rate / 25 + (late if stall[1] <= at < stall[1] + 0.04 else 0)
+        rows.append((at, at + 0.01, n))
+    return rows
+
+
+def test_S001_c28_a_stall_is_no_excess_and_an_excess_hides_behind_no_stall():
+    rate = 3 * MB
+    most, judged = most_in_a_second(drawn(rate, late=2 * OBJECT))
+    assert most <= rate + OBJECT and judged > 10 and all_of_it(drawn(rate, late=2 * OBJECT), rate) <= 2 * OBJECT
+    assert most_within(drawn(rate, late=2 * OBJECT), 1) > rate + OBJECT, "it was nothing that had to be told apart"
+    assert most_in_a_second(drawn(1.5 * rate))[0] > rate + OBJECT
+    assert all_of_it(drawn(1.5 * rate, stall=(0, 0)), rate) > 2 * OBJECT
+
+
 @pytest.mark.long
 def test_S001_c28_any_ten_seconds_of_a_site_hold_its_budget_within_five_percent(site_fleet):
     fleet, rate = site_fleet, 2 * MB

@@ -60,6 +60,13 @@ class Namespace:
             self.run(family, "addr", "flush", "dev", self.inner, "scope", "global")
             self.run(family, "route", "flush", "dev", self.inner)
 
+    def narrow(self, bytes_per_s, waits_ms=60):
+        """What goes to the device goes no faster, and what would wait longer is lost, as at a router. 0: as fast as it is."""
+        words = ["tbf", "rate", f"{bytes_per_s * 8}bit", "burst", "32kb", "latency", f"{waits_ms}ms"] if bytes_per_s else []
+        done = subprocess.run(["tc", "qdisc", "replace" if words else "del", "dev", self.outer, "root", *words], stderr=subprocess.PIPE, text=True)
+        if words and done.returncode != 0:
+            pytest.skip(f"no narrow line here: {done.stderr.strip()}")
+
     def up(self):
         ip("link", "add", self.outer, "type", "veth", "peer", "name", self.inner, "netns", self.name)
         ip("addr", "add", f"{self.host4}/28", "dev", self.outer)
