@@ -32,6 +32,7 @@ struct readback {
 	size_t count, batch;
 	enum phase phase;
 	struct mono deadline;
+	struct mono latest;       // of the phase: what drips without an end moves it no further
 	char fence[LIMIT_ID + 1]; // whose mark was asked for behind the objects; "": nobody's yet
 	bool fence_came;
 	struct topic filters[READBACK_BATCH * (PRESENCE_MISSING_MAX + 4)];
@@ -194,14 +195,20 @@ static void batch_end(struct readback *r, bool broken, struct now now)
 	}
 }
 
+static void phase_begin(struct readback *r, enum phase phase, struct now now)
+{
+	r->phase = phase;
+	r->fence[0] = 0;
+	r->fence_came = false;
+	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	r->latest = mono_add_ms(now.mono, READBACK_FENCE_MS);
+}
+
 static void batch_begin(struct readback *r, struct now now)
 {
 	r->batch = r->count < READBACK_BATCH ? r->count : READBACK_BATCH;
 	r->filter_count = 0;
-	r->fence[0] = 0;
-	r->fence_came = false;
-	r->phase = PHASE_HEADS;
-	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	phase_begin(r, PHASE_HEADS, now);
 	for (size_t i = 0; i < r->batch; i++) {
 		const struct order *o = &r->queue[i];
 
@@ -217,10 +224,7 @@ static void objects_begin(struct readback *r, struct now now)
 {
 	size_t first = r->filter_count;
 
-	r->phase = PHASE_OBJECTS;
-	r->fence[0] = 0;
-	r->fence_came = false;
-	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	phase_begin(r, PHASE_OBJECTS, now);
 	for (size_t i = 0; i < r->batch; i++) {
 		const struct order *o = &r->queue[i];
 
@@ -348,8 +352,11 @@ static void take_object(struct order *o, const struct digest *id, struct bytes p
 // Something came: the line is slow, or there is much to come.
 static void deadline_move(struct readback *r, struct now now)
 {
-	if (r->phase != PHASE_IDLE && !r->fence[0])
-		r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	if (r->phase == PHASE_IDLE || r->fence[0])
+		return;
+	r->deadline = mono_add_ms(now.mono, READBACK_DEADLINE_MS);
+	if (mono_since_ms(r->deadline, r->latest) > 0)
+		r->deadline = r->latest;
 }
 
 static bool order_is_named(const struct order *o, const struct topic_parts *t, bool with_package)

@@ -17,7 +17,7 @@
 
 #define READBACK_BATCH 12
 #define READBACK_DEADLINE_MS 3000
-#define READBACK_FENCE_MS 60000 // for the mark behind it, no longer than this
+#define READBACK_FENCE_MS 60000 // for what is slow, and for the mark behind it, no longer than this
 #define READBACK_QUEUE 4096     // packages; more come again by presence_tick
 
 struct readback;

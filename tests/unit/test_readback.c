@@ -306,6 +306,27 @@ static void what_comes_slowly_is_there(void **state)
 	assert_int_equal(w->verdict, READBACK_OBJECTS_MISSING);
 }
 
+// A publisher sends what it may, every two seconds, and never what was asked for.
+static void what_drips_without_an_end_is_not_waited_for(void **state)
+{
+	struct world *w = *state;
+	const int64_t began = w->now.mono.ms;
+
+	readback_add(w->r, &w->order, w->now);
+	mark_arrives(w, 7);
+	manifest_arrives(w);
+	index_arrives(w);
+	while (w->done == 0 && w->now.mono.ms - began < 10 * READBACK_FENCE_MS) {
+		w->now.mono.ms += READBACK_DEADLINE_MS * 2 / 3;
+		object_arrives(w, "xya");
+		readback_tick(w->r, w->now);
+	}
+	assert_int_equal(w->done, 1);
+	assert_int_equal(w->verdict, READBACK_OBJECTS_MISSING);
+	assert_in_range(w->now.mono.ms - began, READBACK_FENCE_MS,
+		2 * READBACK_FENCE_MS + 2 * READBACK_DEADLINE_MS);
+}
+
 static void a_mark_behind_the_objects_that_is_another_one_is_another_memory(void **state)
 {
 	struct world *w = *state;
@@ -362,6 +383,7 @@ int main(void)
 		T(an_index_that_is_not_the_publishers_is_refused),
 		T(a_wrong_or_missing_object_is_told_apart),
 		T(what_comes_slowly_is_there),
+		T(what_drips_without_an_end_is_not_waited_for),
 		T(a_mark_behind_the_objects_that_is_another_one_is_another_memory),
 		T(a_broken_connection_says_nothing),
 		T(many_are_read_in_batches),
