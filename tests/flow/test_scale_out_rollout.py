@@ -41,7 +41,7 @@ def killed(postgres, fleet):
     server = leader(postgres)
     fleet.procs[NAMES[server]].kill()
     (other,) = set(NAMES) - {server}
-    wait_for(lambda: shares(postgres) == {other: 256} and leader(postgres) == other, 30, f"{other} leads")
+    wait_for(lambda: shares(postgres) == {other: 256} and leader(postgres) == other, 60, f"{other} leads")
     return server
 
 
@@ -99,7 +99,7 @@ def placed_by_another(postgres, fleet):
 
 @pytest.mark.slow
 def test_scale_out_pictures_and_software_come_to_all_though_each_leader_is_killed_once(postgres, fleet_of):
-    fleet = fleet_of(**options(postgres, lease_ms=3000))
+    fleet = fleet_of(**options(postgres, lease_ms=8000))
     fleet.publisher_extra = {"packager": {**PACKAGER["packager"], "image_key": fleet.ca / "keys/image.key"}}
     started(postgres, fleet)
     fleet.publisher()

@@ -38,6 +38,7 @@ def ini(sections):
 
 
 CONTROL_UP = "LINK-UP broker=control"
+STORY = r" (warn|error) |SHARD|SHARE |SERVER-|STORE-|LEADS|SESSION-OVER"   # what a failed test tells of a program besides its end
 
 
 class Fleet:
@@ -306,7 +307,9 @@ class Fleet:
         out = []
         for name, proc in self.procs.items():
             if not name.startswith(("broker-", "capture-")):
-                out.append(f"--- {name}\n" + "\n".join(proc.text().splitlines()[-lines:]))
+                said = proc.text().splitlines()
+                story = [line for line in said[:-lines] if re.search(STORY, line)][-60:]
+                out.append("\n".join([f"--- {name}", *story, *said[-lines:]]))
         return "\n".join(out)
 
     def down(self):
