@@ -302,6 +302,14 @@ static enum err dir_lock(struct medium_shelf *s, const char *dir)
 					 dir);
 }
 
+// A file in its place is no other publisher.
+static enum err folder_make(const char *dir)
+{
+	enum err e = dir_make(dir);
+
+	return e == ERR_EXISTS ? ERR_IO : e;
+}
+
 enum err shelf_ready(struct medium_shelf *s)
 {
 	char dir[DIR_MAX], making[PATH_MAX];
@@ -309,10 +317,8 @@ enum err shelf_ready(struct medium_shelf *s)
 	medium_dir(s->p, dir);
 	TRY(dir_path(s->p, MAKING, making));
 	if (s->lock_fd >= 0)
-		return dir_make(making);
-	enum err made = dir_make(dir);
-	if (made != ERR_OK)
-		return made == ERR_EXISTS ? ERR_IO : made; // a file is in its place
+		return folder_make(making);
+	TRY(folder_make(dir));
 	TRY(dir_lock(s, dir));
 	folder_look(s, making, note_follow);
 	if (tree_remove(making) != ERR_OK)
@@ -325,7 +331,7 @@ enum err shelf_ready(struct medium_shelf *s)
 	// folder may be small, or memory.
 	if (setenv("TMPDIR", making, 1) != 0)
 		return err_set_errno("TMPDIR");
-	return dir_make(making);
+	return folder_make(making);
 }
 
 enum err shelf_open(struct publisher *p, struct medium_shelf **out)

@@ -1,7 +1,7 @@
 // The media that were recorded and are kept, in medium_dir: an image or a folder, its signed order
 // (N.order), what was recorded (N.iso.recorded, N.recorded), and since when nobody needs it
 // (N.ended). People come here too, and unpack and copy: a medium is ours while it is the very file
-// or folder of its note, and all is made in .making, whose content nobody else's name is for.
+// or folder of its note; and what is being made lies in .making, where nothing is anybody else's.
 //
 //   recorded -> kept -> the server says that the order is over -> medium_keep_s later, or as soon
 //   as room is wanted, it goes
