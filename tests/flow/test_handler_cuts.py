@@ -40,7 +40,7 @@ UP = {"rauc": "#!/bin/sh\nrauc -c {home}/system.conf --override-boot-slot=$(cat 
 # SWUpdate knows nothing of slots: it is told which one does not run, and what to do once that is written. When what runs is not kept yet,
 # an installation was cut after its last act: it is done, and the other slot is what a roll back needs.
 PICK = """#!/bin/sh
-case "$*" in *-n*) ;; *) [ "$(cat {home}/booted)" = "$(cat {home}/good)" ] || exit 0;; esac
+case " $* " in *" -n "*) ;; *) [ "$(cat {home}/booted)" = "$(cat {home}/good)" ] || exit 0;; esac
 [ "$(cat {home}/booted)" = A ] && other=B || other=A
 exec /usr/bin/swupdate -k {home}/swu.pem -H board:1.0 -M -m -e "stable,copy$other" -p "{home}/boot set-primary $other" "$@"
 """
