@@ -57,6 +57,8 @@ static bool mosquitto_take(
 		return uptime_take(b, value, now);
 	if (strcmp(topic, SYS "load/bytes/sent/1min") == 0)
 		b->sent_bytes_per_s = value / 60.0;
+	else if (strcmp(topic, SYS "publish/messages/dropped") == 0)
+		b->dropped = (uint64_t)value;
 	else if (strcmp(topic, SYS "clients/connected") == 0)
 		b->clients = (uint64_t)value;
 	return false;
@@ -65,6 +67,7 @@ static bool mosquitto_take(
 static const char *const mosquitto_topics[] = {
 	SYS "uptime",
 	SYS "load/bytes/sent/1min",
+	SYS "publish/messages/dropped",
 	SYS "clients/connected",
 	SYS "version",
 };

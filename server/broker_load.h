@@ -1,7 +1,8 @@
 // How the load of a data broker is read: one row per kind of broker, and nothing else in the server
 // knows what a broker tells of itself.
 //
-//   mosquitto   $SYS of Mosquitto: uptime (it lives), bytes out in a minute, clients, version
+//   mosquitto   $SYS of Mosquitto: uptime (it lives), bytes out in a minute, clients, messages
+//               that it dropped in silence, version
 //   none        it tells nothing: it lives while our connection stands, and its load is what was
 //               granted; for any MQTT 5 broker that keeps retained messages
 //

@@ -150,6 +150,26 @@ double data_broker_busy(const struct data_broker *b)
 	return (b->sent_bytes_per_s + (double)b->fresh_bytes_per_s) / capacity;
 }
 
+// Mosquitto's average of a minute has forgotten by then what was allowed before.
+#define BUDGET_STANDS_MS (5 * 60 * 1000)
+
+void data_broker_budget(struct data_broker *b, uint64_t bytes_per_s, struct mono now)
+{
+	if (b->budget_known && b->budget_bytes_per_s != bytes_per_s)
+		b->budget_since = now;
+	b->budget_known = true;
+	b->budget_bytes_per_s = bytes_per_s;
+}
+
+bool data_broker_is_overdrawn(const struct data_broker *b, struct mono now)
+{
+	bool stands =
+		b->budget_since.ms == 0 || mono_since_ms(now, b->budget_since) >= BUDGET_STANDS_MS;
+
+	return b->budget_bytes_per_s && stands && b->load->is_told &&
+	       b->sent_bytes_per_s > 1.25 * (double)b->budget_bytes_per_s;
+}
+
 struct address data_broker_address(const struct data_broker *b, const char *topic)
 {
 	return (struct address){.broker_id = b->id,

@@ -39,10 +39,14 @@ struct data_broker {
 	struct mono uptime_at;
 	uint64_t uptime_s;
 	double sent_bytes_per_s; // moving average of one minute
+	uint64_t dropped;        // messages, since its start
 	uint64_t clients;
 	char version[LIMIT_ID + 1];
 
 	// Kept by the presence server.
+	uint64_t budget_bytes_per_s; // an operator's; 0: none
+	bool budget_known;           // it was said since the server's start
+	struct mono budget_since;    // it was said otherwise; 0: never
 	uint32_t leases, placements;
 	uint64_t granted_bytes_per_s; // of all leases
 	uint64_t fresh_bytes_per_s;   // of leases too young to be in the measured load
@@ -83,6 +87,11 @@ bool data_broker_is_away(
 // Reachable, fresh and not refused.
 bool data_broker_is_candidate(
 	const struct data_broker *b, uint32_t sys_interval_s, struct mono now);
+// What an operator allows it by now.
+void data_broker_budget(struct data_broker *b, uint64_t bytes_per_s, struct mono now);
+// Over the last minute a quarter more left it than its budget, which has stood for a while:
+// somebody takes more than was told. No client's word counts in it.
+bool data_broker_is_overdrawn(const struct data_broker *b, struct mono now);
 // Measured bytes out and rate granted but not yet measured, per capacity.
 double data_broker_busy(const struct data_broker *b);
 

@@ -72,6 +72,8 @@ static void leases_tick(struct presence *p, struct now now)
 	for (size_t i = 0; i < p->brokers->count; i++) {
 		p->brokers->items[i].fresh_bytes_per_s = 0;
 		p->brokers->items[i].placements = 0;
+		data_broker_budget(&p->brokers->items[i],
+			rates_of_broker(p->rates, p->brokers->items[i].id, 0), now.mono);
 	}
 	for (struct lease *l; (l = leases_next(p->leases, &cursor));) {
 		struct data_broker *b = data_brokers_find(p->brokers, l->broker);

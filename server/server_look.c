@@ -43,6 +43,30 @@ static void look_brokers(struct server *s, struct findings *out)
 	}
 }
 
+// What brokers tell of those who take more than they should, or less than they asked for.
+static void look_rates(struct server *s, struct findings *out)
+{
+	char what[256];
+
+	for (size_t i = 0; i < s->brokers.count; i++) {
+		const struct data_broker *b = &s->brokers.items[i];
+
+		snprintf(what, sizeof(what),
+			"%.0f bytes/s left it over the last minute, its budget is %" PRIu64
+			": somebody takes more than was told",
+			b->sent_bytes_per_s, b->budget_bytes_per_s);
+		if (data_broker_is_overdrawn(b, s->now.mono))
+			finding_add(out, FINDING_WARN, b->id, "BROKER-OVERDRAWN", what,
+				"helioctl leases: measured above granted; its log says who else");
+		snprintf(what, sizeof(what), "it dropped %" PRIu64 " messages in silence",
+			b->dropped);
+		if (b->dropped)
+			finding_add(out, FINDING_WARN, b->id, "BROKER-DROPS", what,
+				"its max_queued_bytes no less than [data] queue_bytes, its "
+				"max_queued_messages 1000");
+	}
+}
+
 static void look_packages(struct server *s, struct findings *out)
 {
 	struct package *k, *next;
@@ -110,6 +134,7 @@ void server_look(void *ctx, struct findings *out)
 	char what[256];
 
 	look_brokers(s, out);
+	look_rates(s, out);
 	look_packages(s, out);
 	look_clients(s, out);
 	orders_look(&s->orders, out);

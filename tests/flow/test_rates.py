@@ -1,11 +1,12 @@
 """How fast a transfer goes is the server's to say, while it runs. Witnesses: the data broker's own log of what it sent and its count in $SYS,
 mosquitto_sub's recording of the control broker."""
+import json
 import re
 
 import pytest
 
 from lib import wire
-from lib.presence import Record, package_of, stored, sys_value
+from lib.presence import Record, counted, package_of, stored, sys_value
 from lib.sockets import SentSamples, total
 from lib.transfers import KB, MB, OBJECT, installed, joins, per_second, published, rates_told, sent
 from lib.wait import wait_for
@@ -142,6 +143,27 @@ def test_of_more_than_may_fetch_at_once_the_others_get_a_reason_and_a_time_and_c
     # And in the order in which they were told to wait.
     first_told = list(dict.fromkeys(who for _, who, _ in sorted(denied, key=lambda row: row[0])))
     assert [who for _, who in sorted(grants)][1:] == first_told, (grants, first_told)
+
+
+def test_who_takes_more_than_was_told_is_seen_by_the_brokers_own_count(fleet_of):
+    """A device that ignores its rate tells nobody; the broker counts what it took."""
+    fleet = fleet_for(fleet_of, budgets=["broker da 300000"])
+
+    def overdrawn():
+        done = fleet.ctl("doctor", check=False)
+        return [f for f in json.loads(done.stdout)["findings"] if f["id"] == "BROKER-OVERDRAWN" and f["where"] == "da"]
+    joins(fleet, "f1")
+    package, _ = published(fleet, "f1", 1 * MB, "modest")
+    wait_for(lambda: installed(fleet, "f1", package), 60, "it is installed")
+    counted(fleet)
+    assert not overdrawn(), "the control: who keeps to its rate"
+    everything = set(re.findall(r": f1 1 (helio/v1/chunk/\S+)", fleet.broker_log("da")))
+    greedy = [w for t in everything for w in ("-t", t)]
+
+    def takes():      # 1 MB each time, as fast as it comes
+        fleet.mosquitto_sub("none", *greedy, "-C", len(everything), "-N", broker="da")
+        return overdrawn()
+    wait_for(takes, 60, "doctor says so")
 
 
 def test_a_transfer_that_makes_no_progress_is_reported_and_goes_on_from_another_broker(fleet_of):

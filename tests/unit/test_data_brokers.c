@@ -124,6 +124,31 @@ static void load_is_what_is_measured_and_what_is_too_young_to_be(void **state)
 	assert_true(data_broker_busy(&b) == 1.0);
 }
 
+static void who_takes_more_than_a_budget_is_seen_when_it_has_stood_for_a_while(void **state)
+{
+	struct data_broker b;
+
+	(void)state;
+	assert_int_equal(data_broker_parse("da h - 1 100000", true, &b), ERR_OK);
+	broker_load_mosquitto.take(&b, "$SYS/broker/load/bytes/sent/1min", text("60000.00"),
+		at(1000)); // 1,000 a second
+	data_broker_budget(&b, 0, at(1000).mono);
+	assert_false(data_broker_is_overdrawn(&b, at(1000000).mono)); // its capacity is no promise
+	data_broker_budget(&b, 700, at(2000).mono);
+	assert_false(data_broker_is_overdrawn(&b, at(301999).mono));
+	data_broker_budget(&b, 700, at(100000).mono);
+	assert_true(data_broker_is_overdrawn(&b, at(302000).mono));
+	data_broker_budget(&b, 900, at(302000).mono);
+	assert_false(data_broker_is_overdrawn(&b, at(9000000).mono)); // near enough
+	// Of a budget that stood when the server began nobody knows better.
+	assert_int_equal(data_broker_parse("da h - 1 100000", true, &b), ERR_OK);
+	b.sent_bytes_per_s = 1000;
+	data_broker_budget(&b, 700, at(5).mono);
+	assert_true(data_broker_is_overdrawn(&b, at(5).mono));
+	b.load = &broker_load_none;
+	assert_false(data_broker_is_overdrawn(&b, at(5).mono));
+}
+
 static void a_lower_uptime_is_a_restart(void **state)
 {
 	struct data_broker b;
@@ -217,6 +242,8 @@ int main(void)
 		cmocka_unit_test(a_broker_is_a_candidate_only_while_its_uptime_is_seen),
 		cmocka_unit_test(a_broker_is_away_when_it_is_down_or_silent_for_long),
 		cmocka_unit_test(load_is_what_is_measured_and_what_is_too_young_to_be),
+		cmocka_unit_test(
+			who_takes_more_than_a_budget_is_seen_when_it_has_stood_for_a_while),
 		cmocka_unit_test(a_lower_uptime_is_a_restart),
 		cmocka_unit_test(a_message_goes_to_one_room),
 	};
