@@ -85,6 +85,7 @@ def test_S002_4_nobody_but_the_broker_itself_says_how_busy_it_is(fleet_of):
     hand = rogue.Publisher(fleet, "hand")
     candidates(fleet)
     watch = fleet.watch("$SYS/broker/load/bytes/sent/1min", "$SYS/broker/uptime", broker="da")
+    assert puback(fleet, "hand", "helio/v1/chunk/hand/" + "ab" * 32, "da") in (0, 16), "it may say nothing at all"
     for seat in ("f1", "hand", "alice.1", "server.1"):
         if seat == "server.1":
             fleet.procs["heliod"].pause()       # its own name, with its own certificate
