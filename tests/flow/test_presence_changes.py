@@ -8,7 +8,7 @@ import pytest
 from lib import rogue, wire
 from lib.presence import Record, choices, content, late, offer, package_of, pump, quiet_counts, stored, sys_value
 from lib.transfers import MB, OBJECT, joins, per_second, rates_told, sent
-from lib.wait import wait_for
+from lib.wait import stays, wait_for
 from lib.wallclock import WallClock
 from test_acl import puback
 from test_ctl import on_terminal
@@ -144,7 +144,7 @@ def test_S002_5_a_clock_set_by_an_hour_makes_nobody_less_recent_and_ends_no_leas
 def test_S002_11_a_broker_that_left_the_settings_is_left_and_emptied(fleet_of):
     """Two packages lie there: one is being fetched, one was never asked for."""
     fleet = fleet_for(fleet_of, linger_s=1, first_viewer_grace_s=3600)
-    fleet.server_extra["data"]["budget"] = ["client * 700000"]
+    fleet.server_extra["data"]["budget"] = ["client * 200000"]
     fleet.server_extra["data"]["broker"] = lines(fleet, da=100 * MB)
     fleet.brokers()
     fleet.heliod().wait_text("LINK-UP", 15, count=2)
@@ -157,7 +157,7 @@ def test_S002_11_a_broker_that_left_the_settings_is_left_and_emptied(fleet_of):
         assert stored(fleet, p) == "da"
     fleet.ctl("channel", "publish", "default", wanted)
     wait_for(lambda: sent(fleet, "f1"), 20, "bytes come from da")
-    started_again(fleet, 1, broker=lines(fleet, db=100 * MB), first_viewer_grace_s=2)
+    started_again(fleet, 1, broker=lines(fleet, db=100 * MB), first_viewer_grace_s=2, budget=["client * 5000000"])
     assert not installed(fleet, "f1", wanted), "it was over before the settings changed"
     shown = {p["package"]: p for p in fleet.ctl("brokers")["unplaced"]}
     assert unasked in shown and shown[unasked]["broker"] == "da", "nobody would see what still lies there"
@@ -174,7 +174,7 @@ def test_S002_11_a_broker_that_left_the_settings_is_left_and_emptied(fleet_of):
 def test_S001_c28_a_brokers_capacity_that_changes_is_told_to_who_fetches(fleet_of):
     fleet = fleet_for(fleet_of, brokers=("da",), capacity=2 * MB).up()
     record = Record(fleet)
-    package = package_of(fleet, size=14 * MB)
+    package = package_of(fleet, size=40 * MB)
     stored(fleet, package)
     fleet.ctl("channel", "publish", "default", package)
     wait_for(lambda: record.grants("f1", package), 20, "a grant")
@@ -229,7 +229,7 @@ def test_S002_12_what_is_deferred_stays_so_over_restarts_and_goes_on_then(fleet_
 @pytest.mark.slow
 def test_S002_11_who_fetches_is_counted_over_restarts_of_server_publisher_and_broker(fleet_of):
     fleet = fleet_for(fleet_of, clients=("f1", "f2"), brokers=("da",), linger_s=2, lease_ttl_s=5)
-    fleet.server_extra["data"]["budget"] = ["client * 500000"]
+    fleet.server_extra["data"]["budget"] = ["client * 200000"]
     fleet.up()
     joins(fleet, "f1", "f2")
     record = Record(fleet)
@@ -254,6 +254,7 @@ def test_S002_11_who_fetches_is_counted_over_restarts_of_server_publisher_and_br
     assert wait_for(counted, 10) == leases and not record.directives(package, pb.STOP)
     assert not installed(fleet, "f1", package) and not installed(fleet, "f2", package)
     # The broker forgets everything: who fetched is served anew, and counts once.
+    fleet.ctl("budget", "set", "client", "*", 2 * MB)
     fleet.procs["broker-da"].kill()
     fleet.broker("da")
     wait_for(lambda: len(record.directives(package, pb.TRANSMIT)) > 1, 30, "it is sent again")
@@ -306,9 +307,9 @@ def test_S002_5_a_wanted_package_whose_brokers_are_all_gone_waits_without_a_word
         fleet.procs[f"broker-{b}"].kill()
     wait_for(lambda: not any(b["reachable"] for b in fleet.ctl("brokers")["brokers"]), 15)
     before = len(fleet.procs["heliod"].lines("PLACE-CHOICE"))
-    time.sleep(4)       # several times what it waits before it looks again
     heliod = fleet.procs["heliod"]
-    assert not heliod.lines("PLACE-REFUSED") and len(heliod.lines("PLACE-CHOICE")) <= before + 1, heliod.lines("PLACE-")[-5:]
+    # For several times what it waits before it looks again.
+    stays(lambda: not heliod.lines("PLACE-REFUSED") and len(heliod.lines("PLACE-CHOICE")) <= before + 1, 4)
     fleet.broker("db")
     wait_for(lambda: installed(fleet, "f1", package), 60, "it goes on")
     assert same_file(fleet, "f1", package)
@@ -318,7 +319,7 @@ def test_S002_5_a_wanted_package_whose_brokers_are_all_gone_waits_without_a_word
 
 @pytest.mark.slow
 def test_ctl_brokers_shows_what_lies_where_for_whom_how_fast_and_why(fleet_of):
-    fleet = fleet_for(fleet_of, clients=("f1", "f2", "f3"), capacity=2 * MB, recent_period_s=3600, broker_away_s=3600).up()
+    fleet = fleet_for(fleet_of, clients=("f1", "f2", "f3"), capacity=500_000, recent_period_s=3600, broker_away_s=3600).up()
     joins(fleet, "f1", "f2", "f3")
     held, idle = package_of(fleet, "pictures-of-november", 30 * MB), package_of(fleet, "player", 500_000)
     home = {p: stored(fleet, p) for p in (held, idle)}
@@ -333,7 +334,7 @@ def test_ctl_brokers_shows_what_lies_where_for_whom_how_fast_and_why(fleet_of):
 
     doc = wait_for(both_are_measured, 30, "two fetch and one waits")
     at = {p["package"]: p for b in doc["brokers"] for p in b["holds"]}
-    assert at[held]["leases"] == 2 and at[held]["granted_bytes_per_s"] == 2 * MB == sum(x["rate_bytes_per_s"] for x in doc["leases"])
+    assert at[held]["leases"] == 2 and at[held]["granted_bytes_per_s"] == 500_000 == sum(x["rate_bytes_per_s"] for x in doc["leases"])
     assert at[held]["measured_bytes_per_s"] == sum(x["measured_bytes_per_s"] for x in doc["leases"])
     assert at[idle]["state"] == "linger" and at[idle]["leases"] == at[idle]["waiting"] == 0 and at[idle]["detail"] == "nobody has asked yet"
     (lost,) = doc["unplaced"]
@@ -346,9 +347,9 @@ def test_ctl_brokers_shows_what_lies_where_for_whom_how_fast_and_why(fleet_of):
         rows = text.replace("\r", "").splitlines()
         assert code == 0 and max(map(len, rows)) <= columns, text
         assert re.search(rf"^{home[held]} +up .* 2 .*1 package, 30 MB$", text.replace("\r", ""), re.M), text
-        assert re.search(rf"^{home[idle]} +down .*127\.0\.0\.1", text, re.M), text
+        assert re.search(rf"^{home[idle]} +down .* 0 .*(refuse|lost|connect|closed)", text, re.M), text
         assert re.search(r"^- +third@1 +deferred +1 +- +- +every dat", text, re.M), text
-        assert re.search(rf"^{home[held]} +pictu\S+ +stored +2 +2\.0 MB/s +[\d.]+ [kM]B/s ", text, re.M), text
+        assert re.search(rf"^{home[held]} +pictu\S+ +stored +2 +500 kB/s +[\d.]+ [kM]?B/s ", text, re.M), text
         assert re.search(rf"^{home[idle]} +player@1 +(verifying|linger) ", text, re.M), text
         for c in ("f1", "f2"):
-            assert re.search(rf"^{home[held]} +{c} +pictures-of-november@1 +1\.0 MB/s .*\d+%", text, re.M), text
+            assert re.search(rf"^{home[held]} +{c} +pictures-of-november@1 +250 kB/s .*\d+%", text, re.M), text

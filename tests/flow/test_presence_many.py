@@ -133,6 +133,7 @@ def test_S002_12_a_brokers_memory_is_back_where_it_began_after_stop(fleet_of):
         fleet.ctl("package", "withdraw", package)
         residue = (round + 1) * topics * 400 + 200_000
         wait_for(lambda: heap() < began + residue, 30, f"it is given back but for {residue} B")
+        print(f"heap {began:.0f} B, with {topics} topics of {size} B and without them again {heap():.0f} B")
     assert stored(fleet, small) == "da"
 
 
