@@ -1078,6 +1078,51 @@ static void who_finds_no_slot_waits_and_is_granted_when_one_is_free(void **state
 	}
 }
 
+static uint64_t slots_of(const struct world *w, const char *broker)
+{
+	for (size_t b = 0; b < w->brokers.count; b++)
+		if (strcmp(w->brokers.items[b].id, broker) == 0)
+			return w->brokers.items[b].slots_bytes;
+	return UINT64_MAX;
+}
+
+// As the wire has it: what grants promised, until each of them is released.
+static void a_thousand_windows_stay_in_the_memory_of_the_broker_and_all_have_their_turn(
+	void **state)
+{
+	struct world *w = *state;
+	const uint64_t budget = 40 << 20;
+	uint64_t most = 0;
+	char client[16];
+	int served = 0;
+
+	stored(w);
+	pack(w)->object_bytes = 100 << 20;
+	w->p->config.windows.budget_bytes = budget;
+	for (int i = 0; i < 1000; i++) {
+		snprintf(client, sizeof(client), "c%d", i);
+		want(w, client, (struct fetch_request){.request_id = 1});
+		assert_true(w->grant.grant.granted || w->grant.grant.retry_after_ms > 0);
+	}
+	assert_int_equal(pack(w)->leases + HASH_COUNT(pack(w)->waiting), 1000);
+	assert_in_range(pack(w)->leases, 20, 40);
+	while (pack(w)->leases > 0) {
+		void *cursor = NULL;
+		struct lease *l = leases_next(w->p->leases, &cursor);
+		uint64_t sum = slots_of(w, "da");
+
+		assert_true(sum <= budget);
+		most = sum > most ? sum : most;
+		snprintf(client, sizeof(client), "%.15s", l->client);
+		release(w, client, l->id);
+		served++;
+	}
+	assert_int_equal(served, 1000);
+	assert_int_equal(HASH_COUNT(pack(w)->waiting), 0);
+	assert_int_equal(slots_of(w, "da"), 0);
+	assert_true(most > budget * 9 / 10); // and none of it lies idle
+}
+
 static void budget_of_da(struct world *w, uint64_t bytes_per_s, uint32_t fetches)
 {
 	const struct budget b = {.kind = BUDGET_BROKER,
@@ -1796,6 +1841,7 @@ int main(void)
 		T(a_crowd_gets_a_further_copy_on_another_broker),
 		T(a_thousand_that_ask_in_the_same_second_are_all_served),
 		T(who_finds_no_slot_waits_and_is_granted_when_one_is_free),
+		T(a_thousand_windows_stay_in_the_memory_of_the_broker_and_all_have_their_turn),
 		T(who_waits_for_a_slot_is_told_when_its_turn_comes),
 		T(when_no_further_broker_may_be_chosen_the_share_is_small),
 		T(who_waits_for_a_copy_waits_a_bounded_time),
