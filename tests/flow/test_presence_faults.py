@@ -128,6 +128,31 @@ def test_S002_7_a_broker_behind_a_narrow_line_is_read_back_all_the_same(fleet_of
     assert same_file(fleet, "f1", package, "large-1")
 
 
+@pytest.mark.slow
+def test_S002_4_a_half_open_broker_is_left_for_another_and_emptied_when_it_is_heard_again(fleet_of):
+    """Its connections stand and not a byte passes, while it is filled; the broker itself lives on, with half of the package."""
+    fleet = fleet_for(fleet_of, clients=("f1",), brokers=("da", "db"), broker_away_s=2, linger_s=1)
+    line = Proxy(fleet.port["da"]).start()
+    fleet.witnesses.append(line)
+    line.close = line.stop
+    fleet.server_extra["data"]["broker"] = [f"{b} localhost 127.0.0.1 {port} {fleet.capacity}" for b, port in (("da", line.port), ("db", fleet.port["db"]))]
+    fleet.up()
+    built = fleet.ctl("package", "build", "--name", "app", "--version", "1", "--software", software(fleet.folder, "app-1", 60_000_000))["package"]
+    fleet.ctl("package", "publish", built)
+    wait_for(lambda: fleet.broker_log("da").count("helio/v1/chunk/pub/") > 8, 20, "it is being filled", every=0.001)
+    line.held.set()
+    try:
+        assert "PUBLISH-STORED" not in fleet.procs["pub"].text(), "it was over before the line was silent"
+        fleet.ctl("channel", "publish", "default", built)
+        wait_for(lambda: installed(fleet, "f1", built), 90, "it arrives from the other one")
+        assert same_file(fleet, "f1", built) and fleet.procs["heliod"].lines("its data broker is away")
+        assert late(fleet, "da", "helio/v1/chunk/pub/+"), "it had nothing to forget"
+    finally:
+        line.held.clear()
+    for b in fleet.data_ids:
+        wait_for(lambda: not late(fleet, b, "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#"), 90, f"nothing lies at {b}", every=0.3)
+
+
 def stamp(line):
     return datetime.datetime.fromisoformat(line.split(" ")[0].replace("Z", "+00:00")).timestamp()
 
