@@ -250,14 +250,6 @@ static const char *site_of(const struct presence *p, const char *client)
 							    : "";
 }
 
-// A relay before all others; then who has more to give.
-static bool is_better(
-	const struct presence *p, const struct data_broker *a, const struct data_broker *b)
-{
-	return a->is_relay != b->is_relay ? a->is_relay
-					  : lease_rate_share(p, a) > lease_rate_share(p, b);
-}
-
 static bool may_serve(const struct presence *p, const struct served *who,
 	const struct data_broker *b, struct mono now)
 {
@@ -266,28 +258,36 @@ static bool may_serve(const struct presence *p, const struct served *who,
 	       (who->anyhow || !unreachable_is(p->unreachable, who->client, b->id, now));
 }
 
-// The better of two, if this one may serve the client at all.
-static const struct data_broker *place_better(struct presence *p, const struct served *who,
-	const char *broker, const struct data_broker *best, struct now now)
+struct best {
+	const struct data_broker *b; // NULL: none yet
+	uint64_t share;
+};
+
+// A relay before all others; then who has more to give, if it may serve the client at all.
+static void best_take(struct presence *p, const struct served *who, const char *broker,
+	struct best *best, struct now now)
 {
 	const struct data_broker *b = data_brokers_find(p->brokers, broker);
+	uint64_t share = b ? lease_rate_share(p, b) : 0;
+	bool is_better =
+		b && (!best->b || (b->is_relay != best->b->is_relay ? b->is_relay
+								    : share > best->share));
 
-	if (!b || (best && !is_better(p, b, best)) || !may_serve(p, who, b, now.mono))
-		return best;
-	return b;
+	if (is_better && may_serve(p, who, b, now.mono))
+		*best = (struct best){b, share};
 }
 
 static const char *place_of(
 	struct presence *p, const struct package *k, const struct served *who, struct now now)
 {
-	const struct data_broker *best = NULL;
+	struct best best = {0};
 
 	if (place_is_stored(k->state))
-		best = place_better(p, who, k->broker, best, now);
+		best_take(p, who, k->broker, &best, now);
 	for (size_t i = 0; i < k->copy_count; i++)
 		if (place_is_stored(k->copies[i].state))
-			best = place_better(p, who, k->copies[i].broker, best, now);
-	return best ? best->id : NULL;
+			best_take(p, who, k->copies[i].broker, &best, now);
+	return best.b ? best.b->id : NULL;
 }
 
 const char *copies_choose(
