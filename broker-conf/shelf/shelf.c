@@ -327,6 +327,7 @@ int mosquitto_plugin_init(
 		.client_bytes = 72 * MIB, // a full window: 64 objects
 		.budget_bytes = 16 * MIB,
 		.memory_bytes = 512 * MIB,
+		.stuck_ms = 30000,
 		.settle_ms = 1000,
 	};
 	const char *path = NULL, *wrong = options_take(options, count, &limits, &path);

@@ -19,8 +19,9 @@ struct want {
 	char topic[SHELF_TOPIC_MAX];
 	struct client *client;
 	enum want_state state;
-	bool settles, is_ahead;
-	size_t size, way_bytes; // of the object; of memory that it takes on its way
+	bool settles, is_late, is_ahead; // is_late: taken by one who is stuck
+	uint64_t held_bytes; // handed and not unsubscribed, each time that it was asked for
+	size_t way_bytes;    // of memory that it takes on its way
 	int64_t had_ms;
 	struct want *prev, *next;               // of its client's that wait
 	struct want *settle_prev, *settle_next; // of all that settle, oldest first
@@ -33,8 +34,12 @@ struct client {
 	struct want *waits; // in order
 	uint64_t held_bytes;
 	unsigned turn;
-	bool in_ring;
-	struct client *prev, *next; // of the ring
+	bool has_moved; // it said of something that it has it: it unsubscribed
+	bool is_stuck;  // it holds something, and said of nothing that it has it for stuck_ms
+	bool in_ring, in_holders;
+	int64_t moved_ms;
+	struct client *prev, *next;             // of its ring
+	struct client *holds_prev, *holds_next; // of those who hold something and are not stuck
 	UT_hash_handle hh;
 };
 
@@ -42,10 +47,17 @@ struct shelf_queue {
 	struct shelf_limits limits;
 	struct client *clients; // by id
 	struct client *ring;    // those with waits and room, in order of their turns
+	struct client *stuck;   // those of them who are stuck
+	struct client *holders; // who moved longest ago comes first
 	struct want *settling;
+	int64_t now_ms;
+	uint64_t stuck_bytes;            // held by who is stuck
+	uint64_t low_bytes, lower_bytes; // the least backlog of this second, and of the one before
+	int64_t low_ms;
 	uint64_t recent_bytes;  // of what settles
 	uint64_t held_bytes;    // of all clients
 	uint64_t way_bytes;     // of them at most so much is still in memory
+	uint64_t late_bytes;    // of what settles, apart: of those who are stuck
 	uint64_t turn_bytes;    // handed in this turn, and not taken yet
 	uint64_t backlog_bytes; // at its beginning
 	struct want *now;       // what shelf_queue_next gave
@@ -68,18 +80,82 @@ static bool has_room(const struct shelf_queue *q, const struct client *c)
 	return c->held_bytes == 0 || c->held_bytes < q->limits.client_bytes;
 }
 
-// In the ring as long as there is something to be handed to it.
+static struct client **ring_of(struct shelf_queue *q, const struct client *c)
+{
+	return c->is_stuck ? &q->stuck : &q->ring;
+}
+
+// In a ring as long as there is something to be handed to it.
 static void ring_judge(struct shelf_queue *q, struct client *c)
 {
 	bool belongs = c->waits && has_room(q, c);
+	struct client **ring = ring_of(q, c);
 
 	if (belongs && !c->in_ring) {
 		c->turn = 0;
-		DL_APPEND(q->ring, c);
+		DL_APPEND(*ring, c);
 	} else if (!belongs && c->in_ring) {
-		DL_DELETE(q->ring, c);
+		DL_DELETE(*ring, c);
 	}
 	c->in_ring = belongs;
+}
+
+static void stuck_set(struct shelf_queue *q, struct client *c, bool stuck)
+{
+	if (c->is_stuck == stuck)
+		return;
+	if (c->in_ring)
+		DL_DELETE(*ring_of(q, c), c);
+	c->in_ring = false;
+	c->is_stuck = stuck;
+	if (stuck)
+		q->stuck_bytes += c->held_bytes;
+	else
+		q->stuck_bytes -= c->held_bytes;
+	ring_judge(q, c);
+}
+
+static void holders_leave(struct shelf_queue *q, struct client *c)
+{
+	if (c->in_holders)
+		DL_DELETE2(q->holders, c, holds_prev, holds_next);
+	c->in_holders = false;
+}
+
+static void holders_join(struct shelf_queue *q, struct client *c)
+{
+	c->moved_ms = q->now_ms;
+	c->in_holders = true;
+	DL_APPEND2(q->holders, c, holds_prev, holds_next);
+}
+
+static void hold(struct shelf_queue *q, struct want *w, size_t size)
+{
+	struct client *c = w->client;
+
+	if (c->held_bytes == 0 && !c->is_stuck && !c->in_holders)
+		holders_join(q, c);
+	w->held_bytes += size;
+	c->held_bytes += size;
+	q->held_bytes += size;
+	q->stuck_bytes += c->is_stuck ? size : 0;
+}
+
+// It has it, or left it.
+static void hold_end(struct shelf_queue *q, struct want *w)
+{
+	struct client *c = w->client;
+
+	if (!w->held_bytes)
+		return;
+	stuck_set(q, c, false);
+	holders_leave(q, c);
+	c->has_moved = true;
+	c->held_bytes -= w->held_bytes;
+	q->held_bytes -= w->held_bytes;
+	w->held_bytes = 0;
+	if (c->held_bytes)
+		holders_join(q, c);
 }
 
 static void settled(struct shelf_queue *q, struct want *w)
@@ -87,7 +163,7 @@ static void settled(struct shelf_queue *q, struct want *w)
 	if (!w->settles)
 		return;
 	w->settles = false;
-	q->recent_bytes -= w->way_bytes;
+	*(w->is_late ? &q->late_bytes : &q->recent_bytes) -= w->way_bytes;
 	DL_DELETE2(q->settling, w, settle_prev, settle_next);
 }
 
@@ -100,16 +176,13 @@ static void want_leave(struct shelf_queue *q, struct want *w)
 		q->now = NULL;
 	if (w->state == WANT_WAITS)
 		DL_DELETE(c->waits, w);
-	else if (w->state == WANT_HAS) {
-		c->held_bytes -= w->size;
-		q->held_bytes -= w->size;
-	}
 	settled(q, w);
 }
 
 static void want_free(struct shelf_queue *q, struct want *w)
 {
 	want_leave(q, w);
+	hold_end(q, w);
 	HASH_DEL(w->client->wants, w);
 	free(w);
 }
@@ -123,6 +196,7 @@ static void client_free(struct shelf_queue *q, struct client *c)
 		want_free(q, w);
 	}
 	ring_judge(q, c);
+	holders_leave(q, c);
 	HASH_DEL(q->clients, c);
 	free(c->id);
 	free(c);
@@ -226,11 +300,40 @@ void shelf_queue_gone(struct shelf_queue *q, const char *client)
 
 // ---------------------------------------------------------------- whose turn it is
 
+// What the stuck may fill of the memory: two copies of what they hold, and no more than was always
+// there in the last second or two, and what they took since.
+static uint64_t stuck_backlog(struct shelf_queue *q, uint64_t backlog_bytes)
+{
+	uint64_t most;
+
+	if (q->now_ms - q->low_ms >= 1000) {
+		q->lower_bytes = q->low_bytes;
+		q->low_bytes = backlog_bytes;
+		q->low_ms = q->now_ms;
+	}
+	if (q->low_bytes > backlog_bytes)
+		q->low_bytes = backlog_bytes;
+	most = (q->low_bytes < q->lower_bytes ? q->low_bytes : q->lower_bytes) + q->late_bytes;
+	if (most > 2 * q->stuck_bytes)
+		most = 2 * q->stuck_bytes;
+	return most < backlog_bytes ? most : backlog_bytes;
+}
+
 void shelf_queue_turn(struct shelf_queue *q, uint64_t backlog_bytes, int64_t now_ms)
 {
+	uint64_t moving;
+
+	q->now_ms = now_ms;
 	while (q->settling && now_ms - q->settling->had_ms >= q->limits.settle_ms)
 		settled(q, q->settling);
-	q->way_bytes = q->recent_bytes < backlog_bytes ? q->recent_bytes : backlog_bytes;
+	while (q->holders && now_ms - q->holders->moved_ms >= q->limits.stuck_ms) {
+		struct client *c = q->holders;
+
+		holders_leave(q, c);
+		stuck_set(q, c, true);
+	}
+	moving = backlog_bytes - stuck_backlog(q, backlog_bytes);
+	q->way_bytes = q->recent_bytes < moving ? q->recent_bytes : moving;
 	q->turn_bytes = 0;
 	q->backlog_bytes = backlog_bytes;
 }
@@ -242,15 +345,17 @@ bool shelf_queue_is_spent(const struct shelf_queue *q)
 	return on_its_way && on_its_way >= q->limits.budget_bytes;
 }
 
-// Memory is full of what nobody reads: one object a turn, to who holds none.
+// Memory is full of what nobody reads: one object a turn, to who holds none or is known to read.
 static struct client *modest_find(const struct shelf_queue *q)
 {
 	struct client *c;
 
+	if (q->turn_bytes > 0)
+		return NULL;
 	DL_FOREACH(q->ring, c)
 	{
-		if (c->held_bytes == 0)
-			return q->turn_bytes == 0 ? c : NULL;
+		if (c->held_bytes == 0 || c->has_moved)
+			return c;
 	}
 	return NULL;
 }
@@ -261,7 +366,13 @@ static struct client *turn_find(struct shelf_queue *q)
 
 	if (q->backlog_bytes + q->turn_bytes >= q->limits.memory_bytes)
 		return modest_find(q);
-	if (c->turn < SHELF_TURN)
+	if (q->stuck && q->late_bytes + q->turn_bytes < q->limits.budget_bytes / 4) {
+		c = q->stuck;
+		DL_DELETE(q->stuck, c);
+		DL_APPEND(q->stuck, c);
+		return c;
+	}
+	if (!c || c->turn < (c->has_moved ? SHELF_TURN : 1))
 		return c;
 	DL_DELETE(q->ring, c);
 	DL_APPEND(q->ring, c);
@@ -271,7 +382,7 @@ static struct client *turn_find(struct shelf_queue *q)
 
 const char *shelf_queue_next(struct shelf_queue *q)
 {
-	struct client *c = q->ring && !shelf_queue_is_spent(q) ? turn_find(q) : NULL;
+	struct client *c = shelf_queue_is_spent(q) ? NULL : turn_find(q);
 
 	q->now = c ? c->waits : NULL;
 	return c ? q->now->topic : NULL;
@@ -306,13 +417,17 @@ void shelf_queue_hand(struct shelf_queue *q, size_t size)
 	w->state = WANT_HANDED;
 	w->way_bytes = 2 * size; // the broker's copy, and the one in the packet to this client
 	q->turn_bytes += w->way_bytes;
-	if (size == 0) {
-		HASH_DEL(c->wants, w);
-		free(w);
-	}
+	if (size == 0)
+		want_free(q, w);
 	ring_judge(q, c);
 	if (!c->wants)
 		client_free(q, c);
+}
+
+// In another one's turn: who may be one that does not read takes no second object so.
+static bool may_share(const struct shelf_queue *q, const struct client *c)
+{
+	return !c->is_stuck && (c->has_moved || c->held_bytes == 0) && !shelf_queue_is_spent(q);
 }
 
 bool shelf_queue_take(
@@ -321,7 +436,9 @@ bool shelf_queue_take(
 	struct client *c = client_find(q, client);
 	struct want *w = c ? want_find(c, topic) : NULL;
 
-	if (!w || w->state == WANT_HAS || (w->state == WANT_WAITS && shelf_queue_is_spent(q)))
+	if (!w || w->state == WANT_HAS)
+		return false;
+	if (w->state == WANT_WAITS && !may_share(q, c))
 		return false;
 	if (w->state == WANT_WAITS) {
 		want_leave(q, w); // another one's turn brings it to this one too
@@ -330,13 +447,12 @@ bool shelf_queue_take(
 		q->turn_bytes -= q->turn_bytes < w->way_bytes ? q->turn_bytes : w->way_bytes;
 	}
 	w->state = WANT_HAS;
-	w->size = size;
+	hold(q, w, size);
 	w->had_ms = now_ms;
 	w->settles = true;
-	c->held_bytes += size;
-	q->held_bytes += size;
-	q->recent_bytes += w->way_bytes;
-	q->way_bytes += w->way_bytes;
+	w->is_late = c->is_stuck;
+	*(w->is_late ? &q->late_bytes : &q->recent_bytes) += w->way_bytes;
+	q->way_bytes += w->is_late ? 0 : w->way_bytes;
 	DL_APPEND2(q->settling, w, settle_prev, settle_next);
 	ring_judge(q, c);
 	return true;
@@ -349,7 +465,7 @@ uint64_t shelf_queue_held_bytes(const struct shelf_queue *q)
 
 bool shelf_queue_has_waiting(const struct shelf_queue *q)
 {
-	return q->ring != NULL;
+	return q->ring || q->stuck;
 }
 
 size_t shelf_queue_clients(const struct shelf_queue *q)

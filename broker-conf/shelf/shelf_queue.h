@@ -4,8 +4,10 @@
 // was handed to a client counts as its until it unsubscribes or leaves: at most client_bytes, so
 // that nobody fills the broker's memory by asking. What is on its way to all of them through the
 // broker's memory is at most budget_bytes: what was handed lately, or less when the memory says so.
-// When those who do not read fill the memory nevertheless, nobody gets more who holds anything.
-// Pure: times and numbers come in.
+// A client's turn is one object long until it unsubscribed from one that it was handed. Who holds
+// something and unsubscribes from nothing for long is stuck: the others come first, and do not wait
+// for memory that it fills. When the memory is full nevertheless, only who reads is handed
+// anything. Pure: times and numbers come in.
 #ifndef HELIO_SHELF_QUEUE_H
 #define HELIO_SHELF_QUEUE_H
 
@@ -20,9 +22,10 @@
 
 struct shelf_limits {
 	uint64_t client_bytes, budget_bytes;
-	uint64_t memory_bytes; // with so much in memory only who holds nothing is handed an object
-	int64_t settle_ms;     // so long after it was handed an object is in the broker's memory at
-			       // most
+	uint64_t memory_bytes; // with so much in memory only who reads is handed anything
+	int64_t stuck_ms;  // who said of nothing for so long that it has it comes after the others
+	int64_t settle_ms; // so long after it was handed an object is in the broker's memory at
+			   // most
 };
 
 struct shelf_queue;
@@ -47,7 +50,8 @@ const char *shelf_queue_ahead(struct shelf_queue *q);
 // and its client waits no more.
 void shelf_queue_hand(struct shelf_queue *q, size_t size);
 // The broker is about to deliver it to this client. True: the client waited for it, and has it now.
-// Who takes part in another one's turn waits on when the budget is spent.
+// Who waits for it in another one's turn waits on when the budget is spent, and when it holds
+// something and may be one that does not read.
 bool shelf_queue_take(
 	struct shelf_queue *q, const char *client, const char *topic, size_t size, int64_t now_ms);
 
