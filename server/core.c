@@ -262,6 +262,14 @@ void core_fail(struct core *core, enum err e, const char *what)
 	core_unload(core);
 }
 
+void core_recover_within(struct core *core, int64_t ms, struct now now)
+{
+	struct mono at = mono_add_ms(now.mono, ms);
+
+	if (mono_since_ms(core->recover_at, at) > 0)
+		core->recover_at = at;
+}
+
 static void core_recover(struct core *core)
 {
 	if (core->now.mono.ms < core->recover_at.ms)

@@ -4,7 +4,8 @@
 //
 //   for each message of a turn:   core_message(core, broker, topic, length, payload, retained, now)
 //   about once a second:          core_tick(core, now)          also when nothing arrives
-//   at the end of every turn:     core_turn_end(core, now)      what it ran is on the disk, then the
+//   at the end of every turn:     core_turn_end(core, now)      what it ran is on the disk, then
+//   the
 //                                                               outbox is published
 //   when the store told:          core_stored(core, now)        (a pipelined store, db.h)
 //
@@ -60,7 +61,7 @@ struct core_config {
 	uint32_t resend_limit;   // beats in a row that one response did not reach, before a resync
 	uint32_t resyncs_per_s;  // of all clients: a late server must not make itself later
 	uint32_t operations_per_s; // of channels, begun: others wait for their turn
-	uint32_t op_deadline_s;  // attended time without progress
+	uint32_t op_deadline_s;    // attended time without progress
 	uint32_t private_in_a_row; // answers from the private queue before the channel is looked at
 	uint32_t queue_high_water; // elements; then DISPLAY runs consolidate
 	uint32_t queue_max;        // elements; then the slowest are detached
@@ -231,6 +232,9 @@ bool core_is_loading(const struct core *core);
 
 // True while the database cannot be written: nobody gets an answer.
 bool core_is_degraded(const struct core *core);
+// The store takes writes again, as another one of this program's has seen: where the core waits
+// longer than that to try it, it tries within so long.
+void core_recover_within(struct core *core, int64_t ms, struct now now);
 // Payload of the will on helio/v1/host/<server>, for the link's config: HostState with up = false.
 enum err core_host_will(struct core *core, struct buf *out) MUST_CHECK;
 

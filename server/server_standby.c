@@ -105,9 +105,18 @@ bool server_may_speak(const struct server *s)
 	return !s->settings->stand_by || shards_lead(&s->shards, s->now);
 }
 
+// Whoever renews a lease keeps the others from taking its clients over: it is not to wait longer
+// until it answers them than they would have waited.
+static void renewed_note(struct server *s, struct mono before)
+{
+	if (mono_since_ms(s->shards.good_until, before) > 0)
+		core_recover_within(s->core, s->settings->lease_ms, s->now);
+}
+
 bool server_term_hold(struct server *s)
 {
 	bool changed = false;
+	struct mono before = s->shards.good_until;
 
 	if (!heliod_is_one_of_several(s->settings))
 		return true;
@@ -116,8 +125,10 @@ bool server_term_hold(struct server *s)
 	enum err e = shards_tick(&s->shards, s->now, &changed);
 	if (e == ERR_OK && changed && s->settings->share)
 		server_share_changed(s);
-	if (e == ERR_OK)
+	if (e == ERR_OK) {
+		renewed_note(s, before);
 		return true;
+	}
 	if (e != ERR_STALE) { // the core tells what ails the store
 		s->shards.renew_at =
 			mono_add_ms(s->now.mono, s->settings->lease_ms / LOOKS_IN_A_LEASE);

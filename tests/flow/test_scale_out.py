@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from datetime import datetime
 
 import pytest
 
@@ -414,3 +415,23 @@ def test_scale_out_a_database_that_stands_still_ends_no_server_and_nothing_is_do
     assert postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder") == terms
     for each in (first, second):
         assert not each.lines("STORE-RESTORED") and not each.lines("STORE-OLDER")
+
+
+@pytest.mark.long
+def test_scale_out_a_database_that_was_away_for_long_is_tried_by_who_renews_its_lease(postgres, fleet_of):
+    lease_ms = 6000
+    fleet, first, second = pair(postgres, fleet_of, lease_ms=lease_ms)
+    terms = postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder")
+    postgres.end(signal.SIGQUIT)    # as a crash
+    for server in (first, second):
+        server.wait_text("retry_ms=16000", 90)  # of the core, which waits for half a minute from now on
+    postgres.start()
+    for server in (first, second):
+        back = server.wait_text("STATE-WRITE-RECOVERED", 60)[0]
+        tried = server.lines("retry_ms=16000")[0]
+        waited = (datetime.fromisoformat(back.split("Z")[0]) - datetime.fromisoformat(tried.split("Z")[0])).total_seconds()
+        assert waited < 29, f"{server.name} held its lease and did not answer: {waited} s"
+    assert postgres.sql("SELECT holder, fencing FROM server_lease ORDER BY holder") == terms
+    client = of_owner(postgres, "server.2")[0]
+    fleet.ctl("exec", client, "ping")
+    wait_for(lambda: commands(postgres, client) == (1, 1), 30, "a command done")

@@ -366,6 +366,27 @@ static void a_degraded_server_holds_no_transaction_over_a_turn(void **state)
 	assert_false(core_is_degraded(r->core));
 }
 
+static void who_knows_that_the_store_is_back_makes_the_core_try_it_sooner(void **state)
+{
+	struct rig *r = *state;
+	struct agent *a = rig_settled(r, "f1");
+
+	append_command(r, "@f1", "ping");
+	r->commit_fails = ERR_NO_SPACE;
+	assert_false(agent_beat(r, a, &a->got));
+	assert_int_equal(store_read_only(r->db, true), ERR_OK);
+	rig_pass(r, 70000); // it waits half a minute from one time to the next by now
+	assert_int_equal(store_read_only(r->db, false), ERR_OK);
+	r->commit_fails = ERR_OK;
+	assert_true(core_is_degraded(r->core));
+	core_recover_within(r->core, 2000, r->now);
+	core_recover_within(r->core, 60000, r->now); // never later for it
+	rig_pass(r, 1000);
+	assert_true(core_is_degraded(r->core));
+	rig_pass(r, 1500);
+	assert_false(core_is_degraded(r->core));
+}
+
 static void S000_7_a_store_that_takes_no_writes_answers_nobody(void **state)
 {
 	struct rig *r = *state;
@@ -736,6 +757,7 @@ int main(void)
 		T(S000_7_a_restart_keeps_the_state_and_judges_by_it),
 		T(X_4_a_commit_that_fails_answers_nobody_and_recovers_by_itself),
 		T(a_degraded_server_holds_no_transaction_over_a_turn),
+		T(who_knows_that_the_store_is_back_makes_the_core_try_it_sooner),
 		T(S000_7_a_store_that_takes_no_writes_answers_nobody),
 		T(a_beat_of_an_earlier_boot_counts_for_nothing),
 		T(hoarded_beats_keep_nobody_alive),
