@@ -5,8 +5,7 @@
 //   for each message of a turn:   core_message(core, broker, topic, length, payload, retained, now)
 //   about once a second:          core_tick(core, now)          also when nothing arrives
 //   at the end of every turn:     core_turn_end(core, now)      what it ran is on the disk, then
-//   the
-//                                                               outbox is published
+//                                                               the outbox is published
 //   when the store told:          core_stored(core, now)        (a pipelined store, db.h)
 //
 // A loop that wants answers first says core_turn_tell instead, and core_rest when nobody waits.
