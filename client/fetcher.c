@@ -2,7 +2,6 @@
 #include "client/fetcher_parts.h"
 #include "proto/base/text.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +37,6 @@ static void fetch_free(struct fetch *f)
 	free(f->medium);
 	secret_wipe(&f->key, sizeof f->key);
 	free(f);
-	malloc_trim(0);
 }
 
 static void on_owner_closed(uv_handle_t *handle)

@@ -8,6 +8,7 @@
 #include "proto/base/log.h"
 #include "proto/base/program.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,6 +184,7 @@ static void on_fetch_broker_failed(void *ctx, const char *why)
 
 static void on_fetch_idle(void *ctx)
 {
+	malloc_trim(0); // what the fetch had goes back to the device
 	runtime_idle(ctx);
 }
 

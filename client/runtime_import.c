@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -398,6 +399,7 @@ static void on_broker_failed(void *ctx, const char *why)
 static void on_idle(void *ctx)
 {
 	(void)ctx;
+	malloc_trim(0);
 }
 
 void import_yield(struct runtime *rt)
