@@ -225,10 +225,9 @@ static bool link_replace(const struct staging *s, const char *from, const char *
 	staging_link_path(s, beside);
 	if (link(from, beside) != 0)
 		return false;
-	if (rename(beside, to) == 0)
-		return true;
-	(void)unlink(beside);
-	return false;
+	bool done = rename(beside, to) == 0;
+	(void)unlink(beside); // it stays also where both were links to one file already
+	return done;
 }
 
 static void file_link(struct local_search *x, const struct source_file *source)

@@ -21,6 +21,30 @@ WINDOW_BYTES = 1 << 20  # what heliod grants of 2 GiB to a crowd of two thousand
 curves = []            # (label, [ms of each client])
 
 
+def crowd_ended(commands, each):
+    """One fan_out for each command, of so many clients each, that begin together: when each client had all of it, in ms, ascending."""
+    procs = [subprocess.Popen([str(a) for a in argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for argv in commands]
+    ended = []
+    readers = [threading.Thread(target=lambda p=p: ended.extend(float(ms) for ms in re.findall(r"^end \d+ ([0-9.]+)", p.stdout.read(), re.M)))
+               for p in procs]
+    try:
+        for p in procs:
+            assert p.stdout.readline() == "ready\n"
+        for p in procs:
+            p.stdin.write("go\n")
+            p.stdin.flush()
+        for r in readers:
+            r.start()
+        for r in readers:
+            r.join(300)
+        assert len(ended) == each * len(procs), f"{len(ended)} of {each * len(procs)} clients have it"
+    finally:
+        for p in procs:
+            p.kill()
+            p.wait()
+    return sorted(ended)
+
+
 class Crowd:
     def __init__(self, folder):
         self.folder = folder
@@ -80,32 +104,10 @@ class Crowd:
             "--publisher-key", key, "--dir", dir_, "--window-bytes", WINDOW_BYTES, "--rate", int(rate)]
         each = count // PROCESSES
         program = BUILD / ("tests/fan_out_verify" if kind == "verifying" else "tests/fan_out")
-        procs = [subprocess.Popen([str(a) for a in [program, "agents" if is_agent else "raw", each, n * each, ports, *more]],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(PROCESSES)]
-        ended = []
-
-        def read(proc):
-            for line in proc.stdout:
-                found = re.match(r"end \d+ ([0-9.]+)", line)
-                ended.append(float(found[1]))
         try:
-            for p in procs:
-                assert p.stdout.readline() == "ready\n"
-            readers = [threading.Thread(target=read, args=(p,)) for p in procs]
-            for p in procs:
-                p.stdin.write("go\n")
-                p.stdin.flush()
-            for r in readers:
-                r.start()
-            for r in readers:
-                r.join(300)
-            assert len(ended) == each * PROCESSES, f"{len(ended)} of {count} {kind} clients have it"
+            return crowd_ended([[program, "agents" if is_agent else "raw", each, n * each, ports, *more] for n in range(PROCESSES)], each)
         finally:
-            for p in procs:
-                p.kill()
-                p.wait()
             shutil.rmtree(dir_, ignore_errors=True)
-        return sorted(ended)
 
     def down(self):
         self.fleet.down()

@@ -10,8 +10,8 @@ import re
 import statistics
 import subprocess
 import tempfile
-import threading
 
+from fan import crowd_ended
 from lib.fleet import BUILD, PROGRAMS
 from lib.procs import Proc, free_ports, port_answers
 from lib.wait import wait_for
@@ -56,26 +56,8 @@ class Broker:
     def crowd(self, topics):
         """MB/s of all of them together, until the last one has it."""
         each, size = CROWD // PROCESSES, CROWD_OBJECTS * OBJECT
-        procs = [subprocess.Popen([str(a) for a in (BUILD / "tests/fan_out", "raw", each, n * each, self.port, "--topics", topics)],
-                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for n in range(PROCESSES)]
-        ended = []
-        readers = [threading.Thread(target=lambda p=p: ended.extend(re.findall(r"^end \d+ ([0-9.]+)", p.stdout.read(), re.M))) for p in procs]
-        try:
-            for p in procs:
-                assert p.stdout.readline() == "ready\n"
-            for p in procs:
-                p.stdin.write("go\n")
-                p.stdin.flush()
-            for r in readers:
-                r.start()
-            for r in readers:
-                r.join(300)
-            assert len(ended) == each * PROCESSES, f"{len(ended)} of {CROWD} have it"
-        finally:
-            for p in procs:
-                p.kill()
-                p.wait()
-        return len(ended) * size / 1e3 / max(float(ms) for ms in ended)
+        ended = crowd_ended([[BUILD / "tests/fan_out", "raw", each, n * each, self.port, "--topics", topics] for n in range(PROCESSES)], each)
+        return len(ended) * size / 1e3 / ended[-1]
 
     def measure(self, kind, topics, size):
         pathlib.Path(f"/proc/{self.proc.pid}/clear_refs").write_text("5")    # its peak begins anew

@@ -39,8 +39,7 @@ class Trial:
         self.folder, self.device = folder, Device(fleet, "f2", disk, Cutter(folder))
         one, disc = version(fleet, folder, "1")
         two, self.disc = version(fleet, folder, "2")
-        for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-            fleet.procs[name].stop()
+        fleet.leave_agents_alone()
         assert self.device.bring(disc) == 0 and self.device.run() == "to=confirmed", self.device.log.read_text()
         old = self.device.runs(), self.device.held()
         assert old[0][0] == "releases/1" and old[1][0] == one and set(old[0][1]) == set(FILES) and old[0][1] == old[1][1]

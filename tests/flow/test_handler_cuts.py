@@ -103,8 +103,7 @@ class TwoSlots:
         self.package = fleet.software_package("os", "2", into)
         fleet.ctl("channel", "publish", "default", self.package)
         disc = unpack(recorded(fleet, "f2", self.package)["path"], self.folder / "disc")
-        for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-            fleet.procs[name].stop()
+        fleet.leave_agents_alone()
         words = " ".join(f"{k}={v}" for k, v in self.env.items())
         update = {"handler": f"os rauc /usr/bin/env {words} /usr/bin/rauc -c {self.home}/system.conf"} if self.handler == "rauc" else {
             "handler": f"os swupdate {self.home}/pick", "commit": f"os {self.home}/keep", "rollback": f"os {self.home}/back"}

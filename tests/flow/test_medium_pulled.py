@@ -25,8 +25,7 @@ class Trial:
             self.stick = unpack(self.disc, folder / f"stick{version}")
             if version == "1":
                 assert importing(self.fleet, "f2", self.stick).returncode == 0 and shown(self.fleet, "f2") == one
-        for name in [n for n in self.fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-            self.fleet.procs[name].stop()
+        self.fleet.leave_agents_alone()
         shutil.copytree(folder / "f2", folder / "before", symlinks=True)
 
     def back(self):

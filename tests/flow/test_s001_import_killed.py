@@ -31,8 +31,7 @@ def test_S001_c3_an_import_that_is_killed_leaves_the_old_or_the_new(fleet_of, fo
         disc = unpack(recorded(fleet, "f2", ids[version])["path"], folder / f"disc{version}")
         if version == "1":
             assert importing(fleet, "f2", disc).returncode == 0 and shown(fleet, "f2") == ids["1"]
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()
+    fleet.leave_agents_alone()
     shutil.copytree(folder / "f2", folder / "before", symlinks=True)
     seen, kills = set(), 0
     for call in CHANGING:

@@ -59,8 +59,7 @@ def test_S001_c3_a_medium_by_hand_swaps_at_its_moment(fleet_of, folder):
     assert order_on(disc, "f2").package.activate_unix_ms == at and order_on(disc, "f2").package.activate
     assert order_on(unpack(first["path"], folder / "other"), "f1").package.activate_unix_ms == 0
     assert f"Shown     from {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(at // 1000))}" in (disc / "ORDER.txt").read_text()
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()
+    fleet.leave_agents_alone()
     # Held, and not shown: the display is told of the moment, and an agent that starts later too.
     done = importing(fleet, "f2", disc)
     assert done.returncode == 0 and "installed\t" in done.stdout, done

@@ -196,8 +196,7 @@ def test_S001_c3_a_silent_client_installs_from_a_medium(fleet_of, folder):
     disc = unpack(recorded(fleet, "f2", one)["path"], folder / "disc")
     number = int(orders(fleet, "f2")[0]["number"])
     others = unpack(recorded(fleet, "f3", one)["path"], folder / "others")
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()        # nobody is there to ask
+    fleet.leave_agents_alone()      # nobody is there to ask
 
     # Negative: a medium for another client; no medium; nothing changes.
     done = importing(fleet, "f2", others)

@@ -61,8 +61,7 @@ def stick(folder, name, image):
 def test_S001_c4_discs_and_sticks_that_are_put_in_are_installed_by_themselves(fleet_of, folder):
     fleet = rig(fleet_of, clients=("f1", "f2"), agents=())
     mine, others = discs(fleet, folder, "f2", "123"), discs(fleet, folder, "f1", "4")
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()        # the agent runs, and nobody is there
+    fleet.leave_agents_alone()      # the agent runs, and nobody is there
     media = folder / "media"
     media.mkdir()
     log = fleet.agent("f2", {"agent": {"medium_dir": media}})

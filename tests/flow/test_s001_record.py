@@ -76,8 +76,7 @@ def test_S001_c3_what_is_mounted_is_installed_by_itself(fleet_of, folder):
     fleet.ctl("channel", "publish", "default", one)
     stick = unpack(recorded(fleet, "f2", one)["path"], folder / "stick")
     other = unpack(recorded(fleet, "f1", one)["path"], folder / "other")
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()        # the agent runs, and nobody is there
+    fleet.leave_agents_alone()      # the agent runs, and nobody is there
     mounts = folder / "media"
     mounts.mkdir()
     other.rename(mounts / "other")      # for another client: told, once, and left alone

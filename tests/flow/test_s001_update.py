@@ -295,8 +295,7 @@ def test_S001_c18_c4_a_medium_brings_an_update_to_a_device_without_a_link(fleet_
     assert orders(fleet, "f1")
     agent = fleet.agent("f1")       # for its settings alone
     agent.kill()
-    for name in [n for n in fleet.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
-        fleet.procs[name].stop()
+    fleet.leave_agents_alone()
     shutil.rmtree(fleet.folder / "f1", ignore_errors=True)
     done = importing(fleet, "f1", disc)
     assert done.returncode == 0, done

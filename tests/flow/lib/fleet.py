@@ -213,6 +213,11 @@ class Fleet:
             return done
         return json.loads(done.stdout) if done.stdout.strip() else None
 
+    def leave_agents_alone(self):
+        """Brokers, server and publisher end."""
+        for name in [n for n in self.procs if n.startswith("broker-") or n in ("heliod", "pub")]:
+            self.procs[name].stop()
+
     def client(self, id_):
         return self.ctl("client", "show", id_)
 
