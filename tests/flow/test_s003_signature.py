@@ -189,13 +189,15 @@ def test_S003_2_a_step_of_the_wall_clock_makes_neither_a_burst_nor_a_gap(fleet_o
     count = lambda client: len(beats_of(fleet, capture, client))  # noqa: E731
     wait_for(lambda: count("f1") >= 6 and count("f2") >= 6, 20, "both beat")
 
+    told = lambda: [m.decode(pb.Response).server_unix_ms / 1000 - m.at for m in watch.of("helio/v1/rsp/f1")]  # noqa: E731
+    said = lambda: [(hb.sent_unix_ms - at) / 1000 for at, hb in beats_of(fleet, capture, "f1")]  # noqa: E731
+
     def steps(who, offsets):
-        """Steps the clock each time that f1 was heard once more; returns f1's beats from before to after."""
+        """Steps the clock each time that it was seen on the wire once more; returns f1's beats from before to after."""
         begin = count("f1")
         for offset in offsets:
             clock[who].step(offset)
-            seen = count("f1")
-            wait_for(lambda: count("f1") > seen, 5, f"f1 is heard after a step to {offset:+d} s")
+            wait_for(lambda: abs((told if who == "heliod" else said)()[-1] - offset) < 5, 5, f"{who}'s clock is {offset:+d} s off")
         wait_for(lambda: count("f1") >= begin + len(offsets) + 4, 5)
         return beats_of(fleet, capture, "f1")[begin - 2:]
 
@@ -203,12 +205,8 @@ def test_S003_2_a_step_of_the_wall_clock_makes_neither_a_burst_nor_a_gap(fleet_o
         return any(keeps_the_grid(steps(who, offsets), ms) for _ in range(5))
     # The device's clock: an hour on, an hour back beyond the start, home, and to and fro with each beat.
     assert some_round_keeps("f1", [hour, -hour, 0, hour, -hour, hour, -hour, 0])
-    off = [(hb.sent_unix_ms - at) / 1000 for at, hb in beats_of(fleet, capture, "f1")]
-    assert any(o > hour - 5 for o in off) and any(o < 5 - hour for o in off) and abs(off[-1]) < 5, "the clock was not stepped"
     # The server's clock: nobody's interval and nobody's session feels it.
     assert some_round_keeps("heliod", [hour, -hour, 0])
-    told = [m.decode(pb.Response).server_unix_ms / 1000 - m.at for m in watch.of("helio/v1/rsp/f1")]
-    assert any(t > hour - 5 for t in told) and any(t < 5 - hour for t in told), "the clock was not stepped"
     assert len({hb.session_id for _, hb in beats_of(fleet, capture, "f1")}) == 1
     assert {hb.status.interval_ms for _, hb in beats_of(fleet, capture, "f1")} == {ms}
     # Control: where the monotonic clock steps too, the same witness sees the gap.
