@@ -12,8 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WANT_FIRST_MS 1000
+// A want or an answer is lost only together with its connection or its server, and both are
+// noticed: repeating is for what nobody thought of, and a crowd whose answers are late is not to
+// ask twice meanwhile.
+#define WANT_FIRST_MS 4000
 #define WANT_MAX_MS 30000
+#define FAILED_FIRST_MS 1000
 #define LATER_MIN_MS 200
 #define LATER_MAX_MS (10 * 60 * 1000)
 #define FAILURES_MAX 6
@@ -371,6 +375,24 @@ static void grant_later(struct agent_core *c, struct now now, const struct grant
 		(long long)wait_ms, log_quote(g->reason));
 }
 
+// The want was repeated before its answer came, and was answered twice: what it began goes on.
+static bool grant_is_repeat(
+	const struct retrieve_job *job, const struct retrieve_item *item, const struct grant *g)
+{
+	return job->phase == RETRIEVE_FETCH && item->lease != 0 && item->lease == g->lease &&
+	       strcmp(job->broker, g->from->broker_id) == 0;
+}
+
+static void grant_pace(struct agent_core *c, const struct grant *g)
+{
+	uint64_t rate = rate_lower(g->rate_bytes_per_s, c->rate_bytes_per_s);
+	c->retrieve.granted_bytes_per_s = g->rate_bytes_per_s;
+	if (rate == c->paced_bytes_per_s)
+		return;
+	c->paced_bytes_per_s = rate;
+	c->port->fetch_pace(c->ctx, rate, c->hold);
+}
+
 void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 {
 	struct retrieve_job *job = &c->retrieve;
@@ -391,6 +413,12 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 			grant_never(c, now, g);
 		else
 			grant_later(c, now, g);
+		return;
+	}
+	if (g->from != NULL && grant_is_repeat(job, item, g)) {
+		log_debug("GRANT-REPEATED", "client=%s lease=%llu", c->config->client_id,
+			(unsigned long long)g->lease);
+		grant_pace(c, g);
 		return;
 	}
 	if (g->from == NULL || strcmp(g->publisher, item->publisher) != 0 ||
@@ -501,7 +529,7 @@ static void fetch_ask_again(struct agent_core *c, struct now now, const char *wo
 	}
 	job->phase = RETRIEVE_LATER;
 	job->next = mono_add_ms(
-		now.mono, agent_backoff_ms(c, job->failures - 2, WANT_FIRST_MS, WANT_MAX_MS));
+		now.mono, agent_backoff_ms(c, job->failures - 2, FAILED_FIRST_MS, WANT_MAX_MS));
 }
 
 void agent_fetch_missing(

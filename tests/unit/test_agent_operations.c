@@ -489,7 +489,7 @@ static void a_want_is_repeated_under_its_id_until_it_is_granted(void **state)
 	struct world *w = *state;
 	world_retrieve(w);
 	uint64_t id = world_want(w).fetch->request_id;
-	world_run(w, 10000);
+	world_run(w, 40000);
 	assert_true(world_count(w, TOPIC_WANT) >= 3);
 	assert_int_equal(world_want(w).fetch->request_id, id);
 	assert_int_equal(w->fetches, 0);
@@ -735,6 +735,40 @@ static void a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short
 	assert_int_equal(w->fetches, 2);
 }
 
+static void grant_slower(struct grant *g)
+{
+	g->rate_bytes_per_s = 5000;
+}
+
+static void grant_of_another_lease(struct grant *g)
+{
+	g->lease = 78;
+}
+
+static void grant_of_another_broker(struct grant *g)
+{
+	g->from->broker_id = "data.2";
+}
+
+static void a_grant_that_comes_twice_begins_one_fetch(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	world_grant(w, NULL);
+	agent_fetch_progress(&w->core, 120, 300);
+	world_grant(w, NULL);
+	assert_int_equal(w->fetches, 1);
+	world_grant(w, grant_slower);
+	assert_int_equal(w->fetches, 1);
+	assert_int_equal(w->pace_rate, 5000);
+	assert_int_equal(world_next_beat(w).holdings->items[0].chunks_have, 120);
+	// Another one is no repeat: the server moved it.
+	world_grant(w, grant_of_another_lease);
+	assert_int_equal(w->fetches, 2);
+	world_grant(w, grant_of_another_broker);
+	assert_int_equal(w->fetches, 3);
+}
+
 static void a_broker_that_failed_and_missing_objects_go_back_to_the_server(void **state)
 {
 	struct world *w = *state;
@@ -968,6 +1002,7 @@ int main(void)
 		FETCHING(
 			a_grant_that_comes_unasked_after_a_later_is_taken_and_names_no_old_complaint),
 		IN_SESSION(a_grant_repeated_after_its_broker_failed_does_not_cut_the_wait_short),
+		IN_SESSION(a_grant_that_comes_twice_begins_one_fetch),
 		FETCHING(a_broker_that_failed_and_missing_objects_go_back_to_the_server),
 		IN_SESSION(brokers_that_always_fail_end_the_operation),
 		FETCHING(a_failed_fetch_fails_the_operation_with_its_word),
