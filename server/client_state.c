@@ -21,6 +21,18 @@ bool client_state_change_is_known(enum client_state from, enum client_state to)
 	       to <= CS_CLONE_SUSPECT && known_change[from][to];
 }
 
+static bool is_working(const struct client *c)
+{
+	return c->state != CS_IDLE && c->state != CS_CLONE_SUSPECT &&
+	       (c->reach == REACH_ONLINE || c->reach == REACH_LATE);
+}
+
+void client_count(struct core *core, const struct client *c, int by)
+{
+	core->silent_count += (uint32_t)(c->reach == REACH_SILENT ? by : 0);
+	core->frequency.working += (uint32_t)(is_working(c) ? by : 0);
+}
+
 void client_set_state(struct core *core, uint32_t number, enum client_state to, const char *because)
 {
 	struct client *c = client_at(&core->clients, number);
@@ -38,7 +50,9 @@ void client_set_state(struct core *core, uint32_t number, enum client_state to, 
 	log_debug("STATE-CHANGE", "client=%s from=%s to=%s because=%s",
 		client_id(&core->clients, c), client_state_word(from), client_state_word(to),
 		log_quote(because));
+	client_count(core, c, -1);
 	c->state = (uint8_t)to;
+	client_count(core, c, 1);
 	view_due(core, number);
 }
 
@@ -51,9 +65,9 @@ void client_set_reach(struct core *core, uint32_t number, enum reach to, const c
 	log_debug("REACH-CHANGE", "client=%s from=%s to=%s because=%s",
 		client_id(&core->clients, c), reach_word((enum reach)c->reach), reach_word(to),
 		log_quote(because));
-	core->silent_count += to == REACH_SILENT;
-	core->silent_count -= c->reach == REACH_SILENT;
+	client_count(core, c, -1);
 	c->reach = (uint8_t)to;
+	client_count(core, c, 1);
 	c->flags |= CLIENT_STALE_ROW;
 	view_due(core, number);
 	if (to == REACH_ONLINE && core->hooks.online)

@@ -24,6 +24,7 @@ void core_config_default(struct core_config *c)
 		.resend_limit = 10,
 		.resyncs_per_s = 100,
 		.operations_per_s = 5000,
+		.busy_beats_per_s = 1000,
 		.op_deadline_s = 600,
 		.private_in_a_row = 4,
 		.queue_high_water = 64,
@@ -160,6 +161,7 @@ static void core_init(struct core *core)
 		.busy_ms = core->config.interval_busy_ms,
 		.min_ms = core->config.interval_min_ms,
 		.max_ms = core->config.interval_max_ms,
+		.busy_per_s = core->config.busy_beats_per_s,
 	};
 	// A burst of half a second: many change at once when the network goes. VIEWS_PER_TURN
 	// keeps it from holding up answers.

@@ -59,6 +59,7 @@ struct core_config {
 	uint32_t mismatch_limit; // resends of one response before a resync; resyncs before an alert
 	uint32_t resend_limit;   // beats in a row that one response did not reach, before a resync
 	uint32_t resyncs_per_s;  // of all clients: a late server must not make itself later
+	uint32_t busy_beats_per_s; // of all clients at work; 0: no bound
 	uint32_t operations_per_s; // of channels, begun: others wait for their turn
 	uint32_t op_deadline_s;    // attended time without progress
 	uint32_t private_in_a_row; // answers from the private queue before the channel is looked at

@@ -580,6 +580,8 @@ enum err open_overtake(struct core *core, uint32_t number, struct answer *a) MUS
 // The one place where state changes: logs from -> to, because; marks row and view.
 void client_set_state(
 	struct core *core, uint32_t number, enum client_state to, const char *because);
+// by -1: it goes, or changes; 1: it came, or has changed. Of clients that are not elsewhere.
+void client_count(struct core *core, const struct client *c, int by);
 void client_set_reach(struct core *core, uint32_t number, enum reach to, const char *because);
 void client_dirty(struct core *core, uint32_t number);
 enum err clients_flush(struct core *core) MUST_CHECK;

@@ -14,10 +14,18 @@ static uint32_t clamp(uint64_t ms, const struct frequency_policy *p)
 	return ms > p->max_ms ? p->max_ms : (uint32_t)ms;
 }
 
-static uint32_t at_level(const struct frequency_policy *p, uint32_t level, bool busy)
+// Times the busy interval as a whole: not each that comes and goes changes what all are told.
+static uint32_t busy_ms(const struct frequency_policy *p, const struct frequency *f)
 {
-	uint64_t ms = busy && p->busy_ms < p->idle_ms ? p->busy_ms : p->idle_ms;
+	uint64_t one = p->busy_ms * (uint64_t)p->busy_per_s, work = UINT64_C(1000) * f->working;
+	uint64_t times = one && work > one ? (work + one - 1) / one : 1;
+	uint64_t ms = times * p->busy_ms;
 
+	return ms < p->idle_ms ? (uint32_t)ms : p->idle_ms;
+}
+
+static uint32_t at_level(const struct frequency_policy *p, uint32_t level, uint64_t ms)
+{
 	return clamp(ms * frequency_permille(level) / 1000, p);
 }
 
@@ -26,7 +34,8 @@ uint32_t frequency_interval(const struct frequency_policy *p, const struct frequ
 {
 	if (operator_ms)
 		return clamp(operator_ms, p);
-	int64_t to = at_level(p, f->level, busy), from = at_level(p, f->from, busy);
+	uint32_t ms = busy ? busy_ms(p, f) : p->idle_ms;
+	int64_t to = at_level(p, f->level, ms), from = at_level(p, f->from, ms);
 	int64_t since = mono_since_ms(now, f->stepped);
 	return (uint32_t)(since >= 0 && since < from ? from + (to - from) * since / from : to);
 }
@@ -46,7 +55,7 @@ enum frequency_by frequency_by(const struct frequency_policy *p, const struct fr
 	if (operator_ms)
 		return clamp(operator_ms, p) == operator_ms ? FREQUENCY_BY_OPERATOR
 							    : FREQUENCY_BY_LIMIT;
-	if (f->level || f->from)
+	if (f->level || f->from || (busy && busy_ms(p, f) > p->busy_ms))
 		return FREQUENCY_BY_LOAD;
 	return busy && p->busy_ms < p->idle_ms ? FREQUENCY_BY_BUSY : FREQUENCY_BY_IDLE;
 }
@@ -101,7 +110,8 @@ bool frequency_load(
 	struct frequency *f, const struct frequency_policy *p, double load, struct mono now)
 {
 	load_smooth(f, load, now);
-	int64_t from_ms = at_level(p, f->from, false), now_ms = at_level(p, f->level, false);
+	int64_t from_ms = at_level(p, f->from, p->idle_ms),
+		now_ms = at_level(p, f->level, p->idle_ms);
 	int64_t up_ms = from_ms > FREQUENCY_UP_MS ? from_ms : FREQUENCY_UP_MS;
 	int64_t round_ms =
 		from_ms + now_ms > FREQUENCY_DOWN_MS ? from_ms + now_ms : FREQUENCY_DOWN_MS;

@@ -6,6 +6,9 @@
 //   load of server, load of broker -> frequency_load -> level --+
 //   operator's value, operation open ---------------------------+-> frequency_interval -> response
 //
+// A crowd that works at the same time, a rollout, shares busy_per_s: each of its clients beats less
+// often, down to the idle interval, so that what it asks for is not late for the sake of its beats.
+//
 // The level stretches every interval that is not an operator's. It cannot swing: a step down makes
 // the load at most FREQUENCY_STEP times as large, which from below FREQUENCY_LOW stays below
 // FREQUENCY_HIGH; it is taken when the load was that low at every moment of a round, in which each
@@ -38,11 +41,13 @@
 struct frequency_policy {
 	uint32_t idle_ms, busy_ms;
 	uint32_t min_ms, max_ms;
+	uint32_t busy_per_s; // beats of all that are busy; 0: no bound
 };
 
 // One for all clients of a server. Begins as zeros.
 struct frequency {
 	uint32_t level, from; // from: the level before the last step
+	uint32_t working;     // clients that beat and have an operation open, at this moment
 	bool seen;
 	double load;       // 0..1, smoothed
 	double highest;    // of this round

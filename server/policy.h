@@ -30,6 +30,8 @@
 		"answers from a client's own queue before its channels are looked at")             \
 	X(resyncs_per_s, 1, 100000, 100, false,                                                    \
 		"resyncs begun per second, in all: a late server must not make itself later")      \
+	X(busy_beats_per_s, 1, 1000000, 1000, false,                                               \
+		"heartbeats of clients at work per second, in all: more of them beat less often")  \
 	X(operations_per_s, 1, 1000000, 5000, false,                                               \
 		"operations of channels begun per second, in all: a rollout delays nobody's beat")
 

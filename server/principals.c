@@ -36,7 +36,8 @@ void principal_forget(struct core *core, uint32_t number)
 	intern_drop(&core->interned, c->showing);
 	intern_drop(&core->interned, c->holdings);
 	c->profile = c->showing = c->holdings = 0;
-	core->silent_count -= c->reach == REACH_SILENT && !c->elsewhere;
+	if (!c->elsewhere)
+		client_count(core, c, -1);
 	client_table_remove(&core->clients, number);
 }
 

@@ -211,6 +211,7 @@ enum err reach_load(struct core *core)
 {
 	int64_t waits = 0;
 
+	core->frequency.working = 0;
 	core->silent_count = core->silent_in_window = 0; // each client counts as it is loaded
 	TRY(rows_meta_number(core->db, "mass-silence", &waits));
 	core->mass_silence = waits > 0;

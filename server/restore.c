@@ -183,7 +183,7 @@ void client_begin(struct core *core, uint32_t number)
 {
 	struct client *c = client_at(&core->clients, number);
 
-	core->silent_count += c->reach == REACH_SILENT;
+	client_count(core, c, 1);
 	c->heard_tick = attended_tick(core) - reach_silent_ticks(core, c);
 	reach_watch(core, number);
 }

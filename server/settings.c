@@ -252,6 +252,7 @@ void heliod_core_config(const struct heliod_settings *s, struct core_config *out
 	out->mismatch_limit = s->policy.mismatch_limit;
 	out->resend_limit = s->policy.resend_limit;
 	out->resyncs_per_s = s->policy.resyncs_per_s;
+	out->busy_beats_per_s = s->policy.busy_beats_per_s;
 	out->operations_per_s = s->policy.operations_per_s;
 	out->op_deadline_s = s->policy.op_deadline_s;
 	out->private_in_a_row = s->policy.private_in_a_row;

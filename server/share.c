@@ -110,7 +110,7 @@ static void client_leave(struct core *core, uint32_t number)
 		return;
 	}
 	offers_forget(core, number);
-	core->silent_count -= c->reach == REACH_SILENT;
+	client_count(core, c, -1);
 	c->elsewhere = true;
 	c->flags &= (uint8_t)~CLIENT_STALE_ROW;
 	if (!c->rare)

@@ -150,6 +150,59 @@ static void a_quiet_server_lets_a_crowd_begin_together(void **state)
 	assert_int_equal(that_begin(r, a, CROWD), 1);
 }
 
+// A rollout shares the beats of those at work; who went silent in the middle has no part in it.
+static void S001_c34_a_crowd_at_work_beats_less_often(void **state)
+{
+	enum {
+		CROWD = 12
+	};
+	struct rig *r = *state;
+	struct agent *a[CROWD];
+	struct digest art = rig_add_package(r, "art", "1", PACKAGE_IMAGES);
+	uint32_t busy_ms = 2000;
+	char id[8];
+
+	r->config.interval_ms = 20000;
+	r->config.interval_busy_ms = busy_ms;
+	r->config.busy_beats_per_s = 1;
+	rig_restart(r);
+	for (int i = 0; i < CROWD; i++) {
+		(void)snprintf(id, sizeof(id), "f%d", i);
+		a[i] = rig_settled(r, id);
+	}
+	append_display(r, "default", &art);
+	for (uint32_t i = 0; i < CROWD; i++) {
+		uint32_t shared = ((i + 1) * 1000 + busy_ms - 1) / busy_ms * busy_ms;
+
+		agent_gets(a[i], KIND_RETRIEVE_INFORMATION);
+		assert_int_equal(a[i]->got.heartbeat_interval_ms, shared);
+	}
+	uint32_t crowded = a[CROWD - 1]->got.heartbeat_interval_ms;
+	assert_true(crowded > busy_ms);
+	rig_restart(r); // each is counted once, as it is loaded
+	for (int i = 0; i < CROWD; i++) {
+		a[i]->op.status = OP_RUNNING;
+		agent_gets(a[i], KIND_NO_ACTION); // tells the new boot
+	}
+	agent_gets(a[0], KIND_NO_ACTION);
+	assert_int_equal(a[0]->got.heartbeat_interval_ms, crowded);
+	for (int i = 3; i < CROWD; i++) {
+		agent_hold(a[i], &art);
+		agent_done_gets(a[i], KIND_NO_ACTION);
+		assert_int_equal(a[i]->got.heartbeat_interval_ms, r->config.interval_ms);
+	}
+	agent_gets(a[0], KIND_NO_ACTION);
+	assert_int_equal(a[0]->got.heartbeat_interval_ms, 2 * busy_ms);
+	for (int i = 0; agent_info(r, a[1]).reach != REACH_SILENT; i++) {
+		assert_true(i < 100);
+		rig_pass(r, 3000);
+		agent_gets(a[0], KIND_NO_ACTION);
+	}
+	assert_int_equal(agent_info(r, a[2]).reach, REACH_SILENT);
+	agent_gets(a[0], KIND_NO_ACTION);
+	assert_int_equal(a[0]->got.heartbeat_interval_ms, busy_ms);
+}
+
 static void a_failed_retrieve_is_tried_again_and_then_given_up(void **state)
 {
 	struct rig *r = *state;
@@ -618,6 +671,7 @@ int main(void)
 		T(S001_c35_busy_holds_the_pointer_and_resend_gives_the_last_one),
 		T(a_rollout_is_begun_at_a_rate),
 		T(a_quiet_server_lets_a_crowd_begin_together),
+		T(S001_c34_a_crowd_at_work_beats_less_often),
 		T(a_failed_retrieve_is_tried_again_and_then_given_up),
 		T(what_was_withdrawn_is_not_tried_again),
 		T(a_cancelled_operation_ends_once_and_so_does_the_cancel),

@@ -47,7 +47,7 @@ static void S001_c34_the_operators_value_is_obeyed_between_the_limits(void **sta
 static void S001_c34_load_makes_it_slower_and_never_leaves_the_limits(void **state)
 {
 	struct frequency_policy widest = {
-		HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS};
+		HEARTBEAT_MAX_MS, HEARTBEAT_MIN_MS, HEARTBEAT_MIN_MS, HEARTBEAT_MAX_MS, 0};
 
 	(void)state;
 	for (int busy = 0; busy < 2; busy++) {
@@ -259,6 +259,29 @@ static void the_brokers_load_is_its_own_count_of_what_it_can_carry(void **state)
 	assert_true(load_of_broker(&m, 1000, (struct mono){41001 + LOAD_COUNT_OLD_MS}) == 0);
 }
 
+static void S001_c34_a_crowd_at_work_shares_its_beats(void **state)
+{
+	struct frequency_policy p = policy;
+	struct frequency f = {.working = 100000};
+	const struct mono now = {1000};
+
+	(void)state;
+	assert_int_equal(frequency_interval(&p, &f, 0, true, now), 1000); // no bound
+	p.busy_per_s = 500;
+	assert_int_equal(frequency_interval(&p, &f, 0, true, now), 10000); // as if it were idle
+	assert_int_equal(frequency_by(&p, &f, 0, true), FREQUENCY_BY_LOAD);
+	for (f.working = 0; f.working < 5000; f.working++) {
+		uint32_t ms = frequency_interval(&p, &f, 0, true, now);
+
+		assert_true((uint64_t)f.working * 1000 <= (uint64_t)p.busy_per_s * ms);
+		assert_true(ms % p.busy_ms == 0 && ms <= 1000 + 2 * f.working);
+		assert_int_equal(
+			frequency_by(&p, &f, 0, true) == FREQUENCY_BY_BUSY, f.working <= 500);
+		assert_int_equal(frequency_interval(&p, &f, 0, false, now), 10000);
+		assert_int_equal(frequency_interval(&p, &f, 700, true, now), 700);
+	}
+}
+
 static void S001_c34_every_interval_names_what_it_came_from(void **state)
 {
 	struct frequency f = {0};
@@ -314,6 +337,7 @@ int main(void)
 		cmocka_unit_test(
 			S001_c34_load_that_is_not_the_fleets_ends_at_the_limit_and_comes_back),
 		cmocka_unit_test(the_servers_load_is_the_time_in_which_it_did_not_wait),
+		cmocka_unit_test(S001_c34_a_crowd_at_work_shares_its_beats),
 		cmocka_unit_test(S001_c34_every_interval_names_what_it_came_from),
 		cmocka_unit_test(the_brokers_load_is_its_own_count_of_what_it_can_carry),
 	};
