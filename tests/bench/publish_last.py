@@ -175,5 +175,5 @@ def measure(row, folder, part, count, size, pairs):
 
 def bench_publish_to_last(row, quick):
     with tempfile.TemporaryDirectory(prefix="helio-bench-") as d:
-        for part, count, size in (("agents", 8 if quick else 30, 10_000_000), ("devices", 1000, 100_000), *(() if quick else (("devices", 4000, 100_000),))):
+        for part, count, size in (("agents", 8 if quick else 30, 10_000_000), ("devices", 1000, 100_000), *(() if quick else (("devices", 4000, 100_000), ("devices", 10000, 100_000)))):
             measure(row, pathlib.Path(d) / f"{part}-{count}", part, count, size, 1 if quick else 5)

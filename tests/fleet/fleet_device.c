@@ -116,7 +116,11 @@ static void port_fetch_pace(void *ctx, uint64_t rate_bytes_per_s, bool hold)
 
 static void port_fetch_stop(void *ctx)
 {
-	((struct fleet_device *)ctx)->order_waiting = false;
+	struct fleet_device *d = ctx;
+
+	d->order_waiting = false;
+	if (d->fetch_stop)
+		d->fetch_stop(d);
 }
 
 static void port_command(void *ctx, uint64_t op_id, const struct execute_command *command)
@@ -250,6 +254,9 @@ void fleet_device_beat(struct fleet_device *d, struct now now, int64_t intended_
 	d->intended_us[(d->core.session.hb_seq + 1) % BEATS_REMEMBERED] = intended_us;
 	arena_reset(d->config.scratch);
 	heartbeat_send(&d->core, now);
+	// In the place of the grid's next one: an interval that is told counts from here.
+	d->core.grid.last = now.mono;
+	d->core.grid.next = mono_add_ms(now.mono, d->core.grid.interval_ms);
 }
 
 static void order_fail(struct fleet_device *d, struct now now)

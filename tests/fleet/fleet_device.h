@@ -34,6 +34,7 @@ struct fleet_device {
 	void (*answered)(struct fleet_device *d, uint64_t seq);
 	void (*heard)(struct fleet_device *d);                                  // a message; may be NULL
 	void (*fetch)(struct fleet_device *d, const struct fetch_order *order); // NULL: refused
+	void (*fetch_stop)(struct fleet_device *d); // set together with fetch
 	struct digest held;                                                     // the last one fetched
 	void *ctx;
 };

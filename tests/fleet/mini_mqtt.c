@@ -484,6 +484,8 @@ static void client_handle(struct mini_client *c, uint32_t events)
 		if (c->events->down)
 			c->events->down(c);
 	}
+	if (c->state == MINI_CLOSED)
+		buf_fini(&c->in); // thousands of them wait for their next connection
 }
 
 int mini_loop_run_us(struct mini_loop *l, int64_t timeout_us)

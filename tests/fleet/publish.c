@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #define ROUNDS 4
 #define PUBLISH_MAX_US (60 * INT64_C(1000000))
 #define TICK_US 10000
-#define CONNECTING_MOST 64 // the broker's backlog is 100, and what finds it full comes a second later
+#define TICK_PARTS 5 // of the devices, one after the other: each has its tick every 50 ms
+#define CONNECTING_MOST                                                                            \
+	64 // the broker's backlog is 100, and what finds it full comes a second later
 
 struct taker {
 	struct fleet *fleet;
@@ -25,14 +28,14 @@ struct taker {
 	int64_t begun_us, fetched_us, over_us; // 0: not yet
 	uint64_t beats;                        // sent when it was fetched
 	bool is_heard;                         // a later one was answered
-	bool failed, connecting;
-	struct taker *next; // in the line
+	bool failed, in_line, connecting;
+	struct taker *prev, *next; // in the line
 	struct sockaddr_in to;
 };
 
 // Devices of a fleet do not come in the same millisecond, those of one process do: who wants to
 // connect to the data broker stands in a line.
-static struct taker *line, **line_end = &line;
+static struct taker *line;
 static size_t connecting;
 
 static void line_move(void)
@@ -41,33 +44,43 @@ static void line_move(void)
 		struct taker *t = line;
 		struct sockaddr_in from = address_of(t->at);
 
-		line = t->next;
-		if (!line)
-			line_end = &line;
-		connecting++;
-		t->connecting = true;
-		if (fleet_fetch_begin(&t->fetch, &t->fleet->loop, &t->to, &from) != ERR_OK) {
+		DL_DELETE(line, t);
+		t->in_line = false;
+		if (fleet_fetch_begin(&t->fetch, &t->fleet->loop, &t->to, &from) == ERR_OK) {
+			t->connecting = true;
+			connecting++;
+		} else {
 			t->failed = true;
-			t->connecting = false;
-			connecting--;
 		}
 	}
 }
 
+// Connected, or no longer to be.
+static void line_leave(struct taker *t)
+{
+	if (t->in_line)
+		DL_DELETE(line, t);
+	connecting -= t->connecting;
+	t->in_line = t->connecting = false;
+}
+
 static void line_join(struct taker *t)
 {
-	t->next = NULL;
-	*line_end = t;
-	line_end = &t->next;
+	DL_APPEND(line, t);
+	t->in_line = true;
 	line_move();
 }
 
-static void line_leave(void *ctx)
+static void taker_is_up(void *ctx)
 {
-	struct taker *t = ctx;
+	line_leave(ctx);
+	line_move();
+}
 
-	connecting -= t->connecting;
-	t->connecting = false;
+static void taker_stop(struct taker *t)
+{
+	line_leave(t);
+	mini_close(&t->fetch.link);
 	line_move();
 }
 
@@ -84,7 +97,7 @@ static void device_fetched(void *ctx, bool good)
 	struct taker *t = ctx;
 	struct fleet_device *d = &t->fleet->devices[t->at];
 
-	line_leave(t);
+	taker_is_up(t);
 	arena_reset(d->config.scratch);
 	if (!good) {
 		agent_fetch_broker_failed(&d->core, clock_now(), "the simulated fetch failed");
@@ -101,12 +114,18 @@ static void device_fetch(struct fleet_device *d, const struct fetch_order *order
 	struct taker *t = d->ctx;
 	const struct address *a = order->grant->from;
 
+	taker_stop(t);
 	t->package = order->package->package;
 	t->to = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)a->port)};
 	if (inet_pton(AF_INET, a->ip, &t->to.sin_addr) == 1)
 		line_join(t);
 	else
 		t->failed = true;
+}
+
+static void device_fetch_stop(struct fleet_device *d)
+{
+	taker_stop(d->ctx);
 }
 
 static bool is_released(const struct fleet_device *d)
@@ -132,7 +151,7 @@ static void echo_fetched(void *ctx, bool good)
 {
 	struct taker *t = ctx;
 
-	line_leave(t);
+	taker_is_up(t);
 	t->failed = t->failed || !good;
 	taker_over(t);
 }
@@ -164,7 +183,7 @@ static struct taker *takers_new(struct fleet *f, const struct fleet_content *con
 		t->fetch.content = content;
 		t->fetch.at_once = f->o->echo;
 		t->fetch.over = f->o->echo ? echo_fetched : device_fetched;
-		t->fetch.up = line_leave;
+		t->fetch.up = taker_is_up;
 		t->fetch.ctx = t;
 		t->fetch.link.fd = -1;
 		memcpy(t->fetch.link.client_id, link_of(f, i)->client_id,
@@ -174,6 +193,7 @@ static struct taker *takers_new(struct fleet *f, const struct fleet_content *con
 			f->echoes[i].ctx = t;
 		} else {
 			f->devices[i].fetch = device_fetch;
+			f->devices[i].fetch_stop = device_fetch_stop;
 			f->devices[i].heard = device_heard;
 			f->devices[i].ctx = t;
 		}
@@ -184,11 +204,13 @@ static struct taker *takers_new(struct fleet *f, const struct fleet_content *con
 static void takers_free(struct fleet *f, struct taker *takers)
 {
 	for (size_t i = 0; i < f->o->count; i++) {
+		line_leave(&takers[i]);
 		mini_client_fini(&takers[i].fetch.link);
 		if (f->o->echo) {
 			f->echoes[i].answered = NULL;
 		} else {
 			f->devices[i].fetch = NULL;
+			f->devices[i].fetch_stop = NULL;
 			f->devices[i].heard = NULL;
 		}
 	}
@@ -222,6 +244,7 @@ static size_t left_count(const struct fleet *f, const struct taker *takers, bool
 static enum err all_wait(struct fleet *f, const struct taker *takers, bool beats)
 {
 	int64_t begun = now_us(), tick = begun;
+	size_t part = 0;
 
 	while (left_count(f, takers, beats) > 0) {
 		int64_t now = now_us();
@@ -232,7 +255,8 @@ static enum err all_wait(struct fleet *f, const struct taker *takers, bool beats
 		for (; now_us() < tick;)
 			mini_loop_run_us(&f->loop, 1000);
 		tick = now_us() + TICK_US;
-		for (size_t i = 0; !f->o->echo && i < f->o->count; i++)
+		part = (part + 1) % TICK_PARTS;
+		for (size_t i = part; !f->o->echo && i < f->o->count; i += TICK_PARTS)
 			fleet_device_tick(&f->devices[i], clock_now());
 	}
 	return ERR_OK;
@@ -254,9 +278,9 @@ static enum err all_print(const struct fleet *f, const struct taker *takers)
 	}
 	if (!us || last == 0)
 		return err_set(ERR_MEMORY, "a fetch could not begin, or there is no memory");
-	printf("{\"clients\":%zu,\"p50_ms\":%.3f,\"most_ms\":%.3f,\"all_ms\":%.3f}\n",
-		f->o->count, percentile(us, f->o->count, 0.5) / 1e3,
-		percentile(us, f->o->count, 1.0) / 1e3, (double)(last - first) / 1e3);
+	printf("{\"clients\":%zu,\"p50_ms\":%.3f,\"most_ms\":%.3f,\"all_ms\":%.3f}\n", f->o->count,
+		percentile(us, f->o->count, 0.5) / 1e3, percentile(us, f->o->count, 1.0) / 1e3,
+		(double)(last - first) / 1e3);
 	fflush(stdout);
 	free(us);
 	return ERR_OK;
