@@ -232,6 +232,7 @@ static void objects_finish(struct fetch *f)
 	struct digest missing[LIMIT_MISSING];
 	size_t count = 0;
 	f->planned = false;
+	fetch_pool_page_end(&f->pool);
 	fetch_parked_drop(f);
 	for (size_t i = 0; i < f->plan.count && count < LIMIT_MISSING; i++) {
 		if (f->plan.items[i].state == ITEM_MISSING)
@@ -267,8 +268,10 @@ static void objects_abandon(struct fetch *f)
 	}
 	fetch_unsubscribe(f, topics, n);
 	fetch_parked_drop(f);
-	if (!fetch_pool_is_busy(&f->pool) && f->pool.held == 0)
-		fetch_fall_back(f, "its objects gave wrong output");
+	if (fetch_pool_is_busy(&f->pool) || f->pool.held != 0)
+		return;
+	fetch_pool_page_end(&f->pool);
+	fetch_fall_back(f, "its objects gave wrong output");
 }
 
 void fetch_objects_pump(struct fetch *f)

@@ -38,6 +38,9 @@ void fetch_pace_init(struct fetch_pace *p, uint32_t window, uint64_t window_byte
 	p->window = window < 1 ? 1 : window > FETCH_WINDOW_MAX ? FETCH_WINDOW_MAX : window;
 	fetch_window_init(&p->open, window_bytes, now);
 	ratelimit_init(&p->bucket, rate_bytes_per_s, burst_of(rate_bytes_per_s), now);
+	// Empty: who had to wait for its connection and the package's head has saved as much as the
+	// others were sent, and those that were granted the same at the same time end together.
+	p->bucket.tokens = 0;
 }
 
 void fetch_pace_set(struct fetch_pace *p, uint64_t rate_bytes_per_s, bool hold, struct mono now)
@@ -501,7 +504,7 @@ void fetch_plan_step(struct fetch_plan *p, struct mono now, struct fetch_step *o
 		refill(p, now, out);
 	if (more && p->next < p->count)
 		tell_full(p, out);
-	if (out->subscribe_count != 0 || !more || p->gone_count * 2 >= FETCH_BATCH)
+	if (p->gone_count * 2 >= FETCH_BATCH) // each packet of them costs as much as one that asks
 		flush_gone(p, out);
 	if (out->subscribe_count == 0 && out->wait_ms < 0)
 		watchdog(p, now, out);

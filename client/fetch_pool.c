@@ -26,8 +26,7 @@ static enum err delta_open(struct fetch_pool *p, const struct object *o,
 	return object_open(p->base_decoder, o, run, transported, buf_bytes(&p->base_bytes), plain);
 }
 
-static enum err delta_store(
-	struct pool_worker *w, const struct pool_object *it, struct staging_pen *pen)
+static enum err delta_store(struct pool_worker *w, const struct pool_object *it)
 {
 	struct fetch_pool *p = w->pool;
 	const struct object *o = it->object;
@@ -36,21 +35,22 @@ static enum err delta_store(
 	enum err e =
 		delta_open(p, o, &p->page->plan.chunks[o->first_chunk], it->payload.bytes, &plain);
 	if (e == ERR_OK)
-		e = staging_write(p->staging, p->page, pen, o->first_chunk, o->chunk_count, plain);
+		e = staging_write(
+			p->staging, p->page, &w->pen, o->first_chunk, o->chunk_count, plain);
 	uv_mutex_unlock(&p->base_lock);
 	return e;
 }
 
-static enum err object_store(struct pool_worker *w, struct pool_object *it, struct staging_pen *pen)
+static enum err object_store(struct pool_worker *w, struct pool_object *it)
 {
 	const struct fetch_pool *p = w->pool;
 	const struct object *o = it->object;
 	if (coding_has_base(o->coding))
-		return delta_store(w, it, pen);
+		return delta_store(w, it);
 	const struct chunk_ref *run = &p->page->plan.chunks[o->first_chunk];
 	struct bytes plain;
 	TRY(object_open(w->decoder, o, run, it->payload.bytes, bytes_of(NULL, 0), &plain));
-	return staging_write(p->staging, p->page, pen, o->first_chunk, o->chunk_count, plain);
+	return staging_write(p->staging, p->page, &w->pen, o->first_chunk, o->chunk_count, plain);
 }
 
 // False: there is none.
@@ -69,11 +69,10 @@ static void worker_run(uv_work_t *work)
 	struct pool_worker *w = work->data;
 	struct fetch_pool *p = w->pool;
 	struct pool_object it;
-	struct staging_pen pen = STAGING_PEN;
 	uv_mutex_lock(&p->lock);
 	while (take(p, &it)) {
 		uv_mutex_unlock(&p->lock);
-		it.result = object_store(w, &it, &pen);
+		it.result = object_store(w, &it);
 		link_payload_free(&it.payload);
 		uv_mutex_lock(&p->lock);
 		if (it.result != ERR_OK && !str_copy(p->why, sizeof p->why, err_text()))
@@ -83,7 +82,6 @@ static void worker_run(uv_work_t *work)
 			uv_async_send(p->wake);
 	}
 	uv_mutex_unlock(&p->lock);
-	staging_pen_close(&pen);
 }
 
 static void workers_start(struct fetch_pool *p);
@@ -167,7 +165,7 @@ enum err fetch_pool_init(
 	*p = (struct fetch_pool){.loop = loop, .wake = wake, .idle = idle, .ctx = ctx};
 	p->flush.pool = p;
 	for (size_t i = 0; i < POOL_WORKERS; i++)
-		p->workers[i].pool = p;
+		p->workers[i] = (struct pool_worker){.pool = p, .pen = STAGING_PEN};
 	buf_init(&p->base_bytes, OBJECT_BASE_MAX);
 	if (uv_mutex_init(&p->lock) != 0 || uv_mutex_init(&p->base_lock) != 0)
 		return err_set(ERR_MEMORY, "no lock for the pool");
@@ -188,6 +186,7 @@ void fetch_pool_fini(struct fetch_pool *p)
 	if (p->loop == NULL)
 		return;
 	fetch_pool_drop(p);
+	fetch_pool_page_end(p);
 	for (size_t i = 0; i < POOL_WORKERS; i++)
 		object_decoder_free(p->workers[i].decoder);
 	object_decoder_free(p->base_decoder);
@@ -204,6 +203,12 @@ void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct
 	p->page = page;
 	p->bases = bases;
 	p->file_count = 0;
+}
+
+void fetch_pool_page_end(struct fetch_pool *p)
+{
+	for (size_t i = 0; i < POOL_WORKERS; i++)
+		staging_pen_close(&p->workers[i].pen);
 }
 
 enum err fetch_pool_put(

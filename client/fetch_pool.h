@@ -31,6 +31,7 @@ struct pool_worker {
 	struct fetch_pool *pool;
 	uv_work_t work;
 	struct object_decoder *decoder;
+	struct staging_pen pen; // kept from run to run: a run is often of one object
 	bool busy;
 };
 
@@ -82,6 +83,8 @@ void fetch_pool_fini(struct fetch_pool *p);
 // The page whose objects come next. Nothing may be under way.
 void fetch_pool_page(struct fetch_pool *p, const struct staging *s, const struct staged_page *page,
 	const struct base_source *bases);
+// All of its objects are written: the files are closed. Nothing may be under way.
+void fetch_pool_page_end(struct fetch_pool *p);
 // Errors: ERR_FULL; the payload stays the caller's.
 enum err fetch_pool_put(struct fetch_pool *p, const struct object *o, uint32_t item,
 	struct link_payload *payload) MUST_CHECK;

@@ -485,6 +485,34 @@ static void a_rate_is_kept_in_every_second_and_used(void **state)
 	free(x);
 }
 
+// When it ends, whose head took so long; counted from the grant.
+static int64_t rated_end_ms(int64_t head_ms)
+{
+	struct lab *x = malloc(sizeof *x);
+	lab_init(x, 100, 64, UINT64_MAX / 8, 8000000, 1);
+	int64_t begin = x->now.ms;
+	x->now.ms += head_ms;
+	while (!lab_step(x))
+		x->now.ms += lab_arrive(x) ? 1 : x->next_ms > 0 ? x->next_ms : 1;
+	int64_t took = x->now.ms - begin;
+	free(x);
+	return took;
+}
+
+static void those_that_are_granted_together_end_together(void **state)
+{
+	(void)state;
+	int64_t at_once = rated_end_ms(0);
+	for (int64_t head_ms = 20; head_ms <= 120; head_ms += 20) {
+		int64_t apart = rated_end_ms(head_ms) - at_once;
+		if (apart < -10 || apart > 10)
+			fail_msg("after a head of %lld ms it ends %lld ms apart",
+				(long long)head_ms, (long long)apart);
+	}
+	// Control: what is later than the bucket is deep stays later.
+	assert_true(rated_end_ms(500) - at_once > 300);
+}
+
 static void a_new_rate_takes_effect_in_mid_flight_and_hold_begins_nothing(void **state)
 {
 	struct lab *x = malloc(sizeof *x);
@@ -531,6 +559,7 @@ int main(void)
 		cmocka_unit_test(what_waits_for_a_missing_object_ends_with_it),
 		cmocka_unit_test(a_broken_connection_leaves_what_is_parked),
 		cmocka_unit_test(a_rate_is_kept_in_every_second_and_used),
+		cmocka_unit_test(those_that_are_granted_together_end_together),
 		cmocka_unit_test(a_new_rate_takes_effect_in_mid_flight_and_hold_begins_nothing),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

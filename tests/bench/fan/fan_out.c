@@ -68,6 +68,16 @@ struct bench {
 	uint16_t receive_maximum;
 };
 
+// Each of its agents stands for a device of its own: together they have no more workers than there
+// are processors, which is what as many raw subscribers take.
+static void workers_bound(void)
+{
+	char count[8];
+
+	snprintf(count, sizeof(count), "%ld", sysconf(_SC_NPROCESSORS_ONLN) % 1000);
+	setenv("UV_THREADPOOL_SIZE", count, 0);
+}
+
 static void die(const char *what)
 {
 	fprintf(stderr, "fan_out: %s: %s\n", what, err_text());
@@ -382,6 +392,7 @@ int main(int argc, char **argv)
 	options_read(&b, argc, argv);
 	if (b.count == 0 || b.port_count == 0 || b.window == 0 || b.window > RAW_BATCH)
 		return 2;
+	workers_bound();
 	link_library_init();
 	// As helio-agent, whose heap keeps what one fetch needs; this one fetches many times at
 	// once.
