@@ -139,6 +139,8 @@ static void control_obey(struct agent_core *c, struct now now, const struct resp
 		c->state.interval_ms = interval;
 		beat_grid_set(&c->grid, now.mono, interval);
 	}
+	if (r->next_beat_ms != 0)
+		beat_grid_once(&c->grid, now.mono, r->next_beat_ms);
 	spread_keep(c, r->reconnect_spread_ms);
 	c->epoch = r->epoch;
 	if (r->server_unix_ms > 0) {

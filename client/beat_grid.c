@@ -31,6 +31,13 @@ bool beat_grid_take(struct beat_grid *g, struct mono now)
 	return true;
 }
 
+void beat_grid_once(struct beat_grid *g, struct mono now, uint32_t ms)
+{
+	struct mono at = mono_add_ms(now, beat_interval_clamp(ms));
+	if (g->running && mono_since_ms(g->next, at) > 0)
+		g->next = at;
+}
+
 void beat_grid_set(struct beat_grid *g, struct mono now, uint32_t interval_ms)
 {
 	interval_ms = beat_interval_clamp(interval_ms);

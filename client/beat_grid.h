@@ -24,6 +24,8 @@ uint32_t beat_interval_clamp(uint64_t interval_ms);
 void beat_grid_start(struct beat_grid *g, struct mono now, uint32_t interval_ms, uint64_t random);
 // True once per grid point that has passed; several passed ones count as one.
 bool beat_grid_take(struct beat_grid *g, struct mono now);
+// The next point is so soon, if it is sooner; those behind it are an interval apart again.
+void beat_grid_once(struct beat_grid *g, struct mono now, uint32_t ms);
 // A new interval counts from the last grid point, never into the past.
 void beat_grid_set(struct beat_grid *g, struct mono now, uint32_t interval_ms);
 

@@ -115,6 +115,7 @@ static const struct codec_row response_rows[] = {
 	ROW_U32(response, open_report_parts, 0, CODEC_PARTS_MAX),
 	ROW_U32(response, reconnect_spread_ms, 0, RECONNECT_SPREAD_MAX_MS),
 	ROW_MESSAGES(response, keys, key_count, sealed_key, LIMIT_PACKAGES_PER_RESPONSE, 0),
+	ROW_U32(response, next_beat_ms, 0, HEARTBEAT_MAX_MS),
 	ROW_SPLICED(response, body, response_body, body_bytes, LIMIT_RESPONSE - HEADER_MAX),
 	ROW_AUTH,
 };

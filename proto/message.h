@@ -254,6 +254,7 @@ struct response {
 	uint64_t open_report_id;       // 0: no report is held in part
 	uint32_t open_report_parts;
 	uint32_t reconnect_spread_ms;  // 0: not told
+	uint32_t next_beat_ms;         // once; 0: as the interval says
 	struct sealed_key *keys;
 	size_t key_count;
 	struct response_body *body;    // decode only

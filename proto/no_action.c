@@ -92,7 +92,7 @@ static enum err head_get(
 {
 	struct response key;
 	uint64_t hash = (r->heartbeat_interval_ms ^ r->epoch ^ r->rate_bytes_per_s ^
-				r->acked_change_id ^ r->acked_report_id) *
+				r->acked_change_id ^ r->acked_report_id ^ r->next_beat_ms) *
 			0x9e3779b97f4a7c15;
 	struct no_action_head *head = &n->heads[(hash >> 32) % NO_ACTION_HEADS];
 

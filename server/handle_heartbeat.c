@@ -392,7 +392,7 @@ static uint32_t turn_place(struct core *core)
 		core->turn_due_us = now_us;
 	int64_t due_us = core->turn_due_us + 1000000 / core->config.operations_per_s;
 	int64_t ms = (due_us - now_us) / 1000;
-	if (ms > frequency_interval(&core->intervals, &core->frequency, 0, true, core->now.mono))
+	if (ms > core->intervals.idle_ms)
 		return HEARTBEAT_MAX_MS; // the ordinary interval is sooner: no place is used up
 	core->turn_due_us = due_us;
 	return (uint32_t)ms;

@@ -4,34 +4,27 @@
 #include "server/core_inside.h"
 #include <string.h>
 
-// It works at something, or waits for its turn to do so.
-static bool is_busy(const struct core *core, const struct client *c)
-{
-	return client_open(c) != NULL || core->turn_waits;
-}
-
-// Who waits for its turn comes when it is due, and never later than one that is at work.
-static uint32_t turn_sooner(const struct core *core, const struct client *c, uint32_t interval_ms)
+// Who waits for its turn comes once when it is due, and not a second time before it was answered:
+// a server that is late would be later still. 0: as its interval says.
+static uint32_t turn_beat(const struct core *core, const struct client *c, uint32_t interval_ms)
 {
 	uint32_t soon_ms = core->intervals.min_ms + core->turn_ms;
 
-	if (!core->turn_waits || (c->rare && c->rare->interval_set_ms) || soon_ms > interval_ms)
-		return interval_ms;
+	if (!core->turn_waits || (c->rare && c->rare->interval_set_ms) || soon_ms >= interval_ms)
+		return 0;
 	return soon_ms;
 }
 
 uint32_t respond_interval(const struct core *core, const struct client *c)
 {
-	uint32_t interval_ms = frequency_interval(&core->intervals, &core->frequency,
-		c->rare ? c->rare->interval_set_ms : 0, is_busy(core, c), core->now.mono);
-
-	return turn_sooner(core, c, interval_ms);
+	return frequency_interval(&core->intervals, &core->frequency,
+		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL, core->now.mono);
 }
 
 enum frequency_by respond_interval_by(const struct core *core, const struct client *c)
 {
 	return frequency_by(&core->intervals, &core->frequency,
-		c->rare ? c->rare->interval_set_ms : 0, is_busy(core, c));
+		c->rare ? c->rare->interval_set_ms : 0, client_open(c) != NULL);
 }
 
 // While a client fetches, its lease's; a paused one leaves its part to the others.
@@ -94,6 +87,7 @@ static void header_fill(struct core *core, uint32_t number, uint64_t seq, struct
 	r->open_report_id = rare && rare->parts ? rare->parts->report_id : 0;
 	r->open_report_parts = rare && rare->parts ? rare->parts->next : 0;
 	r->reconnect_spread_ms = core_reconnect_told_ms(core);
+	r->next_beat_ms = turn_beat(core, c, r->heartbeat_interval_ms);
 }
 
 // What stands encoded in core->message.

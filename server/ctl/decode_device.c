@@ -215,6 +215,7 @@ void response_json(cJSON *j, const struct response *m)
 	NUMBER(acked_change_id);
 	NUMBER(acked_report_id);
 	NUMBER(reconnect_spread_ms);
+	NUMBER(next_beat_ms);
 	NUMBER(open_report_id);
 	NUMBER(open_report_parts);
 	LIST("keys", keys, key_count, sealed_key_json);

@@ -428,6 +428,37 @@ static void the_interval_of_a_response_is_obeyed_within_its_limits(void **state)
 	assert_int_equal(w->core.grid.interval_ms, HEARTBEAT_MAX_MS);
 }
 
+// Whose turn comes soon beats then, once: unanswered it goes on as before.
+static void a_beat_that_is_asked_for_soon_comes_once(void **state)
+{
+	struct world *w = *state;
+	world_answer(w, KIND_NO_ACTION)->r.heartbeat_interval_ms = 20000;
+	world_answer_send(w);
+	world_run(w, 20000);
+	struct world_answer *soon = world_answer(w, KIND_NO_ACTION);
+	soon->r.heartbeat_interval_ms = 20000;
+	soon->r.next_beat_ms = 700;
+	world_answer_send(w);
+	size_t before = world_count(w, TOPIC_HB);
+	world_run(w, 699);
+	assert_int_equal(world_count(w, TOPIC_HB), before);
+	world_run(w, 1);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 1);
+	assert_int_equal(world_beat(w).status->interval_ms, 20000);
+	world_run(w, 19999);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 1);
+	world_run(w, 1);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 2);
+	// Nobody comes later for it.
+	world_run(w, 19000);
+	soon = world_answer(w, KIND_NO_ACTION);
+	soon->r.heartbeat_interval_ms = 20000;
+	soon->r.next_beat_ms = HEARTBEAT_MAX_MS;
+	world_answer_send(w);
+	world_run(w, 1000);
+	assert_int_equal(world_count(w, TOPIC_HB), before + 3);
+}
+
 static void the_first_phase_is_random(void **state)
 {
 	struct world *w = *state;
@@ -605,6 +636,7 @@ int main(void)
 		IN_SESSION(a_stall_makes_one_beat_and_not_a_burst),
 		IN_SESSION(X_7_the_spread_of_a_fleet_is_kept_over_a_power_cut),
 		IN_SESSION(the_interval_of_a_response_is_obeyed_within_its_limits),
+		IN_SESSION(a_beat_that_is_asked_for_soon_comes_once),
 		CASE(the_first_phase_is_random),
 		IN_SESSION(the_host_is_fresh_only_while_its_counter_rises),
 		IN_SESSION(the_counter_of_one_server_says_nothing_of_another),
