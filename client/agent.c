@@ -132,7 +132,10 @@ static void control_obey(struct agent_core *c, struct now now, const struct resp
 {
 	struct client_session *s = &c->session;
 	s->answered_seq = r->in_reply_to_seq;
+	bool is_new_boot = memcmp(&s->boot, &r->boot, sizeof s->boot) != 0;
 	s->boot = r->boot;
+	if (is_new_boot)
+		retrieve_session_changed(c, now); // the server took nothing that named the old one
 	pace_obey(c, r);
 	if (r->heartbeat_interval_ms != 0) {
 		uint32_t interval = beat_interval_clamp(r->heartbeat_interval_ms);

@@ -500,6 +500,23 @@ static void a_want_is_repeated_under_its_id_until_it_is_granted(void **state)
 	assert_int_equal(world_count(w, TOPIC_WANT), wants);
 }
 
+// Started anew, the server took nothing of what named its boot before.
+static void a_want_is_said_again_to_a_server_that_started_anew(void **state)
+{
+	struct world *w = *state;
+	world_retrieve(w);
+	uint64_t id = world_want(w).fetch->request_id;
+	world_no_action(w);
+	assert_int_equal(world_count(w, TOPIC_WANT), 1);
+	w->boot.b[0] ^= 1;
+	world_next_beat(w);
+	world_no_action(w);
+	assert_int_equal(world_count(w, TOPIC_WANT), 2);
+	struct want again = world_want(w);
+	assert_int_equal(again.fetch->request_id, id);
+	assert_memory_equal(&again.boot, &w->boot, sizeof w->boot);
+}
+
 static void a_look_at_its_own_files_is_told_while_it_lasts(void **state)
 {
 	struct world *w = *state;
@@ -989,6 +1006,7 @@ int main(void)
 		IN_SESSION(parts_of_another_making_are_never_mixed),
 		IN_SESSION(a_report_goes_only_to_brokers_that_the_settings_allow),
 		IN_SESSION(a_want_is_repeated_under_its_id_until_it_is_granted),
+		IN_SESSION(a_want_is_said_again_to_a_server_that_started_anew),
 		FETCHING(a_look_at_its_own_files_is_told_while_it_lasts),
 		FETCHING(a_package_is_done_when_it_is_complete_and_the_lease_is_released),
 		IN_SESSION(what_is_held_is_only_switched_to),
