@@ -167,7 +167,7 @@ def test_S002_11_a_broker_that_left_the_settings_is_left_and_emptied(fleet_of):
         record.directive(p, pb.WAIT, timeout=30)
     assert {d.to.broker_id for _, d in record.directives(unasked, pb.TRANSMIT)} == {"da"}, "what nobody asked for was sent again"
     wait_for(lambda: not late(fleet, "da", "helio/v1/chunk/#", "helio/v1/pkg/#", "helio/v1/idx/#"), 20, "nothing lies at da", every=0.2)
-    assert not late(fleet, "db", "helio/v1/chunk/#", "helio/v1/pkg/#")
+    wait_for(lambda: not late(fleet, "db", "helio/v1/chunk/#", "helio/v1/pkg/#"), 20, "nor at db, where nobody wants it any more", every=0.2)
 
 
 @pytest.mark.slow

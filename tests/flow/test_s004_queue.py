@@ -255,15 +255,16 @@ def test_S004_9_killed_between_the_write_and_the_publishing_it_is_given_exactly_
         between.up = die
         f1.send(f1.heartbeat())
         wait_for(lambda: not fleet.procs["heliod"].alive(), 10, "it died")
-    # Pointer and response stand in the store together; on the wire is nothing of it.
+    # Pointer and response stand in the store together; on the wire is nothing of it. What was logged last is in the rows from the
+    # next start on.
+    fleet.server_extra = {}
+    fleet.heliod()
+    wait_for(lambda: fleet.ctl("queue", "default", check=False).returncode == 0, 15)
     assert int(fleet.sql("select pointer from client where id = 'f1'")) == before + 1
     row = fleet.sql("select op_id, event_seq from operation where client = 'f1' and outcome = 0")
     op_id, seq = map(int, row.split("|"))
     assert seq == before
     assert not [p for _, _, p in fleet.captured(capture) if pb.Response.FromString(p).body.kind == pb.EXECUTE_COMMAND]
-    fleet.server_extra = {}
-    fleet.heliod()
-    wait_for(lambda: fleet.ctl("queue", "default", check=False).returncode == 0, 15)
     got = []
     for _ in range(8):
         r = f1.beat(timeout=15)

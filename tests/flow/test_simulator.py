@@ -128,7 +128,7 @@ SAYS = {
     "open": r"what is open was forgotten",
     "accord": r"is in state \S+, and what is open says",
     "ids": r"comes after|which has ended|with another body|ends twice|is open",
-    "snapshot": r"does not hold|shows package",
+    "snapshot": r"does not hold|shows package|is refused: no package",
 }
 
 
