@@ -412,11 +412,20 @@ static bool has_room(const struct fetch_plan *p, uint32_t size_bytes)
 	return out == 0 || p->out_bytes + size_bytes <= fetch_window_bytes(&p->pace->open);
 }
 
+// Of the objects that come next, at most a packet of them.
+static uint64_t batch_bytes(const struct fetch_plan *p)
+{
+	uint64_t bytes = 0;
+	for (size_t i = p->next; i < p->count && i < p->next + BATCH; i++)
+		bytes += p->items[p->order[i]].size_bytes;
+	return bytes;
+}
+
 // Milliseconds until the rate allows as many as make a packet, or half of what the bucket holds.
 static int64_t rate_waits_ms(const struct fetch_plan *p, struct mono now)
 {
 	const struct ratelimit *bucket = &p->pace->bucket;
-	uint64_t batch = BATCH * (uint64_t)p->pace->open.object_bytes;
+	uint64_t batch = batch_bytes(p);
 	if (is_still(p) || bucket->rate_per_s == 0)
 		return 0;
 	return ratelimit_wait_ms(
