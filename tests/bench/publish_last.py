@@ -1,6 +1,6 @@
 """Row publish_to_last: of each client, from its first heartbeat after `helioctl channel publish` returned until the server took its report
 that it has the package, verified; the row is the longest. Beside it, in turn, as many clients that have four rounds with the echo server
-and fetch the same bytes raw. Part `agents`: real agents, 10 MB, each with a store of its own, in memory: a crowd has as many disks. Part `devices`: simulated ones that all beat at the same moment, 100 kB:
+and fetch the same bytes raw. Part `agents`: real agents, 10 MB, each with a store of its own, in memory: a crowd has as many disks; the raw clients write and sync what they fetch there too. Part `devices`: simulated ones that all beat at the same moment, 100 kB:
 they hash every object, and do not verify the two signatures or write, which a real device does on a processor of its own."""
 import json
 import os
@@ -84,7 +84,7 @@ class World:
         server = Proc("echo", [BUILD / "tests/echo_server", self.echo.port["control"], 300, 1], self.echo.folder).start()
         self.parts.append(server)
         server.wait_text("ready")
-        self.raw = Devices(self.echo, self.count, self.topics, "--echo", "--data-port", fleet.port["da"])
+        self.raw = Devices(self.echo, self.count, self.topics, "--echo", "--data-port", fleet.port["da"], *(["--dir", self.stores] if ids else []))
         self.parts.append(self.raw)
 
     def package(self, size):
@@ -108,7 +108,18 @@ class World:
         self.seen |= set(fresh)
         lines = [f"0 {t}" for t in head] + [f"{2 if n > 30000 else 1} {t}" for t, n in fresh.items()]
         self.topics.write_text("\n".join(lines) + "\n")
+        self._publisher_rests()
         return package
+
+    def _publisher_rests(self):
+        """It makes deltas of the version before meanwhile, on processors that the devices of one side would have to do without."""
+        seen = []
+
+        def stands_still():
+            stat = pathlib.Path(f"/proc/{self.fleet.procs['pub'].pid}/stat").read_text().rpartition(")")[2].split()
+            seen.append(int(stat[11]) + int(stat[12]))
+            return len(seen) > 5 and seen[-1] == seen[-6]
+        wait_for(stands_still, 60, "the publisher rests", every=0.1)
 
     def _look(self, more, is_enough):
         look = wire.Client(self.fleet.port["da"], client_id="look")

@@ -19,6 +19,7 @@ struct options {
 	const char *ca, *cert, *key;
 	size_t first;
 	const char *content; // file of topics
+	const char *dir; // NULL: what is fetched is not kept
 	uint16_t data_port;
 	int server_pid, broker_pid;
 	uint32_t spread_ms, interval_ms; // of --echo: a server would tell

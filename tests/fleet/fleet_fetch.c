@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum err fleet_content_read(const char *path, struct fleet_content *out)
 {
@@ -45,6 +46,17 @@ static size_t awaited(const struct fleet_fetch *f)
 	const size_t *n = f->content->count;
 
 	return f->at_once ? n[0] + n[1] + n[2] : n[f->stage];
+}
+
+// As an agent that installs, which has it on its disk before it says so.
+static bool is_kept(const struct fleet_fetch *f, struct bytes payload)
+{
+	return f->file < 0 || write(f->file, payload.data, payload.size) == (ssize_t)payload.size;
+}
+
+static bool is_synced(const struct fleet_fetch *f)
+{
+	return f->file < 0 || fsync(f->file) == 0;
 }
 
 static enum err stage_ask(struct fleet_fetch *f, size_t stage, bool ask)
@@ -99,7 +111,7 @@ static void on_message(
 	struct fleet_fetch *f = c->ctx;
 
 	(void)retained;
-	if (!is_named(topic, payload)) {
+	if (!is_named(topic, payload) || !is_kept(f, payload)) {
 		end(f, false);
 		return;
 	}
@@ -107,7 +119,7 @@ static void on_message(
 		return;
 	f->arrived = 0;
 	if (f->at_once || f->stage + 1 == FETCH_STAGES) {
-		end(f, true);
+		end(f, is_synced(f));
 		return;
 	}
 	if (stage_ask(f, f->stage++, false) != ERR_OK || stage_ask(f, f->stage, true) != ERR_OK)

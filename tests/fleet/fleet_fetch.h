@@ -19,6 +19,7 @@ struct fleet_fetch {
 	struct mini_client link;
 	const struct fleet_content *content;
 	bool at_once; // all stages in one: a raw subscriber
+	int file;     // what comes is written there too, and synced at the end; -1: none
 	size_t stage, arrived;
 	void (*up)(void *ctx); // connected
 	void (*over)(void *ctx, bool good);
@@ -28,8 +29,8 @@ struct fleet_fetch {
 enum err fleet_content_read(const char *path, struct fleet_content *out) MUST_CHECK;
 void fleet_content_fini(struct fleet_content *c);
 
-// Set content, at_once, up, over, ctx and link.client_id before. `over` is called once, inside of
-// mini_loop_run, or not at all when this fails.
+// Set content, at_once, file, up, over, ctx and link.client_id before. `over` is called once,
+// inside of mini_loop_run, or not at all when this fails.
 enum err fleet_fetch_begin(struct fleet_fetch *f, struct mini_loop *loop,
 	const struct sockaddr_in *to, const struct sockaddr_in *from) MUST_CHECK;
 

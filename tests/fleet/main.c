@@ -16,7 +16,7 @@
 //       --echo the devices draw their rest from --spread MS and beat every --interval MS.
 //   helio-fleet publish    --prefix P --count N --port P --root-file F --root-key K --content FILE
 //       signs N devices in; then each line of standard input is one measurement of publish.c. FILE names the
-//       topics of the package.
+//       topics of the package. With --dir what is fetched is written to a file there, and synced.
 //
 // Prints one line of JSON for each measurement.
 #include "tests/fleet/fleet.h"
@@ -498,7 +498,7 @@ static int beats_run(const struct options *o, enum err (*then)(struct fleet *f))
 
 enum { OPT_PREFIX = 1, OPT_COUNT, OPT_SEED, OPT_ENROL_KEY, OPT_OUT, OPT_HOST, OPT_PORT, OPT_ROOT_FILE, OPT_ROOT_KEY,
 	OPT_RATE, OPT_SECONDS, OPT_ECHO, OPT_CA, OPT_CERT, OPT_KEY, OPT_FIRST, OPT_SIZE,
-	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_SPREAD, OPT_INTERVAL, OPT_CONTENT, OPT_DATA_PORT, OPT_HELP, OPT_VERSION };
+	OPT_SERVER_PID, OPT_BROKER_PID, OPT_STEPS, OPT_SPREAD, OPT_INTERVAL, OPT_CONTENT, OPT_DATA_PORT, OPT_DIR, OPT_HELP, OPT_VERSION };
 
 static const char usage[] =
 	"usage: helio-fleet enrol --prefix P --count N --enrol-key PEM --out DIR\n"
@@ -508,7 +508,7 @@ static const char usage[] =
 	"       helio-fleet reconnect --prefix P --count N --port P --root-file F --root-key K --rate R\n"
 	"                   [--ca F --cert F --key F] [--echo --spread MS --interval MS]\n"
 	"       helio-fleet publish --prefix P --count N --port P --root-file F --root-key K --rate R --content FILE\n"
-	"                   [--echo --data-port P]\n"
+	"                   [--echo --data-port P] [--dir DIR]\n"
 	"       helio-fleet --help | --version\n"
 	"the head of tests/fleet/main.c says what each is for";
 
@@ -520,7 +520,7 @@ static const struct option long_options[] = {
 	{ "ca", 1, NULL, OPT_CA }, { "cert", 1, NULL, OPT_CERT }, { "key", 1, NULL, OPT_KEY },
 	{ "first", 1, NULL, OPT_FIRST }, { "size", 1, NULL, OPT_SIZE },
 	{ "spread", 1, NULL, OPT_SPREAD }, { "interval", 1, NULL, OPT_INTERVAL },
-	{ "content", 1, NULL, OPT_CONTENT }, { "data-port", 1, NULL, OPT_DATA_PORT },
+	{ "content", 1, NULL, OPT_CONTENT }, { "data-port", 1, NULL, OPT_DATA_PORT }, { "dir", 1, NULL, OPT_DIR },
 	{ "steps", 0, NULL, OPT_STEPS }, { "server-pid", 1, NULL, OPT_SERVER_PID }, { "broker-pid", 1, NULL, OPT_BROKER_PID },
 	{ "help", 0, NULL, OPT_HELP }, { "version", 0, NULL, OPT_VERSION }, { NULL, 0, NULL, 0 }
 };
@@ -547,6 +547,7 @@ static bool option_take(struct options *o, int option, const char *value)
 	case OPT_STEPS: o->steps = true; return true;
 	case OPT_CONTENT: o->content = value; return true;
 	case OPT_DATA_PORT: o->data_port = (uint16_t)strtoul(value, NULL, 10); return true;
+	case OPT_DIR: o->dir = value; return true;
 	case OPT_SPREAD: o->spread_ms = (uint32_t)strtoul(value, NULL, 10); return true;
 	case OPT_INTERVAL: o->interval_ms = (uint32_t)strtoul(value, NULL, 10); return o->interval_ms > 0;
 	case OPT_SERVER_PID: o->server_pid = (int)strtol(value, NULL, 10); return o->server_pid > 0;

@@ -7,9 +7,11 @@
 #include "tests/fleet/fleet_fetch.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <utlist.h>
 
 #define ROUNDS 4
@@ -171,6 +173,12 @@ static void echo_answered(void *ctx)
 
 // ---- one measurement
 
+// -1: it keeps nothing.
+static int file_of(const struct options *o)
+{
+	return o->dir ? open(o->dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+}
+
 static struct taker *takers_new(struct fleet *f, const struct fleet_content *content)
 {
 	struct taker *takers = calloc(f->o->count, sizeof(*takers));
@@ -182,6 +190,8 @@ static struct taker *takers_new(struct fleet *f, const struct fleet_content *con
 		t->at = i;
 		t->fetch.content = content;
 		t->fetch.at_once = f->o->echo;
+		t->fetch.file = file_of(f->o);
+		t->failed = f->o->dir && t->fetch.file < 0;
 		t->fetch.over = f->o->echo ? echo_fetched : device_fetched;
 		t->fetch.up = taker_is_up;
 		t->fetch.ctx = t;
@@ -206,6 +216,8 @@ static void takers_free(struct fleet *f, struct taker *takers)
 	for (size_t i = 0; i < f->o->count; i++) {
 		line_leave(&takers[i]);
 		mini_client_fini(&takers[i].fetch.link);
+		if (takers[i].fetch.file >= 0)
+			close(takers[i].fetch.file);
 		if (f->o->echo) {
 			f->echoes[i].answered = NULL;
 		} else {
