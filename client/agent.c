@@ -113,19 +113,24 @@ static void spread_keep(struct agent_core *c, uint32_t spread_ms)
 			log_quote(err_text())); // the next save takes it along
 }
 
+void agent_pace(struct agent_core *c, uint64_t rate_bytes_per_s, bool hold)
+{
+	bool same = rate_bytes_per_s == c->paced_bytes_per_s && hold == c->hold;
+	c->hold = hold;
+	if (same)
+		return;
+	c->paced_bytes_per_s = rate_bytes_per_s;
+	c->port->fetch_pace(c->ctx, rate_bytes_per_s, hold);
+}
+
 // A response that tells no rate leaves the grant's.
 static void pace_obey(struct agent_core *c, const struct response *r)
 {
 	uint64_t rate = r->rate_bytes_per_s;
 	if (rate == 0 && c->retrieve.phase == RETRIEVE_FETCH)
 		rate = c->retrieve.granted_bytes_per_s;
-	bool same = rate == c->paced_bytes_per_s && c->hold == r->hold;
 	c->rate_bytes_per_s = r->rate_bytes_per_s;
-	c->hold = r->hold;
-	if (same)
-		return;
-	c->paced_bytes_per_s = rate;
-	c->port->fetch_pace(c->ctx, rate, c->hold);
+	agent_pace(c, rate, r->hold);
 }
 
 static void control_obey(struct agent_core *c, struct now now, const struct response *r)

@@ -7,6 +7,8 @@
 
 // Delay before try n (0-based): first << n, at most max, spread over its upper half.
 int64_t agent_backoff_ms(struct agent_core *c, uint32_t tries, int64_t first_ms, int64_t max_ms);
+// What the doer is to keep from now on; told only when it is another than before.
+void agent_pace(struct agent_core *c, uint64_t rate_bytes_per_s, bool hold);
 
 // session.c
 void session_sign_in(struct agent_core *c, struct now now);

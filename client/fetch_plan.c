@@ -425,9 +425,9 @@ static uint64_t batch_bytes(const struct fetch_plan *p)
 static int64_t rate_waits_ms(const struct fetch_plan *p, struct mono now)
 {
 	const struct ratelimit *bucket = &p->pace->bucket;
-	uint64_t batch = batch_bytes(p);
 	if (is_still(p) || bucket->rate_per_s == 0)
 		return 0;
+	uint64_t batch = batch_bytes(p);
 	return ratelimit_wait_ms(
 		bucket, batch < bucket->burst / 2 ? batch : bucket->burst / 2, now);
 }

@@ -383,16 +383,6 @@ static bool grant_is_repeat(
 	       strcmp(job->broker, g->from->broker_id) == 0;
 }
 
-static void grant_pace(struct agent_core *c, const struct grant *g)
-{
-	uint64_t rate = rate_lower(g->rate_bytes_per_s, c->rate_bytes_per_s);
-	c->retrieve.granted_bytes_per_s = g->rate_bytes_per_s;
-	if (rate == c->paced_bytes_per_s)
-		return;
-	c->paced_bytes_per_s = rate;
-	c->port->fetch_pace(c->ctx, rate, c->hold);
-}
-
 void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 {
 	struct retrieve_job *job = &c->retrieve;
@@ -418,7 +408,8 @@ void retrieve_grant(struct agent_core *c, struct now now, const struct grant *g)
 	if (g->from != NULL && grant_is_repeat(job, item, g)) {
 		log_debug("GRANT-REPEATED", "client=%s lease=%llu", c->config->client_id,
 			(unsigned long long)g->lease);
-		grant_pace(c, g);
+		job->granted_bytes_per_s = g->rate_bytes_per_s;
+		agent_pace(c, rate_lower(g->rate_bytes_per_s, c->rate_bytes_per_s), c->hold);
 		return;
 	}
 	if (g->from == NULL || strcmp(g->publisher, item->publisher) != 0 ||

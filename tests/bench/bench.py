@@ -35,7 +35,7 @@ from rates import bench_rates  # noqa: E402
 from reconnect import bench_reconnect  # noqa: E402
 from scale_out import bench_scale_out  # noqa: E402
 from shelf import bench_shelf  # noqa: E402
-from witness import SocketCount, rss  # noqa: E402
+from witness import SocketCount, cpu_seconds, rss  # noqa: E402
 import data_sets  # noqa: E402
 
 OUT = ROOT / "build/bench"
@@ -698,11 +698,6 @@ def display_start(folder):
     stage.start()
     stage.proc.wait_text(" SHOWING ", 20)
     return stage, (time.monotonic() - begin) * 1000
-
-
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fades_seen(stage, seconds):

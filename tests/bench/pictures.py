@@ -1,6 +1,5 @@
 """Rows of the publisher: pictures into the store, and orders to packages. What an order costs is the publisher's own
 processor time, because many clients share an order and none of them is seen here."""
-import os
 import pathlib
 import subprocess
 import tempfile
@@ -10,12 +9,12 @@ from lib import wire
 from lib.fleet import PROGRAMS, Fleet
 from lib.orders import OrderVoice, order_of, png
 from lib.wait import wait_for
+from witness import cpu_seconds
 
 
 def cpu_ms(pid):
     """Of a process and its children that ended: the decoders."""
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, fields[11:15])) * 1000 / os.sysconf("SC_CLK_TCK")
+    return 1000 * cpu_seconds(pid, children=True)
 
 
 def publisher(folder):

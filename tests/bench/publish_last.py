@@ -15,6 +15,7 @@ from lib import wire
 from lib.fleet import BUILD, PROGRAMS, Fleet
 from lib.procs import Proc
 from lib.wait import wait_for
+from witness import cpu_seconds
 
 pb = wire.pb
 MARK = "look/mark"
@@ -116,8 +117,7 @@ class World:
         seen = []
 
         def stands_still():
-            stat = pathlib.Path(f"/proc/{self.fleet.procs['pub'].pid}/stat").read_text().rpartition(")")[2].split()
-            seen.append(int(stat[11]) + int(stat[12]))
+            seen.append(cpu_seconds(self.fleet.procs["pub"].pid))
             return len(seen) > 5 and seen[-1] == seen[-6]
         wait_for(stands_still, 60, "the publisher rests", every=0.1)
 

@@ -15,16 +15,12 @@ from fan import crowd_ended
 from lib.fleet import BUILD, PROGRAMS
 from lib.procs import Proc, free_ports, port_answers
 from lib.wait import wait_for
+from witness import cpu_seconds
 
 PLUGIN = BUILD / "broker-conf/shelf/helio-shelf.so"
 OBJECT = 1 << 20
 CROWD, CROWD_OBJECTS, PROCESSES = 100, 10, 4
 MIB = 1 << 20
-
-
-def cpu_s(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Broker:
@@ -61,12 +57,12 @@ class Broker:
 
     def measure(self, kind, topics, size):
         pathlib.Path(f"/proc/{self.proc.pid}/clear_refs").write_text("5")    # its peak begins anew
-        before, seen = cpu_s(self.proc.pid), self.memory(self.proc.pid)
+        before, seen = cpu_seconds(self.proc.pid), self.memory(self.proc.pid)
         try:
             rate = kind(topics)
         finally:
             peak, anonymous = seen.end()
-        self.runs.append((rate, (cpu_s(self.proc.pid) - before) * 1e9 / size, peak, anonymous))
+        self.runs.append((rate, (cpu_seconds(self.proc.pid) - before) * 1e9 / size, peak, anonymous))
         return rate
 
     def forget(self):

@@ -12,6 +12,12 @@ def rss(pid):
     return int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
 
 
+def cpu_seconds(pid, children=False):
+    """What a process used of the processors; children: and those of it that ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15 if children else 13])) / os.sysconf("SC_CLK_TCK")
+
+
 def owner_has(pid, port):
     """The process has the loopback TCP socket with this local port."""
     with open("/proc/net/tcp") as f:
