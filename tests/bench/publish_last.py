@@ -1,4 +1,4 @@
-"""Row publish_to_last: of each client, from its first heartbeat after `helioctl channel publish` returned until the server took its report
+"""Row publish_to_last: of each client, from the heartbeat that `helioctl channel publish` was the answer to until the server took its report
 that it has the package, verified; the row is the longest. Beside it, in turn, as many clients that have four rounds with the echo server
 and fetch the same bytes raw. Part `agents`: real agents, 10 MB, each with a store of its own, in memory: a crowd has as many disks; the raw clients write and sync what they fetch there too. Part `devices`: simulated ones that all beat at the same moment, 100 kB:
 they hash every object, and do not verify the two signatures or write, which a real device does on a processor of its own."""
@@ -9,7 +9,6 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-import time
 
 from lib import wire
 from lib.fleet import BUILD, PROGRAMS, Fleet
@@ -135,19 +134,21 @@ class World:
         if self.devices:
             self.fleet.ctl("channel", "publish", "default", package)
             return self.devices.measure()
-        watch = wire.Client(self.fleet.port["control"], client_id="watch.9").subscribe("helio/v1/hb/+/+", "helio/v1/want/+/+")
+        watch = wire.Client(self.fleet.port["control"], client_id="watch.9").subscribe("helio/v1/hb/+/+", "helio/v1/rsp/+", "helio/v1/want/+/+")
         try:
             self.fleet.ctl("channel", "publish", "default", package)
-            returned, first, done = time.time(), {}, {}
+            beat, first, done = {}, {}, {}
 
             def all_done():
                 while not watch.inbox.empty():
                     m = watch.inbox.get()
                     who = m.topic.rsplit("/", 1)[1]
-                    if "/hb/" in m.topic and m.at >= returned:
-                        first.setdefault(who, m.at)
-                    elif "/hb/" in m.topic:
-                        continue
+                    if "/hb/" in m.topic:
+                        beat[who, pb.Heartbeat.FromString(m.payload).seq] = m.at
+                    elif "/rsp/" in m.topic:
+                        r = pb.Response.FromString(m.payload)
+                        if package in (p.package.hex() for p in r.body.retrieve.packages):
+                            first.setdefault(who, beat[who, r.in_reply_to_seq])
                     elif (w := pb.Want.FromString(m.payload)).HasField("release") and w.release.package.hex() == package:
                         assert w.release.outcome == pb.OP_DONE
                         done.setdefault(who, m.at)
